@@ -1,0 +1,193 @@
+"""Attention maps of feature maps: pure functions, no parameters, no state.
+
+All of them take any floating dtype and compute in float32, also under autocast. They are written to
+need little memory beyond the feature map and its gradient: a detector's stride-4 map is large.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+from torch import Tensor
+from torch.nn import functional as F
+
+from kd_core.checks import check_feature_map, full_precision
+
+EPSILON = 1e-12  # unit(x) = x / max(||x||_2, EPSILON)
+
+
+def activation_attention(feature: Tensor, power: float = 2.0) -> Tensor:
+    """Where a feature map is active: unit(vec mean_c |F|^p).
+
+    Args:
+        feature: Feature map (N, C, H, W).
+        power: Exponent p on the absolute activations, at least 1.
+
+    Returns:
+        Attention (N, H*W) in float32, each row of Euclidean length 1 (an all-zero map gives zeros).
+    """
+    return F.normalize(activation_map(feature, power).flatten(start_dim=1), dim=1, eps=EPSILON)
+
+
+def activation_map(feature: Tensor, power: float = 2.0) -> Tensor:
+    """Mean of |F|^p over the channels, as a map.
+
+    Args:
+        feature: Feature map (N, C, H, W).
+        power: Exponent p on the absolute activations, at least 1.
+
+    Returns:
+        Map (N, H, W) in float32.
+    """
+    check_feature_map(feature)
+    if feature.dtype == torch.float64:
+        feature = feature.float()
+    # A norm keeps no temporary of the feature's size, unlike abs().pow().mean().
+    norm: Tensor = torch.linalg.vector_norm(feature, ord=power, dim=1, dtype=torch.float32)
+    return norm.pow(power) / feature.shape[1]  # (N, H, W)
+
+
+def position_attention(feature: Tensor, side: int | tuple[int, int] = 16) -> Tensor:
+    """Cosine between the channel vectors of all pairs of positions, on a pooled grid.
+
+    Args:
+        feature: Feature map (N, C, H, W).
+        side: Largest grid side; a pair gives height and width.
+
+    Returns:
+        Attention (N, P, P) in float32, P = min(H, side) * min(W, side).
+    """
+    pooled = pool_to(feature, side).flatten(start_dim=2)  # (N, C, P)
+    units = F.normalize(pooled, dim=1, eps=EPSILON)
+    with full_precision(feature):
+        return units.transpose(1, 2) @ units  # (N, P, P)
+
+
+def position_softmax_attention(feature: Tensor, side: int | tuple[int, int] = 16) -> Tensor:
+    """Softmax over positions of X^T X / sqrt(C): DANet's position attention without projections.
+
+    Args:
+        feature: Feature map (N, C, H, W).
+        side: Largest grid side; a pair gives height and width.
+
+    Returns:
+        Attention (N, P, P) in float32, rows sum to 1.
+    """
+    pooled = pool_to(feature, side).flatten(start_dim=2)  # (N, C, P)
+    with full_precision(feature):
+        affinity = pooled.transpose(1, 2) @ pooled  # (N, P, P)
+    return torch.softmax(affinity / feature.shape[1] ** 0.5, dim=2)
+
+
+def spatial_attention(
+    feature: Tensor, side: int | tuple[int, int] = 16, temperature: float = 0.5
+) -> Tensor:
+    """P * softmax over positions of mean_c |F| / temperature, on a pooled grid.
+
+    Args:
+        feature: Feature map (N, C, H, W).
+        side: Largest grid side; a pair gives height and width.
+        temperature: Divisor of the mean absolute activations, above 0.
+
+    Returns:
+        Attention (N, P) in float32, with mean 1 over the positions.
+    """
+    energy = pool_to(activation_map(feature, 1.0).unsqueeze(1), side).flatten(start_dim=1)  # (N, P)
+    return energy.shape[1] * torch.softmax(energy / temperature, dim=1)
+
+
+def channel_attention(feature: Tensor) -> Tensor:
+    """Cosine between the activation maps of all pairs of channels.
+
+    Args:
+        feature: Feature map (N, C, H, W).
+
+    Returns:
+        Attention (N, C, C) in float32.
+    """
+    gram = _channel_gram(feature)
+    # Dividing the small product instead of the map saves two copies of the map.
+    norm = gram.diagonal(dim1=1, dim2=2).clamp(min=EPSILON**2).sqrt()  # (N, C)
+    return gram / (norm.unsqueeze(1) * norm.unsqueeze(2))
+
+
+def channel_correlation(feature: Tensor) -> Tensor:
+    """Rows of X X^T, each scaled to length 1: the inter-channel correlation of ICKD.
+
+    Args:
+        feature: Feature map (N, C, H, W).
+
+    Returns:
+        Attention (N, C, C) in float32.
+    """
+    return F.normalize(_channel_gram(feature), dim=2, eps=EPSILON)
+
+
+def channel_softmax_attention(feature: Tensor) -> Tensor:
+    """softmax(max - X X^T) over each row: DANet's channel attention.
+
+    Args:
+        feature: Feature map (N, C, H, W).
+
+    Returns:
+        Attention (N, C, C) in float32, rows sum to 1.
+    """
+    return torch.softmax(-_channel_gram(feature), dim=2)  # a softmax ignores the row's maximum
+
+
+def pooled_channels(feature: Tensor) -> Tensor:
+    """Global average pool.
+
+    Args:
+        feature: Feature map (N, C, H, W).
+
+    Returns:
+        Vector (N, C) in float32.
+    """
+    check_feature_map(feature)
+    if feature.dtype == torch.float64:
+        feature = feature.float()
+    return feature.mean(dim=(2, 3), dtype=torch.float32)
+
+
+def pool_to(feature: Tensor, side: int | tuple[int, int]) -> Tensor:
+    """Average-pool a map to at most side x side positions.
+
+    Args:
+        feature: Feature map (N, C, H, W).
+        side: Largest side; a pair gives height and width.
+
+    Returns:
+        Feature map in float32; an axis that is small enough already keeps its size.
+    """
+    check_feature_map(feature)
+    height, width = (side, side) if isinstance(side, int) else side
+    size = (min(feature.shape[2], height), min(feature.shape[3], width))
+    if size == feature.shape[2:]:
+        return feature.float()
+    return F.adaptive_avg_pool2d(feature.float(), size)
+
+
+def _channel_gram(feature: Tensor) -> Tensor:
+    check_feature_map(feature)
+    gram: Tensor = _Gram.apply(feature.flatten(start_dim=2))
+    return gram  # (N, C, C)
+
+
+class _Gram(torch.autograd.Function):
+    """X X^T with one gradient of X's size; autograd's own would hold two."""
+
+    @staticmethod
+    def forward(ctx: Any, rows: Tensor) -> Tensor:
+        ctx.save_for_backward(rows)
+        with full_precision(rows):
+            values = rows.float()
+            return torch.bmm(values, values.transpose(1, 2))
+
+    @staticmethod
+    @torch.autograd.function.once_differentiable
+    def backward(ctx: Any, grad: Tensor) -> Tensor:
+        (rows,) = ctx.saved_tensors
+        with full_precision(rows):
+            return torch.bmm(grad + grad.transpose(1, 2), rows.float()).to(rows.dtype)

@@ -1,0 +1,170 @@
+"""Input checks that every loss shares, so that every loss complains alike."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Sequence
+
+import torch
+from torch import Tensor
+
+
+def check_feature_map(feature: Tensor, name: str = "feature") -> None:
+    """Require one feature map.
+
+    Args:
+        feature: Feature map (N, C, H, W).
+        name: What the message calls it.
+
+    Raises:
+        ValueError: If it is not 4-D, or if one of its sizes is 0.
+    """
+    if feature.dim() != 4:
+        raise ValueError(
+            f"{name} must be a feature map (N, C, H, W), but its shape is {tuple(feature.shape)}."
+        )
+    _check_filled(feature, name)
+
+
+def check_feature_maps(student: Tensor, teacher: Tensor) -> None:
+    """Require two feature maps of the same images; channels and sizes may differ.
+
+    Args:
+        student: Feature map (N, C_s, H_s, W_s).
+        teacher: Feature map (N, C_t, H_t, W_t).
+
+    Raises:
+        ValueError: If either is not 4-D or empty, or if N differs.
+    """
+    check_feature_map(student, "student")
+    check_feature_map(teacher, "teacher")
+    check_same_batch(student, teacher)
+
+
+def check_same_batch(student: Tensor, teacher: Tensor) -> None:
+    """Require the same number of samples on both sides.
+
+    Args:
+        student: Tensor (N, ...) with at least two axes.
+        teacher: Tensor (N, ...) with at least two axes.
+
+    Raises:
+        ValueError: If either has fewer than two axes or is empty, or if N differs.
+    """
+    for name, value in (("student", student), ("teacher", teacher)):
+        if value.dim() < 2:
+            raise ValueError(
+                f"{name} must be a batch (N, D) or (N, C, H, W), but its shape is "
+                f"{tuple(value.shape)}."
+            )
+        _check_filled(value, name)
+    if student.shape[0] != teacher.shape[0]:
+        raise ValueError(
+            "student and teacher must hold the same N samples, but student is "
+            f"{tuple(student.shape)} and teacher is {tuple(teacher.shape)}. "
+            "Feed both networks the same batch."
+        )
+
+
+def check_same_channels(student: Tensor, teacher: Tensor) -> None:
+    """Require the same number of channels on both sides.
+
+    Args:
+        student: Tensor (N, C, ...).
+        teacher: Tensor (N, C, ...).
+
+    Raises:
+        ValueError: If C differs.
+    """
+    if student.shape[1] != teacher.shape[1]:
+        raise ValueError(
+            "student and teacher must have the same number of channels, but student is "
+            f"{tuple(student.shape)} and teacher is {tuple(teacher.shape)}. "
+            "Put a connector (kd_core.connectors) on the student."
+        )
+
+
+def check_logits(student: Tensor, teacher: Tensor) -> None:
+    """Require two batches of class scores of the same shape.
+
+    Args:
+        student: Logits (N, classes).
+        teacher: Logits (N, classes).
+
+    Raises:
+        ValueError: If either is not 2-D or empty, or if the shapes differ.
+    """
+    if student.dim() != 2 or student.shape != teacher.shape:
+        raise ValueError(
+            "student and teacher must be logits (N, classes) of the same shape, but student is "
+            f"{tuple(student.shape)} and teacher is {tuple(teacher.shape)}. "
+            "Both networks need the same classes in the same order."
+        )
+    _check_filled(student, "student")
+
+
+def check_choice(name: str, value: str, allowed: Collection[str]) -> None:
+    """Require that an option is one of the known ones.
+
+    Args:
+        name: Name of the option.
+        value: Value that was given.
+        allowed: The known values.
+
+    Raises:
+        ValueError: If the value is not among them.
+    """
+    if value not in allowed:
+        raise ValueError(f"{name} must be one of {sorted(allowed)}, but it is {value!r}.")
+
+
+def as_levels(feature: Tensor | Sequence[Tensor]) -> list[Tensor]:
+    """Turn one map or a list of maps into a list.
+
+    Args:
+        feature: A tensor, or one tensor for each level.
+
+    Returns:
+        The levels, in order.
+    """
+    return [feature] if isinstance(feature, Tensor) else list(feature)
+
+
+def paired_levels(
+    student: Tensor | Sequence[Tensor], teacher: Tensor | Sequence[Tensor]
+) -> list[tuple[Tensor, Tensor]]:
+    """Pair the levels of student and teacher.
+
+    Args:
+        student: A tensor, or one tensor for each level.
+        teacher: A tensor, or one tensor for each level.
+
+    Returns:
+        One pair for each level.
+
+    Raises:
+        ValueError: If the numbers of levels differ, or if there is none.
+    """
+    student_levels, teacher_levels = as_levels(student), as_levels(teacher)
+    if len(student_levels) != len(teacher_levels) or not student_levels:
+        raise ValueError(
+            "student and teacher must have the same number of levels, at least one, but student "
+            f"has {len(student_levels)} and teacher has {len(teacher_levels)}."
+        )
+    return list(zip(student_levels, teacher_levels, strict=True))
+
+
+def full_precision(tensor: Tensor) -> torch.autocast:
+    """Switch autocast off, so that products of matrices stay in float32.
+
+    Args:
+        tensor: Any tensor on the device in question.
+
+    Returns:
+        A context manager.
+    """
+    return torch.autocast(device_type=tensor.device.type, enabled=False)
+
+
+def _check_filled(value: Tensor, name: str) -> None:
+    if value.numel() == 0:
+        raise ValueError(f"{name} must not be empty, but its shape is {tuple(value.shape)}.")

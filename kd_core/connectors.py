@@ -1,0 +1,115 @@
+"""What stands between a student's layer and a teacher's: channels and sizes."""
+
+from __future__ import annotations
+
+from torch import Tensor, nn
+
+from kd_core.attention import pool_to
+from kd_core.checks import check_feature_maps
+
+
+class Connector(nn.Module):
+    """1x1 convolution and batch norm that give a student's map the teacher's channels.
+
+    Trained with the student and absent from the exported one.
+
+    Args:
+        in_channels: Channels C_s of the student's map.
+        out_channels: Channels C_t of the teacher's map.
+
+    Example:
+        >>> import torch
+        >>> Connector(8, 16)(torch.randn(2, 8, 4, 4)).shape
+        torch.Size([2, 16, 4, 4])
+    """
+
+    def __init__(self, in_channels: int, out_channels: int) -> None:
+        super().__init__()
+        self.project = nn.Conv2d(in_channels, out_channels, kernel_size=1, bias=False)
+        self.norm = nn.BatchNorm2d(out_channels)
+        nn.init.kaiming_normal_(self.project.weight, mode="fan_out", nonlinearity="relu")
+
+    def forward(self, student: Tensor) -> Tensor:
+        """Project a student's map.
+
+        Args:
+            student: Feature map (N, C_s, H, W).
+
+        Returns:
+            Feature map (N, C_t, H, W).
+        """
+        connected: Tensor = self.norm(self.project(student))
+        return connected
+
+
+class VectorConnector(nn.Module):
+    """Linear layer and batch norm that give a student's vector the teacher's size.
+
+    Args:
+        in_channels: Size D_s of the student's vector.
+        out_channels: Size D_t of the teacher's vector.
+
+    Example:
+        >>> import torch
+        >>> VectorConnector(8, 16)(torch.randn(2, 8)).shape
+        torch.Size([2, 16])
+    """
+
+    def __init__(self, in_channels: int, out_channels: int) -> None:
+        super().__init__()
+        self.project = nn.Linear(in_channels, out_channels, bias=False)
+        self.norm = nn.BatchNorm1d(out_channels)
+
+    def forward(self, student: Tensor) -> Tensor:
+        """Project a student's vector.
+
+        Args:
+            student: Vector (N, D_s).
+
+        Returns:
+            Vector (N, D_t).
+        """
+        connected: Tensor = self.norm(self.project(student))
+        return connected
+
+
+def match_sizes(student: Tensor, teacher: Tensor) -> tuple[Tensor, Tensor]:
+    """Average-pool the larger map to the smaller, each axis on its own.
+
+    Args:
+        student: Feature map (N, C_s, H_s, W_s).
+        teacher: Feature map (N, C_t, H_t, W_t).
+
+    Returns:
+        Student and teacher with equal H and W; maps that agree already are returned as they are.
+
+    Raises:
+        ValueError: If either is not 4-D or empty, or if N differs.
+
+    Example:
+        >>> import torch
+        >>> student, teacher = match_sizes(torch.randn(2, 3, 4, 9), torch.randn(2, 5, 8, 6))
+        >>> student.shape, teacher.shape
+        (torch.Size([2, 3, 4, 6]), torch.Size([2, 5, 4, 6]))
+    """
+    check_feature_maps(student, teacher)
+    if student.shape[2:] == teacher.shape[2:]:
+        return student, teacher
+    size = smaller_size(student, teacher)
+    return pool_to(student, size), pool_to(teacher, size)
+
+
+def smaller_size(student: Tensor, teacher: Tensor) -> tuple[int, int]:
+    """The smaller height and the smaller width of two maps.
+
+    Args:
+        student: Feature map (N, C_s, H_s, W_s).
+        teacher: Feature map (N, C_t, H_t, W_t).
+
+    Returns:
+        Height and width.
+    """
+    return (
+        min(student.shape[2], teacher.shape[2]),
+        min(student.shape[3], teacher.shape[3]),
+    )

@@ -1,0 +1,331 @@
+"""Attach a teacher's knowledge to an ordinary student, and take it away again."""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.utils.hooks import RemovableHandle
+
+from kd_core.connectors import Connector, VectorConnector
+from kd_core.gradients import GradientShares
+from kd_core.layers import Selector, Taps
+from kd_core.shapes import ShapeTable, connector_key
+from kd_core.teacher import FrozenTeacher
+from kd_core.term import Features, Term
+
+Forward = Callable[..., Any]
+
+
+class Distiller(nn.Module):
+    """Adds ``loss_<term>`` to the losses of a student in training.
+
+    ``attach`` hooks the named layers of student and teacher. In every training forward the
+    teacher runs on the student's own inputs, and the terms are added to the dict of losses
+    that the student returns. A student that returns something else (a plain network) gets them
+    from :meth:`losses`. In eval mode and without gradients nothing happens.
+
+    The distiller becomes the student's child ``distiller``: its iteration and what is trained
+    beside the student (the connectors) are saved under ``distiller.``; the teacher is not.
+
+    Args:
+        teacher: The trained model; wrapped in a :class:`FrozenTeacher` if it is not one.
+        terms: Name to :class:`Term`.
+        gradient_shares: Where and how often to log ``gradient_share_<term>``; off if ``None``.
+        check_finite: Stop at a term that is NaN or infinite.
+
+    Raises:
+        ValueError: If there is no term, or a name has a dot in it.
+
+    Example:
+        >>> from kd_core.losses import AttentionTransferLoss
+        >>> student, teacher = (nn.Sequential(nn.Conv2d(3, c, 3), nn.Flatten()) for c in (4, 8))
+        >>> term = Term(AttentionTransferLoss(), layers="0")
+        >>> _ = Distiller(teacher, {"at": term}).attach(student)
+        >>> _ = student(torch.randn(2, 3, 8, 8))
+        >>> list(student.distiller.losses())
+        ['loss_at']
+    """
+
+    iteration: Tensor
+
+    def __init__(
+        self,
+        teacher: FrozenTeacher | nn.Module,
+        terms: Mapping[str, Term],
+        gradient_shares: GradientShares | None = None,
+        check_finite: bool = True,
+    ) -> None:
+        super().__init__()
+        if not terms or any("." in name or not name for name in terms):
+            raise ValueError(
+                f"a Distiller needs at least one term, with names without dots, but got "
+                f"{list(terms)}."
+            )
+        self.teacher = teacher if isinstance(teacher, FrozenTeacher) else FrozenTeacher(teacher)
+        self.terms = dict(terms)
+        self.gradient_shares = gradient_shares
+        self.check_finite = check_finite
+        self.criteria = nn.ModuleDict({name: term.loss for name, term in terms.items()})
+        self.connectors = nn.ModuleDict()
+        self.register_buffer("iteration", torch.zeros((), dtype=torch.long))
+        self._count: int | None = None  # the iteration without a wait for the GPU
+        self._student: tuple[nn.Module, ...] = ()  # in a tuple, so that it is no child
+        self._taps: Taps | None = None
+        self._handles: list[RemovableHandle] = []
+        self._call: tuple[tuple[Any, ...], dict[str, Any]] | None = None
+
+    def attach(
+        self,
+        student: nn.Module,
+        example: Sequence[Any] | None = None,
+        forward: Forward | None = None,
+    ) -> nn.Module:
+        """Listen to a student, and become its child ``distiller``.
+
+        Args:
+            student: The model to train.
+            example: Arguments of a dry run that finds the shapes, checks every loss on them
+                and makes the connectors. Without it, losses that need equal channels must get
+                them from the layers as they are.
+            forward: How to run the student in the dry run, ``forward(student, *example)``; the
+                default calls it.
+
+        Returns:
+            The student.
+
+        Raises:
+            ValueError: If a layer does not exist, the shapes do not fit a loss, or student or
+                distiller are attached already.
+        """
+        if self._student or isinstance(getattr(student, "distiller", None), Distiller):
+            raise ValueError("student and distiller are attached already. Call detach() first.")
+        self._taps = Taps(student, _selectors(self.terms, "student"), "student")
+        try:
+            self.teacher.tap(_selectors(self.terms, "teacher"))
+            if example is not None:
+                self._dry_run(student, tuple(example), forward)
+        except Exception:
+            self._taps.remove()
+            self.teacher.remove_taps()
+            raise
+        self._handles = [
+            student.register_forward_pre_hook(self._start, with_kwargs=True),
+            student.register_forward_hook(self._finish, with_kwargs=True),
+        ]
+        self._student = (student,)
+        student.distiller = self
+        return student
+
+    def detach(self) -> nn.Module:
+        """Take everything away; the student is as it was.
+
+        Raises:
+            ValueError: If the distiller is not attached.
+        """
+        if not self._student or self._taps is None:
+            raise ValueError("the distiller is not attached to a student.")
+        for handle in self._handles:
+            handle.remove()
+        self._taps.remove()
+        self.teacher.remove_taps()
+        (student,) = self._student
+        del student.distiller
+        self._student, self._handles, self._taps, self._call = (), [], None, None
+        return student
+
+    def losses(self) -> dict[str, Tensor]:
+        """Return the terms of the student's last training forward, once.
+
+        For students that return no dict of losses: add the sum of these to your own loss.
+
+        Raises:
+            RuntimeError: If the student has not run in training mode since the last call.
+        """
+        if self._call is None:
+            raise RuntimeError("losses() needs a forward of the student in training mode first.")
+        args, kwargs = self._call
+        self._call = None
+        return self._step(args, kwargs, {})
+
+    def active_terms(self) -> dict[str, float]:
+        """Return the factor of each term that is not 0 at the present iteration."""
+        if self._count is None:
+            self._count = int(self.iteration)
+        factors = {name: term.factor(self._count) for name, term in self.terms.items()}
+        return {name: factor for name, factor in factors.items() if factor != 0.0}
+
+    def _start(self, student: nn.Module, args: Any, kwargs: Any) -> None:
+        assert self._taps is not None
+        self._taps.clear()
+        self._call = None
+        self._taps.active = bool(
+            student.training and torch.is_grad_enabled() and self.active_terms()
+        )
+        if self._taps.active:
+            self._taps.hook(student)
+
+    def _finish(self, student: nn.Module, args: Any, kwargs: Any, output: Any) -> None:
+        assert self._taps is not None
+        self._taps.active = False
+        if not (student.training and torch.is_grad_enabled()):
+            return
+        if isinstance(output, dict) and any("loss" in key for key in output):
+            output.update(self._step(args, kwargs, output))
+        else:
+            self._call = (args, kwargs)
+
+    def _step(self, args: Any, kwargs: Any, task: Mapping[str, Any]) -> dict[str, Tensor]:
+        factors = self.active_terms()
+        try:
+            values = self._values(args, kwargs, factors) if factors else {}
+        finally:
+            if self._taps is not None:
+                self._taps.clear()
+        result = {name: value for parts in values.values() for name, value in parts.items()}
+        if self.check_finite:
+            self._check(result)
+        result |= self._shares(values, task)
+        idle = [p for n, c in self.connectors.items() if n not in factors for p in c.parameters()]
+        if idle and torch.distributed.is_initialized():  # DDP waits for every parameter's gradient
+            result["loss_idle_connectors"] = 0.0 * torch.stack([p.sum() for p in idle]).sum()
+        self.iteration += 1
+        assert self._count is not None
+        self._count += 1
+        return result
+
+    def _values(
+        self, args: Any, kwargs: Any, factors: Mapping[str, float]
+    ) -> dict[str, dict[str, Tensor]]:
+        assert self._taps is not None
+        active = {name: self.terms[name] for name in factors}
+        teacher = _grouped(self.teacher.run(args, kwargs, _wanted(active, "teacher")))
+        values = {}
+        for name, term in active.items():
+            student = {role: self._taps.read(found) for role, found in term.student.items()}
+            parts = term.compare(self._connect(name, term, student), teacher[name])
+            values[name] = {
+                f"loss_{name}_{part}" if part else f"loss_{name}": factors[name] * value
+                for part, value in parts.items()
+            }
+        return values
+
+    def _connect(
+        self, name: str, term: Term, student: Mapping[str, Features]
+    ) -> dict[str, Features]:
+        result = dict(student)
+        connectors = self.connectors[name] if name in self.connectors else {}
+        for role, features in student.items():
+            levels = features if isinstance(features, list) else [features]
+            keys = [connector_key(role, level) for level in range(len(levels))]
+            if not any(key in connectors for key in keys):
+                continue
+            connected = [
+                connectors[key](level) if key in connectors else level
+                for key, level in zip(keys, levels, strict=True)
+            ]
+            target = f"{role}_connected" if role else role
+            result[target] = connected if isinstance(features, list) else connected[0]
+        return result
+
+    def _dry_run(
+        self, student: nn.Module, example: tuple[Any, ...], forward: Forward | None
+    ) -> None:
+        assert self._taps is not None
+        modes = [(module, module.training) for module in student.modules()]
+        self._taps.active = True
+        try:
+            with torch.no_grad():
+                student.eval()
+                _ = student(*example) if forward is None else forward(student, *example)
+                found = {
+                    name: {role: self._taps.read(picked) for role, picked in term.student.items()}
+                    for name, term in self.terms.items()
+                }
+                teacher = self.teacher.run(example, {}, _wanted(self.terms, "teacher"))
+                self._fit(found, _grouped(teacher))
+        finally:
+            for module, mode in modes:
+                module.training = mode
+            self._taps.active = False
+            self._taps.clear()
+
+    def _fit(
+        self,
+        student: Mapping[str, Mapping[str, Features]],
+        teacher: Mapping[str, Mapping[str, Features]],
+    ) -> None:
+        self.shape_table = ShapeTable(self.terms, student, teacher)
+        with torch.random.fork_rng():
+            for row in self.shape_table.rows:
+                if row.connected:
+                    kind = Connector if len(row.student_shape) == 4 else VectorConnector
+                    connector = kind(row.student_shape[1], row.teacher_shape[1]).to(row.device)
+                    if row.term not in self.connectors:
+                        self.connectors[row.term] = nn.ModuleDict()
+                    self.connectors[row.term][row.key] = connector
+        self.connectors.eval()
+        for name, term in self.terms.items():
+            trial = copy.copy(term)
+            trial.loss = copy.deepcopy(term.loss)  # a loss may remember what it has seen
+            try:
+                trial.compare(self._connect(name, term, student[name]), teacher[name])
+            except ValueError as error:
+                raise ValueError(f"term {name!r} does not fit: {error}\n{self.shape_table}") from error
+        self.connectors.train()
+
+    def _check(self, values: Mapping[str, Tensor]) -> None:
+        if not values or bool(torch.isfinite(torch.stack(list(values.values()))).all()):
+            return
+        bad = ", ".join(f"{n} is {v.item()}" for n, v in values.items() if not torch.isfinite(v))
+        raise FloatingPointError(
+            f"every distillation term must be finite, but at iteration {self._count} {bad}. "
+            "Lower the learning rate or the term's weight, add a LinearWarmup, or look for "
+            "non-finite images and teacher weights."
+        )
+
+    def _shares(
+        self, values: Mapping[str, Mapping[str, Tensor]], task: Mapping[str, Any]
+    ) -> dict[str, Tensor]:
+        if self.gradient_shares is None or not self.gradient_shares.due(self._count or 0):
+            return {}
+        losses = {name: torch.stack(list(v.values())).sum() for name, v in values.items()}
+        of_task = [_total(value) for name, value in task.items() if "loss" in name]
+        if of_task:
+            losses["task"] = torch.stack(of_task).sum()
+        if not losses:
+            return {}
+        shares = self.gradient_shares.measure(self._student[0], losses)
+        return {f"gradient_share_{name}": share for name, share in shares.items()}
+
+    def _apply(self, fn: Callable[..., Any], recurse: bool = True) -> Distiller:
+        super()._apply(fn, recurse)  # type: ignore[no-untyped-call]
+        self.teacher.apply(fn)
+        return self
+
+    def _load_from_state_dict(self, *args: Any, **kwargs: Any) -> None:
+        super()._load_from_state_dict(*args, **kwargs)
+        self._count = None
+
+
+def _selectors(terms: Mapping[str, Term], side: str) -> list[Selector]:
+    return [s for term in terms.values() for found in getattr(term, side).values() for s in found]
+
+
+def _wanted(terms: Mapping[str, Term], side: str) -> dict[tuple[str, str], list[Selector]]:
+    return {(n, role): s for n, term in terms.items() for role, s in getattr(term, side).items()}
+
+
+def _grouped(features: Mapping[tuple[str, str], Features]) -> dict[str, dict[str, Features]]:
+    grouped: dict[str, dict[str, Features]] = {}
+    for (name, role), feature in features.items():
+        grouped.setdefault(name, {})[role] = feature
+    return grouped
+
+
+def _total(value: Any) -> Tensor:
+    items = value if isinstance(value, list | tuple) else [value]
+    return torch.stack([item.float().mean() for item in items]).sum()

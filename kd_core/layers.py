@@ -1,0 +1,236 @@
+"""Layer selectors, and the taps that read the selected layers' outputs."""
+
+from __future__ import annotations
+
+import difflib
+import re
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from torch import Tensor, nn
+from torch.utils.hooks import RemovableHandle
+
+_SELECTOR = re.compile(r"(?P<path>[A-Za-z_]\w*(?:\.\w+)*)(?:\[(?P<index>-?\d+)?(?P<slice>:-?\d*)?\])?")
+
+
+@dataclass(frozen=True)
+class Selector:
+    """A layer's dotted path, and which items of a tuple output are meant.
+
+    ``backbone.layer3`` is a module's output; ``neck[0]`` one item of a tuple output and
+    ``neck[1:4]`` several. Make one with :func:`parse_selector`.
+    """
+
+    text: str
+    path: str
+    index: int | slice | None = None
+
+    def pick(self, output: Any) -> Tensor | list[Tensor]:
+        """Select from a module's output.
+
+        Args:
+            output: What the module returned: a tensor, or a tuple or list of tensors.
+
+        Returns:
+            The tensor meant, or a list of tensors when several are meant.
+
+        Raises:
+            ValueError: If the output has no such item or is not made of tensors.
+        """
+        if self.index is None:
+            picked = list(output) if isinstance(output, tuple | list) else output
+        elif not isinstance(output, tuple | list):
+            raise ValueError(
+                f"{self.text!r} asks for items of a tuple, but {self.path!r} returns "
+                f"{_describe(output)}. Write {self.path!r} without an index."
+            )
+        else:
+            picked = _items(self, output)
+        tensors = picked if isinstance(picked, list) else [picked]
+        if not tensors or not all(isinstance(item, Tensor) for item in tensors):
+            raise ValueError(
+                f"{self.text!r} must select tensors, but {self.path!r} returns {_describe(output)}."
+            )
+        return picked
+
+
+def parse_selector(text: str) -> Selector:
+    """Read a selector such as ``backbone.layer3``, ``neck[0]`` or ``neck[1:4]``.
+
+    Raises:
+        ValueError: If the text is not of that form.
+    """
+    match = _SELECTOR.fullmatch(text.strip())
+    if match is None or (text.strip().endswith("[]")):
+        raise ValueError(
+            f"a layer selector must read like 'backbone.layer3', 'neck[0]' or 'neck[1:4]', "
+            f"but it is {text!r}."
+        )
+    index: int | slice | None = None
+    first = match["index"]
+    if match["slice"] is not None:
+        last = match["slice"][1:]
+        index = slice(int(first) if first else None, int(last) if last else None)
+    elif first is not None:
+        index = int(first)
+    return Selector(text.strip(), match["path"], index)
+
+
+def find_layer(model: nn.Module, selector: Selector, owner: str) -> nn.Module:
+    """Return the module that a selector names.
+
+    Args:
+        model: The model to search.
+        selector: What to find.
+        owner: "student" or "teacher", for the message.
+
+    Raises:
+        ValueError: If there is no such module; the message shows the nearest names.
+    """
+    names = {name: module for name, module in model.named_modules() if name}
+    if selector.path in names:
+        return names[selector.path]
+    near = difflib.get_close_matches(selector.path, names, n=5, cutoff=0.4)
+    if not near:
+        near = [name for name in names if "." not in name]
+    raise ValueError(
+        f"the {owner} ({type(model).__name__}) has no layer {selector.path!r}. "
+        f"Nearest names: {', '.join(near)}. tools/list_layers.py prints all of them."
+    )
+
+
+class Taps:
+    """Keep the outputs of some layers of one model, until they are cleared.
+
+    Args:
+        model: The model to listen to.
+        selectors: Which layers; each path gets one forward hook.
+        owner: "student" or "teacher", for messages.
+
+    Raises:
+        ValueError: If a selector names no layer of the model.
+    """
+
+    def __init__(self, model: nn.Module, selectors: Iterable[Selector], owner: str) -> None:
+        self.owner = owner
+        self.active = False
+        self._outputs: dict[str, Any] = {}
+        self._versions: dict[str, list[int]] = {}
+        self._layers: dict[str, nn.Module] = {}
+        self._handles: dict[str, RemovableHandle] = {}
+        self._selectors = {selector.path: selector for selector in selectors}
+        self.hook(model)
+
+    def hook(self, model: nn.Module) -> None:
+        """Listen to the layers that bear the paths now.
+
+        Conversions such as SyncBN replace modules under the same name, so this is called
+        before every step; layers that are still the same keep their hook.
+        """
+        for path, selector in self._selectors.items():
+            if path in self._layers and _at(model, path) is self._layers[path]:
+                continue
+            if path in self._handles:
+                self._handles[path].remove()
+            layer = find_layer(model, selector, self.owner)
+            self._layers[path] = layer
+            self._handles[path] = layer.register_forward_hook(_Keep(self, path))
+
+    def keep(self, path: str, output: Any) -> None:
+        """Store one layer's output; called by the hook."""
+        if not self.active:
+            return
+        if path in self._outputs:
+            raise ValueError(
+                f"the {self.owner}'s layer {path!r} ran twice in one forward, so its output is "
+                "ambiguous. Select a layer that runs once, such as the whole neck."
+            )
+        self._outputs[path] = output
+        self._versions[path] = _versions(output)
+
+    def read(self, selectors: Sequence[Selector]) -> Tensor | list[Tensor]:
+        """Return what the selectors pick: one tensor, or a flat list if several are meant.
+
+        Raises:
+            ValueError: If a layer did not run, or changed in place after it ran.
+        """
+        picked: list[Tensor | list[Tensor]] = []
+        for selector in selectors:
+            if selector.path not in self._outputs:
+                raise ValueError(
+                    f"the {self.owner}'s layer {selector.path!r} did not run in this forward. "
+                    "Select a layer that the training forward uses."
+                )
+            output = self._outputs[selector.path]
+            if _versions(output) != self._versions[selector.path]:
+                raise ValueError(
+                    f"the output of the {self.owner}'s layer {selector.path!r} was changed in "
+                    "place by the layer behind it. Select that layer instead."
+                )
+            picked.append(selector.pick(output))
+        if len(picked) == 1:
+            return picked[0]
+        return [item for part in picked for item in (part if isinstance(part, list) else [part])]
+
+    def clear(self) -> None:
+        """Forget all outputs, so that no graph outlives its step."""
+        self._outputs.clear()
+        self._versions.clear()
+
+    def remove(self) -> None:
+        """Take every hook away."""
+        for handle in self._handles.values():
+            handle.remove()
+        self._handles.clear()
+        self._layers.clear()
+        self.clear()
+
+
+class _Keep:
+    """A forward hook that can be deep-copied together with its model."""
+
+    def __init__(self, taps: Taps, path: str) -> None:
+        self.taps = taps
+        self.path = path
+
+    def __call__(self, module: nn.Module, args: Any, output: Any) -> None:
+        self.taps.keep(self.path, output)
+
+
+def _at(model: nn.Module, path: str) -> nn.Module | None:
+    try:
+        return model.get_submodule(path)
+    except AttributeError:
+        return None
+
+
+def _versions(output: Any) -> list[int]:
+    items = output if isinstance(output, tuple | list) else [output]
+    return [item._version for item in items if isinstance(item, Tensor)]
+
+
+def _items(selector: Selector, output: Sequence[Tensor]) -> Tensor | list[Tensor]:
+    if isinstance(selector.index, slice):
+        stop = selector.index.stop
+        if stop is not None and stop > len(output):
+            raise ValueError(
+                f"{selector.text!r} asks for items up to {stop}, but {selector.path!r} returns "
+                f"{len(output)}."
+            )
+        return list(output[selector.index])
+    assert selector.index is not None
+    if not -len(output) <= selector.index < len(output):
+        raise ValueError(
+            f"{selector.text!r} asks for item {selector.index}, but {selector.path!r} returns "
+            f"{len(output)} (0 to {len(output) - 1})."
+        )
+    return output[selector.index]
+
+
+def _describe(output: Any) -> str:
+    if isinstance(output, Tensor):
+        return f"one tensor {tuple(output.shape)}"
+    if isinstance(output, tuple | list):
+        return f"a {type(output).__name__} of {len(output)} items"
+    return f"a {type(output).__name__}"

@@ -1,0 +1,31 @@
+"""Every distillation loss; see each file for its formula and paper."""
+
+from kd_core.losses.asckd import ASCKDLoss
+from kd_core.losses.attention_transfer import AttentionTransferLoss
+from kd_core.losses.channel_attention import ChannelAttentionLoss
+from kd_core.losses.channel_distillation import ChannelDistillationLoss
+from kd_core.losses.channel_wise import ChannelWiseLoss
+from kd_core.losses.feature_imitation import FeatureImitationLoss
+from kd_core.losses.hmat import HMATLoss
+from kd_core.losses.pearson_feature import PearsonFeatureLoss
+from kd_core.losses.position_attention import PositionAttentionLoss
+from kd_core.losses.relational_angle import RelationalAngleLoss
+from kd_core.losses.relational_distance import RelationalDistanceLoss
+from kd_core.losses.similarity_preserving import SimilarityPreservingLoss
+from kd_core.losses.soft_target import SoftTargetLoss
+
+__all__ = [
+    "ASCKDLoss",
+    "AttentionTransferLoss",
+    "ChannelAttentionLoss",
+    "ChannelDistillationLoss",
+    "ChannelWiseLoss",
+    "FeatureImitationLoss",
+    "HMATLoss",
+    "PearsonFeatureLoss",
+    "PositionAttentionLoss",
+    "RelationalAngleLoss",
+    "RelationalDistanceLoss",
+    "SimilarityPreservingLoss",
+    "SoftTargetLoss",
+]

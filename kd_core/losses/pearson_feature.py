@@ -1,0 +1,63 @@
+"""Pearson feature distillation (PKD): imitation after each channel is standardised."""
+
+from __future__ import annotations
+
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from kd_core.checks import check_same_channels
+from kd_core.connectors import match_sizes
+
+
+class PearsonFeatureLoss(nn.Module):
+    """Half the mean squared difference between standardised feature maps.
+
+        z(F) = (F - mean) / (std + 1e-6), both over N, H and W, for each channel
+        loss = loss_weight * mean over all entries of (z(student) - z(teacher))^2 / 2
+
+    This is 1 minus the Pearson correlation, up to the std of n - 1. Cao, Zhang, Gao, Cheng, Cheng
+    and Zhang, "PKD: General Distillation Framework for Object Detectors via Pearson Correlation
+    Coefficient", NeurIPS 2022, https://arxiv.org/abs/2207.02039. Status: the authors' code in
+    mmrazor. Its usual weight for detectors is 6. Channels must be equal; of two sizes the larger is
+    average-pooled to the smaller. Scale and offset of a student's channel do not matter.
+
+    Args:
+        loss_weight: Factor on the returned loss.
+
+    Example:
+        >>> import torch
+        >>> feature = torch.arange(16.0).reshape(1, 1, 4, 4)
+        >>> round(PearsonFeatureLoss()(3 * feature + 1, feature).item(), 6)
+        0.0
+    """
+
+    equal_channels = True
+
+    def __init__(self, loss_weight: float = 1.0) -> None:
+        super().__init__()
+        self.loss_weight = loss_weight
+
+    def forward(self, student: Tensor, teacher: Tensor) -> Tensor:
+        """Compare the two maps entry by entry, once standardised.
+
+        Args:
+            student: Feature map (N, C, H, W).
+            teacher: Feature map (N, C, H, W); no gradient flows into it.
+
+        Returns:
+            Scalar loss in float32.
+
+        Raises:
+            ValueError: If either is not 4-D, or if N or C differs.
+        """
+        student, teacher = match_sizes(student, teacher.detach())
+        check_same_channels(student, teacher)
+        return self.loss_weight * F.mse_loss(_standardised(student), _standardised(teacher)) / 2
+
+
+def _standardised(feature: Tensor) -> Tensor:
+    rows = feature.float().transpose(0, 1).flatten(start_dim=1)  # (C, N*H*W)
+    centered = rows - rows.mean(dim=1, keepdim=True)
+    variance = centered.square().sum(dim=1, keepdim=True) / max(rows.shape[1] - 1, 1)
+    # The clamp keeps the gradient of the root finite where a channel is constant.
+    return centered / (variance.clamp(min=1e-24).sqrt() + 1e-6)

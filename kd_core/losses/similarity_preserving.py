@@ -1,0 +1,51 @@
+"""Similarity preservation: samples that the teacher finds alike are alike for the student."""
+
+from __future__ import annotations
+
+from torch import Tensor, nn
+
+from kd_core.checks import check_same_batch
+from kd_core.relation import similarities
+
+
+class SimilarityPreservingLoss(nn.Module):
+    """Squared difference between two similarity matrices of the batch.
+
+        G(F) = A A^T with rows scaled to length 1, A = F flattened      (N, N)
+        loss = loss_weight * sum over all entries of (G(student) - G(teacher))^2 / N^2
+
+    Tung and Mori, "Similarity-Preserving Knowledge Distillation", ICCV 2019,
+    https://arxiv.org/abs/1907.09682. Status: the published formula, as in the code in common use
+    (RepDistiller), with usual weight 3000 at N = 64. Since each row of G has length 1, the loss
+    falls as 1 / N: scale the weight with the batch. Student and teacher may differ in C, H and W.
+
+    Args:
+        loss_weight: Factor on the returned loss.
+
+    Example:
+        >>> import torch
+        >>> SimilarityPreservingLoss()(torch.eye(4), torch.eye(4)).item()
+        0.0
+    """
+
+    def __init__(self, loss_weight: float = 1.0) -> None:
+        super().__init__()
+        self.loss_weight = loss_weight
+
+    def forward(self, student: Tensor, teacher: Tensor) -> Tensor:
+        """Compare the similarities within a batch.
+
+        Args:
+            student: Feature map (N, C_s, H_s, W_s) or embeddings (N, D_s).
+            teacher: Feature map (N, C_t, H_t, W_t) or embeddings (N, D_t); no gradient flows
+                into it.
+
+        Returns:
+            Scalar loss in float32.
+
+        Raises:
+            ValueError: If either has fewer than two axes or is empty, or if N differs.
+        """
+        check_same_batch(student, teacher)
+        difference = similarities(student) - similarities(teacher.detach())  # (N, N)
+        return self.loss_weight * difference.square().mean()

@@ -1,0 +1,60 @@
+"""Soft targets: the student's class probabilities follow the teacher's."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from kd_core.checks import check_logits
+
+
+class SoftTargetLoss(nn.Module):
+    """Divergence of the student's softened class probabilities from the teacher's.
+
+        loss = loss_weight * t^2 * mean over N of sum over classes of p log(p / q)
+        p = softmax(teacher / t), q = softmax(student / t)
+
+    Hinton, Vinyals and Dean, "Distilling the Knowledge in a Neural Network", NIPS workshop 2014,
+    https://arxiv.org/abs/1503.02531. Status: the published formula, with the factor t^2 and the
+    mean over the batch of the code in common use (RepDistiller). mmdet's own
+    ``KnowledgeDistillationKLDivLoss`` also divides by the number of classes.
+
+    Args:
+        temperature: Divisor t of both logits, above 0.
+        loss_weight: Factor on the returned loss.
+
+    Raises:
+        ValueError: If ``temperature`` is not above 0.
+
+    Example:
+        >>> import torch
+        >>> SoftTargetLoss()(torch.zeros(2, 10), torch.ones(2, 10)).item()
+        0.0
+    """
+
+    def __init__(self, temperature: float = 4.0, loss_weight: float = 1.0) -> None:
+        super().__init__()
+        if temperature <= 0:
+            raise ValueError(f"temperature must be above 0, but it is {temperature}.")
+        self.temperature = temperature
+        self.loss_weight = loss_weight
+
+    def forward(self, student: Tensor, teacher: Tensor) -> Tensor:
+        """Compare the class scores of a batch.
+
+        Args:
+            student: Logits (N, classes).
+            teacher: Logits (N, classes); no gradient flows into them.
+
+        Returns:
+            Scalar loss in float32.
+
+        Raises:
+            ValueError: If either is not 2-D, or if the shapes differ.
+        """
+        check_logits(student, teacher)
+        student_log = torch.log_softmax(student.float() / self.temperature, dim=1)
+        teacher_log = torch.log_softmax(teacher.detach().float() / self.temperature, dim=1)
+        divergence = F.kl_div(student_log, teacher_log, reduction="batchmean", log_target=True)
+        return self.loss_weight * self.temperature**2 * divergence

@@ -1,0 +1,120 @@
+"""What a dry run found: which layer has which shape, and where a connector is needed."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+import torch
+
+from kd_core.term import Features, Term
+
+_HEAD = ("term", "role", "student layer", "shape", "teacher layer", "shape", "connector")
+
+
+@dataclass(frozen=True)
+class ShapeRow:
+    """One pair of feature maps that a term compares."""
+
+    term: str
+    role: str
+    level: int
+    student_layer: str
+    student_shape: tuple[int, ...]
+    teacher_layer: str
+    teacher_shape: tuple[int, ...]
+    connected: bool
+    device: torch.device
+
+    @property
+    def key(self) -> str:
+        """Name of the pair within its term: ``<role>_<level>``, or ``<level>`` without roles."""
+        return connector_key(self.role, self.level)
+
+    def cells(self) -> tuple[str, ...]:
+        """Return the row as text."""
+        change = f"{self.student_shape[1]} -> {self.teacher_shape[1]}" if self.connected else "-"
+        return (
+            self.term,
+            self.role or "-",
+            self.student_layer,
+            _text(self.student_shape),
+            self.teacher_layer,
+            _text(self.teacher_shape),
+            change,
+        )
+
+
+class ShapeTable:
+    """All pairs of all terms; ``str`` gives an aligned table.
+
+    Args:
+        terms: Name to term.
+        student: Term name, then role, to the features of the dry run.
+        teacher: The same for the teacher.
+
+    Raises:
+        ValueError: If a role has different numbers of levels on the two sides.
+    """
+
+    def __init__(
+        self,
+        terms: Mapping[str, Term],
+        student: Mapping[str, Mapping[str, Features]],
+        teacher: Mapping[str, Mapping[str, Features]],
+    ) -> None:
+        self.rows = [
+            row
+            for name, term in terms.items()
+            for role in term.student
+            for row in _rows(name, role, term, student[name][role], teacher[name][role])
+        ]
+
+    def __str__(self) -> str:
+        """Return one line for each pair, under a head."""
+        lines = [_HEAD, *(row.cells() for row in self.rows)]
+        widths = [max(map(len, column)) for column in zip(*lines, strict=True)]
+        return "\n".join(
+            "  ".join(cell.ljust(width) for cell, width in zip(line, widths, strict=True)).rstrip()
+            for line in lines
+        )
+
+
+def connector_key(role: str, level: int) -> str:
+    """Name a pair within its term: ``<role>_<level>``, or ``<level>`` without roles."""
+    return f"{role}_{level}" if role else str(level)
+
+
+def _rows(
+    name: str, role: str, term: Term, student: Features, teacher: Features
+) -> list[ShapeRow]:
+    students = student if isinstance(student, list) else [student]
+    teachers = teacher if isinstance(teacher, list) else [teacher]
+    if len(students) != len(teachers):
+        raise ValueError(
+            f"term {name!r} selects {len(students)} levels of the student and {len(teachers)} of "
+            "the teacher. Select as many layers on both sides."
+        )
+    layers = [", ".join(s.text for s in side[role]) for side in (term.student, term.teacher)]
+    return [
+        ShapeRow(
+            term=name,
+            role=role,
+            level=level,
+            student_layer=_layer(layers[0], level, len(students)),
+            student_shape=tuple(one.shape),
+            teacher_layer=_layer(layers[1], level, len(students)),
+            teacher_shape=tuple(other.shape),
+            connected=term.must_connect(role) and one.shape[1] != other.shape[1],
+            device=one.device,
+        )
+        for level, (one, other) in enumerate(zip(students, teachers, strict=True))
+    ]
+
+
+def _layer(text: str, level: int, levels: int) -> str:
+    return text if levels == 1 else f"{text} #{level}"
+
+
+def _text(shape: tuple[int, ...]) -> str:
+    return "x".join(map(str, shape))

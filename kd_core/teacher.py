@@ -1,0 +1,110 @@
+"""A teacher that nobody can train, save or wrap by accident."""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from kd_core.layers import Selector, Taps
+
+Forward = Callable[..., Any]
+
+
+class FrozenTeacher:
+    """A frozen model, kept outside the module tree of whoever holds it.
+
+    It is no ``nn.Module``, so it is never in ``state_dict``, ``parameters()``, an optimizer,
+    DDP's buckets or a SyncBN conversion, and a deep copy of the student (EMA) shares it. It is
+    in full eval mode before each run and runs under ``no_grad``.
+
+    Args:
+        model: The trained teacher. Its parameters stop to require gradients.
+        forward: How to run it: called with the model and the student's own arguments. The
+            default calls the model with them.
+        precision: Autocast dtype of the teacher's forward; ``None`` follows the student.
+
+    Example:
+        >>> teacher = FrozenTeacher(nn.Sequential(nn.Linear(4, 2)))
+        >>> any(p.requires_grad for p in teacher.model.parameters())
+        False
+    """
+
+    def __init__(
+        self,
+        model: nn.Module,
+        forward: Forward | None = None,
+        precision: torch.dtype | None = None,
+    ) -> None:
+        self.model = model.requires_grad_(False).eval()
+        self.precision = precision
+        self._forward = forward
+        self._taps: Taps | None = None
+
+    def tap(self, selectors: Iterable[Selector]) -> None:
+        """Listen to the selected layers, and to no others.
+
+        Raises:
+            ValueError: If a selector names no layer of the teacher.
+        """
+        self.remove_taps()
+        self._taps = Taps(self.model, selectors, "teacher")
+
+    def remove_taps(self) -> None:
+        """Stop to listen."""
+        if self._taps is not None:
+            self._taps.remove()
+            self._taps = None
+
+    def run(
+        self,
+        args: Sequence[Any],
+        kwargs: Mapping[str, Any],
+        wanted: Mapping[str, Sequence[Selector]],
+    ) -> dict[str, Tensor | list[Tensor]]:
+        """Run on the student's arguments and return the features that are wanted.
+
+        Args:
+            args: Positional arguments of the student's forward.
+            kwargs: Its keyword arguments.
+            wanted: Name to selectors.
+
+        Returns:
+            Name to feature map, or to a list of them.
+
+        Raises:
+            RuntimeError: If no layer is tapped.
+        """
+        if self._taps is None:
+            raise RuntimeError("the teacher has no taps. Attach a Distiller first.")
+        self.model.eval()
+        taps = self._taps
+        taps.hook(self.model)
+        taps.active = True
+        try:
+            with torch.no_grad(), self._autocast():
+                if self._forward is None:
+                    self.model(*args, **kwargs)
+                else:
+                    self._forward(self.model, *args, **kwargs)
+            return {name: taps.read(selectors) for name, selectors in wanted.items()}
+        finally:
+            taps.active = False
+            taps.clear()
+
+    def apply(self, function: Callable[[Tensor], Tensor]) -> None:
+        """Move or cast as the student does (``.to``, ``.half``, ``.double``)."""
+        self.model._apply(function)
+
+    def __deepcopy__(self, memo: dict[int, Any]) -> FrozenTeacher:
+        """Share: a copy of the student has the same teacher."""
+        return self
+
+    def _autocast(self) -> contextlib.AbstractContextManager[Any]:
+        if self.precision is None:
+            return contextlib.nullcontext()
+        device = next(self.model.parameters()).device.type
+        return torch.autocast(device, dtype=self.precision)

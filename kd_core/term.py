@@ -1,0 +1,131 @@
+"""One kind of knowledge to transfer: a loss, the layers it compares, and its weight."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from torch import Tensor, nn
+
+from kd_core.layers import Selector, parse_selector
+from kd_core.schedules import Schedule
+
+Layers = str | Sequence[str] | Mapping[str, str | Sequence[str]]
+Features = Tensor | list[Tensor]
+
+WHOLE = ""  # the role of a loss that knows no roles
+
+
+class Term:
+    """A loss, the student's and the teacher's layers that it compares, and its weight.
+
+    Args:
+        loss: One of ``kd_core.losses``, or any module ``loss(student, teacher)``.
+        layers: The student's layers: a selector, several, or a mapping from role to selectors
+            for a loss with roles (HMAT's low, mid, high).
+        teacher_layers: The teacher's, in the same form; ``None`` takes the student's.
+        weight: Factor on the loss, on top of the loss's own ``loss_weight``.
+        schedule: Factors of the iteration, multiplied; empty is constant.
+
+    Raises:
+        ValueError: If a selector cannot be read, the roles are not the loss's or differ, or the
+            weight is negative or not finite.
+    """
+
+    def __init__(
+        self,
+        loss: nn.Module,
+        layers: Layers,
+        teacher_layers: Layers | None = None,
+        weight: float = 1.0,
+        schedule: Schedule | Sequence[Schedule] = (),
+    ) -> None:
+        if not (math.isfinite(weight) and weight >= 0):
+            raise ValueError(f"a term's weight must be finite and at least 0, but it is {weight}.")
+        self.loss = loss
+        self.weight = weight
+        self.schedules: tuple[Schedule, ...] = (
+            tuple(schedule) if isinstance(schedule, Sequence) else (schedule,)
+        )
+        self.student = _by_role(layers)
+        self.teacher = _by_role(layers if teacher_layers is None else teacher_layers)
+        self._check_roles()
+
+    def factor(self, iteration: int) -> float:
+        """Return weight times schedules at an iteration (counted from 0)."""
+        return self.weight * math.prod(schedule(iteration) for schedule in self.schedules)
+
+    def must_connect(self, role: str) -> bool:
+        """Tell whether the loss needs equal channels in this role."""
+        equal: Any = getattr(self.loss, "equal_channels", False)
+        return bool(equal) if isinstance(equal, bool) else role in equal
+
+    def compare(
+        self, student: Mapping[str, Features], teacher: Mapping[str, Features]
+    ) -> dict[str, Tensor]:
+        """Call the loss in the form that it takes.
+
+        Args:
+            student: Role to feature map (N, C_s, H, W) or list of them; the only role of a loss
+                without roles is "".
+            teacher: The same roles.
+
+        Returns:
+            Part of the loss to scalar; the part of a loss that has one value is "".
+
+        Raises:
+            ValueError: If the two have different numbers of levels, or the loss refuses them.
+        """
+        for role in self.student:
+            _check_levels(student[role], teacher[role])
+        if hasattr(self.loss, "roles"):
+            value = self.loss(student, teacher)
+        else:
+            value = self._compare_levels(student[WHOLE], teacher[WHOLE])
+        return dict(value) if isinstance(value, Mapping) else {WHOLE: value}
+
+    def _compare_levels(self, student: Features, teacher: Features) -> Any:
+        if getattr(self.loss, "accepts_lists", False) or not isinstance(student, list):
+            return self.loss(student, teacher)
+        values = [self.loss(*pair) for pair in zip(student, teacher, strict=True)]
+        return sum(values[1:], start=values[0])
+
+    def _check_roles(self) -> None:
+        if set(self.student) != set(self.teacher):
+            raise ValueError(
+                f"layers and teacher_layers must name the same roles, but they name "
+                f"{sorted(self.student)} and {sorted(self.teacher)}."
+            )
+        roles = getattr(self.loss, "roles", (WHOLE,))
+        name = type(self.loss).__name__
+        unknown = sorted(set(self.student) - set(roles) - {"logits"})
+        if not unknown and (WHOLE in roles) == (WHOLE in self.student):
+            return
+        if WHOLE in roles:
+            raise ValueError(f"{name} takes layers without roles, but got {sorted(self.student)}.")
+        raise ValueError(
+            f"{name} takes layers as a mapping with the roles {', '.join(roles)}, but got "
+            f"{sorted(self.student) if WHOLE not in self.student else 'no roles'}."
+        )
+
+
+def _by_role(layers: Layers) -> dict[str, list[Selector]]:
+    if not isinstance(layers, Mapping):
+        layers = {WHOLE: layers}
+    parsed = {
+        role: [parse_selector(text) for text in ([named] if isinstance(named, str) else named)]
+        for role, named in layers.items()
+    }
+    if not parsed or not all(parsed.values()):
+        raise ValueError(f"a term needs at least one layer in each role, but got {dict(layers)}.")
+    return parsed
+
+
+def _check_levels(student: Features, teacher: Features) -> None:
+    counts = [len(item) if isinstance(item, list) else 1 for item in (student, teacher)]
+    if counts[0] != counts[1]:
+        raise ValueError(
+            f"student and teacher must have the same number of levels, but the student has "
+            f"{counts[0]} and the teacher {counts[1]}. Select as many layers on both sides."
+        )

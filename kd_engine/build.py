@@ -1,0 +1,109 @@
+"""From config dicts to a student with a distiller attached."""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import torch
+from mmengine.config import Config
+from mmengine.hub import get_config
+from mmengine.logging import print_log
+from mmengine.registry import MODELS
+from torch import nn
+
+from kd_core import Term
+from kd_core.checkpoint import load_weights, read_checkpoint, state_dict_of
+
+_TERM_KEYS = ("loss", "layers", "teacher_layers", "weight", "schedule")
+
+
+def read_config(name: str) -> Config:
+    """Read a config file, or one of an installed package by a name such as ``mmdet::...``.
+
+    Raises:
+        FileNotFoundError: If there is no such file.
+    """
+    if "::" in name:
+        return get_config(name)
+    if not Path(name).is_file():
+        raise FileNotFoundError(
+            f"there is no config file {name}. Paths are relative to the folder from which the "
+            "command runs; a config of an installed package is written 'mmdet::...'."
+        )
+    return Config.fromfile(name)
+
+
+def student_config(model: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the plain student of a model config; a plain model is its own student."""
+    plain = model["student"] if "student" in model and "teacher" in model else model
+    return copy.deepcopy(dict(plain))
+
+
+def build_terms(configs: Mapping[str, Mapping[str, Any]]) -> dict[str, Term]:
+    """Build the terms of a config.
+
+    Args:
+        configs: Name to ``dict(loss=, layers=, teacher_layers=, weight=, schedule=)``; the last
+            three are optional, ``schedule`` is a dict or a list of dicts.
+
+    Raises:
+        ValueError: If a term has an unknown key or lacks one.
+    """
+    return {name: _build_term(name, config) for name, config in configs.items()}
+
+
+def build_teacher(
+    config: str | Mapping[str, Any], checkpoint: str | None, allow_partial: bool = False
+) -> nn.Module:
+    """Build a teacher and load its weights, strictly and safely.
+
+    Nothing else changes: the random numbers that follow are those without the teacher.
+
+    Args:
+        config: Config file, ``mmdet::`` name, or a model config.
+        checkpoint: File or URL; ``None`` leaves the teacher random and is only for tests.
+        allow_partial: Accept a checkpoint that does not fit entirely, with a warning.
+
+    Raises:
+        kd_core.checkpoint.CheckpointError: If the checkpoint is unsafe, broken or does not fit.
+    """
+    model = read_config(config).model if isinstance(config, str) else config
+    with torch.random.fork_rng():
+        teacher: nn.Module = MODELS.build(student_config(model))
+    if checkpoint is None:
+        print_log("The teacher has no checkpoint: its weights are random.", "current", 30)
+        return teacher
+    weights = state_dict_of(read_engine_checkpoint(checkpoint))
+    load_weights(teacher, weights, source=checkpoint, allow_partial=allow_partial)
+    return teacher
+
+
+def read_engine_checkpoint(path: str) -> dict[str, Any]:
+    """Read a checkpoint that mmengine may have written, without running code from it."""
+    from kd_engine.checkpoint import ALLOWED
+
+    return read_checkpoint(path, allowed=ALLOWED)
+
+
+def _build_term(name: str, config: Mapping[str, Any]) -> Term:
+    unknown = sorted(set(config) - set(_TERM_KEYS))
+    if unknown or "loss" not in config or "layers" not in config:
+        raise ValueError(
+            f"term {name!r} must have loss and layers, and may have teacher_layers, weight and "
+            f"schedule, but it has {sorted(config)}."
+        )
+    schedule = config.get("schedule", ())
+    schedules = [schedule] if isinstance(schedule, Mapping) else schedule
+    try:
+        return Term(
+            MODELS.build(dict(config["loss"])),
+            config["layers"],
+            config.get("teacher_layers"),
+            float(config.get("weight", 1.0)),
+            [MODELS.build(dict(one)) for one in schedules],
+        )
+    except (TypeError, ValueError) as error:
+        raise ValueError(f"term {name!r}: {error}") from error

@@ -1,0 +1,305 @@
+"""Fetches one large file over HTTP: resumed after a break, checked, and never half there."""
+
+from __future__ import annotations
+
+import hashlib
+import http.client
+import json
+import os
+import shutil
+import sys
+import time
+import urllib.error
+import urllib.request
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+_BLOCK = 1 << 20
+_SPARE = 64 << 20  # bytes that must stay free on the disk
+_GONE = {400, 401, 403, 404, 405, 410, 451}  # asking again will not help
+
+
+class DownloadError(RuntimeError):
+    """A file could not be fetched, or is not the one that was wanted."""
+
+
+@dataclass(frozen=True)
+class Source:
+    """Where a file comes from and how it is known to be the right one.
+
+    Args:
+        urls: Addresses of the same file, tried in turn.
+        md5: Published MD5 in hexadecimal digits, or None if there is none.
+        sha256: Published SHA-256 in hexadecimal digits, or None if there is none.
+    """
+
+    urls: tuple[str, ...]
+    md5: str | None = None
+    sha256: str | None = None
+
+
+@dataclass(frozen=True)
+class Patience:
+    """How long to try.
+
+    Args:
+        tries: Attempts in a row without a new byte before an address is given up.
+        pause: Seconds before the second attempt; doubles with each, up to 30.
+        timeout: Seconds without an answer after which a connection counts as broken.
+    """
+
+    tries: int = 5
+    pause: float = 1.0
+    timeout: float = 30.0
+
+
+def download_file(source: Source, target: Path, patience: Patience | None = None) -> str:
+    """Fetch a file, unless it is there already.
+
+    Bytes go to ``<target>.part``; a later call goes on from there if the server says that the
+    file is still the same (ETag or Last-Modified), and starts afresh otherwise. The final name
+    appears only after the checksum has been compared.
+
+    Args:
+        source: Addresses and checksums.
+        target: Final name of the file.
+        patience: Number of attempts and time limits.
+
+    Returns:
+        The SHA-256 of the file in hexadecimal digits.
+
+    Raises:
+        DownloadError: If no address gives the file, or the disk is too small.
+    """
+    patience = patience or Patience()
+    if not target.is_file():
+        target.parent.mkdir(parents=True, exist_ok=True)
+        _from_any(source, target, patience)
+    return _digests(target)["sha256"]
+
+
+def check_space(folder: Path, wanted: int, purpose: str) -> None:
+    """Stop before a disk overflows.
+
+    Args:
+        folder: A folder on the disk in question.
+        wanted: Bytes that are about to be written.
+        purpose: What they are for, used in the message.
+
+    Raises:
+        DownloadError: If they do not fit.
+    """
+    free = shutil.disk_usage(folder).free
+    if wanted + _SPARE > free:
+        raise DownloadError(
+            f"{purpose} needs {_amount(wanted)}, but the disk of {folder} has only "
+            f"{_amount(free)} free. Free some space, or set KD_DATA to a folder on another disk."
+        )
+
+
+def _from_any(source: Source, target: Path, patience: Patience) -> None:
+    part = target.with_name(target.name + ".part")
+    reasons: list[str] = []
+    for url in source.urls:
+        try:
+            _persist(url, part, patience)
+            _verify(part, source, url)
+        except DownloadError as error:
+            reasons.append(str(error))
+            continue
+        os.replace(part, target)
+        _state_file(part).unlink(missing_ok=True)
+        return
+    raise DownloadError(f"{target.name} could not be fetched. " + " ".join(reasons))
+
+
+def _persist(url: str, part: Path, patience: Patience) -> None:
+    """Ask until the file is complete or several attempts in a row bring nothing new."""
+    failures, furthest = 0, _length(part)
+    while True:
+        try:
+            _attempt(url, part, patience.timeout)
+            return
+        except urllib.error.HTTPError as error:
+            reason = f"{url} answers {error.code} {error.reason}."
+            if error.code in _GONE:
+                raise DownloadError(reason) from error
+        except (OSError, http.client.HTTPException) as error:
+            reason = f"{url} broke off at {_amount(_length(part))} ({error})."
+        failures = 1 if _length(part) > furthest else failures + 1
+        furthest = max(furthest, _length(part))
+        if failures >= patience.tries:
+            raise DownloadError(
+                f"{reason} Gave up after {failures} attempts without progress; "
+                "run the command again to go on from there."
+            )
+        wait = min(30.0, patience.pause * 2 ** (failures - 1))
+        print(f"{reason} Trying again in {wait:.0f} s.", file=sys.stderr)
+        time.sleep(wait)
+
+
+def _attempt(url: str, part: Path, timeout: float) -> None:
+    """Make one request and append what it brings."""
+    state = _read_state(part, url)
+    start = _length(part) if state else 0
+    if state and state["total"] == start:
+        return
+    request = urllib.request.Request(url, headers={"Accept-Encoding": "identity"})
+    if state and start:
+        request.add_header("Range", f"bytes={start}-")
+        request.add_header("If-Range", state["validator"])
+    try:
+        answer = urllib.request.urlopen(request, timeout=timeout)
+    except urllib.error.HTTPError as error:
+        if error.code != 416:
+            raise
+        part.unlink(missing_ok=True)  # our part is longer than the file: the file has changed
+        raise ConnectionError("the file on the server has changed, starting afresh") from error
+    with answer:
+        start, total = _extent(answer, start)
+        if start == 0:
+            _write_state(part, url, answer.headers, total)
+        if total is not None:
+            check_space(part.parent, total - start, f"the download of {url}")
+        _append(answer, part, start, total)
+
+
+def _extent(answer: Any, start: int) -> tuple[int, int | None]:
+    """Return where the answer's bytes begin, and the size of the whole file if it is told."""
+    length = answer.headers.get("Content-Length")
+    if answer.status != 206:  # the server ignores Range, or the file has changed
+        return 0, int(length) if length else None
+    unit, _, extent = answer.headers.get("Content-Range", "").partition(" ")
+    first, total = extent.partition("-")[0], extent.rpartition("/")[2]
+    if unit != "bytes" or first != str(start):
+        raise ConnectionError(f"the server sent '{unit} {extent}' when asked from byte {start}")
+    return start, int(total) if total.isdigit() else None
+
+
+def _append(answer: Any, part: Path, start: int, total: int | None) -> None:
+    progress = Progress(part.name.removesuffix(".part"), start, total)
+    with open(part, "r+b" if start else "wb") as file:
+        file.truncate(start)
+        file.seek(start)
+        position = start
+        while block := answer.read(_BLOCK):
+            file.write(block)
+            position += len(block)
+            progress.show(position)
+        file.flush()
+        os.fsync(file.fileno())
+    progress.close(position)
+    if total is not None and position != total:
+        raise ConnectionError(f"{position} of {total} bytes came")
+
+
+def _verify(part: Path, source: Source, url: str) -> None:
+    found = _digests(part)
+    for kind, wanted in (("md5", source.md5), ("sha256", source.sha256)):
+        if wanted is not None and found[kind] != wanted:
+            part.unlink()
+            _state_file(part).unlink(missing_ok=True)
+            raise DownloadError(
+                f"{url} must have the {kind} {wanted}, but what came has {found[kind]}. It was "
+                "deleted; run the command again, and if that does not help the source has changed."
+            )
+
+
+def _digests(file: Path) -> dict[str, str]:
+    sums = {"md5": hashlib.md5(usedforsecurity=False), "sha256": hashlib.sha256()}
+    with open(file, "rb") as stream:
+        while block := stream.read(_BLOCK):
+            for one in sums.values():
+                one.update(block)
+    return {kind: one.hexdigest() for kind, one in sums.items()}
+
+
+def _state_file(part: Path) -> Path:
+    return part.with_name(part.name + ".json")
+
+
+def _read_state(part: Path, url: str) -> dict[str, Any] | None:
+    """Return what is known of a part, or None if it cannot be continued from this address."""
+    try:
+        state = json.loads(_state_file(part).read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        return None
+    usable = part.is_file() and state.get("url") == url and state.get("validator")
+    return state if usable else None
+
+
+def _write_state(part: Path, url: str, headers: Any, total: int | None) -> None:
+    tag = headers.get("ETag") or ""
+    weak = tag.startswith("W/")  # HTTP forbids weak tags in If-Range
+    validator = headers.get("Last-Modified") if weak or not tag else tag
+    state = {"url": url, "validator": validator, "total": total}
+    part.unlink(missing_ok=True)  # a new state must never describe old bytes
+    _state_file(part).write_text(json.dumps(state), encoding="utf-8")
+
+
+def _length(file: Path) -> int:
+    return file.stat().st_size if file.is_file() else 0
+
+
+class Progress:
+    """Prints how far a download is, how fast, and when it will end.
+
+    Args:
+        name: What is being fetched.
+        start: Bytes that were there already.
+        total: Bytes of the whole, or None if unknown.
+    """
+
+    def __init__(self, name: str, start: int, total: int | None) -> None:
+        self.name, self.start, self.total = name, start, total
+        self.began = time.monotonic()
+        self.terminal = sys.stderr.isatty()
+        self.interval = 0.5 if self.terminal else 30.0
+        self.next = self.began + self.interval
+
+    def show(self, position: int) -> None:
+        """Print a line if it is time for one.
+
+        Args:
+            position: Bytes that are there now.
+        """
+        if time.monotonic() >= self.next:
+            self.next = time.monotonic() + self.interval
+            end = "\r" if self.terminal else "\n"
+            print(self.line(position), end=end, file=sys.stderr, flush=True)
+
+    def close(self, position: int) -> None:
+        """Print the last line.
+
+        Args:
+            position: Bytes that are there at the end.
+        """
+        print(self.line(position), file=sys.stderr, flush=True)
+
+    def line(self, position: int) -> str:
+        """Say how far it is.
+
+        Args:
+            position: Bytes that are there now.
+
+        Returns:
+            One line of text.
+        """
+        speed = (position - self.start) / max(time.monotonic() - self.began, 1e-6)
+        text = f"{self.name}: {_amount(position)}"
+        if self.total:
+            text += f" of {_amount(self.total)} ({100 * position / self.total:.0f} %)"
+        text += f", {_amount(speed)}/s"
+        if self.total and speed > 0:
+            minutes, seconds = divmod(round((self.total - position) / speed), 60)
+            text += f", ETA {minutes // 60}:{minutes % 60:02d}:{seconds:02d}"
+        return text + "    "
+
+
+def _amount(size: float) -> str:
+    for unit in ("B", "kB", "MB"):
+        if size < 1000:
+            return f"{size:.0f} {unit}" if unit == "B" else f"{size:.1f} {unit}"
+        size /= 1000
+    return f"{size:.2f} GB"

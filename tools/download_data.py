@@ -1,0 +1,50 @@
+"""Fetch public data sets into data/, or into the folder that KD_DATA names.
+
+    python tools/download_data.py coco     COCO 2017, about 20 GB: coco/
+    python tools/download_data.py voc      Pascal VOC 2007 and 2012, about 3 GB: VOCdevkit/
+    python tools/download_data.py bccd     blood cells, VOC and COCO: bccd_voc/
+    python tools/download_data.py chess    chess pieces, COCO: chess_coco/
+
+A broken download goes on where it stopped when the command is run again. Folders appear only when
+they are complete; those that are there already are left alone.
+"""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+
+from kd_engine.download import DATASETS, data_root, fetch_dataset
+from kd_engine.transfer import DownloadError
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run the command line."""
+    options = _parser().parse_args(arguments)
+    root = options.out or data_root()
+    try:
+        for name in options.name:
+            fetch_dataset(name, root, keep_archives=options.keep_archives)
+    except (DownloadError, ValueError, OSError) as error:
+        print(f"download_data: {error}", file=sys.stderr)
+        return 1
+    except KeyboardInterrupt:
+        print("\nstopped; run the command again to go on from here", file=sys.stderr)
+        return 130
+    return 0
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("name", nargs="+", choices=sorted(DATASETS), help="data set to fetch")
+    parser.add_argument("--out", type=Path, help="data folder (default: KD_DATA, else data)")
+    parser.add_argument("--keep-archives", action="store_true", help="keep the archives as well")
+    return parser
+
+
+if __name__ == "__main__":
+    sys.exit(main())
