@@ -6,6 +6,7 @@ need little memory beyond the feature map and its gradient: a detector's stride-
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 import torch
@@ -15,6 +16,7 @@ from torch.nn import functional as F
 from kd_core.checks import check_feature_map, full_precision
 
 EPSILON = 1e-12  # unit(x) = x / max(||x||_2, EPSILON)
+_CHUNK_ELEMENTS = 2**24  # 64 MB of float32
 
 
 def activation_attention(feature: Tensor, power: float = 2.0) -> Tensor:
@@ -41,11 +43,8 @@ def activation_map(feature: Tensor, power: float = 2.0) -> Tensor:
         Map (N, H, W) in float32.
     """
     check_feature_map(feature)
-    if feature.dtype == torch.float64:
-        feature = feature.float()
-    # A norm keeps no temporary of the feature's size, unlike abs().pow().mean().
-    norm: Tensor = torch.linalg.vector_norm(feature, ord=power, dim=1, dtype=torch.float32)
-    return norm.pow(power) / feature.shape[1]  # (N, H, W)
+    energy: Tensor = _Energy.apply(_no_double(feature), power)
+    return energy / feature.shape[1]  # (N, H, W)
 
 
 def position_attention(feature: Tensor, side: int | tuple[int, int] = 16) -> Tensor:
@@ -146,9 +145,7 @@ def pooled_channels(feature: Tensor) -> Tensor:
         Vector (N, C) in float32.
     """
     check_feature_map(feature)
-    if feature.dtype == torch.float64:
-        feature = feature.float()
-    return feature.mean(dim=(2, 3), dtype=torch.float32)
+    return _no_double(feature).mean(dim=(2, 3), dtype=torch.float32)
 
 
 def pool_to(feature: Tensor, side: int | tuple[int, int]) -> Tensor:
@@ -169,25 +166,81 @@ def pool_to(feature: Tensor, side: int | tuple[int, int]) -> Tensor:
     return F.adaptive_avg_pool2d(feature.float(), size)
 
 
+def _no_double(feature: Tensor) -> Tensor:
+    return feature.float() if feature.dtype == torch.float64 else feature
+
+
 def _channel_gram(feature: Tensor) -> Tensor:
     check_feature_map(feature)
-    gram: Tensor = _Gram.apply(feature.flatten(start_dim=2))
+    gram: Tensor = _Gram.apply(_no_double(feature))
     return gram  # (N, C, C)
+
+
+class _Energy(torch.autograd.Function):
+    """Sum of |F|^p over channels, with no temporary of F's size besides F's gradient."""
+
+    @staticmethod
+    def forward(ctx: Any, feature: Tensor, power: float) -> Tensor:
+        ctx.save_for_backward(feature)
+        ctx.power = power
+        norm = torch.linalg.vector_norm(feature, ord=power, dim=1, dtype=torch.float32)
+        energy: Tensor = norm.pow_(power)
+        return energy
+
+    @staticmethod
+    @torch.autograd.function.once_differentiable
+    def backward(ctx: Any, grad: Tensor) -> tuple[Tensor, None]:
+        (feature,) = ctx.saved_tensors
+        scaled = (ctx.power * grad).unsqueeze(1)  # (N, 1, H, W)
+
+        def fill(target: Tensor, values: Tensor, images: slice) -> None:
+            if ctx.power == 1:
+                torch.sgn(values, out=target)
+            elif ctx.power == 2:
+                target.copy_(values)
+            else:
+                torch.abs(values, out=target)
+                target.pow_(ctx.power - 1).copysign_(values)
+            target.mul_(scaled[images])
+
+        return _gradient_like(feature, fill), None
 
 
 class _Gram(torch.autograd.Function):
     """X X^T with one gradient of X's size; autograd's own would hold two."""
 
     @staticmethod
-    def forward(ctx: Any, rows: Tensor) -> Tensor:
-        ctx.save_for_backward(rows)
-        with full_precision(rows):
-            values = rows.float()
-            return torch.bmm(values, values.transpose(1, 2))
+    def forward(ctx: Any, feature: Tensor) -> Tensor:
+        ctx.save_for_backward(feature)
+        with full_precision(feature):
+            rows = feature.float().flatten(start_dim=2)  # (N, C, H*W)
+            return torch.bmm(rows, rows.transpose(1, 2))
 
     @staticmethod
     @torch.autograd.function.once_differentiable
     def backward(ctx: Any, grad: Tensor) -> Tensor:
-        (rows,) = ctx.saved_tensors
-        with full_precision(rows):
-            return torch.bmm(grad + grad.transpose(1, 2), rows.float()).to(rows.dtype)
+        (feature,) = ctx.saved_tensors
+        both = grad + grad.transpose(1, 2)
+
+        def fill(target: Tensor, values: Tensor, images: slice) -> None:
+            torch.bmm(both[images], values.flatten(start_dim=2), out=target.flatten(start_dim=2))
+
+        with full_precision(feature):
+            return _gradient_like(feature, fill)
+
+
+def _gradient_like(feature: Tensor, fill: Callable[[Tensor, Tensor, slice], None]) -> Tensor:
+    """Compute a gradient in float32, for other dtypes a few images at a time to save memory."""
+    # A tensor of its own, not a view: autograd adds other gradients to it in place.
+    gradient = torch.empty(feature.shape, dtype=feature.dtype, device=feature.device)
+    if feature.dtype == torch.float32:
+        fill(gradient, feature, slice(None))
+        return gradient
+    step = max(1, _CHUNK_ELEMENTS // feature[0].numel())
+    for start in range(0, feature.shape[0], step):
+        images = slice(start, start + step)
+        values = feature[images].float()
+        target = torch.empty(values.shape, device=values.device)
+        fill(target, values, images)
+        gradient[images] = target
+    return gradient

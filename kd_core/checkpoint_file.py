@@ -127,21 +127,30 @@ def _read_torch(path: Path, allowed: Iterable[Any], map_location: Any, mmap: boo
 
 
 def _refused(path: Path, error: Exception) -> str:
+    """Say what the file must not hold, or "" if it failed for another reason."""
     text = str(error)
     if "TorchScript" in text:
         return (
             f"{path} is a TorchScript archive, which holds code. Load it with torch.jit.load in a "
             "program that trusts it, and save its state_dict() alone."
         )
-    if not any(word in text for word in ("nsupported", "allow", "unrecognized", "blocked")):
+    if not any(
+        word in text
+        for word in ("nsupported global", "GLOBAL", "allow", "unrecognized", "Can only")
+    ):
         return ""
-    found = re.search(r"GLOBAL (\S+)|(getattr\(.*?\)|<(?:class|function).*?>)", text)
-    name = (found.group(1) or found.group(2)) if found else "something"
+    found = re.search(r"GLOBAL (\S+)|(getattr\(.*?\))", text)
+    name = (found.group(1) or found.group(2)) if found else _reason(error)
     return (
-        f"{path} names {name}, which a checkpoint may not: reading it could run code. Save the "
+        f"{path} holds what a checkpoint may not: {name}. Reading it could run code. Save the "
         "weights alone, torch.save(model.state_dict(), path). Or, if you know that it is harmless, "
         "allow it with torch.serialization.add_safe_globals([...])."
     )
+
+
+def _reason(error: Exception) -> str:
+    text = str(error).split("WeightsUnpickler error:")[-1].strip() or type(error).__name__
+    return text.splitlines()[0][:200].rstrip(".")
 
 
 def _damaged(path: Path, error: Exception) -> str:
@@ -152,8 +161,7 @@ def _damaged(path: Path, error: Exception) -> str:
     if start.lstrip().lower().startswith((b"<!doctype", b"<html")):
         return f"{path} is a web page, not a checkpoint. Fetch it again from its download address."
     what = "is cut off or damaged" if start.startswith(b"PK\x03\x04") else "is not a checkpoint"
-    reason = (str(error).strip() or type(error).__name__).splitlines()[0]
     return (
-        f"{path} ({path.stat().st_size} bytes) {what}: {reason[:200]}. Use an earlier one, or "
+        f"{path} ({path.stat().st_size} bytes) {what}: {_reason(error)}. Use an earlier one, or "
         "remove it and fetch it again."
     )

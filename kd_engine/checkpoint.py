@@ -13,41 +13,19 @@ from pathlib import Path
 from typing import IO, Any
 
 import mmengine.runner.checkpoint as mmengine_checkpoint
-import numpy as np
 from mmengine.dist import barrier, get_rank
 from mmengine.fileio import get_file_backend, register_backend
 from mmengine.fileio.backends import LocalBackend
-from mmengine.logging import HistoryBuffer, print_log
+from mmengine.logging import print_log
 from mmengine.runner import CheckpointLoader
 
 from kd_core.checkpoint import CheckpointError, read_checkpoint
+from kd_engine.allowed import ALLOWED
+
+__all__ = ["ALLOWED", "AtomicLocalBackend", "last_whole_checkpoint", "use_safe_checkpoints"]
 
 _NAME = re.compile(r"(iter|epoch)_(\d+)\.pth")
 _TEMPORARY = ".tmp"
-
-
-def _history_method(owner: Any, name: str) -> Any:
-    """Stand in for getattr: old HistoryBuffers carry their own methods in their state."""
-    if owner is HistoryBuffer and name in ("min", "max", "current", "mean"):
-        return getattr(owner, name)
-    raise CheckpointError(f"getattr({owner!r}, {name!r}) is not allowed")
-
-
-def _globals() -> tuple[Any, ...]:
-    functions: tuple[Any, Any] = (np.zeros(1).__reduce__()[0], np.float64(0).__reduce__()[0])
-    modules = ("numpy.core.multiarray", "numpy._core.multiarray")  # numpy 1 and numpy 2
-    kinds = {type(np.dtype(code)) for code in "?bhilqBHILQefdFDSUMm"}  # no objects, no records
-    return (
-        *((one, f"{module}.{one.__name__}") for one in functions for module in modules),
-        *kinds,
-        *(np.ndarray, np.dtype, defaultdict, int, float, list, dict),
-        HistoryBuffer,
-        (_history_method, "builtins.getattr"),
-    )
-
-
-ALLOWED = _globals()
-"""What Runner saves beside tensors and plain containers, for `read_checkpoint(allowed=...)`."""
 
 
 def use_safe_checkpoints() -> None:

@@ -173,14 +173,12 @@ def missing_data_message(path: str | os.PathLike[str]) -> str:
     if "digits" in path.parts:
         folder = Path(*path.parts[: path.parts.index("digits") + 1])
         return f"{text}Make it with: python tools/make_digits.py --out {folder}"
-    top_folders = {
-        part.folder.split("/")[0]: name for name, parts in DATASETS.items() for part in parts
-    }
-    for folder in reversed(path.parts):
-        if folder in top_folders:
+    names = {part.folder.split("/")[0]: name for name in DATASETS for part in DATASETS[name]}
+    for parent in reversed(path.parts):
+        if parent in names:
             return (
-                f"{text}Fetch it with: python tools/download_data.py {top_folders[folder]} "
-                f"- or set KD_DATA to the folder that holds {folder}."
+                f"{text}Fetch it with: python tools/download_data.py {names[parent]} "
+                f"- or set KD_DATA to the folder that holds {parent}."
             )
     return f"{text}Put the data there, correct the path in the config, or set KD_DATA."
 

@@ -15,6 +15,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from kd_engine.progress import Progress, amount
+
 _BLOCK = 1 << 20
 _SPARE = 64 << 20  # bytes that must stay free on the disk
 _GONE = {400, 401, 403, 404, 405, 410, 451}  # asking again will not help
@@ -93,8 +95,8 @@ def check_space(folder: Path, wanted: int, purpose: str) -> None:
     free = shutil.disk_usage(folder).free
     if wanted + _SPARE > free:
         raise DownloadError(
-            f"{purpose} needs {_amount(wanted)}, but the disk of {folder} has only "
-            f"{_amount(free)} free. Free some space, or set KD_DATA to a folder on another disk."
+            f"{purpose} needs {amount(wanted)}, but the disk of {folder} has only "
+            f"{amount(free)} free. Free some space, or set KD_DATA to a folder on another disk."
         )
 
 
@@ -126,7 +128,7 @@ def _persist(url: str, part: Path, patience: Patience) -> None:
             if error.code in _GONE:
                 raise DownloadError(reason) from error
         except (OSError, http.client.HTTPException) as error:
-            reason = f"{url} broke off at {_amount(_length(part))} ({error})."
+            reason = f"{url} broke off at {amount(_length(part))} ({error})."
         failures = 1 if _length(part) > furthest else failures + 1
         furthest = max(furthest, _length(part))
         if failures >= patience.tries:
@@ -240,66 +242,3 @@ def _write_state(part: Path, url: str, headers: Any, total: int | None) -> None:
 
 def _length(file: Path) -> int:
     return file.stat().st_size if file.is_file() else 0
-
-
-class Progress:
-    """Prints how far a download is, how fast, and when it will end.
-
-    Args:
-        name: What is being fetched.
-        start: Bytes that were there already.
-        total: Bytes of the whole, or None if unknown.
-    """
-
-    def __init__(self, name: str, start: int, total: int | None) -> None:
-        self.name, self.start, self.total = name, start, total
-        self.began = time.monotonic()
-        self.terminal = sys.stderr.isatty()
-        self.interval = 0.5 if self.terminal else 30.0
-        self.next = self.began + self.interval
-
-    def show(self, position: int) -> None:
-        """Print a line if it is time for one.
-
-        Args:
-            position: Bytes that are there now.
-        """
-        if time.monotonic() >= self.next:
-            self.next = time.monotonic() + self.interval
-            end = "\r" if self.terminal else "\n"
-            print(self.line(position), end=end, file=sys.stderr, flush=True)
-
-    def close(self, position: int) -> None:
-        """Print the last line.
-
-        Args:
-            position: Bytes that are there at the end.
-        """
-        print(self.line(position), file=sys.stderr, flush=True)
-
-    def line(self, position: int) -> str:
-        """Say how far it is.
-
-        Args:
-            position: Bytes that are there now.
-
-        Returns:
-            One line of text.
-        """
-        speed = (position - self.start) / max(time.monotonic() - self.began, 1e-6)
-        text = f"{self.name}: {_amount(position)}"
-        if self.total:
-            text += f" of {_amount(self.total)} ({100 * position / self.total:.0f} %)"
-        text += f", {_amount(speed)}/s"
-        if self.total and speed > 0:
-            minutes, seconds = divmod(round((self.total - position) / speed), 60)
-            text += f", ETA {minutes // 60}:{minutes % 60:02d}:{seconds:02d}"
-        return text + "    "
-
-
-def _amount(size: float) -> str:
-    for unit in ("B", "kB", "MB"):
-        if size < 1000:
-            return f"{size:.0f} {unit}" if unit == "B" else f"{size:.1f} {unit}"
-        size /= 1000
-    return f"{size:.2f} GB"

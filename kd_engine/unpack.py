@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 from typing import IO
 
-from kd_engine.transfer import check_space
+from kd_engine.transfer import DownloadError, check_space
 
 
 class ArchiveError(ValueError):
@@ -40,7 +40,7 @@ def unpack(archive: Path, folder: Path) -> None:
         kd_engine.transfer.DownloadError: If the disk is too small.
     """
     try:
-        if zipfile.is_zipfile(archive):
+        if _starts_with(archive, b"PK"):  # not is_zipfile: a tar may end in a zip
             _unpack_zip(archive, folder)
         elif tarfile.is_tarfile(archive):
             _unpack_tar(archive, folder)
@@ -49,12 +49,17 @@ def unpack(archive: Path, folder: Path) -> None:
                 f"{archive} must be a zip or tar archive, but it is neither. "
                 "Delete it and fetch it again."
             )
+    except DownloadError:
+        raise
     except (zipfile.BadZipFile, tarfile.TarError, zlib.error, EOFError, RuntimeError) as error:
-        if isinstance(error, RuntimeError) and type(error) is not RuntimeError:
-            raise
         raise ArchiveError(
             f"{archive} is damaged ({error}). Delete it and fetch it again."
         ) from error
+
+
+def _starts_with(archive: Path, mark: bytes) -> bool:
+    with open(archive, "rb") as file:
+        return file.read(len(mark)) == mark
 
 
 def _unpack_zip(archive: Path, folder: Path) -> None:

@@ -20,7 +20,11 @@ model = dict(
     neck=dict(in_channels=[16, 32, 64, 128], out_channels=64),
     rpn_head=dict(in_channels=64, feat_channels=64, anchor_generator=dict(scales=[4])),
     roi_head=dict(
-        bbox_roi_extractor=dict(out_channels=64),
+        bbox_roi_extractor=dict(
+            out_channels=64,
+            finest_scale=28,  # half of mmdet's, as the images are half their size
+            roi_layer=dict(sampling_ratio=2),
+        ),
         bbox_head=dict(in_channels=64, fc_out_channels=256, num_classes=3),
     ),
     train_cfg=dict(

@@ -10,6 +10,7 @@ model = dict(
         name="mobilenet_v2",
         nodes=["features.3", "features.6", "features.13", "features.17"],
         checkpoint="{{$KD_DATA:data}}/weights/mobilenet_v2_imagenet_qat_fp16.safetensors",
+        frozen=4,
         norm_eval=True,
     ),
     neck=dict(in_channels=[24, 32, 96, 320], out_channels=128),
@@ -19,5 +20,5 @@ model = dict(
         bbox_head=dict(in_channels=128, fc_out_channels=512),
     ),
 )
-# 1e-2 destroys the pretrained backbone; a tenth of the learning rate keeps it.
-optim_wrapper = dict(paramwise_cfg=dict(custom_keys=dict(backbone=dict(lr_mult=0.1))))
+# Beyond 1e-3 the pretrained backbone is destroyed.
+optim_wrapper = dict(paramwise_cfg=dict(custom_keys=dict(backbone=dict(lr_mult=0.05))))

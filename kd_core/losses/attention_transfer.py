@@ -81,7 +81,8 @@ class AttentionTransferLoss(nn.Module):
         student_attention = activation_attention(student, self.power)  # (N, H*W)
         difference = student_attention - activation_attention(teacher, self.power)
         if self.form == "paper":
-            return self.loss_weight * torch.linalg.vector_norm(difference, dim=1).mean()
+            distance: Tensor = torch.linalg.vector_norm(difference, dim=1)
+            return self.loss_weight * distance.mean()
         squares = difference.square()
         reduced = squares.mean() if self.reduction == "mean" else squares.sum(dim=1).mean()
         return self.loss_weight * reduced

@@ -29,7 +29,7 @@ def provide_ops() -> str:
         'compiled' if mmcv brings its own operators, 'torchvision' if the stand-in serves them.
 
     Raises:
-        ImportError: torchvision has no operators, or mmdet was imported before without any operators.
+        ImportError: torchvision has no operators, or mmdet was imported before without any.
     """
     if _NAME in sys.modules:
         return "torchvision" if _is_ours(sys.modules[_NAME]) else "compiled"

@@ -11,7 +11,8 @@ def nms(boxes: Tensor, scores: Tensor, iou_threshold: float, offset: int) -> Ten
     """Indices of the kept boxes, best score first; a box falls above the IoU threshold."""
     boxes = _precise(boxes)
     boxes = boxes + boxes.new_tensor([0, 0, offset, offset])
-    return torch.ops.torchvision.nms(boxes, scores.to(boxes.dtype), iou_threshold)
+    kept: Tensor = torch.ops.torchvision.nms(boxes, scores.to(boxes.dtype), iou_threshold)
+    return kept
 
 
 def softnms(
@@ -28,7 +29,7 @@ def softnms(
     boxes = _precise(boxes)
     scores = scores.to(boxes.dtype)
     indices = torch.arange(len(boxes), device=boxes.device)
-    kept = []
+    kept: list[Tensor] = []
     while len(scores):
         best = int(scores.argmax())
         dets[len(kept), :4] = boxes[best].to(dets.dtype)

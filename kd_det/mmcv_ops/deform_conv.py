@@ -171,7 +171,9 @@ def _convolve(
     geometry: tuple[int, ...],
 ) -> Tensor:
     operands = _operands(input, weight, offset, mask, bias)
-    return torch.ops.torchvision.deform_conv2d(*operands, *geometry, mask is not None)
+    use_mask = mask is not None
+    output: Tensor = torch.ops.torchvision.deform_conv2d(*operands, *geometry, use_mask)
+    return output
 
 
 def _gradients(
@@ -186,9 +188,11 @@ def _gradients(
     """Gradients of input, weight, offset, mask and bias."""
     operands = _operands(input, weight, offset, mask, bias)
     grad = grad_output.to(operands[0].dtype)
-    return torch.ops.torchvision._deform_conv2d_backward(
+    grads: tuple[Tensor, Tensor, Tensor, Tensor, Tensor]
+    grads = torch.ops.torchvision._deform_conv2d_backward(
         grad, *operands, *geometry, mask is not None
     )
+    return grads
 
 
 def _operands(

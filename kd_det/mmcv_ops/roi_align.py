@@ -22,7 +22,7 @@ def roi_align_forward(
     pool_mode: int,
     aligned: bool,
 ) -> None:
-    """Writes the pooled features (B, C, h, w), and for maximum pooling also where it was sampled."""
+    """Writes the pooled features (B, C, h, w), and for maxima also where each was sampled."""
     size = (aligned_height, aligned_width)
     if pool_mode == _AVERAGE:
         x = _served(input)
@@ -36,12 +36,12 @@ def roi_align_forward(
     argmax_x.fill_(_NOWHERE)
     x = input if input.dtype == torch.float64 else input.float()
     start, bins, grids = _bins(rois.to(x.dtype), size, spatial_scale, sampling_ratio, aligned)
-    for grid in grids.unique(dim=0).tolist():
+    for grid in torch.unique(grids, dim=0).tolist():
         if min(grid) < 1:
             continue  # an empty RoI pools nothing
         members = (grids == torch.tensor(grid, device=grids.device)).all(1).nonzero()[:, 0]
         rows = max(1, _CHUNK // (x.shape[1] * size[0] * size[1] * grid[0] * grid[1]))
-        for part in members.split(rows):
+        for part in torch.split(members, rows):
             best, y, x_at = _max_pool(x, rois[part, 0].long(), start[part], bins[part], size, grid)
             output[part] = best.to(output.dtype)
             argmax_y[part] = y.to(argmax_y.dtype)
@@ -70,7 +70,7 @@ def _max_pool(
     )  # (B, h, gh), (B, w, gw)
     y = ys[:, :, None, :, None].expand(-1, -1, size[1], -1, grid[1]).flatten(3)  # (B, h, w, gh*gw)
     x_at = xs[:, None, :, None, :].expand(-1, size[0], -1, grid[0], -1).flatten(3)
-    values = 0.0
+    values = x.new_zeros(())
     for rows, columns, weight in _neighbours(y, x_at, x.shape[2], x.shape[3]):
         sampled = x[batch[:, None, None, None], :, rows, columns]  # (B, h, w, gh*gw, C)
         values = values + sampled * weight[..., None]

@@ -29,7 +29,7 @@ def roi_pool_forward(
         max(1, int((end - start).max())) for start, end in ((top, bottom), (left, right))
     )
     rows = max(1, _CHUNK // (input.shape[1] * pooled_height * tallest * pooled_width * widest))
-    for part in torch.arange(len(rois), device=rois.device).split(rows):
+    for part in torch.split(torch.arange(len(rois), device=rois.device), rows):
         y, valid_y = _pixels(top[part], bottom[part], height)  # (B, h, tallest)
         x, valid_x = _pixels(left[part], right[part], width)  # (B, w, widest)
         valid = (valid_y[:, :, None, :, None] & valid_x[:, None, :, None, :]).flatten(

@@ -30,7 +30,7 @@ def ms_deform_attn_forward(
     grid = (2 * sampling_loc - 1).transpose(1, 2).flatten(0, 1)  # (N*heads, queries, L, points, 2)
     weight = attn_weight.transpose(1, 2).flatten(0, 1)  # (N*heads, queries, L, points)
     output = value.new_zeros((number * heads, size, queries))
-    levels = maps.split([h * w for h, w in shapes], dim=2)
+    levels = torch.split(maps, [h * w for h, w in shapes], dim=2)
     for level, (shape, level_map) in enumerate(zip(shapes, levels, strict=True)):
         sampled = functional.grid_sample(
             level_map.reshape(number * heads, size, *shape), grid[:, :, level], align_corners=False
@@ -53,11 +53,11 @@ def ms_deform_attn_backward(
 ) -> None:
     """Adds the gradients of values, locations and weights."""
     with torch.enable_grad():
-        leaves = [x.detach().requires_grad_() for x in (value, sampling_loc, attn_weight)]
+        leaf, points, weights = (_leaf(x) for x in (value, sampling_loc, attn_weight))
         output = ms_deform_attn_forward(
-            leaves[0], spatial_shapes, level_start_index, *leaves[1:], im2col_step
+            leaf, spatial_shapes, level_start_index, points, weights, im2col_step
         )
-        grads = torch.autograd.grad(output, leaves, grad_output)
+        grads = torch.autograd.grad(output, (leaf, points, weights), grad_output)
     for target, grad in zip((grad_value, grad_sampling_loc, grad_attn_weight), grads, strict=True):
         target.add_(grad)
 
@@ -86,9 +86,9 @@ def carafe_naive_backward(
 ) -> None:
     """Adds the gradients of features and masks."""
     with torch.enable_grad():
-        leaves = [x.detach().requires_grad_() for x in (features, masks)]
-        output = _reassemble(*leaves, kernel_size, group_size, scale_factor)
-        grads = torch.autograd.grad(output, leaves, top_grad)
+        leaf, kernels = _leaf(features), _leaf(masks)
+        output = _reassemble(leaf, kernels, kernel_size, group_size, scale_factor)
+        grads = torch.autograd.grad(output, (leaf, kernels), top_grad)
     bottom_grad.add_(grads[0])
     mask_grad.add_(grads[1])
 
@@ -143,3 +143,7 @@ def _reassemble(
     with torch.autocast(features.device.type, enabled=False):  # as compiled code, which ignores it
         output = torch.einsum("ngckhw,ngkhiwj->ngchiwj", patches, kernels)
     return output.reshape(number, channels, height * scale_factor, width * scale_factor)
+
+
+def _leaf(x: Tensor) -> Tensor:
+    return x.detach().requires_grad_()

@@ -1,0 +1,63 @@
+"""Checks the data of an mmdet config before a run: annotations, class names, images."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from kd_det.coco_check import check_coco
+from kd_det.data_report import DataReport, raise_on_errors
+from kd_det.voc_check import check_voc
+
+__all__ = ["DataReport", "check_coco", "check_dataset_config", "check_voc", "raise_on_errors"]
+
+
+def check_dataset_config(dataset: Mapping[str, Any], decode: bool = False) -> list[DataReport]:
+    """Check every data set that a config's ``dataset`` names, also inside wrappers.
+
+    Args:
+        dataset: Config of a CocoDataset, a VOCDataset, a class derived from one of these, or a
+            wrapper such as RepeatDataset, ClassBalancedDataset or ConcatDataset.
+        decode: Also read every picture in full.
+
+    Returns:
+        One report for each annotation file. A type that cannot be checked gives a note.
+    """
+    inner = dataset.get("datasets", [dataset["dataset"]] if "dataset" in dataset else None)
+    if inner is not None:
+        return [report for one in inner for report in check_dataset_config(one, decode)]
+    annotation_file = dataset.get("ann_file") or ""
+    kind, classes = _kind_and_classes(dataset)
+    if kind == "" or not annotation_file:
+        reason = "it has no ann_file" if kind else "only COCO and VOC can be"
+        return [DataReport(str(dataset.get("type")), notes=[f"not checked: {reason}"])]
+    root = dataset.get("data_root") or ""
+    prefix = dataset.get("data_prefix") or {}
+    file = os.path.join(root, annotation_file)
+    if kind == "coco":
+        return [check_coco(file, os.path.join(root, prefix.get("img", "")), classes, decode)]
+    return [check_voc(os.path.join(root, prefix.get("sub_data_root", "")), file, classes, decode)]
+
+
+def _kind_and_classes(dataset: Mapping[str, Any]) -> tuple[str, Sequence[str]]:
+    """Return "coco", "voc" or "" for neither, and the class names."""
+    from mmdet.datasets import CocoDataset, XMLDataset  # slow to import, so only here
+    from mmdet.registry import DATASETS
+
+    name = dataset.get("type")
+    reader = DATASETS.get(name) if isinstance(name, str) else name
+    if not isinstance(reader, type):
+        raise ValueError(
+            f"the type of a data set must be one that mmdet knows, but it is {name!r}. "
+            "Correct it, or import its module through custom_imports."
+        )
+    kind = "coco" if issubclass(reader, CocoDataset) else ""
+    kind = "voc" if issubclass(reader, XMLDataset) else kind
+    classes = (dataset.get("metainfo") or {}).get("classes")
+    if classes is None:
+        classes = getattr(reader, "METAINFO", {}).get("classes", ())
+    if isinstance(classes, str):  # mmengine takes a string for a file with one name per line
+        classes = Path(classes).read_text(encoding="utf-8").splitlines()
+    return kind, tuple(classes)

@@ -1,0 +1,148 @@
+"""What a data check found, and the checks of image files that all formats share."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterable, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, field
+
+from PIL import Image
+
+_SHOWN = 20
+_SIDEWAYS = {5, 6, 7, 8}  # EXIF orientations that swap width and height when mmdet loads a picture
+
+
+@dataclass
+class DataReport:
+    """Findings about one annotation file or split.
+
+    Attributes:
+        source: The file that was checked.
+        errors: Faults that spoil a training run, each with its place, value and remedy.
+        notes: Counts, and peculiarities that are legal or that mmdet deals with itself.
+    """
+
+    source: str
+    errors: list[str] = field(default_factory=list)
+    notes: list[str] = field(default_factory=list)
+
+    def error(self, place: str, text: str) -> None:
+        """Add a fault.
+
+        Args:
+            place: Where in the source it is; empty for the whole source.
+            text: Rule, value and remedy.
+        """
+        self.errors.append(f"{self.source}{', ' if place else ''}{place}: {text}")
+
+    def count(self, number: int, text: str) -> None:
+        """Add a note unless there is nothing to count.
+
+        Args:
+            number: How many.
+            text: Of what.
+        """
+        if number:
+            self.notes.append(f"{number} {text}")
+
+
+@dataclass(frozen=True)
+class ImageEntry:
+    """A picture as the annotations describe it; width and height may be unknown."""
+
+    place: str
+    file: str
+    width: int | None
+    height: int | None
+
+
+def raise_on_errors(reports: DataReport | Sequence[DataReport]) -> None:
+    """Stop if a check found errors.
+
+    Args:
+        reports: One report or several.
+
+    Raises:
+        ValueError: If there is an error; names the first 20 and their number.
+    """
+    reports = [reports] if isinstance(reports, DataReport) else reports
+    errors = [error for report in reports for error in report.errors]
+    if not errors:
+        return
+    lines = [f"the data has {len(errors)} error(s):", *(f"  {error}" for error in errors[:_SHOWN])]
+    if len(errors) > _SHOWN:
+        lines.append(f"  ... and {len(errors) - _SHOWN} more")
+    raise ValueError("\n".join(lines))
+
+
+def check_image_files(report: DataReport, entries: Sequence[ImageEntry], decode: bool) -> None:
+    """Look for missing and empty pictures, and with ``decode`` for broken and mis-sized ones.
+
+    Args:
+        report: Receives what is found.
+        entries: The pictures.
+        decode: Read every picture in full.
+    """
+    sizes = _file_sizes({os.path.dirname(entry.file) for entry in entries})
+    whole = []
+    for entry in entries:
+        size = sizes.get(entry.file)
+        if size is None:
+            report.error(entry.place, f"the image {entry.file} is missing. Restore it.")
+        elif size == 0:
+            report.error(entry.place, f"the image {entry.file} is empty. Restore it.")
+        else:
+            whole.append(entry)
+    if decode:
+        with ThreadPoolExecutor(os.cpu_count()) as pool:
+            for entry, fault in zip(whole, pool.map(_decoding_fault, whole), strict=True):
+                if fault:
+                    report.error(entry.place, fault)
+
+
+def note_boxes(report: DataReport, numbers: Mapping[str, int], classes: Iterable[str]) -> None:
+    """Note how many boxes each class has.
+
+    Args:
+        report: Receives the note.
+        numbers: Class name to number of boxes.
+        classes: All class names, in order.
+    """
+    text = ", ".join(f"{name} {numbers.get(name, 0)}" for name in classes)
+    report.notes.append(f"boxes of each class: {text}")
+
+
+def _file_sizes(folders: set[str]) -> dict[str, int]:
+    """List folders instead of asking for each file: many times faster for a hundred thousand."""
+    sizes: dict[str, int] = {}
+    for folder in filter(os.path.isdir, (folder or os.curdir for folder in folders)):
+        with os.scandir(folder) as listing:
+            for file in listing:
+                if file.is_file():
+                    path = file.name if folder == os.curdir else os.path.join(folder, file.name)
+                    sizes[path] = file.stat().st_size
+    return sizes
+
+
+def _decoding_fault(entry: ImageEntry) -> str:
+    try:
+        with Image.open(entry.file) as picture:
+            picture.load()  # in full: OpenCV would fill a truncated picture with grey and go on
+            width, height = picture.size
+            if picture.getexif().get(0x0112) in _SIDEWAYS:
+                width, height = height, width
+    except (OSError, SyntaxError, ValueError, Image.DecompressionBombError) as error:
+        return (
+            f"the image {entry.file} cannot be decoded ({error}). Restore it or remove the entry."
+        )
+    if (
+        entry.width is None
+        or entry.height is None
+        or (width, height) == (entry.width, entry.height)
+    ):
+        return ""
+    return (
+        f"the image {entry.file} must have the annotated size {entry.width} x {entry.height}, "
+        f"but it is loaded as {width} x {height}. Correct the annotation, or restore the image."
+    )
