@@ -10,10 +10,10 @@ import torch
 from torch import Tensor, nn
 from torch.utils.hooks import RemovableHandle
 
-from kd_core.connectors import Connector, VectorConnector
+from kd_core.fit import TermConnectors
 from kd_core.gradients import GradientShares
 from kd_core.layers import Selector, Taps
-from kd_core.shapes import ShapeTable, connector_key
+from kd_core.shapes import ShapeTable
 from kd_core.teacher import FrozenTeacher
 from kd_core.term import Features, Term
 
@@ -70,7 +70,8 @@ class Distiller(nn.Module):
         self.gradient_shares = gradient_shares
         self.check_finite = check_finite
         self.criteria = nn.ModuleDict({name: term.loss for name, term in terms.items()})
-        self.connectors = nn.ModuleDict()
+        self.connectors = TermConnectors()
+        self.shape_table: ShapeTable | None = None
         self.register_buffer("iteration", torch.zeros((), dtype=torch.long))
         self._count: int | None = None  # the iteration without a wait for the GPU
         self._student: tuple[nn.Module, ...] = ()  # in a tuple, so that it is no child
@@ -137,6 +138,10 @@ class Distiller(nn.Module):
         self._student, self._handles, self._taps, self._call = (), [], None, None
         return student
 
+    def forward(self, features: Any) -> Any:
+        """Return what came in: a Sequential student runs its children, and this is one now."""
+        return features
+
     def losses(self) -> dict[str, Tensor]:
         """Return the terms of the student's last training forward, once.
 
@@ -189,7 +194,7 @@ class Distiller(nn.Module):
         if self.check_finite:
             self._check(result)
         result |= self._shares(values, task)
-        idle = [p for n, c in self.connectors.items() if n not in factors for p in c.parameters()]
+        idle = self.connectors.idle(factors)
         if idle and torch.distributed.is_initialized():  # DDP waits for every parameter's gradient
             result["loss_idle_connectors"] = 0.0 * torch.stack([p.sum() for p in idle]).sum()
         self.iteration += 1
@@ -201,35 +206,17 @@ class Distiller(nn.Module):
         self, args: Any, kwargs: Any, factors: Mapping[str, float]
     ) -> dict[str, dict[str, Tensor]]:
         assert self._taps is not None
-        active = {name: self.terms[name] for name in factors}
-        teacher = _grouped(self.teacher.run(args, kwargs, _wanted(active, "teacher")))
+        terms = {name: self.terms[name] for name in factors}
+        student = self._taps.read_all({name: term.student for name, term in terms.items()})
+        teacher = self.teacher.run(args, kwargs, {n: term.teacher for n, term in terms.items()})
         values = {}
-        for name, term in active.items():
-            student = {role: self._taps.read(found) for role, found in term.student.items()}
-            parts = term.compare(self._connect(name, term, student), teacher[name])
+        for name, term in terms.items():
+            parts = term.compare(self.connectors.connect(name, student[name]), teacher[name])
             values[name] = {
                 f"loss_{name}_{part}" if part else f"loss_{name}": factors[name] * value
                 for part, value in parts.items()
             }
         return values
-
-    def _connect(
-        self, name: str, term: Term, student: Mapping[str, Features]
-    ) -> dict[str, Features]:
-        result = dict(student)
-        connectors = self.connectors[name] if name in self.connectors else {}
-        for role, features in student.items():
-            levels = features if isinstance(features, list) else [features]
-            keys = [connector_key(role, level) for level in range(len(levels))]
-            if not any(key in connectors for key in keys):
-                continue
-            connected = [
-                connectors[key](level) if key in connectors else level
-                for key, level in zip(keys, levels, strict=True)
-            ]
-            target = f"{role}_connected" if role else role
-            result[target] = connected if isinstance(features, list) else connected[0]
-        return result
 
     def _dry_run(
         self, student: nn.Module, example: tuple[Any, ...], forward: Forward | None
@@ -241,12 +228,9 @@ class Distiller(nn.Module):
             with torch.no_grad():
                 student.eval()
                 _ = student(*example) if forward is None else forward(student, *example)
-                found = {
-                    name: {role: self._taps.read(picked) for role, picked in term.student.items()}
-                    for name, term in self.terms.items()
-                }
-                teacher = self.teacher.run(example, {}, _wanted(self.terms, "teacher"))
-                self._fit(found, _grouped(teacher))
+                features = self._taps.read_all({n: t.student for n, t in self.terms.items()})
+                wanted = {name: term.teacher for name, term in self.terms.items()}
+                self._fit(features, self.teacher.run(example, {}, wanted))
         finally:
             for module, mode in modes:
                 module.training = mode
@@ -259,22 +243,16 @@ class Distiller(nn.Module):
         teacher: Mapping[str, Mapping[str, Features]],
     ) -> None:
         self.shape_table = ShapeTable(self.terms, student, teacher)
-        with torch.random.fork_rng():
-            for row in self.shape_table.rows:
-                if row.connected:
-                    kind = Connector if len(row.student_shape) == 4 else VectorConnector
-                    connector = kind(row.student_shape[1], row.teacher_shape[1]).to(row.device)
-                    if row.term not in self.connectors:
-                        self.connectors[row.term] = nn.ModuleDict()
-                    self.connectors[row.term][row.key] = connector
+        self.connectors.add(self.shape_table)
         self.connectors.eval()
         for name, term in self.terms.items():
             trial = copy.copy(term)
             trial.loss = copy.deepcopy(term.loss)  # a loss may remember what it has seen
             try:
-                trial.compare(self._connect(name, term, student[name]), teacher[name])
+                trial.compare(self.connectors.connect(name, student[name]), teacher[name])
             except ValueError as error:
-                raise ValueError(f"term {name!r} does not fit: {error}\n{self.shape_table}") from error
+                message = f"term {name!r} does not fit: {error}\n{self.shape_table}"
+                raise ValueError(message) from error
         self.connectors.train()
 
     def _check(self, values: Mapping[str, Tensor]) -> None:
@@ -313,17 +291,6 @@ class Distiller(nn.Module):
 
 def _selectors(terms: Mapping[str, Term], side: str) -> list[Selector]:
     return [s for term in terms.values() for found in getattr(term, side).values() for s in found]
-
-
-def _wanted(terms: Mapping[str, Term], side: str) -> dict[tuple[str, str], list[Selector]]:
-    return {(n, role): s for n, term in terms.items() for role, s in getattr(term, side).items()}
-
-
-def _grouped(features: Mapping[tuple[str, str], Features]) -> dict[str, dict[str, Features]]:
-    grouped: dict[str, dict[str, Features]] = {}
-    for (name, role), feature in features.items():
-        grouped.setdefault(name, {})[role] = feature
-    return grouped
 
 
 def _total(value: Any) -> Tensor:

@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import difflib
 import re
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 from torch import Tensor, nn
 from torch.utils.hooks import RemovableHandle
 
-_SELECTOR = re.compile(r"(?P<path>[A-Za-z_]\w*(?:\.\w+)*)(?:\[(?P<index>-?\d+)?(?P<slice>:-?\d*)?\])?")
+_SELECTOR = re.compile(r"(?P<path>\w+(?:\.\w+)*)(?:\[(?P<index>-?\d+)?(?P<slice>:-?\d*)?\])?")
 
 
 @dataclass(frozen=True)
@@ -88,7 +88,7 @@ def find_layer(model: nn.Module, selector: Selector, owner: str) -> nn.Module:
     Raises:
         ValueError: If there is no such module; the message shows the nearest names.
     """
-    names = {name: module for name, module in model.named_modules() if name}
+    names: dict[str, nn.Module] = {name: module for name, module in model.named_modules() if name}
     if selector.path in names:
         return names[selector.path]
     near = difflib.get_close_matches(selector.path, names, n=5, cutoff=0.4)
@@ -172,6 +172,15 @@ class Taps:
         if len(picked) == 1:
             return picked[0]
         return [item for part in picked for item in (part if isinstance(part, list) else [part])]
+
+    def read_all(
+        self, wanted: Mapping[str, Mapping[str, Sequence[Selector]]]
+    ) -> dict[str, dict[str, Tensor | list[Tensor]]]:
+        """Read for each term and role; see :meth:`read`."""
+        return {
+            term: {role: self.read(selectors) for role, selectors in roles.items()}
+            for term, roles in wanted.items()
+        }
 
     def clear(self) -> None:
         """Forget all outputs, so that no graph outlives its step."""

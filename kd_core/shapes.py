@@ -85,9 +85,7 @@ def connector_key(role: str, level: int) -> str:
     return f"{role}_{level}" if role else str(level)
 
 
-def _rows(
-    name: str, role: str, term: Term, student: Features, teacher: Features
-) -> list[ShapeRow]:
+def _rows(name: str, role: str, term: Term, student: Features, teacher: Features) -> list[ShapeRow]:
     students = student if isinstance(student, list) else [student]
     teachers = teacher if isinstance(teacher, list) else [teacher]
     if len(students) != len(teachers):

@@ -63,17 +63,17 @@ class FrozenTeacher:
         self,
         args: Sequence[Any],
         kwargs: Mapping[str, Any],
-        wanted: Mapping[str, Sequence[Selector]],
-    ) -> dict[str, Tensor | list[Tensor]]:
+        wanted: Mapping[str, Mapping[str, Sequence[Selector]]],
+    ) -> dict[str, dict[str, Tensor | list[Tensor]]]:
         """Run on the student's arguments and return the features that are wanted.
 
         Args:
             args: Positional arguments of the student's forward.
             kwargs: Its keyword arguments.
-            wanted: Name to selectors.
+            wanted: Term, then role, to selectors.
 
         Returns:
-            Name to feature map, or to a list of them.
+            Term, then role, to a feature map or a list of them.
 
         Raises:
             RuntimeError: If no layer is tapped.
@@ -90,14 +90,14 @@ class FrozenTeacher:
                     self.model(*args, **kwargs)
                 else:
                     self._forward(self.model, *args, **kwargs)
-            return {name: taps.read(selectors) for name, selectors in wanted.items()}
+            return taps.read_all(wanted)
         finally:
             taps.active = False
             taps.clear()
 
     def apply(self, function: Callable[[Tensor], Tensor]) -> None:
         """Move or cast as the student does (``.to``, ``.half``, ``.double``)."""
-        self.model._apply(function)
+        self.model._apply(function)  # type: ignore[no-untyped-call]
 
     def __deepcopy__(self, memo: dict[int, Any]) -> FrozenTeacher:
         """Share: a copy of the student has the same teacher."""

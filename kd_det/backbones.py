@@ -12,7 +12,7 @@ from torchvision.models.feature_extraction import create_feature_extractor
 from kd_core.checkpoint import load_weights, read_checkpoint, state_dict_of
 
 
-class TorchvisionBackbone(BaseModule):
+class TorchvisionBackbone(BaseModule):  # type: ignore[misc]
     """A torchvision classifier without its head, as a pyramid of feature maps.
 
     Keys of the state dict are torchvision's under ``body.``. Batch norms keep their pretrained

@@ -83,7 +83,7 @@ def last_whole_checkpoint(work_dir: str | os.PathLike[str]) -> str | None:
     return max(whole)[1] if whole else None
 
 
-class AtomicLocalBackend(LocalBackend):
+class AtomicLocalBackend(LocalBackend):  # type: ignore[misc]
     """mmengine's local backend, except that a file is written whole or not at all."""
 
     def put(self, obj: bytes | memoryview, filepath: str | Path) -> None:

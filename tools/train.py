@@ -1,12 +1,84 @@
-"""Train a model, distilled or plain: python tools/train.py CONFIG."""
-from mmengine.runner import Runner
-import sys, importlib
-from mmengine.config import Config, DictAction
+"""Train a model, distilled or plain.
+
+    python tools/train.py configs/hmat_faster_rcnn.py
+    python tools/train.py configs/bccd/hmat.py --resume
+    torchrun --nproc_per_node 2 tools/train.py CONFIG --launcher pytorch
+
+Checkpoints and logs go to work_dirs/<folder>/<config>, or where --work-dir says.
+"""
+
+from __future__ import annotations
+
 import argparse
-p=argparse.ArgumentParser(); p.add_argument('config'); p.add_argument('--work-dir'); p.add_argument("--cfg-options",nargs="+",action=DictAction)
-a=p.parse_args()
-import kd_det, torch; torch.set_flush_denormal(True)
-cfg=Config.fromfile(a.config)
-if a.cfg_options: cfg.merge_from_dict(a.cfg_options)
-cfg.work_dir=a.work_dir
-Runner.from_cfg(cfg).train()
+import os
+from collections.abc import Sequence
+
+from mmengine.config import Config
+from mmengine.runner import Runner
+
+from kd_engine.checkpoint import last_whole_checkpoint
+from kd_engine.runs import (
+    add_config_arguments,
+    clear_errors,
+    dataset_configs,
+    load_run_config,
+    require_datasets,
+)
+
+
+def main(arguments: Sequence[str] | None = None) -> None:
+    """Run the command line."""
+    options = _parser().parse_args(arguments)
+    os.environ.setdefault("LOCAL_RANK", str(options.local_rank))
+    with clear_errors():
+        config = load_run_config(options.config, options.cfg_options, options.work_dir)
+        config.launcher = options.launcher
+        _check_data(config)
+        if options.amp:
+            config.optim_wrapper.type = "AmpOptimWrapper"
+            config.optim_wrapper.setdefault("loss_scale", "dynamic")
+        if options.resume:
+            _resume(config, options.resume)
+        Runner.from_cfg(config).train()
+
+
+def _check_data(config: Config) -> None:
+    require_datasets(config)
+    if config.get("default_scope") == "mmdet":
+        from kd_det.data_check import check_dataset_config, raise_on_errors
+
+        for dataset in dataset_configs(config).values():
+            raise_on_errors(check_dataset_config(dataset))
+
+
+def _resume(config: Config, wanted: str) -> None:
+    """Resume from a file, or from the last checkpoint that is whole; start if there is none."""
+    found = last_whole_checkpoint(config.work_dir) if wanted == "auto" else wanted
+    config.resume = found is not None
+    config.load_from = found or config.get("load_from")
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    add_config_arguments(parser)
+    parser.add_argument("--work-dir", help="folder for checkpoints and logs")
+    parser.add_argument(
+        "--resume",
+        nargs="?",
+        const="auto",
+        metavar="CHECKPOINT",
+        help="go on from a checkpoint, or from the last whole one of the work dir",
+    )
+    parser.add_argument("--amp", action="store_true", help="train in mixed precision")
+    parser.add_argument(
+        "--launcher", choices=["none", "pytorch", "slurm", "mpi"], default="none",
+        help="how the processes of a distributed run were started",
+    )  # fmt: skip
+    parser.add_argument("--local-rank", "--local_rank", type=int, default=0, help=argparse.SUPPRESS)
+    return parser
+
+
+if __name__ == "__main__":
+    main()

@@ -84,7 +84,7 @@ test_evaluator = [
 ]
 val_evaluator = test_evaluator
 
-max_epochs = 12
+max_epochs = 8
 train_cfg = dict(type="EpochBasedTrainLoop", max_epochs=max_epochs, val_interval=max_epochs)
 val_cfg = dict(type="ValLoop")
 test_cfg = dict(type="TestLoop")
@@ -95,12 +95,18 @@ optim_wrapper = dict(
 )
 param_scheduler = [
     dict(type="LinearLR", start_factor=0.01, by_epoch=False, begin=0, end=60),
-    dict(type="CosineAnnealingLR", eta_min_ratio=0.01, by_epoch=True, begin=0, end=max_epochs,
-         convert_to_iter_based=True),
-]  # fmt: skip
+    dict(
+        type="CosineAnnealingLR",
+        eta_min_ratio=0.01,
+        by_epoch=True,
+        begin=0,
+        end=max_epochs,
+        convert_to_iter_based=True,
+    ),
+]
 default_hooks = dict(
     checkpoint=dict(type="CheckpointHook", interval=1, max_keep_ckpts=2),
-    logger=dict(type="LoggerHook", interval=20)
+    logger=dict(type="LoggerHook", interval=20),
 )
 log_level = "INFO"
 randomness = dict(seed=0)

@@ -52,8 +52,8 @@ def test_sigmoid_focal_loss_of_extreme_logits():
 def test_sigmoid_focal_loss_class_weights():
     from mmcv.ops import sigmoid_focal_loss
 
-    x, weight = logits(), torch.tensor([1.0, 2.0, 0.5, 3.0], dtype=torch.float64)
-    of_rows = torch.tensor([1.0, 2, 0.5, 3, 1, 1, 2], dtype=torch.float64)[:, None]
+    x, weight = logits(), torch.tensor([1.5, 2.0, 0.5, 3.0], dtype=torch.float64)
+    of_rows = torch.tensor([1.5, 2, 0.5, 3, 1, 1, 2], dtype=torch.float64)[:, None]
     expected = sigmoid_reference(x, TARGET, 2.0, 0.25) * of_rows
     output = sigmoid_focal_loss(x, TARGET, 2.0, 0.25, weight, "none")
     torch.testing.assert_close(output, expected)

@@ -112,6 +112,22 @@ def test_deform_conv_backward_twice_follows_the_second_gradient():
         torch.testing.assert_close(second, 2 * first)
 
 
+def test_deform_conv_computes_its_gradients_once(monkeypatch):
+    from mmcv.ops import deform_conv2d
+
+    import kd_det.mmcv_ops.deform_conv as module
+
+    gradients, calls = module._gradients, []
+
+    def counted(*args):
+        calls.append(args)
+        return gradients(*args)
+
+    monkeypatch.setattr(module, "_gradients", counted)
+    deform_conv2d(*conv_inputs(1, 1, 1, 1, 1)[:3], 1, 1).sum().backward()
+    assert len(calls) == 1
+
+
 @pytest.mark.parametrize("bias", [True, False])
 @pytest.mark.parametrize(NAMES, CASES)
 def test_modulated_deform_conv_and_gradients(

@@ -9,6 +9,7 @@ import os
 import sys
 import traceback
 
+import mmengine.runner.runner
 import torch
 from mmengine.model import BaseModel
 from mmengine.runner import Runner
@@ -17,6 +18,7 @@ from torch import nn
 from kd_engine.checkpoint import last_whole_checkpoint, use_safe_checkpoints
 
 SIDE = 512
+mmengine.runner.runner.collect_env = dict  # It starts compilers and imports torchvision.
 
 
 class Toy(BaseModel):
@@ -39,14 +41,12 @@ class Numbers(torch.utils.data.Dataset):
         return torch.randn(SIDE, generator=generator), torch.randn(1, generator=generator)
 
 
-def schedulers(iterations):
-    half = max(iterations // 2, 1)
-    return [
-        dict(type="LinearLR", start_factor=0.1, by_epoch=False, begin=0, end=half),
-        dict(type="CosineAnnealingLR", T_max=iterations, by_epoch=False, begin=half),
-        dict(type="MultiStepLR", milestones=[half], by_epoch=False),
-        dict(type="CosineAnnealingMomentum", T_max=iterations, eta_min=0.5, by_epoch=False),
-    ]
+SCHEDULERS = [
+    dict(type="LinearLR", start_factor=0.1, by_epoch=False, end=2),
+    dict(type="CosineAnnealingLR", T_max=20, by_epoch=False, begin=2, end=22),
+    dict(type="MultiStepLR", milestones=[4], by_epoch=False, end=22),
+    dict(type="CosineAnnealingMomentum", T_max=20, eta_min=0.5, by_epoch=False, end=22),
+]
 
 
 def build(work_dir, iterations, resume_from=None):
@@ -62,7 +62,7 @@ def build(work_dir, iterations, resume_from=None):
         ),
         train_cfg=dict(by_epoch=False, max_iters=iterations),
         optim_wrapper=dict(optimizer=dict(type="SGD", lr=0.01, momentum=0.9)),
-        param_scheduler=schedulers(10),
+        param_scheduler=SCHEDULERS,
         default_hooks=dict(
             checkpoint=dict(type="CheckpointHook", interval=1, by_epoch=False, max_keep_ckpts=2),
             logger=dict(type="LoggerHook", interval=1),
@@ -82,6 +82,8 @@ def train(work_dir, iterations):
 
 
 def main():
+    import torch._dynamo  # noqa: F401  Optimizers import it: once here, not in every child.
+
     for line in sys.stdin:
         child = os.fork()
         if child == 0:

@@ -1,0 +1,18 @@
+# python tools/train.py configs/bccd/asckd.py
+"""ASCKD from the neck of configs/bccd/teacher.py, trained before."""
+
+_base_ = "../_base_/bccd.py"
+
+model = dict(
+    _delete_=True,
+    type="kd_det.DistilledDetector",
+    student={{_base_.model}},
+    teacher=dict(
+        config="configs/bccd/teacher.py", checkpoint="work_dirs/bccd/teacher/epoch_12.pth"
+    ),
+    terms=dict(
+        asckd=dict(
+            loss=dict(type="kd_core.losses.ASCKDLoss", loss_weight=10.0), layers="neck[0:4]"
+        ),
+    ),
+)

@@ -1,0 +1,4 @@
+# python tools/train.py configs/demo/student.py     (make demo runs it)
+"""The demo's student alone, for comparison."""
+
+_base_ = "../_base_/digits.py"

@@ -1,0 +1,120 @@
+"""Check that an exported student predicts in plain mmdet what it predicts under its distiller."""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import torch
+from mmdet.registry import MODELS
+from mmengine.config import Config
+from torch import Tensor, nn
+
+from kd_core.checkpoint import read_checkpoint, state_dict_of
+from kd_det.detector import attach
+from kd_det.probe import random_batch, read_test_batch
+from kd_engine.build import build_terms, student_config
+from kd_engine.runs import require_datasets
+from kd_engine.student import is_distilled, load_checkpoint_into
+
+_CLOSE = 1e-4  # pixels, scores; on a CPU the two are equal
+
+
+def check_export(config: Config, checkpoint: str, exported: str, plain: str) -> str:
+    """Compare the predictions of an exported student with those of the distilled model.
+
+    The one is built from the exported config alone, and torch loads the exported weights into it
+    strictly. The other is the student of the training checkpoint with a distiller attached; its
+    teacher takes no part in a prediction, so a copy of the student stands in for it. Both keep
+    boxes of every score, so that there are boxes to compare.
+
+    Args:
+        config: The config of the run.
+        checkpoint: The run's checkpoint.
+        exported: The exported weights.
+        plain: The exported config.
+
+    Returns:
+        What was compared, in one sentence.
+
+    Raises:
+        ValueError: If the predictions differ, or there is none.
+        RuntimeError: If the weights do not fit the plain model.
+    """
+    alone = _build(Config.fromfile(plain).model)
+    alone.load_state_dict(state_dict_of(read_checkpoint(exported)), strict=True)
+    distilled = _build(student_config(config.model))
+    load_checkpoint_into(distilled, checkpoint)
+    if is_distilled(config.model):
+        attach(distilled, copy.deepcopy(distilled), build_terms(_own_layers(config.model.terms)))
+    batch, source = _images(config)
+    boxes = _compare(_predict(alone, batch), _predict(distilled, batch))
+    return (
+        f"plain {type(alone).__name__} loads {Path(exported).name} strictly and predicts the same {boxes} "
+        f"boxes as the distilled model on {source}"
+    )
+
+
+def _build(model: Mapping[str, Any]) -> nn.Module:
+    model = copy.deepcopy(dict(model))
+    if model.get("test_cfg"):
+        model["test_cfg"] = _without_threshold(model["test_cfg"])
+    built: nn.Module = MODELS.build(model)
+    return built.eval()
+
+
+def _without_threshold(content: Any) -> Any:
+    if not isinstance(content, Mapping):
+        return content
+    return {
+        key: 0.0 if key == "score_thr" else _without_threshold(value)
+        for key, value in content.items()
+    }
+
+
+def _own_layers(terms: Mapping[str, Mapping[str, Any]]) -> dict[str, dict[str, Any]]:
+    return {
+        name: {key: value for key, value in term.items() if key != "teacher_layers"}
+        for name, term in terms.items()
+    }
+
+
+def _images(config: Config) -> tuple[dict[str, Any], str]:
+    try:
+        require_datasets(config, ("test_dataloader",))
+    except FileNotFoundError as error:
+        return random_batch(), f"2 random images (its test data is absent: {error})"
+    batch = read_test_batch(config)
+    return batch, f"{len(batch['inputs'])} images of its test data"
+
+
+def _predict(model: nn.Module, batch: dict[str, Any]) -> list[dict[str, Tensor]]:
+    detector: Any = model
+    with torch.no_grad():
+        samples = detector.test_step(copy.deepcopy(batch))
+    return [
+        {key: getattr(sample.pred_instances, key) for key in ("bboxes", "scores", "labels")}
+        for sample in samples
+    ]
+
+
+def _compare(plain: list[dict[str, Tensor]], distilled: list[dict[str, Tensor]]) -> int:
+    for number, (one, other) in enumerate(zip(plain, distilled, strict=True)):
+        for key in one:
+            if one[key].shape != other[key].shape:
+                raise ValueError(
+                    f"plain mmdet must predict what the distilled model predicts, but on image "
+                    f"{number} it finds {len(one[key])} boxes instead of {len(other[key])}."
+                )
+            difference = (one[key].double() - other[key].double()).abs()
+            if difference.numel() and float(difference.max()) > _CLOSE:
+                raise ValueError(
+                    f"plain mmdet must predict what the distilled model predicts, but on image "
+                    f"{number} {key} differ by up to {float(difference.max()):.3g}."
+                )
+    boxes = sum(len(one["scores"]) for one in plain)
+    if not boxes:
+        raise ValueError("there is no box to compare: the model predicts none, even of score 0.")
+    return boxes

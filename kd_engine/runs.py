@@ -1,0 +1,117 @@
+"""What the tools share: reading a config with the command line's changes, data checks, errors."""
+
+from __future__ import annotations
+
+import argparse
+import contextlib
+import importlib
+import os
+import sys
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+import torch
+from mmengine.config import Config, DictAction
+
+from kd_engine.build import read_config
+from kd_engine.checkpoint import use_safe_checkpoints
+from kd_engine.download import require_data
+
+_PACKAGES = {"mmdet": "kd_det"}  # default_scope to the package of ours that serves it
+_LOADERS = ("train_dataloader", "val_dataloader", "test_dataloader")
+
+
+def add_config_arguments(parser: argparse.ArgumentParser) -> None:
+    """Add the arguments that every tool with a config has."""
+    parser.add_argument("config", help="config file, or mmdet::<name> of an installed one")
+    parser.add_argument(
+        "--cfg-options",
+        nargs="+",
+        action=DictAction,
+        metavar="KEY=VALUE",
+        help="change settings of the config, e.g. train_dataloader.batch_size=4 "
+        "model.teacher.checkpoint=best.pth",
+    )
+
+
+def load_run_config(
+    name: str, options: Mapping[str, Any] | None = None, work_dir: str | None = None
+) -> Config:
+    """Read a config, apply the options, and import the package that serves it.
+
+    Also makes reading and writing of checkpoints safe in this process.
+
+    Args:
+        name: Config file or ``mmdet::`` name.
+        options: Dotted keys and values from the command line.
+        work_dir: Folder of the run; the default is ``work_dirs/<folder>/<name>`` after the
+            config's place below ``configs``.
+
+    Raises:
+        FileNotFoundError: If there is no such config.
+    """
+    use_safe_checkpoints()
+    if "::" in name:
+        _import_package(name.split("::")[0])
+    config = read_config(name)
+    if options:
+        config.merge_from_dict(dict(options))
+    config.work_dir = work_dir or config.get("work_dir") or str(_default_work_dir(name))
+    _import_package(config.get("default_scope", "mmdet"))
+    if not torch.cuda.is_available():
+        torch.set_flush_denormal(True)  # numbers too small to matter cost a CPU dearly
+    return config
+
+
+def dataset_configs(config: Config) -> dict[str, dict[str, Any]]:
+    """Return the data sets of a config by the name of their data loader."""
+    return {key: config[key].dataset for key in _LOADERS if config.get(key)}
+
+
+def require_datasets(config: Config, loaders: tuple[str, ...] = _LOADERS) -> None:
+    """Stop at once where the data of a config is missing.
+
+    Raises:
+        FileNotFoundError: Names the missing file or folder and the command that fetches it.
+    """
+    for name, dataset in dataset_configs(config).items():
+        if name not in loaders:
+            continue
+        for part in _parts(dataset):
+            root = part.get("data_root") or ""
+            if root:
+                require_data(root)
+            if part.get("ann_file"):
+                require_data(os.path.join(root, part["ann_file"]))
+
+
+@contextlib.contextmanager
+def clear_errors() -> Iterator[None]:
+    """Print what a user can mend as one message; ``KD_TRACEBACK=1`` shows where it arose."""
+    try:
+        yield
+    except (ValueError, OSError, FloatingPointError) as error:
+        if os.environ.get("KD_TRACEBACK"):
+            raise
+        print(f"error: {error}", file=sys.stderr)
+        raise SystemExit(1) from error
+
+
+def _parts(dataset: Mapping[str, Any]) -> Iterator[Mapping[str, Any]]:
+    inner = dataset.get("datasets", [dataset["dataset"]] if "dataset" in dataset else [])
+    if not inner:
+        yield dataset
+    for one in inner:
+        yield from _parts(one)
+
+
+def _import_package(scope: str) -> None:
+    if scope in _PACKAGES:
+        importlib.import_module(_PACKAGES[scope])
+
+
+def _default_work_dir(name: str) -> Path:
+    parts = Path(name.split("::")[-1]).with_suffix("").parts
+    below = parts[parts.index("configs") + 1 :] if "configs" in parts else parts[-1:]
+    return Path("work_dirs", *below)

@@ -1,0 +1,186 @@
+"""The student (or the teacher) of a distillation config, alone: to test it and to export it."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import torch
+from mmengine.config import Config
+from mmengine.model import is_model_wrapper
+from mmengine.runner import Runner
+from torch import Tensor, nn
+
+from kd_core.checkpoint import LoadReport, load_weights, state_dict_of
+from kd_engine.build import read_config, read_engine_checkpoint, student_config
+from kd_engine.checkpoint import AtomicLocalBackend
+
+_TRAINING = ("train_dataloader", "train_cfg", "optim_wrapper", "param_scheduler", "custom_hooks")
+_VALIDATION = ("val_dataloader", "val_cfg", "val_evaluator")
+_TEST = ("test_dataloader", "test_cfg", "test_evaluator")
+_RUN = ("launcher", "work_dir", "load_from", "resume", "local_rank")
+_DISTILLER = "distiller."
+
+
+def is_distilled(model: Mapping[str, Any]) -> bool:
+    """Tell whether a model config is a student with a teacher."""
+    return "student" in model and "teacher" in model
+
+
+def teacher_of(config: Config) -> tuple[dict[str, Any], str | None, bool]:
+    """Return the teacher of a distillation config.
+
+    Returns:
+        Its plain model config, its checkpoint, and whether that may fit only in part.
+
+    Raises:
+        ValueError: If the config is a plain one.
+    """
+    if not is_distilled(config.model):
+        raise ValueError(
+            "the config must be one with a teacher (model = dict(student=..., teacher=...)), but "
+            f"its model is a plain {config.model.get('type')}. Leave --teacher out."
+        )
+    teacher = config.model.teacher
+    model = read_config(teacher.config).model if isinstance(teacher.config, str) else teacher.config
+    return student_config(model), teacher.get("checkpoint"), teacher.get("allow_partial", False)
+
+
+def plain_config(config: Config, model: Mapping[str, Any] | None = None) -> Config:
+    """Return a run's config with a plain model in the place of the distilled one.
+
+    Args:
+        config: A distillation config or a plain one; it is not changed.
+        model: The plain model; the default is the config's student.
+
+    Returns:
+        The config, without what belongs to one run (work dir, what to resume from).
+    """
+    content = config.to_dict()
+    content["model"] = dict(model) if model is not None else student_config(content["model"])
+    for key in _RUN:
+        content.pop(key, None)
+    if "kd_" not in json.dumps({**content, "custom_imports": None}, default=str):
+        content.pop("custom_imports", None)  # nothing of ours is left in it
+    return Config(content)
+
+
+def evaluate_model(
+    config: Config,
+    checkpoint: str,
+    model: Mapping[str, Any] | None = None,
+    allow_partial: bool = False,
+) -> dict[str, float]:
+    """Evaluate a model on a config's test data with its test_evaluator.
+
+    Args:
+        config: A distillation config or a plain one.
+        checkpoint: File or URL; what lies under ``distiller.`` in it is not needed.
+        model: Plain model to evaluate; the default is the config's student.
+        allow_partial: Accept a checkpoint that does not fit entirely, with a warning.
+
+    Returns:
+        Name to value, as mmengine's metrics give them.
+
+    Raises:
+        ValueError: If the config describes no test.
+        kd_core.checkpoint.CheckpointError: If the checkpoint is unsafe, broken or does not fit.
+    """
+    lacking = [key for key in _TEST if not config.get(key)]
+    if lacking:
+        raise ValueError(
+            f"a config must have {', '.join(_TEST)} to be tested, but it lacks "
+            f"{', '.join(lacking)}. Add them, or give a config that has them."
+        )
+    weights = state_dict_of(read_engine_checkpoint(checkpoint))  # before anything slow
+    plain = plain_config(config, model)
+    for key in (*_TRAINING, *_VALIDATION):
+        plain.pop(key, None)
+    plain.work_dir, plain.launcher = config.work_dir, config.get("launcher", "none")
+    runner = Runner.from_cfg(plain)
+    network = runner.model.module if is_model_wrapper(runner.model) else runner.model
+    load_weights(network, weights, source=checkpoint, allow_partial=allow_partial)
+    return {name: float(value) for name, value in runner.test().items()}
+
+
+def write_json(content: Any, path: str) -> None:
+    """Write a JSON file, whole or not at all."""
+    AtomicLocalBackend().put_text(json.dumps(content, indent=2) + "\n", path)
+
+
+def load_checkpoint_into(model: nn.Module, path: str) -> LoadReport:
+    """Load the student's weights of a checkpoint of any run, strictly and safely."""
+    return load_weights(model, state_dict_of(read_engine_checkpoint(path)), source=path)
+
+
+def student_checkpoint(checkpoint: Mapping[str, Any], config: Config) -> dict[str, Any]:
+    """Take from a training checkpoint what a plain student needs.
+
+    With an EMAHook the averaged weights are taken: mmengine saves them as ``state_dict``.
+
+    Args:
+        checkpoint: What a run has saved, or weights alone.
+        config: The run's config.
+
+    Returns:
+        ``state_dict`` without ``distiller.*``, and ``meta`` with ``dataset_meta`` (the classes)
+        and the plain config, as mmdet's inferencer expects it.
+    """
+    weights = {
+        key: value.detach().cpu().contiguous().clone()
+        for key, value in state_dict_of(checkpoint).items()
+        if not key.startswith(_DISTILLER)
+    }
+    found = checkpoint.get("meta") or {}
+    meta: dict[str, Any] = {key: found[key] for key in ("epoch", "iter") if key in found}
+    classes = found.get("dataset_meta") or _dataset_meta(config)
+    if classes:
+        meta["dataset_meta"] = dict(classes)
+    meta["cfg"] = plain_config(config).pretty_text
+    return {"meta": meta, "state_dict": weights}
+
+
+def write_student(content: Mapping[str, Any], out: str) -> None:
+    """Write weights as .pth or .safetensors.
+
+    A .safetensors file holds the classes as JSON under ``classes`` of its metadata.
+
+    Raises:
+        ValueError: If the name ends in neither.
+        ImportError: If safetensors is needed and not installed.
+    """
+    if Path(out).suffix == ".pth":
+        torch.save(dict(content), out)
+        return
+    weights: dict[str, Tensor] = content["state_dict"]
+    classes = content["meta"].get("dataset_meta", {}).get("classes", ())
+    metadata = {"format": "pt", "classes": json.dumps(list(classes))}
+    _safetensors().save_file(weights, out, metadata)
+
+
+def check_out(out: str) -> None:
+    """Require a name that the export can write, before anything slow is done.
+
+    Raises:
+        ValueError: If the name ends in neither .pth nor .safetensors.
+        ImportError: If safetensors is needed and not installed.
+    """
+    if Path(out).suffix not in (".pth", ".safetensors"):
+        raise ValueError(f"the output must end in .pth or .safetensors, but it is {out}.")
+    if Path(out).suffix == ".safetensors":
+        _safetensors()
+
+
+def _safetensors() -> Any:
+    try:
+        import safetensors.torch
+    except ImportError as error:
+        raise ImportError("a .safetensors file needs: pip install safetensors") from error
+    return safetensors.torch
+
+
+def _dataset_meta(config: Config) -> dict[str, Any]:
+    dataset = (config.get("test_dataloader") or {}).get("dataset") or {}
+    return dict(dataset.get("metainfo") or {})

@@ -1,0 +1,70 @@
+"""What the tests of the losses share."""
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+REFERENCE = Path(__file__).parent / "reference"
+ROOT = Path(__file__).parents[3]
+
+# Bytes of resident memory that statements need beyond what is held before them, at their peak.
+MEASURE = """
+import torch
+torch.set_num_threads(1)
+
+def resident(field):
+    line = next(line for line in open("/proc/self/status") if line.startswith(field))
+    return int(line.split()[1]) * 1024
+
+{before}
+start = resident("VmRSS")
+{measured}
+print(resident("VmHWM") - start)
+"""
+
+
+@pytest.fixture
+def agrees_with_reference():
+    """Compare a loss with the value and gradient recorded from its authors' code."""
+
+    def compare(name, loss):
+        with np.load(REFERENCE / f"{name}.npz") as recorded:
+            student = torch.tensor(recorded["student"], dtype=torch.float32, requires_grad=True)
+            teacher = torch.tensor(recorded["teacher"], dtype=torch.float32)
+            expected = torch.tensor(recorded["grad_student"], dtype=torch.float32)
+            value = float(recorded["value"])
+        result = loss(student, teacher)
+        result.backward()
+        assert result.item() == pytest.approx(value, rel=1e-4)
+        limit = 1e-4 * expected.abs().max().item()
+        torch.testing.assert_close(student.grad, expected, rtol=1e-4, atol=limit)
+
+    return compare
+
+
+@pytest.fixture
+def peak_bytes():
+    """Run statements in a fresh process and return the memory that the measured ones added."""
+
+    def measure(before, measured):
+        if not sys.platform.startswith("linux"):
+            pytest.skip("the peak is read from /proc, which only Linux has")
+        script = MEASURE.format(before=before, measured=measured)
+        environment = {**os.environ, "OMP_NUM_THREADS": "1"}
+        done = subprocess.run(
+            [sys.executable, "-c", script],
+            cwd=ROOT,
+            env=environment,
+            capture_output=True,
+            text=True,
+            check=False,
+        )
+        assert done.returncode == 0, done.stderr
+        return int(done.stdout)
+
+    return measure

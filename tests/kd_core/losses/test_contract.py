@@ -1,0 +1,221 @@
+"""What every loss of kd_core must do; a new loss adds one line to CASES."""
+
+import pytest
+import torch
+
+from kd_core import losses
+from kd_core.losses import (
+    ASCKDLoss,
+    AttentionTransferLoss,
+    ChannelAttentionLoss,
+    ChannelDistillationLoss,
+    ChannelWiseLoss,
+    FeatureImitationLoss,
+    HMATLoss,
+    PearsonFeatureLoss,
+    PositionAttentionLoss,
+    RelationalAngleLoss,
+    RelationalDistanceLoss,
+    SimilarityPreservingLoss,
+    SoftTargetLoss,
+)
+
+# Loss, options, then the shapes of student and teacher.
+CASES = [
+    pytest.param(ASCKDLoss, {}, (4, 8, 4, 4), (4, 16, 7, 5), id="asckd"),
+    pytest.param(
+        ASCKDLoss,
+        {"relation": "distance_angle"},
+        (4, 8, 4, 4),
+        (4, 6, 4, 4),
+        id="asckd-distance-angle",
+    ),
+    pytest.param(ASCKDLoss, {"relation": "rbf"}, (4, 8, 4, 4), (4, 6, 4, 4), id="asckd-rbf"),
+    pytest.param(
+        ASCKDLoss, {"relation": "centered"}, (4, 8, 4, 4), (4, 6, 4, 4), id="asckd-centered"
+    ),
+    pytest.param(ASCKDLoss, {"side": 2}, (4, 8, 4, 4), (4, 16, 7, 5), id="asckd-side"),
+    pytest.param(AttentionTransferLoss, {}, (2, 8, 4, 4), (2, 16, 4, 4), id="activation"),
+    pytest.param(
+        AttentionTransferLoss, {"power": 1.0}, (2, 8, 4, 4), (2, 8, 4, 4), id="activation-power-1"
+    ),
+    pytest.param(
+        AttentionTransferLoss, {"power": 3.0}, (2, 8, 4, 4), (2, 8, 4, 4), id="activation-power-3"
+    ),
+    pytest.param(
+        AttentionTransferLoss, {"form": "paper"}, (2, 8, 4, 4), (2, 8, 6, 3), id="activation-paper"
+    ),
+    pytest.param(
+        AttentionTransferLoss, {"reduction": "sum"}, (2, 8, 4, 4), (2, 8, 4, 4), id="activation-sum"
+    ),
+    pytest.param(ChannelAttentionLoss, {}, (2, 8, 4, 4), (2, 8, 4, 4), id="channel"),
+    pytest.param(
+        ChannelAttentionLoss, {"form": "icc"}, (2, 8, 4, 4), (2, 8, 6, 6), id="channel-icc"
+    ),
+    pytest.param(
+        ChannelAttentionLoss, {"form": "softmax"}, (2, 8, 4, 4), (2, 8, 4, 4), id="channel-softmax"
+    ),
+    pytest.param(
+        ChannelAttentionLoss, {"form": "pooled"}, (2, 8, 4, 4), (2, 8, 4, 4), id="channel-pooled"
+    ),
+    pytest.param(
+        ChannelDistillationLoss, {}, (2, 8, 4, 4), (2, 8, 2, 2), id="channel-distillation"
+    ),
+    pytest.param(ChannelWiseLoss, {}, (2, 8, 4, 4), (2, 8, 6, 3), id="channel-wise"),
+    pytest.param(FeatureImitationLoss, {}, (2, 8, 4, 4), (2, 8, 6, 3), id="imitation"),
+    pytest.param(FeatureImitationLoss, {}, (2, 8), (2, 8), id="imitation-vectors"),
+    pytest.param(HMATLoss, {}, (2, 8, 5, 5), (2, 8, 4, 4), id="hmat"),
+    pytest.param(PearsonFeatureLoss, {}, (2, 8, 4, 4), (2, 8, 6, 3), id="pearson"),
+    pytest.param(PositionAttentionLoss, {}, (2, 8, 4, 4), (2, 16, 6, 3), id="position"),
+    pytest.param(
+        PositionAttentionLoss,
+        {"form": "softmax", "side": 3},
+        (2, 8, 4, 4),
+        (2, 16, 4, 4),
+        id="position-softmax",
+    ),
+    pytest.param(
+        PositionAttentionLoss,
+        {"form": "spatial", "side": 3},
+        (2, 8, 4, 4),
+        (2, 16, 4, 4),
+        id="position-spatial",
+    ),
+    pytest.param(RelationalAngleLoss, {}, (5, 8), (5, 12), id="angle"),
+    pytest.param(RelationalDistanceLoss, {}, (5, 8), (5, 12), id="distance"),
+    pytest.param(RelationalDistanceLoss, {}, (5, 3, 2, 2), (5, 4, 3, 3), id="distance-maps"),
+    pytest.param(SimilarityPreservingLoss, {}, (4, 8, 4, 4), (4, 16, 7, 5), id="similarity"),
+    pytest.param(SoftTargetLoss, {}, (4, 10), (4, 10), id="soft-target"),
+]
+
+
+def inputs(student_shape, teacher_shape, dtype=torch.float32):
+    torch.manual_seed(0)
+    student = torch.randn(student_shape).to(dtype).requires_grad_()
+    return student, torch.randn(teacher_shape).to(dtype).requires_grad_()
+
+
+def compare(loss, student, teacher):
+    if not hasattr(loss, "roles"):
+        return loss(student, teacher)
+    parts = loss(dict.fromkeys(loss.roles, student), dict.fromkeys(loss.roles, teacher))
+    assert all(part.dtype == torch.float32 and part.shape == () for part in parts.values())
+    return sum(parts.values())
+
+
+def test_every_loss_has_a_case():
+    assert {case.values[0].__name__ for case in CASES} == set(losses.__all__)
+
+
+@pytest.mark.parametrize("make, options, student_shape, teacher_shape", CASES)
+class TestContract:
+    def test_finite_scalar(self, make, options, student_shape, teacher_shape):
+        value = compare(make(**options), *inputs(student_shape, teacher_shape))
+        assert value.shape == () and value.dtype == torch.float32
+        assert torch.isfinite(value) and value > 0
+
+    def test_gradient_reaches_only_the_student(self, make, options, student_shape, teacher_shape):
+        student, teacher = inputs(student_shape, teacher_shape)
+        before = teacher.detach().clone()
+        compare(make(**options), student, teacher).backward()
+        assert torch.isfinite(student.grad).all() and student.grad.abs().sum() > 0
+        assert teacher.grad is None and torch.equal(teacher, before)
+
+    def test_gradient_is_the_slope_of_the_value(self, make, options, student_shape, teacher_shape):
+        student, teacher = inputs(student_shape, teacher_shape)
+        loss = make(**options)
+        compare(loss, student, teacher).backward()
+        direction = student.grad / student.grad.norm()
+        step = 3e-3 * direction
+        ahead, behind = (
+            compare(loss, student.detach() + sign * step, teacher).item() for sign in (1, -1)
+        )
+        assert (ahead - behind) / 6e-3 == pytest.approx(student.grad.norm().item(), rel=2e-2)
+
+    def test_zero_against_itself(self, make, options, student_shape, teacher_shape):
+        feature = torch.randn(teacher_shape)
+        value = compare(make(**options), feature, feature.clone())
+        assert value.item() == pytest.approx(0.0, abs=1e-6)
+
+    def test_loss_weight_scales(self, make, options, student_shape, teacher_shape):
+        pair = inputs(student_shape, teacher_shape)
+        once, thrice = (compare(make(**options, loss_weight=w), *pair).item() for w in (1.0, 3.0))
+        assert thrice == pytest.approx(3 * once)
+
+    @pytest.mark.parametrize("values", ["zeros", "constant", "duplicates"])
+    def test_degenerate_input_keeps_gradients_finite(
+        self, make, options, student_shape, teacher_shape, values
+    ):
+        student, teacher = (x.detach() for x in inputs(student_shape, teacher_shape))
+        if values == "duplicates":
+            student = student[:1].expand(student_shape).clone()
+        else:
+            student = torch.full(student_shape, 0.0 if values == "zeros" else 2.5)
+        for target in (teacher, torch.zeros(teacher_shape), torch.ones(teacher_shape)):
+            leaf = student.clone().requires_grad_()
+            value = compare(make(**options), leaf, target)
+            value.backward()
+            assert torch.isfinite(value) and torch.isfinite(leaf.grad).all()
+            assert leaf.grad.abs().max() < 1e6
+
+    def test_batch_of_one_is_finite(self, make, options, student_shape, teacher_shape):
+        student, teacher = inputs((1, *student_shape[1:]), (1, *teacher_shape[1:]))
+        value = compare(make(**options), student, teacher)
+        value.backward()
+        assert torch.isfinite(value) and torch.isfinite(student.grad).all()
+
+    @pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16, torch.float64])
+    def test_other_precisions_are_computed_in_float32(
+        self, make, options, student_shape, teacher_shape, dtype
+    ):
+        student, teacher = inputs(student_shape, teacher_shape, dtype)
+        value = compare(make(**options), student, teacher)
+        value.backward()
+        single = student.detach().float().requires_grad_()
+        expected = compare(make(**options), single, teacher.float())
+        expected.backward()
+        assert value.dtype == torch.float32 and student.grad.dtype == dtype
+        assert value.item() == pytest.approx(expected.item(), rel=1e-5)
+        limit = 1e-2 * single.grad.abs().max().item()
+        torch.testing.assert_close(student.grad.float(), single.grad, rtol=1e-2, atol=limit)
+
+    def test_autocast_changes_nothing(self, make, options, student_shape, teacher_shape):
+        results = []
+        for enabled in (False, True):
+            student, teacher = inputs(student_shape, teacher_shape)
+            with torch.autocast("cpu", dtype=torch.bfloat16, enabled=enabled):
+                value = compare(make(**options), student, teacher)
+                value.backward()
+            results.append((value.detach(), student.grad))
+        torch.testing.assert_close(results[1], results[0], rtol=1e-5, atol=1e-7)
+
+    def test_wrong_shape_names_both_shapes(self, make, options, student_shape, teacher_shape):
+        student, teacher = inputs(student_shape, teacher_shape)
+        with pytest.raises(ValueError, match=r"student.*\(1, .*teacher"):
+            compare(make(**options), student[:1], teacher)
+
+    def test_wrong_number_of_axes_is_named(self, make, options, student_shape, teacher_shape):
+        student, teacher = inputs(student_shape, teacher_shape)
+        with pytest.raises(ValueError, match=r"must be (a|logits).*\(\d+,\)"):
+            compare(make(**options), student.flatten(), teacher)
+
+    def test_state_dict_is_empty(self, make, options, student_shape, teacher_shape):
+        loss = make(**options)
+        compare(loss, *inputs(student_shape, teacher_shape))
+        assert not loss.state_dict()
+
+
+@pytest.mark.parametrize(
+    "make",
+    [
+        ChannelAttentionLoss,
+        ChannelDistillationLoss,
+        ChannelWiseLoss,
+        FeatureImitationLoss,
+        PearsonFeatureLoss,
+    ],
+)
+def test_unequal_channels_are_refused_and_declared(make):
+    assert make.equal_channels is True
+    with pytest.raises(ValueError, match=r"same number of channels.*connector"):
+        make()(torch.randn(2, 4, 3, 3), torch.randn(2, 6, 3, 3))

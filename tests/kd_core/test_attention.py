@@ -1,0 +1,89 @@
+import pytest
+import torch
+
+from kd_core import attention
+
+FUNCTIONS = [
+    attention.activation_attention,
+    attention.position_attention,
+    attention.position_softmax_attention,
+    attention.spatial_attention,
+    attention.channel_attention,
+    attention.channel_correlation,
+    attention.channel_softmax_attention,
+    attention.pooled_channels,
+]
+
+
+def test_shapes():
+    feature = torch.randn(2, 5, 6, 4)
+    shapes = [tuple(function(feature).shape) for function in FUNCTIONS]
+    square, channels = (2, 24, 24), (2, 5, 5)
+    assert shapes == [(2, 24), square, square, (2, 24), channels, channels, channels, (2, 5)]
+    assert attention.position_attention(feature, side=3).shape == (2, 9, 9)
+    assert attention.position_attention(feature, side=5).shape == (2, 20, 20)
+
+
+def test_unit_rows_and_sums():
+    feature = torch.randn(2, 5, 6, 4)
+    ones = torch.ones(2, 24)
+    torch.testing.assert_close(attention.activation_attention(feature).norm(dim=1), ones[:, 0])
+    cosines = attention.position_attention(feature)
+    torch.testing.assert_close(cosines.diagonal(dim1=1, dim2=2), ones)
+    torch.testing.assert_close(cosines, cosines.transpose(1, 2))
+    torch.testing.assert_close(attention.position_softmax_attention(feature).sum(2), ones)
+    torch.testing.assert_close(attention.spatial_attention(feature).mean(1), ones[:, 0])
+    channels = attention.channel_attention(feature)
+    torch.testing.assert_close(channels.diagonal(dim1=1, dim2=2), ones[:, :5])
+    torch.testing.assert_close(attention.channel_correlation(feature).norm(dim=2), ones[:, :5])
+    torch.testing.assert_close(attention.channel_softmax_attention(feature).sum(2), ones[:, :5])
+
+
+@pytest.mark.parametrize("power", [1.0, 1.5, 2.0, 3.0])
+@pytest.mark.parametrize("layout", [torch.contiguous_format, torch.channels_last])
+def test_own_gradients_are_those_of_the_plain_formulas(power, layout):
+    torch.manual_seed(0)
+    feature = torch.randn(2, 5, 3, 4).contiguous(memory_format=layout).requires_grad_()
+    rows = feature.flatten(2)
+    units = torch.nn.functional.normalize(rows, dim=2)
+    pairs = [
+        (attention.activation_map(feature, power), feature.abs().pow(power).mean(1)),
+        (attention.channel_attention(feature), units @ units.transpose(1, 2)),
+    ]
+    for ours, plain in pairs:
+        weights = torch.randn_like(plain)
+        (gradient,) = torch.autograd.grad((ours * weights).sum(), feature)
+        (expected,) = torch.autograd.grad((plain * weights).sum(), feature, retain_graph=True)
+        torch.testing.assert_close(ours, plain)
+        torch.testing.assert_close(gradient, expected)
+
+
+@pytest.mark.parametrize("function", FUNCTIONS)
+def test_half_precision_in_chunks_is_computed_in_float32(function, monkeypatch):
+    monkeypatch.setattr(attention, "_CHUNK_ELEMENTS", 70)  # one image of 60 at a time
+    feature = torch.randn(3, 5, 3, 4, dtype=torch.float16, requires_grad=True)
+    single = feature.detach().float().requires_grad_()
+    ours, expected = function(feature), function(single)
+    weights = torch.randn_like(expected)
+    (ours * weights).sum().backward()
+    (expected * weights).sum().backward()
+    assert ours.dtype == torch.float32
+    torch.testing.assert_close(ours, expected)
+    limit = 2e-3 * single.grad.abs().max().item()
+    torch.testing.assert_close(feature.grad.float(), single.grad, rtol=2e-3, atol=limit)
+
+
+@pytest.mark.parametrize("function", FUNCTIONS)
+def test_wrong_shape_is_named(function):
+    with pytest.raises(ValueError, match=r"must be a feature map.*\(3, 4, 5\)"):
+        function(torch.randn(3, 4, 5))
+    with pytest.raises(ValueError, match=r"must not be empty.*\(0, 4, 5, 5\)"):
+        function(torch.randn(0, 4, 5, 5))
+
+
+@pytest.mark.parametrize("function", FUNCTIONS)
+def test_zeros_are_finite(function):
+    feature = torch.zeros(2, 5, 3, 4, requires_grad=True)
+    value = function(feature)
+    value.sum().backward()
+    assert torch.isfinite(value).all() and torch.isfinite(feature.grad).all()

@@ -1,0 +1,208 @@
+import copy
+
+import pytest
+import torch
+from torch import nn
+
+from kd_core.layers import Taps, find_layer, parse_selector
+
+
+class Pyramid(nn.Module):
+    """Returns a tuple of maps, as a neck does."""
+
+    def forward(self, feature):
+        return tuple(feature[..., : feature.shape[-1] - cut] for cut in range(4))
+
+
+class Net(nn.Module):
+    def __init__(self):
+        super().__init__()
+        self.backbone = nn.Sequential(nn.Conv2d(3, 4, 3), nn.BatchNorm2d(4), nn.ReLU())
+        self.neck = Pyramid()
+        self.unused = nn.Identity()
+
+    def forward(self, images):
+        return self.neck(self.backbone(images))
+
+
+IMAGES = torch.randn(2, 3, 8, 8, generator=torch.Generator().manual_seed(0))
+
+
+def listen(model, *texts):
+    """Run a model with active taps; return the taps and the selectors."""
+    selectors = [parse_selector(text) for text in texts]
+    taps = Taps(model, selectors, "student")
+    taps.active = True
+    model(IMAGES)
+    return taps, selectors
+
+
+class TestSelector:
+    @pytest.mark.parametrize(
+        "text, path, index",
+        [
+            ("neck", "neck", None),
+            (" backbone.layer3.0.conv1 ", "backbone.layer3.0.conv1", None),
+            ("neck[0]", "neck", 0),
+            ("neck[-1]", "neck", -1),
+            ("neck[1:4]", "neck", slice(1, 4)),
+            ("neck[:2]", "neck", slice(None, 2)),
+            ("neck[2:]", "neck", slice(2, None)),
+            ("neck[:]", "neck", slice(None, None)),
+            ("neck[:-1]", "neck", slice(None, -1)),
+        ],
+    )
+    def test_forms(self, text, path, index):
+        selector = parse_selector(text)
+        assert (selector.path, selector.index) == (path, index)
+
+    @pytest.mark.parametrize(
+        "text",
+        ["", "neck[]", "neck[a]", "neck[1", "neck[1:2:3]", ".neck", "neck.", "a b", "neck[0][1]"],
+    )
+    def test_other_forms_are_refused(self, text):
+        with pytest.raises(ValueError, match="must read like 'backbone.layer3'"):
+            parse_selector(text)
+
+    @pytest.mark.parametrize(
+        "text, widths", [("neck[1:3]", [5, 4]), ("neck[:]", [6, 5, 4, 3]), ("neck[:-2]", [6, 5])]
+    )
+    def test_slices_pick_items_in_order(self, text, widths):
+        taps, selectors = listen(Net(), text)
+        assert [item.shape[-1] for item in taps.read(selectors)] == widths
+
+    @pytest.mark.parametrize("text, width", [("neck[0]", 6), ("neck[3]", 3), ("neck[-1]", 3)])
+    def test_an_index_picks_one_tensor(self, text, width):
+        taps, selectors = listen(Net(), text)
+        assert taps.read(selectors).shape[-1] == width
+
+    def test_a_tuple_without_an_index_means_all_of_it(self):
+        taps, selectors = listen(Net(), "neck")
+        assert len(taps.read(selectors)) == 4
+
+    def test_several_selectors_make_one_flat_list(self):
+        taps, selectors = listen(Net(), "backbone", "neck[1:3]", "neck[-1]")
+        assert [item.shape[-1] for item in taps.read(selectors)] == [6, 5, 4, 3]
+
+    @pytest.mark.parametrize(
+        "text, message",
+        [
+            ("neck[4]", r"asks for item 4, but 'neck' returns 4 \(0 to 3\)"),
+            ("neck[-5]", "asks for item -5"),
+            ("neck[2:5]", "asks for items up to 5, but 'neck' returns 4"),
+            ("neck[4:]", "must select tensors, but 'neck' returns a tuple of 4"),
+            ("neck[3:2]", "must select tensors"),
+            ("backbone[0]", r"'backbone' returns one tensor \(2, 4, 6, 6\)\. Write 'backbone'"),
+        ],
+    )
+    def test_what_is_not_there_is_named(self, text, message):
+        taps, selectors = listen(Net(), text)
+        with pytest.raises(ValueError, match=message):
+            taps.read(selectors)
+
+    def test_an_output_that_is_no_tensor_is_named(self):
+        class Named(nn.Module):
+            def forward(self, images):
+                return {"out": images}
+
+        taps, selectors = listen(nn.Sequential(Named()), "0")
+        with pytest.raises(ValueError, match="'0' must select tensors, but '0' returns a dict"):
+            taps.read(selectors)
+
+
+class TestFindLayer:
+    def test_nearest_names_are_shown(self):
+        with pytest.raises(ValueError, match=r"the teacher \(Net\) has no layer 'nekc'.*neck"):
+            find_layer(Net(), parse_selector("nekc"), "teacher")
+
+    def test_top_layers_are_shown_when_nothing_is_near(self):
+        with pytest.raises(ValueError, match="Nearest names: backbone, neck, unused"):
+            find_layer(Net(), parse_selector("zzzzzz"), "student")
+
+    def test_a_deep_layer_is_found(self):
+        net = Net()
+        assert find_layer(net, parse_selector("backbone.1"), "student") is net.backbone[1]
+
+
+def hook_count(model):
+    return sum(len(module._forward_hooks) for module in model.modules())
+
+
+class TestTaps:
+    def test_a_layer_that_runs_twice_is_refused(self):
+        class Twice(nn.Module):
+            def __init__(self):
+                super().__init__()
+                self.shared = nn.Conv2d(3, 3, 1)
+
+            def forward(self, images):
+                return self.shared(self.shared(images))
+
+        with pytest.raises(ValueError, match="student's layer 'shared' ran twice"):
+            listen(Twice(), "shared")
+
+    def test_a_layer_that_did_not_run_is_named(self):
+        taps, selectors = listen(Net(), "unused")
+        with pytest.raises(ValueError, match="student's layer 'unused' did not run"):
+            taps.read(selectors)
+
+    @pytest.mark.parametrize("grad", [True, False])
+    def test_an_output_changed_in_place_is_refused(self, grad):
+        net = nn.Sequential(nn.BatchNorm2d(3), nn.ReLU(inplace=True))
+        with torch.set_grad_enabled(grad):
+            taps, selectors = listen(net, "0")
+        with pytest.raises(ValueError, match="'0' was changed in place"):
+            taps.read(selectors)
+
+    def test_the_layer_that_changes_in_place_can_be_read(self):
+        net = nn.Sequential(nn.BatchNorm2d(3), nn.ReLU(inplace=True))
+        taps, selectors = listen(net, "1")
+        assert taps.read(selectors).min() == 0
+
+    def test_idle_taps_keep_nothing(self):
+        taps, selectors = listen(Net(), "backbone")
+        taps.clear()
+        taps.active = False
+        taps._layers["backbone"](IMAGES)
+        with pytest.raises(ValueError, match="did not run"):
+            taps.read(selectors)
+
+    def test_taps_follow_a_layer_that_a_conversion_replaces(self):
+        net = Net()
+        before = net.backbone[1]
+        taps = Taps(net, selectors := [parse_selector("backbone.1")], "student")
+        net = nn.SyncBatchNorm.convert_sync_batchnorm(net)
+        assert net.backbone[1] is not before
+        taps.hook(net)
+        taps.hook(net)
+        taps.active = True
+        net.eval()(IMAGES)
+        assert taps.read(selectors).shape == (2, 4, 6, 6)
+        assert hook_count(net) == 1
+        assert not before._forward_hooks
+
+    def test_remove_takes_every_hook(self):
+        net = Net()
+        taps, _ = listen(net, "backbone", "neck[0]", "neck[1]")
+        assert hook_count(net) == 2
+        taps.remove()
+        assert hook_count(net) == 0
+
+    def test_a_wrong_second_name_leaves_no_hook(self):
+        net = Net()
+        with pytest.raises(ValueError, match="no layer"):
+            Taps(net, [parse_selector("neck"), parse_selector("nothing")], "student")
+        assert hook_count(net) == 0
+
+    def test_a_copy_listens_to_the_copy(self):
+        net = Net()
+        net.taps = (Taps(net, [parse_selector("neck[0]")], "student"),)
+        twin = copy.deepcopy(net)
+        twin.taps[0].active = True
+        net(IMAGES)
+        with pytest.raises(ValueError, match="did not run"):
+            twin.taps[0].read([parse_selector("neck[0]")])
+        twin(IMAGES)
+        assert twin.taps[0].read([parse_selector("neck[0]")]).shape[-1] == 6
+        twin.taps[0].remove()
+        assert (hook_count(net), hook_count(twin)) == (1, 0)

@@ -1,0 +1,51 @@
+import pytest
+import torch
+
+from kd_core import relation
+
+FUNCTIONS = [
+    relation.similarities,
+    relation.distances,
+    relation.relative_distances,
+    relation.gaussian_kernel,
+]
+
+
+def test_distances_worked_out_by_hand():
+    rows = torch.tensor([[0.0, 0.0], [3.0, 4.0]])
+    assert relation.distances(rows).tolist() == [[0.0, 5.0], [5.0, 0.0]]
+    assert relation.relative_distances(rows).tolist() == [[0.0, 1.0], [1.0, 0.0]]
+    row = torch.tensor([1.0, torch.exp(torch.tensor(-0.1 * 25)).item()])
+    torch.testing.assert_close(relation.gaussian_kernel(rows, gamma=0.1)[0], row / row.norm())
+
+
+def test_close_samples_keep_their_distance():
+    # |x|^2 + |y|^2 - 2<x, y> in float32 would lose a distance of 1e-3 at length 1e3.
+    rows = torch.full((2, 4), 500.0)
+    rows[1, 0] += 2**-10
+    assert relation.distances(rows)[0, 1].item() == pytest.approx(2**-10, rel=1e-5)
+
+
+@pytest.mark.parametrize("function", FUNCTIONS)
+def test_columns_default_to_the_rows(function):
+    rows = torch.randn(4, 3, 2, 2)
+    assert torch.equal(function(rows), function(rows, rows))
+    assert function(rows[:2], rows).shape == (2, 4)
+
+
+@pytest.mark.parametrize("function", FUNCTIONS)
+def test_equal_samples_keep_gradients_finite(function):
+    rows = torch.ones(3, 4, requires_grad=True)
+    function(rows).sum().backward()
+    assert torch.isfinite(rows.grad).all()
+
+
+def test_angles_from_some_vertices_average_to_those_from_all():
+    student, teacher = torch.randn(6, 4), torch.randn(6, 5)
+    order = [*range(3, 6), *range(3)]
+    halves = [
+        relation.angle_difference(student, teacher, vertices=3),
+        relation.angle_difference(student[order], teacher[order], vertices=3),
+    ]
+    expected = relation.angle_difference(student, teacher)
+    assert sum(halves).item() / 2 == pytest.approx(expected.item(), rel=1e-4)

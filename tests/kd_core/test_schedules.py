@@ -1,0 +1,63 @@
+import math
+
+import pytest
+from torch import nn
+
+from kd_core import Term
+from kd_core.schedules import Constant, CosineDecay, LinearDecay, LinearWarmup, Stop
+
+
+@pytest.mark.parametrize(
+    "schedule, factors",
+    [
+        (Constant(), {0: 1.0, 10**6: 1.0}),
+        (Constant(0.25), {0: 0.25, 7: 0.25}),
+        (LinearWarmup(end=10), {0: 0.0, 1: 0.1, 5: 0.5, 9: 0.9, 10: 1.0, 99: 1.0}),
+        (LinearWarmup(begin=4, end=8), {0: 0.0, 4: 0.0, 5: 0.25, 6: 0.5, 8: 1.0}),
+        (LinearDecay(begin=10, end=20), {0: 1.0, 10: 1.0, 15: 0.5, 19: 0.1, 20: 0.0, 30: 0.0}),
+        (LinearDecay(begin=0, end=10, final=0.5), {0: 1.0, 5: 0.75, 10: 0.5, 11: 0.5}),
+        (
+            CosineDecay(begin=10, end=20),
+            {0: 1.0, 10: 1.0, 15: 0.5, 20: 0.0, 99: 0.0, 12: (1 + math.cos(math.pi / 5)) / 2},
+        ),
+        (CosineDecay(begin=0, end=4, final=0.2), {0: 1.0, 2: 0.6, 4: 0.2, 5: 0.2}),
+        (Stop(at=3), {0: 1.0, 2: 1.0, 3: 0.0, 4: 0.0}),
+        (Stop(at=0), {0: 0.0}),
+    ],
+    ids=repr,
+)
+def test_values(schedule, factors):
+    assert {i: schedule(i) for i in factors} == pytest.approx(factors, abs=1e-12)
+
+
+@pytest.mark.parametrize("decay", [LinearDecay, CosineDecay])
+def test_a_decay_to_nothing_ends_at_exactly_nothing(decay):
+    assert decay(begin=3, end=10)(10) == 0.0
+
+
+def test_schedules_and_weight_are_multiplied():
+    term = Term(
+        nn.MSELoss(),
+        "0",
+        weight=3.0,
+        schedule=[LinearWarmup(end=10), LinearDecay(begin=0, end=20), Stop(at=15)],
+    )
+    # 3 * 0.5 * 0.75, then 3 * 1 * 0.5, then stopped
+    assert [term.factor(i) for i in (0, 5, 10, 15)] == pytest.approx([0.0, 1.125, 1.5, 0.0])
+
+
+def test_one_schedule_needs_no_list_and_any_function_will_do():
+    assert Term(nn.MSELoss(), "0", schedule=Stop(at=1)).factor(1) == 0.0
+    assert Term(nn.MSELoss(), "0", weight=2, schedule=lambda i: 1 / (1 + i)).factor(3) == 0.5
+
+
+@pytest.mark.parametrize("kind", [LinearWarmup, LinearDecay, CosineDecay])
+@pytest.mark.parametrize("begin, end", [(5, 5), (6, 5), (-1, 5)])
+def test_an_empty_span_is_refused(kind, begin, end):
+    with pytest.raises(ValueError, match=f"begin is {begin} and end is {end}"):
+        kind(begin=begin, end=end)
+
+
+def test_a_negative_factor_is_refused():
+    with pytest.raises(ValueError, match=r"must not be negative, but it is -0\.5"):
+        Constant(-0.5)

@@ -1,0 +1,174 @@
+"""Data sets from a local server into their folders, and the words for a missing one."""
+
+from __future__ import annotations
+
+import functools
+import hashlib
+import io
+import tarfile
+import threading
+import zipfile
+from collections.abc import Iterator
+from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
+
+import pytest
+
+from kd_engine import download
+from kd_engine.download import DATASETS, Part, fetch_dataset, missing_data_message, require_data
+from kd_engine.transfer import DownloadError, Patience, Source
+
+QUICK = Patience(tries=2, pause=0.0, timeout=5.0)
+XML = (
+    "<annotation><size><width>9</width><height>9</height></size><object><name>cat</name><bndbox>"
+    "<xmin>1</xmin><ymin>1</ymin><xmax>4</xmax><ymax>5</ymax></bndbox></object></annotation>"
+)
+
+
+@pytest.fixture
+def served(tmp_path: Path) -> Iterator[tuple[Path, str]]:
+    """A folder and the address it is served under."""
+    folder = tmp_path / "served"
+    folder.mkdir()
+
+    class Handler(SimpleHTTPRequestHandler):
+        def log_message(self, *_: object) -> None:
+            pass
+
+    handler = functools.partial(Handler, directory=str(folder))
+    http = ThreadingHTTPServer(("127.0.0.1", 0), handler)
+    thread = threading.Thread(target=http.serve_forever, args=(0.01,), daemon=True)
+    thread.start()
+    yield folder, f"http://127.0.0.1:{http.server_port}"
+    http.shutdown()
+    http.server_close()
+    thread.join()
+
+
+def _tar(path: Path, contents: dict[str, str]) -> str:
+    with tarfile.open(path, "w") as archive:
+        for name, text in contents.items():
+            info = tarfile.TarInfo(name)
+            info.size = len(text)
+            archive.addfile(info, io.BytesIO(text.encode()))
+    return hashlib.md5(path.read_bytes(), usedforsecurity=False).hexdigest()
+
+
+def test_two_archives_fill_one_folder(
+    served: tuple[Path, str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    folder, url = served
+    one = _tar(folder / "one.tar", {"kit/V7/Annotations/a.xml": XML, "kit/other.txt": "no"})
+    two = _tar(folder / "two.tar", {"kit/V7/Annotations/b.xml": XML})
+    sources = (Source((f"{url}/one.tar",), md5=one), Source((f"{url}/two.tar",), md5=two))
+    monkeypatch.setitem(DATASETS, "toy", (Part("kit/V7", sources, "kit/V7"),))
+    fetch_dataset("toy", tmp_path / "data", QUICK)
+    found = {str(p.relative_to(tmp_path / "data")) for p in (tmp_path / "data").rglob("*.*")}
+    assert found == {".downloads", "kit/V7/Annotations/a.xml", "kit/V7/Annotations/b.xml"}
+    (folder / "one.tar").unlink()  # a second call must not need it
+    fetch_dataset("toy", tmp_path / "data", QUICK)
+
+
+def test_voc_gets_coco_files_and_no_checksum_is_said_plainly(
+    served: tuple[Path, str],
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    folder, url = served
+    with zipfile.ZipFile(folder / "x.zip", "w") as archive:
+        archive.writestr("top/SET/Annotations/a.xml", XML)
+        archive.writestr("top/SET/ImageSets/Main/val.txt", "a\n")
+        archive.writestr("top/LICENSE", "free")
+    digest = hashlib.sha256((folder / "x.zip").read_bytes()).hexdigest()
+    extras = {"top/LICENSE": "upstream_LICENSE", "top/absent": "nothing"}
+    part = Part("toy_voc", (Source((f"{url}/x.zip",)),), "top/SET", extras, ("cat",))
+    monkeypatch.setitem(DATASETS, "toy", (part,))
+    monkeypatch.setenv("KD_DATA", str(tmp_path / "elsewhere"))
+    fetch_dataset("toy", patience=QUICK, keep_archives=True)
+    root = tmp_path / "elsewhere/toy_voc"
+    assert (root / "upstream_LICENSE").read_text() == "free"
+    assert '"bbox": [0.0, 0.0, 3.0, 4.0]' in (root / "annotations_coco/val.json").read_text()
+    assert (tmp_path / "elsewhere/.downloads/x.zip").is_file()
+    printed = capsys.readouterr().out
+    assert "no published checksum: size and archive integrity checked only" in printed
+    assert digest in printed
+
+
+@pytest.mark.parametrize("fault", ["evil", "other"])
+def test_a_bad_archive_leaves_no_folder(
+    served: tuple[Path, str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch, fault: str
+) -> None:
+    folder, url = served
+    names = {"evil": {"top/a.txt": "x", "../evil.txt": "x"}, "other": {"elsewhere/a.txt": "x"}}
+    _tar(folder / "x.tar", names[fault])
+    part = Part("toy", (Source((f"{url}/x.tar",)),), "top")
+    monkeypatch.setitem(DATASETS, "toy", (part,))
+    message = {"evil": "leaves the folder", "other": "must hold the folder top"}[fault]
+    with pytest.raises(ValueError, match=message):
+        fetch_dataset("toy", tmp_path / "data", QUICK)
+    assert [path.name for path in (tmp_path / "data").iterdir()] == [".downloads"]
+
+
+def test_a_missing_archive_is_named(
+    served: tuple[Path, str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    part = Part("toy", (Source((f"{served[1]}/gone.tar",)),), "top")
+    monkeypatch.setitem(DATASETS, "toy", (part,))
+    with pytest.raises(DownloadError, match=r"gone\.tar could not be fetched.*404"):
+        fetch_dataset("toy", tmp_path / "data", QUICK)
+
+
+def test_an_unknown_name_lists_the_known_ones(tmp_path: Path) -> None:
+    with pytest.raises(ValueError, match="bccd.*'cocoa'"):
+        fetch_dataset("cocoa", tmp_path)
+
+
+def test_the_table_is_well_formed() -> None:
+    folders = [part.folder for parts in DATASETS.values() for part in parts]
+    assert folders == [
+        *("coco/annotations", "coco/val2017", "coco/train2017"),
+        *("VOCdevkit/VOC2007", "VOCdevkit/VOC2012", "bccd_voc", "chess_coco"),
+    ]
+    sources = [s for parts in DATASETS.values() for part in parts for s in part.sources]
+    assert all(len(source.md5) == 32 for source in sources if source.md5)
+    assert all(url.startswith("http") for source in sources for url in source.urls)
+
+
+@pytest.mark.parametrize(
+    ("path", "command"),
+    [
+        ("data/coco/train2017", "python tools/download_data.py coco"),
+        ("data/VOCdevkit/VOC2007/JPEGImages", "python tools/download_data.py voc"),
+        ("data/bccd_voc", "python tools/download_data.py bccd"),
+        ("data/chess_coco/train", "python tools/download_data.py chess"),
+        ("data/digits/annotations", "python tools/make_digits.py --out data/digits"),
+    ],
+)
+def test_what_is_missing_is_named_with_its_command(
+    path: str, command: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.delenv("KD_DATA", raising=False)
+    message = missing_data_message(path)
+    assert path in message and command in message and "KD_DATA" in message
+    monkeypatch.setenv("KD_DATA", "somewhere")
+    assert "KD_DATA is somewhere" in missing_data_message(path)
+
+
+def test_a_missing_folder_of_ones_own_gets_no_command() -> None:
+    assert "tools/" not in missing_data_message("data/mine")
+
+
+def test_require_data(tmp_path: Path) -> None:
+    assert require_data(tmp_path) == tmp_path
+    with pytest.raises(FileNotFoundError, match="folder .*coco is missing"):
+        require_data(tmp_path / "coco")
+    with pytest.raises(FileNotFoundError, match=r"file .*x\.json is missing"):
+        require_data(tmp_path / "coco/x.json")
+
+
+def test_the_data_folder_follows_the_environment(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("KD_DATA", "somewhere")
+    assert download.data_root() == Path("somewhere")
+    monkeypatch.setenv("KD_DATA", "")
+    assert download.data_root() == Path("data")

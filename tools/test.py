@@ -1,0 +1,78 @@
+"""Evaluate a student, a teacher or any plain detector on its test data.
+
+    python tools/test.py configs/hmat_faster_rcnn.py work_dirs/hmat_faster_rcnn/epoch_12.pth
+    python tools/test.py configs/bccd/hmat_asckd.py work_dirs/.../epoch_12.pth --out metrics.json
+    python tools/test.py configs/bccd/hmat_asckd.py --teacher
+    python tools/test.py mmdet::faster_rcnn/faster-rcnn_r50_fpn_1x_coco.py faster_rcnn.pth
+
+Of a distillation config only the student is built; its teacher need not be there. With --teacher
+it is the teacher alone, on the same test data, with the checkpoint that the config names.
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+from collections.abc import Sequence
+
+from mmengine.dist import is_main_process
+
+from kd_engine.runs import (
+    add_config_arguments,
+    clear_errors,
+    load_run_config,
+    require_datasets,
+)
+from kd_engine.student import teacher_of, evaluate_model, write_json
+
+
+def main(arguments: Sequence[str] | None = None) -> None:
+    """Run the command line."""
+    options = _parser().parse_args(arguments)
+    os.environ.setdefault("LOCAL_RANK", str(options.local_rank))
+    with clear_errors():
+        config = load_run_config(options.config, options.cfg_options, options.work_dir)
+        config.launcher = options.launcher
+        require_datasets(config, ("test_dataloader",))
+        model, checkpoint, partial = None, options.checkpoint, False
+        if options.teacher:
+            model, named, partial = teacher_of(config)
+            checkpoint = checkpoint or named
+        if checkpoint is None:
+            raise ValueError("a checkpoint is needed: python tools/test.py CONFIG CHECKPOINT")
+        metrics = evaluate_model(config, checkpoint, model, allow_partial=partial)
+        if is_main_process():
+            _report(metrics, options.out)
+
+
+def _report(metrics: dict[str, float], out: str | None) -> None:
+    width = max(map(len, metrics), default=0)
+    for name, value in metrics.items():
+        print(f"{name:{width}}  {value:.4f}")
+    if out:
+        write_json(metrics, out)
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    add_config_arguments(parser)
+    parser.add_argument(
+        "checkpoint", nargs="?", help="file or URL; with --teacher the default is the config's"
+    )
+    parser.add_argument("--teacher", action="store_true", help="evaluate the teacher instead")
+    parser.add_argument("--out", metavar="FILE.json", help="also write the metrics there")
+    parser.add_argument("--work-dir", help="folder for logs")
+    parser.add_argument(
+        "--launcher",
+        choices=["none", "pytorch", "slurm", "mpi"],
+        default="none",
+        help="how the processes of a distributed run were started",
+    )
+    parser.add_argument("--local-rank", "--local_rank", type=int, default=0, help=argparse.SUPPRESS)
+    return parser
+
+
+if __name__ == "__main__":
+    main()
