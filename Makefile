@@ -10,11 +10,11 @@ setup: $(VENV)/ready-$(EXTRA)
 
 $(VENV)/ready-$(EXTRA): pyproject.toml setup.py constraints-$(EXTRA).txt
 	$(PYTHON) -m venv $(VENV)
-	$(BIN)/python -m pip install --quiet --constraint constraints-$(EXTRA).txt \
-	    --build-constraint constraints-build.txt --editable '.[$(EXTRA),dev]'
+	PIP_CONSTRAINT=constraints-$(EXTRA).txt $(BIN)/python -m pip install --quiet \
+	    --editable '.[$(EXTRA),dev]'
 	# opencv-python comes along and wants libGL; the headless build of the same files goes over it.
-	$(BIN)/python -m pip install --quiet --no-deps --force-reinstall \
-	    --constraint constraints-$(EXTRA).txt opencv-python-headless
+	PIP_CONSTRAINT=constraints-$(EXTRA).txt $(BIN)/python -m pip install --quiet \
+	    --no-deps --force-reinstall opencv-python-headless
 	touch $@
 
 demo: setup

@@ -13,6 +13,7 @@ from torch.utils.hooks import RemovableHandle
 from kd_core.fit import TermConnectors
 from kd_core.gradients import GradientShares
 from kd_core.layers import Selector, Taps
+from kd_core.logged import check_finite, merge_losses, total_loss
 from kd_core.shapes import ShapeTable
 from kd_core.teacher import FrozenTeacher
 from kd_core.term import Features, Term
@@ -38,7 +39,7 @@ class Distiller(nn.Module):
         check_finite: Stop at a term that is NaN or infinite.
 
     Raises:
-        ValueError: If there is no term, or a name has a dot in it.
+        ValueError: If there is no term, or a name is empty, "task", or has a dot or "loss" in it.
 
     Example:
         >>> from kd_core.losses import AttentionTransferLoss
@@ -60,10 +61,11 @@ class Distiller(nn.Module):
         check_finite: bool = True,
     ) -> None:
         super().__init__()
-        if not terms or any("." in name or not name for name in terms):
+        bad = [n for n in terms if n in ("", "task") or "." in n or "loss" in n]
+        if bad or not terms:
             raise ValueError(
-                f"a Distiller needs at least one term, with names without dots, but got "
-                f"{list(terms)}."
+                "a Distiller needs at least one term, and a name must not be empty or 'task', nor "
+                f"have a dot or 'loss' in it (it is logged as loss_<name>), but got {list(terms)}."
             )
         self.teacher = teacher if isinstance(teacher, FrozenTeacher) else FrozenTeacher(teacher)
         self.terms = dict(terms)
@@ -102,22 +104,28 @@ class Distiller(nn.Module):
             ValueError: If a layer does not exist, the shapes do not fit a loss, or student or
                 distiller are attached already.
         """
-        if self._student or isinstance(getattr(student, "distiller", None), Distiller):
-            raise ValueError("student and distiller are attached already. Call detach() first.")
+        if self._student or hasattr(student, "distiller"):
+            raise ValueError(
+                "the distiller must be free and the student must have no child 'distiller', but "
+                "one of them is attached already. Call detach() first."
+            )
         self._taps = Taps(student, _selectors(self.terms, "student"), "student")
         try:
-            self.teacher.tap(_selectors(self.terms, "teacher"))
+            self.teacher.check(_selectors(self.terms, "teacher"))
+            if self.gradient_shares is not None:
+                self.gradient_shares.parameters(student)
             if example is not None:
                 self._dry_run(student, tuple(example), forward)
         except Exception:
             self._taps.remove()
-            self.teacher.remove_taps()
             raise
         self._handles = [
             student.register_forward_pre_hook(self._start, with_kwargs=True),
             student.register_forward_hook(self._finish, with_kwargs=True),
         ]
         self._student = (student,)
+        where = next((p.device for p in student.parameters()), self.iteration.device)
+        self.iteration = self.iteration.to(where)  # DDP wants all buffers in one place
         student.distiller = self
         return student
 
@@ -132,7 +140,6 @@ class Distiller(nn.Module):
         for handle in self._handles:
             handle.remove()
         self._taps.remove()
-        self.teacher.remove_taps()
         (student,) = self._student
         del student.distiller
         self._student, self._handles, self._taps, self._call = (), [], None, None
@@ -178,7 +185,7 @@ class Distiller(nn.Module):
         self._taps.active = False
         if not (student.training and torch.is_grad_enabled()):
             return
-        if isinstance(output, dict) and any("loss" in key for key in output):
+        if isinstance(output, dict) and any("loss" in str(key) for key in output):
             output.update(self._step(args, kwargs, output))
         else:
             self._call = (args, kwargs)
@@ -190,12 +197,12 @@ class Distiller(nn.Module):
         finally:
             if self._taps is not None:
                 self._taps.clear()
-        result = {name: value for parts in values.values() for name, value in parts.items()}
+        result = merge_losses(values, task)
         if self.check_finite:
-            self._check(result)
+            check_finite(result, self._count or 0)
         result |= self._shares(values, task)
-        idle = self.connectors.idle(factors)
-        if idle and torch.distributed.is_initialized():  # DDP waits for every parameter's gradient
+        idle = self.connectors.idle(factors) if _distributed() else []
+        if idle:  # DDP waits for every parameter's gradient
             result["loss_idle_connectors"] = 0.0 * torch.stack([p.sum() for p in idle]).sum()
         self.iteration += 1
         assert self._count is not None
@@ -255,25 +262,13 @@ class Distiller(nn.Module):
                 raise ValueError(message) from error
         self.connectors.train()
 
-    def _check(self, values: Mapping[str, Tensor]) -> None:
-        if not values or bool(torch.isfinite(torch.stack(list(values.values()))).all()):
-            return
-        bad = ", ".join(f"{n} is {v.item()}" for n, v in values.items() if not torch.isfinite(v))
-        raise FloatingPointError(
-            f"every distillation term must be finite, but at iteration {self._count} {bad}. "
-            "Lower the learning rate or the term's weight, add a LinearWarmup, or look for "
-            "non-finite images and teacher weights."
-        )
-
     def _shares(
         self, values: Mapping[str, Mapping[str, Tensor]], task: Mapping[str, Any]
     ) -> dict[str, Tensor]:
         if self.gradient_shares is None or not self.gradient_shares.due(self._count or 0):
             return {}
         losses = {name: torch.stack(list(v.values())).sum() for name, v in values.items()}
-        of_task = [_total(value) for name, value in task.items() if "loss" in name]
-        if of_task:
-            losses["task"] = torch.stack(of_task).sum()
+        losses |= total_loss(task)
         if not losses:
             return {}
         shares = self.gradient_shares.measure(self._student[0], losses)
@@ -293,6 +288,5 @@ def _selectors(terms: Mapping[str, Term], side: str) -> list[Selector]:
     return [s for term in terms.values() for found in getattr(term, side).values() for s in found]
 
 
-def _total(value: Any) -> Tensor:
-    items = value if isinstance(value, list | tuple) else [value]
-    return torch.stack([item.float().mean() for item in items]).sum()
+def _distributed() -> bool:
+    return torch.distributed.is_available() and torch.distributed.is_initialized()

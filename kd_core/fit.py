@@ -18,18 +18,24 @@ class TermConnectors(nn.ModuleDict):
     def add(self, table: ShapeTable) -> None:
         """Make a connector for each row of a dry run that needs one.
 
-        The random numbers that follow are those without connectors.
+        One that fits already stays, with its weights. The random numbers that follow are those
+        without connectors.
         """
-        with torch.random.fork_rng():
+        before = {(n, key): m for n, of in self.items() for key, m in of.named_children()}
+        self.clear()
+        with torch.random.fork_rng(devices=[]):  # they are made on the CPU
             for row in table.rows:
                 if not row.connected:
                     continue
-                kind = Connector if len(row.student_shape) == 4 else VectorConnector
+                sizes = row.student_shape[1], row.teacher_shape[1]
+                connector = before.get((row.term, row.key))
+                if connector is None or not _fits(connector, sizes):
+                    connector = (Connector if row.is_map else VectorConnector)(*sizes)
                 if row.term not in self:
                     self[row.term] = nn.ModuleDict()
                 of_term = self._of(row.term)
                 assert of_term is not None
-                of_term[row.key] = kind(row.student_shape[1], row.teacher_shape[1]).to(row.device)
+                of_term[row.key] = connector.to(row.device, row.dtype)
 
     def connect(self, term: str, student: Mapping[str, Features]) -> dict[str, Features]:
         """Run the connectors of a term.
@@ -68,3 +74,8 @@ class TermConnectors(nn.ModuleDict):
         found = self[term] if term in self else None
         assert found is None or isinstance(found, nn.ModuleDict)
         return found
+
+
+def _fits(connector: nn.Module, sizes: tuple[int, int]) -> bool:
+    weight: torch.Tensor = connector.get_parameter("project.weight")
+    return (weight.shape[1], weight.shape[0]) == sizes

@@ -36,6 +36,21 @@ class GradientShares:
         """Tell whether an iteration is one of those looked at."""
         return iteration % self.interval == 0
 
+    def parameters(self, student: nn.Module) -> list[nn.Parameter]:
+        """Return the parameters that are looked at.
+
+        Raises:
+            ValueError: If the layer does not exist or trains no parameter.
+        """
+        layer = find_layer(student, parse_selector(self.layer), "student")
+        parameters = [item for item in layer.parameters() if item.requires_grad]
+        if not parameters:
+            raise ValueError(
+                f"gradient shares need a layer that trains, but {self.layer!r} has no trainable "
+                "parameter. Name a later layer."
+            )
+        return parameters
+
     def measure(self, student: nn.Module, losses: Mapping[str, Tensor]) -> dict[str, Tensor]:
         """Divide each loss's gradient norm at the layer by the sum of all norms.
 
@@ -49,13 +64,7 @@ class GradientShares:
         Raises:
             ValueError: If the layer does not exist or trains no parameter.
         """
-        layer = find_layer(student, parse_selector(self.layer), "student")
-        parameters = [item for item in layer.parameters() if item.requires_grad]
-        if not parameters:
-            raise ValueError(
-                f"gradient shares need a layer that trains, but {self.layer!r} has no trainable "
-                "parameter. Name a later layer."
-            )
+        parameters = self.parameters(student)
         norms = {name: _norm(loss, parameters) for name, loss in losses.items()}
         total = torch.stack(list(norms.values())).sum().clamp_min(1e-12)
         return {name: norm / total for name, norm in norms.items()}

@@ -128,12 +128,14 @@ class Taps:
         Conversions such as SyncBN replace modules under the same name, so this is called
         before every step; layers that are still the same keep their hook.
         """
-        for path, selector in self._selectors.items():
-            if path in self._layers and _at(model, path) is self._layers[path]:
-                continue
+        moved = {
+            path: find_layer(model, selector, self.owner)
+            for path, selector in self._selectors.items()
+            if path not in self._layers or _at(model, path) is not self._layers[path]
+        }
+        for path, layer in moved.items():
             if path in self._handles:
                 self._handles[path].remove()
-            layer = find_layer(model, selector, self.owner)
             self._layers[path] = layer
             self._handles[path] = layer.register_forward_hook(_Keep(self, path))
 

@@ -25,6 +25,12 @@ class ShapeRow:
     teacher_shape: tuple[int, ...]
     connected: bool
     device: torch.device
+    dtype: torch.dtype
+
+    @property
+    def is_map(self) -> bool:
+        """Whether the student's feature is a map (N, C, H, W)."""
+        return len(self.student_shape) == 4
 
     @property
     def key(self) -> str:
@@ -103,11 +109,17 @@ def _rows(name: str, role: str, term: Term, student: Features, teacher: Features
             student_shape=tuple(one.shape),
             teacher_layer=_layer(layers[1], level, len(students)),
             teacher_shape=tuple(other.shape),
-            connected=term.must_connect(role) and one.shape[1] != other.shape[1],
+            connected=term.must_connect(role) and _differ(one, other),
             device=one.device,
+            dtype=one.dtype,
         )
         for level, (one, other) in enumerate(zip(students, teachers, strict=True))
     ]
+
+
+def _differ(student: torch.Tensor, teacher: torch.Tensor) -> bool:
+    can_connect = student.ndim == teacher.ndim and student.ndim in (2, 4)
+    return can_connect and student.shape[1] != teacher.shape[1]
 
 
 def _layer(text: str, level: int, levels: int) -> str:

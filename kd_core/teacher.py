@@ -9,7 +9,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from kd_core.layers import Selector, Taps
+from kd_core.layers import Selector, Taps, find_layer
 
 Forward = Callable[..., Any]
 
@@ -42,22 +42,15 @@ class FrozenTeacher:
         self.model = model.requires_grad_(False).eval()
         self.precision = precision
         self._forward = forward
-        self._taps: Taps | None = None
 
-    def tap(self, selectors: Iterable[Selector]) -> None:
-        """Listen to the selected layers, and to no others.
+    def check(self, selectors: Iterable[Selector]) -> None:
+        """Require that the teacher has the selected layers.
 
         Raises:
             ValueError: If a selector names no layer of the teacher.
         """
-        self.remove_taps()
-        self._taps = Taps(self.model, selectors, "teacher")
-
-    def remove_taps(self) -> None:
-        """Stop to listen."""
-        if self._taps is not None:
-            self._taps.remove()
-            self._taps = None
+        for selector in selectors:
+            find_layer(self.model, selector, "teacher")
 
     def run(
         self,
@@ -66,6 +59,8 @@ class FrozenTeacher:
         wanted: Mapping[str, Mapping[str, Sequence[Selector]]],
     ) -> dict[str, dict[str, Tensor | list[Tensor]]]:
         """Run on the student's arguments and return the features that are wanted.
+
+        The hooks stay for this run only, so several distillers may share a teacher.
 
         Args:
             args: Positional arguments of the student's forward.
@@ -76,13 +71,11 @@ class FrozenTeacher:
             Term, then role, to a feature map or a list of them.
 
         Raises:
-            RuntimeError: If no layer is tapped.
+            ValueError: If a layer does not exist or did not run.
         """
-        if self._taps is None:
-            raise RuntimeError("the teacher has no taps. Attach a Distiller first.")
         self.model.eval()
-        taps = self._taps
-        taps.hook(self.model)
+        selectors = [s for roles in wanted.values() for found in roles.values() for s in found]
+        taps = Taps(self.model, selectors, "teacher")
         taps.active = True
         try:
             with torch.no_grad(), self._autocast():
@@ -92,8 +85,7 @@ class FrozenTeacher:
                     self._forward(self.model, *args, **kwargs)
             return taps.read_all(wanted)
         finally:
-            taps.active = False
-            taps.clear()
+            taps.remove()
 
     def apply(self, function: Callable[[Tensor], Tensor]) -> None:
         """Move or cast as the student does (``.to``, ``.half``, ``.double``)."""

@@ -11,6 +11,7 @@ from mmdet.structures import DetDataSample
 from mmengine.config import Config
 from mmengine.dataset import pseudo_collate
 from mmengine.structures import InstanceData
+from torch import nn
 
 
 def random_batch(count: int = 2, size: tuple[int, int] = (256, 320)) -> dict[str, Any]:
@@ -52,6 +53,20 @@ def read_test_batch(config: Config, count: int = 4) -> dict[str, Any]:
     dataset = DATASETS.build(_with_indices(config.test_dataloader.dataset, count))
     batch: dict[str, Any] = pseudo_collate([dataset[i] for i in range(min(count, len(dataset)))])
     return batch
+
+
+def dry_run(model: nn.Module, size: tuple[int, int] = (256, 320)) -> None:
+    """Run a detector on random images, without gradients; its modes stay as they are."""
+    detector: Any = model
+    modes = [(module, module.training) for module in model.modules()]
+    model.eval()
+    try:
+        with torch.no_grad():
+            data = detector.data_preprocessor(random_batch(2, size), False)
+            detector(**data, mode="tensor")
+    finally:
+        for module, mode in modes:
+            module.training = mode
 
 
 def _with_indices(dataset: Mapping[str, Any], count: int) -> dict[str, Any]:

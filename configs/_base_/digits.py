@@ -10,7 +10,7 @@ custom_imports = dict(imports=["kd_det"])
 
 data_root = "work_dirs/demo/data/digits/"
 classes = ("0", "1", "2", "3", "4", "5", "6", "7", "8", "9")
-size = (128, 128)
+size = (96, 96)
 
 # The student: ResNet-18 at an eighth of its width, from scratch.
 model = dict(
@@ -27,14 +27,14 @@ model = dict(
         bbox_roi_extractor=dict(
             out_channels=32,
             finest_scale=14,  # a quarter of mmdet's, as the images are small
-            roi_layer=dict(sampling_ratio=2),
+            roi_layer=dict(sampling_ratio=1),  # a bin is about one cell of the map
         ),
         bbox_head=dict(in_channels=32, fc_out_channels=128, num_classes=10),
     ),
     train_cfg=dict(
         rpn=dict(sampler=dict(num=128)),
         rpn_proposal=dict(nms_pre=200, max_per_img=100),
-        rcnn=dict(sampler=dict(num=64)),
+        rcnn=dict(sampler=dict(num=48)),
     ),
     test_cfg=dict(rpn=dict(nms_pre=200, max_per_img=100)),
 )
@@ -90,13 +90,13 @@ val_evaluator = dict(
 )
 test_evaluator = val_evaluator
 
-max_epochs = 16
+max_epochs = 14
 train_cfg = dict(type="EpochBasedTrainLoop", max_epochs=max_epochs, val_interval=2)
 val_cfg = dict(type="ValLoop")
 test_cfg = dict(type="TestLoop")
 optim_wrapper = dict(
     type="OptimWrapper",
-    optimizer=dict(type="SGD", lr=0.04, momentum=0.9, weight_decay=1e-4),
+    optimizer=dict(type="AdamW", lr=2e-3, weight_decay=0.05),
     clip_grad=dict(max_norm=10.0),
 )
 param_scheduler = [

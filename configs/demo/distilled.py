@@ -8,7 +8,7 @@ model = dict(
     type="kd_det.DistilledDetector",
     student={{_base_.model}},
     teacher=dict(
-        config="configs/demo/teacher.py", checkpoint="work_dirs/demo/teacher/epoch_16.pth"
+        config="configs/demo/teacher.py", checkpoint="work_dirs/demo/teacher/epoch_14.pth"
     ),
     terms=dict(
         hmat=dict(
@@ -25,5 +25,5 @@ model = dict(
             loss=dict(type="kd_core.losses.ASCKDLoss", loss_weight=10.0), layers="neck[0:4]"
         ),
     ),
-    dry_run_size=(128, 128),
+    dry_run_size=(96, 96),
 )

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import copy
 import json
-import os
 from pathlib import Path
 from typing import Any
 
@@ -299,51 +298,3 @@ def test_types_that_cannot_be_checked_say_so() -> None:
     assert report.errors == [] and "not checked" in report.notes[0]
     with pytest.raises(ValueError, match="'KokoDataset'"):
         check_dataset_config({"type": "KokoDataset", "ann_file": "x.json"})
-
-
-BCCD = ("RBC", "WBC", "Platelets")
-CHESS = tuple(
-    f"{colour}-{piece}"
-    for colour in ("black", "white")
-    for piece in ("bishop", "king", "knight", "pawn", "queen", "rook")
-)
-
-
-def _shared(name: str) -> Path:
-    root = os.environ.get("KD_DATA")
-    if not root or not Path(root, name).is_dir():
-        pytest.skip(f"KD_DATA does not name a folder with {name}")
-    return Path(root, name)
-
-
-@pytest.mark.parametrize(
-    ("split", "zero", "boxes"), [("train", 1, 2805), ("val", 1, 1138), ("test", 0, 945)]
-)
-def test_bccd_has_notes_and_no_errors(split: str, zero: int, boxes: int) -> None:
-    root = _shared("bccd_voc")
-    report = check_voc(root, root / f"ImageSets/Main/{split}.txt", BCCD, decode=split == "test")
-    assert report.errors == []
-    assert f"{boxes} boxes" in report.notes[0]
-    assert sum("without width" in note and note[0] == "1" for note in report.notes) == zero
-    coco = check_coco(root / f"annotations_coco/{split}.json", root / "JPEGImages", BCCD)
-    assert coco.errors == [] and f"{boxes - zero} boxes" in coco.notes[0]
-
-
-@pytest.mark.parametrize(("split", "boxes"), [("train", 2108), ("valid", 386), ("test", 376)])
-def test_chess_has_notes_and_no_errors(split: str, boxes: int) -> None:
-    root = _shared("chess_coco") / split
-    report = check_coco(root / "_annotations.coco.json", root, CHESS, decode=split == "test")
-    assert report.errors == []
-    assert f"{boxes} boxes" in report.notes[0]
-    assert any("without boxes" in note for note in report.notes) == (split == "test")
-
-
-def test_coco53_has_no_errors() -> None:
-    config = {
-        "type": "CocoDataset",
-        "data_root": str(_shared("coco53")),
-        "ann_file": "annotations/instances_val2017.json",
-        "data_prefix": {"img": "val2017/"},
-    }
-    (report,) = check_dataset_config(config, decode=True)
-    assert report.errors == [] and "27 images, 173 boxes" in report.notes[0]

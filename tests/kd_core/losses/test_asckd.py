@@ -25,7 +25,8 @@ distributed.init_process_group(
     "gloo", init_method=f"file://{folder}/meet", rank=rank, world_size=2
 )
 data = torch.load(f"{folder}/data.pt", weights_only=True)
-images, teacher = (data[key].split([int(first), int(second)])[rank] for key in ("images", "teacher"))
+counts = [int(first), int(second)]
+images, teacher = (data[key].split(counts)[rank] for key in ("images", "teacher"))
 weight = data["weight"].requires_grad_()
 if relation == "varying":
     if rank:

@@ -24,7 +24,7 @@ def direct(student, teacher):
 
 
 def test_value_worked_out_by_hand():
-    # On a line: cosines 1, -1, 1 at the three vertices; right-angled triangle: 0, r, r, r = 1/sqrt(2).
+    # On a line: cosines 1, -1, 1 at the three vertices; in a right-angled triangle: 0, r, r.
     # Each vertex has two ordered pairs; pairs of equal points agree.
     student = torch.tensor([[0.0], [1.0], [2.0]])
     teacher = torch.tensor([[0.0, 0.0], [1.0, 0.0], [0.0, 1.0]])
@@ -67,6 +67,15 @@ def test_order_of_the_batch_does_not_matter():
     assert loss(student[order], teacher[order]).item() == pytest.approx(
         loss(student, teacher).item(), rel=1e-4
     )
+
+
+def test_direction_between_two_equal_samples_gets_no_gradient():
+    torch.manual_seed(0)
+    student, teacher = torch.randn(5, 4), torch.randn(5, 6)
+    student[1] = student[0]
+    student.requires_grad_()
+    RelationalAngleLoss()(student, teacher).backward()
+    assert 0 < student.grad.abs().max() < 1
 
 
 @pytest.mark.parametrize("samples", [1, 2])

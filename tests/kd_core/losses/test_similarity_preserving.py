@@ -5,7 +5,7 @@ from kd_core.losses import SimilarityPreservingLoss
 
 
 def test_value_worked_out_by_hand():
-    # G is the identity against rows (1, 1) / sqrt(2): each row differs by 2 - sqrt(2), over N^2 = 4.
+    # G is the identity against rows (1, 1) / sqrt(2): two rows differ by 2 - sqrt(2), N^2 is 4.
     student, teacher = torch.eye(2), torch.tensor([[1.0, 0.0], [1.0, 0.0]])
     expected = 2 * (2 - 2**0.5) / 4
     assert SimilarityPreservingLoss()(student, teacher).item() == pytest.approx(expected, rel=1e-5)

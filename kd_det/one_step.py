@@ -1,0 +1,91 @@
+"""One training step of a detector on one real batch, looked at closely."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from mmengine.config import Config
+from mmengine.runner import Runner
+from torch import Tensor, nn
+
+from kd_core import GradientShares
+
+_ALONE = {"num_workers": 0, "persistent_workers": False}
+
+
+@dataclass(frozen=True)
+class StepReport:
+    """What one step gave.
+
+    Attributes:
+        losses: Name to value, of all that is summed.
+        shares: Name to share of the gradient norm at the layer asked for.
+        norm: Norm of the whole gradient.
+        images: Number of images in the batch.
+    """
+
+    losses: dict[str, float]
+    shares: dict[str, float]
+    norm: float
+    images: int
+
+    def __str__(self) -> str:
+        """Return one line for each loss."""
+        width = max(map(len, self.losses))
+        lines = [
+            f"{name:{width}}  {value:10.5f}"
+            + (f"  {self.shares[name]:7.2%} of the gradient" if name in self.shares else "")
+            for name, value in self.losses.items()
+        ]
+        return "\n".join([*lines, f"gradient norm {self.norm:.4g} on {self.images} images"])
+
+
+def one_step(model: nn.Module, config: Config, layer: str | None = None) -> StepReport:
+    """Run one training step without changing a weight.
+
+    Args:
+        model: The detector, distilled or plain; batch norms see the batch.
+        config: Its config; the batch comes from ``train_dataloader``.
+        layer: Where to measure each loss's share of the gradient norm.
+
+    Returns:
+        Losses and gradients.
+
+    Raises:
+        FloatingPointError: If a loss or the gradient is not finite; names which.
+        ValueError: If the layer does not exist or does not train.
+    """
+    loader = Runner.build_dataloader({**config.train_dataloader, **_ALONE}, seed=0)
+    batch = next(iter(loader))
+    detector: Any = model.train()
+    data = detector.data_preprocessor(batch, True)
+    results = detector(**data, mode="loss")
+    losses = {name: _total(value) for name, value in results.items() if "loss" in name}
+    _require_finite(losses)
+    shares = {} if layer is None else GradientShares(layer).measure(model, losses)
+    torch.stack(list(losses.values())).sum().backward()
+    gradients = [item.grad for item in model.parameters() if item.grad is not None]
+    norm = torch.stack([item.float().norm() for item in gradients]).norm()
+    _require_finite({"the gradient": norm})
+    return StepReport(
+        {name: value.item() for name, value in losses.items()},
+        {name: value.item() for name, value in shares.items()},
+        norm.item(),
+        len(data["inputs"]),
+    )
+
+
+def _total(value: Tensor | list[Tensor]) -> Tensor:
+    items = value if isinstance(value, list | tuple) else [value]
+    return torch.stack([item.float().mean() for item in items]).sum()
+
+
+def _require_finite(values: dict[str, Tensor]) -> None:
+    bad = [f"{name} is {value.item()}" for name, value in values.items() if not value.isfinite()]
+    if bad:
+        raise FloatingPointError(
+            f"every loss and the gradient must be finite, but {', '.join(bad)}. Check the images "
+            "and boxes (--images), the teacher's weights and the terms' weights."
+        )

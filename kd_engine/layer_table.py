@@ -1,0 +1,113 @@
+"""The layers of a model as selectors, with the shapes that a run of it gives them."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import Any
+
+from torch import Tensor, nn
+
+
+@dataclass
+class LayerRow:
+    """One module and what it returned.
+
+    Attributes:
+        path: Dotted name, as a selector takes it.
+        kind: Class of the module.
+        outputs: Selector and shape of each tensor that it returned; empty if none was.
+        runs: How often it ran; a layer can be selected only if it ran once.
+    """
+
+    path: str
+    kind: str
+    outputs: list[tuple[str, tuple[int, ...]]] = field(default_factory=list)
+    runs: int = 0
+
+    def cells(self) -> list[tuple[str, str, str]]:
+        """Return selector, class and shape, one line for each tensor."""
+        if self.runs != 1 or not self.outputs:
+            reason = f"runs {self.runs} times" if self.runs > 1 else "no tensors"
+            reason = "does not run" if self.runs == 0 else reason
+            return [(self.path, self.kind, f"({reason})")]
+        kinds = [self.kind] + [""] * (len(self.outputs) - 1)
+        return [
+            (name, kind, "x".join(map(str, shape)) or "scalar")
+            for (name, shape), kind in zip(self.outputs, kinds, strict=True)
+        ]
+
+
+def layer_rows(model: nn.Module, run: Callable[[nn.Module], Any]) -> list[LayerRow]:
+    """Run a model once and record what each of its modules returns.
+
+    Args:
+        model: The model.
+        run: Runs it, without gradients.
+
+    Returns:
+        One row for each module that has a name, in the order of ``named_modules``.
+    """
+    rows = {
+        name: LayerRow(name, type(module).__name__)
+        for name, module in model.named_modules()
+        if name
+    }
+    handles = [
+        module.register_forward_hook(_recorder(rows[name]))
+        for name, module in model.named_modules()
+        if name
+    ]
+    try:
+        run(model)
+    finally:
+        for handle in handles:
+            handle.remove()
+    return list(rows.values())
+
+
+def layer_table(rows: list[LayerRow], depth: int | None = None, match: str = "") -> str:
+    """Format rows as an aligned table.
+
+    Args:
+        rows: What to show.
+        depth: Largest number of parts of a dotted name; ``None`` shows all.
+        match: Text that a name or class must contain, in any case.
+
+    Returns:
+        A head and one line for each selector.
+
+    Raises:
+        ValueError: If nothing is left to show.
+    """
+    shown = [
+        cells
+        for row in rows
+        if depth is None or row.path.count(".") < depth
+        if match.lower() in f"{row.path} {row.kind}".lower()
+        for cells in row.cells()
+    ]
+    if not shown:
+        raise ValueError(
+            f"no layer's name or class contains {match!r} within depth {depth or 'any'}. "
+            "Leave --match out to see all of them."
+        )
+    lines = [("selector", "type", "output (N, C, H, W)"), *shown]
+    widths = [max(len(line[column]) for line in lines) for column in range(2)]
+    return "\n".join(f"{a:{widths[0]}}  {b:{widths[1]}}  {c}" for a, b, c in lines)
+
+
+def _recorder(row: LayerRow) -> Callable[[nn.Module, Any, Any], None]:
+    def record(module: nn.Module, args: Any, output: Any) -> None:
+        row.runs += 1
+        row.outputs = []
+        if isinstance(output, Tensor):
+            row.outputs = [(row.path, tuple(output.shape))]
+        elif isinstance(output, tuple | list):
+            row.outputs = [
+                (f"{row.path}[{index}]", tuple(item.shape))
+                for index, item in enumerate(output)
+                if isinstance(item, Tensor)
+            ]
+
+    return record

@@ -1,0 +1,53 @@
+"""A report in sections, each of which says ok or what is wrong, and goes on."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import traceback
+from collections.abc import Iterator
+
+
+class Sections:
+    """Prints sections and remembers which of them failed.
+
+    Example:
+        >>> sections = Sections()
+        >>> with sections.section("numbers"):
+        ...     raise ValueError("1 must be 2.")
+        == numbers
+        wrong: 1 must be 2.
+        >>> sections.failed
+        ['numbers']
+    """
+
+    def __init__(self) -> None:
+        self.failed: list[str] = []
+
+    @contextlib.contextmanager
+    def section(self, title: str) -> Iterator[None]:
+        """Print a title, then what the block prints, then ok or what is wrong.
+
+        A programming error is shown in one line too; ``KD_TRACEBACK=1`` shows where it arose.
+
+        Args:
+            title: Name of the section.
+        """
+        print(f"== {title}")
+        try:
+            yield
+        except Exception as error:  # whatever it is, the other sections are still worth reading
+            if os.environ.get("KD_TRACEBACK"):
+                traceback.print_exc()
+            known = isinstance(error, ValueError | OSError | FloatingPointError | ImportError)
+            print(f"wrong: {'' if known else f'{type(error).__name__}: '}{error}")
+            self.failed.append(title)
+        else:
+            print("ok")
+
+    def can(self, title: str, *needs: str) -> bool:
+        """Tell whether the sections that this one needs went well; if not, say it is skipped."""
+        broken = [name for name in needs if name in self.failed]
+        if broken:
+            print(f"== {title}\nskipped: first mend {' and '.join(broken)}")
+        return not broken

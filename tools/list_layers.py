@@ -1,0 +1,58 @@
+"""List the layers of a student or teacher, to be selected in a config's terms.
+
+    python tools/list_layers.py configs/hmat_faster_rcnn.py
+    python tools/list_layers.py configs/hmat_faster_rcnn.py --teacher --depth 2
+    python tools/list_layers.py mmdet::atss/atss_r50_fpn_1x_coco.py --match neck
+
+Each line is a selector, the module's class, and the shape of its output in a dry run on two random
+images. A module that returns several maps is shown as neck[0], neck[1], ...; neck[1:4] selects
+three of them. A layer that runs several times in one forward cannot be selected.
+"""
+
+from __future__ import annotations
+
+import argparse
+from collections.abc import Sequence
+
+from mmengine.registry import MODELS
+
+from kd_engine.build import student_config
+from kd_engine.layer_table import layer_rows, layer_table
+from kd_engine.runs import add_config_arguments, clear_errors, load_run_config
+from kd_engine.student import teacher_of
+
+
+def main(arguments: Sequence[str] | None = None) -> None:
+    """Run the command line."""
+    options = _parser().parse_args(arguments)
+    with clear_errors():
+        config = load_run_config(options.config, options.cfg_options)
+        from kd_det.probe import dry_run  # after the operators are provided
+
+        model = teacher_of(config)[0] if options.teacher else student_config(config.model)
+        height, width = options.size
+        rows = layer_rows(MODELS.build(model), lambda built: dry_run(built, (height, width)))
+        print(layer_table(rows, options.depth, options.match))
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    add_config_arguments(parser)
+    parser.add_argument("--teacher", action="store_true", help="list the teacher's layers")
+    parser.add_argument("--depth", type=int, help="show names of at most so many parts")
+    parser.add_argument("--match", default="", metavar="TEXT", help="show only what contains it")
+    parser.add_argument(
+        "--size",
+        nargs=2,
+        type=int,
+        default=(256, 320),
+        metavar=("HEIGHT", "WIDTH"),
+        help="pixels of the random images (default: 256 320)",
+    )
+    return parser
+
+
+if __name__ == "__main__":
+    main()
