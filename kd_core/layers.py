@@ -184,6 +184,10 @@ class Taps:
             for term, roles in wanted.items()
         }
 
+    def __getstate__(self) -> dict[str, Any]:
+        """A copy has no outputs, for they belong to one graph."""
+        return self.__dict__ | {"_outputs": {}, "_versions": {}}
+
     def clear(self) -> None:
         """Forget all outputs, so that no graph outlives its step."""
         self._outputs.clear()

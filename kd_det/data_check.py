@@ -11,7 +11,14 @@ from kd_det.coco_check import check_coco
 from kd_det.data_report import DataReport, raise_on_errors
 from kd_det.voc_check import check_voc
 
-__all__ = ["DataReport", "check_coco", "check_dataset_config", "check_voc", "raise_on_errors"]
+__all__ = [
+    "DataReport",
+    "check_coco",
+    "check_dataset_config",
+    "check_voc",
+    "dataset_classes",
+    "raise_on_errors",
+]
 
 
 def check_dataset_config(dataset: Mapping[str, Any], decode: bool = False) -> list[DataReport]:
@@ -39,6 +46,19 @@ def check_dataset_config(dataset: Mapping[str, Any], decode: bool = False) -> li
     if kind == "coco":
         return [check_coco(file, os.path.join(root, prefix.get("img", "")), classes, decode)]
     return [check_voc(os.path.join(root, prefix.get("sub_data_root", "")), file, classes, decode)]
+
+
+def dataset_classes(dataset: Mapping[str, Any]) -> list[tuple[str, ...]]:
+    """Return the class names of every COCO or VOC data set that a config's ``dataset`` names.
+
+    Args:
+        dataset: As for :func:`check_dataset_config`.
+    """
+    inner = dataset.get("datasets", [dataset["dataset"]] if "dataset" in dataset else None)
+    if inner is not None:
+        return [classes for one in inner for classes in dataset_classes(one)]
+    kind, names = _kind_and_classes(dataset)
+    return [tuple(names)] if kind else []
 
 
 def _kind_and_classes(dataset: Mapping[str, Any]) -> tuple[str, Sequence[str]]:

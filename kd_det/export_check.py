@@ -8,7 +8,6 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from mmdet.registry import MODELS
 from mmengine.config import Config
 from torch import Tensor, nn
 
@@ -17,7 +16,7 @@ from kd_det.detector import attach
 from kd_det.probe import random_batch, read_test_batch
 from kd_engine.build import build_terms, student_config
 from kd_engine.runs import require_datasets
-from kd_engine.student import is_distilled, load_checkpoint_into
+from kd_engine.student import build_model, is_distilled, load_checkpoint_into
 
 _CLOSE = 1e-4  # pixels, scores; on a CPU the two are equal
 
@@ -40,28 +39,29 @@ def check_export(config: Config, checkpoint: str, exported: str, plain: str) -> 
         What was compared, in one sentence.
 
     Raises:
+        kd_core.checkpoint.CheckpointError: If the checkpoint does not fit the student.
+        RuntimeError: If the exported weights do not fit the plain model.
         ValueError: If the predictions differ, or there is none.
-        RuntimeError: If the weights do not fit the plain model.
     """
-    alone = _build(Config.fromfile(plain).model)
-    alone.load_state_dict(state_dict_of(read_checkpoint(exported)), strict=True)
-    distilled = _build(student_config(config.model))
+    distilled = _build(config, student_config(config.model))
     load_checkpoint_into(distilled, checkpoint)
     if is_distilled(config.model):
         attach(distilled, copy.deepcopy(distilled), build_terms(_own_layers(config.model.terms)))
+    alone = _build(config, Config.fromfile(plain).model)
+    alone.load_state_dict(state_dict_of(read_checkpoint(exported)), strict=True)
     batch, source = _images(config)
     boxes = _compare(_predict(alone, batch), _predict(distilled, batch))
     return (
-        f"plain {type(alone).__name__} loads {Path(exported).name} strictly and predicts the same {boxes} "
-        f"boxes as the distilled model on {source}"
+        f"plain {type(alone).__name__} loads {Path(exported).name} strictly and predicts the same "
+        f"{boxes} boxes as the distilled model on {source}"
     )
 
 
-def _build(model: Mapping[str, Any]) -> nn.Module:
-    model = copy.deepcopy(dict(model))
+def _build(config: Config, model: Mapping[str, Any]) -> nn.Module:
+    model = dict(model)
     if model.get("test_cfg"):
         model["test_cfg"] = _without_threshold(model["test_cfg"])
-    built: nn.Module = MODELS.build(model)
+    built: nn.Module = build_model(config, model)
     return built.eval()
 
 

@@ -7,6 +7,7 @@ from typing import Any
 
 import torch
 from mmengine.config import Config
+from mmengine.device import get_device
 from mmengine.runner import Runner
 from torch import Tensor, nn
 
@@ -55,11 +56,13 @@ def one_step(model: nn.Module, config: Config, layer: str | None = None) -> Step
 
     Raises:
         FloatingPointError: If a loss or the gradient is not finite; names which.
-        ValueError: If the layer does not exist or does not train.
+        ValueError: If the layer does not exist or does not train, or there is no training data.
     """
+    if not config.get("train_dataloader"):
+        raise ValueError("a training step needs a train_dataloader, but the config has none.")
     loader = Runner.build_dataloader({**config.train_dataloader, **_ALONE}, seed=0)
     batch = next(iter(loader))
-    detector: Any = model.train()
+    detector: Any = model.to(get_device()).train()
     data = detector.data_preprocessor(batch, True)
     results = detector(**data, mode="loss")
     losses = {name: _total(value) for name, value in results.items() if "loss" in name}

@@ -18,24 +18,32 @@ class LayerRow:
         kind: Class of the module.
         outputs: Selector and shape of each tensor that it returned; empty if none was.
         runs: How often it ran; a layer can be selected only if it ran once.
+        changed: Whether a layer behind it changed its output in place; then it cannot either.
     """
 
     path: str
     kind: str
     outputs: list[tuple[str, tuple[int, ...]]] = field(default_factory=list)
     runs: int = 0
+    changed: bool = False
 
     def cells(self) -> list[tuple[str, str, str]]:
         """Return selector, class and shape, one line for each tensor."""
-        if self.runs != 1 or not self.outputs:
-            reason = f"runs {self.runs} times" if self.runs > 1 else "no tensors"
-            reason = "does not run" if self.runs == 0 else reason
+        reason = self._why_not()
+        if reason:
             return [(self.path, self.kind, f"({reason})")]
         kinds = [self.kind] + [""] * (len(self.outputs) - 1)
         return [
             (name, kind, "x".join(map(str, shape)) or "scalar")
             for (name, shape), kind in zip(self.outputs, kinds, strict=True)
         ]
+
+    def _why_not(self) -> str:
+        if self.runs != 1:
+            return f"runs {self.runs} times" if self.runs else "does not run"
+        if not self.outputs:
+            return "no tensors"
+        return "changed in place by the next layer" if self.changed else ""
 
 
 def layer_rows(model: nn.Module, run: Callable[[nn.Module], Any]) -> list[LayerRow]:
@@ -53,8 +61,9 @@ def layer_rows(model: nn.Module, run: Callable[[nn.Module], Any]) -> list[LayerR
         for name, module in model.named_modules()
         if name
     }
+    seen: list[tuple[LayerRow, Tensor, int]] = []
     handles = [
-        module.register_forward_hook(_recorder(rows[name]))
+        module.register_forward_hook(_recorder(rows[name], seen))
         for name, module in model.named_modules()
         if name
     ]
@@ -63,6 +72,8 @@ def layer_rows(model: nn.Module, run: Callable[[nn.Module], Any]) -> list[LayerR
     finally:
         for handle in handles:
             handle.remove()
+    for row, tensor, version in seen:
+        row.changed |= tensor._version != version
     return list(rows.values())
 
 
@@ -97,17 +108,18 @@ def layer_table(rows: list[LayerRow], depth: int | None = None, match: str = "")
     return "\n".join(f"{a:{widths[0]}}  {b:{widths[1]}}  {c}" for a, b, c in lines)
 
 
-def _recorder(row: LayerRow) -> Callable[[nn.Module, Any, Any], None]:
+def _recorder(
+    row: LayerRow, seen: list[tuple[LayerRow, Tensor, int]]
+) -> Callable[[nn.Module, Any, Any], None]:
     def record(module: nn.Module, args: Any, output: Any) -> None:
         row.runs += 1
-        row.outputs = []
-        if isinstance(output, Tensor):
-            row.outputs = [(row.path, tuple(output.shape))]
-        elif isinstance(output, tuple | list):
-            row.outputs = [
-                (f"{row.path}[{index}]", tuple(item.shape))
-                for index, item in enumerate(output)
-                if isinstance(item, Tensor)
-            ]
+        several = isinstance(output, tuple | list)
+        items = output if several else [output]
+        tensors = {index: item for index, item in enumerate(items) if isinstance(item, Tensor)}
+        row.outputs = [
+            (f"{row.path}[{index}]" if several else row.path, tuple(item.shape))
+            for index, item in tensors.items()
+        ]
+        seen.extend((row, item, item._version) for item in tensors.values())
 
     return record

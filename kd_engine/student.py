@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import json
 from collections.abc import Mapping
 from pathlib import Path
@@ -10,6 +11,7 @@ from typing import Any
 import torch
 from mmengine.config import Config
 from mmengine.model import is_model_wrapper
+from mmengine.registry import MODELS, init_default_scope
 from mmengine.runner import Runner
 from torch import Tensor, nn
 
@@ -44,8 +46,32 @@ def teacher_of(config: Config) -> tuple[dict[str, Any], str | None, bool]:
             f"its model is a plain {config.model.get('type')}. Leave --teacher out."
         )
     teacher = config.model.teacher
-    model = read_config(teacher.config).model if isinstance(teacher.config, str) else teacher.config
+    model = read_config(teacher.config).model if _is_name(teacher.config) else teacher.config
     return student_config(model), teacher.get("checkpoint"), teacher.get("allow_partial", False)
+
+
+def require_teacher(config: Config) -> None:
+    """Stop if the teacher's checkpoint is a local file that is missing.
+
+    Raises:
+        FileNotFoundError: Says how to get one.
+    """
+    if not is_distilled(config.model):
+        return
+    teacher = config.model.teacher
+    path = teacher.get("checkpoint")
+    if path and "://" not in path and not Path(path).expanduser().is_file():
+        training = f": python tools/train.py {teacher.config}" if _is_name(teacher.config) else ""
+        raise FileNotFoundError(
+            f"the teacher's checkpoint {path} is missing. Train the teacher first{training}, or "
+            "name another one: --cfg-options model.teacher.checkpoint=FILE_OR_URL"
+        )
+
+
+def build_model(config: Config, model: Mapping[str, Any]) -> Any:
+    """Build a model config in the scope (such as mmdet) that a run's config has."""
+    init_default_scope(config.get("default_scope") or "mmdet")
+    return MODELS.build(copy.deepcopy(dict(model)))
 
 
 def plain_config(config: Config, model: Mapping[str, Any] | None = None) -> Config:
@@ -62,8 +88,7 @@ def plain_config(config: Config, model: Mapping[str, Any] | None = None) -> Conf
     content["model"] = dict(model) if model is not None else student_config(content["model"])
     for key in _RUN:
         content.pop(key, None)
-    if "kd_" not in json.dumps({**content, "custom_imports": None}, default=str):
-        content.pop("custom_imports", None)  # nothing of ours is left in it
+    _drop_our_imports(content)
     return Config(content)
 
 
@@ -184,3 +209,23 @@ def _safetensors() -> Any:
 def _dataset_meta(config: Config) -> dict[str, Any]:
     dataset = (config.get("test_dataloader") or {}).get("dataset") or {}
     return dict(dataset.get("metainfo") or {})
+
+
+def _drop_our_imports(content: dict[str, Any]) -> None:
+    """Leave out the import of our packages if nothing of ours is named any more."""
+    imports = content.pop("custom_imports", None)
+    if imports is None:
+        return
+    named = imports["imports"] if _is_list(imports["imports"]) else [imports["imports"]]
+    if '"kd_' not in json.dumps(content, default=str):
+        named = [name for name in named if not name.startswith("kd_")]
+    if named:
+        content["custom_imports"] = {**imports, "imports": list(named)}
+
+
+def _is_list(value: Any) -> bool:
+    return isinstance(value, list | tuple)
+
+
+def _is_name(config: Any) -> bool:
+    return isinstance(config, str)

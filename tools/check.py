@@ -15,25 +15,31 @@ from __future__ import annotations
 import argparse
 import copy
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run the command line; returns the exit code."""
-    options = _parser().parse_args(arguments)
     try:
-        from kd_engine.sections import Sections  # it is kd_engine that refuses two distributions
+        from kd_engine.versions import check_opencv  # kd_engine refuses two distributions of mmdet
+
+        check_opencv()  # mmengine imports it at once
+        import kd_engine.runs
     except (RuntimeError, ImportError) as error:
         print(f"== environment\nwrong: {error}")
         return 1
+    from kd_engine.sections import Sections
+
+    options = _parser(kd_engine.runs.add_config_arguments).parse_args(arguments)
     sections = Sections()
     with sections.section("environment"):
         _environment()
     config: Any = None
     if sections.can("config", "environment"):
         with sections.section("config"):
-            config = _config(options)
+            config = kd_engine.runs.load_run_config(options.config, options.cfg_options)
+            _shapes(config)
     if config is None:
         return 1
     model = None
@@ -60,41 +66,36 @@ def _environment() -> None:
         print(f"{name:22}  {value}")
 
 
-def _config(options: argparse.Namespace) -> Any:
+def _shapes(config: Any) -> None:
     """Build the model as training would, but with a random teacher: this is about layers."""
     from mmengine.logging import MMLogger
-    from mmengine.registry import MODELS
 
-    from kd_engine.runs import load_run_config
-    from kd_engine.student import is_distilled
+    from kd_engine.student import build_model, is_distilled
 
     MMLogger.get_instance("check", log_level="ERROR")
-    config = load_run_config(options.config, options.cfg_options)
     model = copy.deepcopy(config.model)
     if is_distilled(model):
         model.teacher.checkpoint = None
-        print(MODELS.build(model).distiller.shape_table)
+        print(build_model(config, model).distiller.shape_table)
     else:
-        print(f"plain {type(MODELS.build(model)).__name__}, no teacher")
-    return config
+        print(f"plain {type(build_model(config, model)).__name__}, no teacher")
 
 
 def _weights(config: Any) -> Any:
     """Build the model with its teacher's and its own initial weights."""
-    from mmengine.registry import MODELS
+    from kd_engine.student import build_model, is_distilled, require_teacher
 
-    from kd_engine.student import is_distilled
-
-    model = MODELS.build(copy.deepcopy(config.model))
+    require_teacher(config)
+    model = build_model(config, config.model)
     if is_distilled(config.model):
-        checkpoint = config.model.teacher.checkpoint
-        print(f"teacher: {checkpoint or 'no checkpoint, random weights'}")
+        print(f"teacher: {config.model.teacher.checkpoint or 'no checkpoint, random weights'}")
     model.init_weights()
     print("student: initial weights")
     return model
 
 
 def _data(config: Any, images: bool) -> None:
+    from kd_det.class_check import check_class_counts
     from kd_det.data_check import check_dataset_config, raise_on_errors
     from kd_engine.runs import dataset_configs, require_datasets
 
@@ -108,6 +109,7 @@ def _data(config: Any, images: bool) -> None:
         for note in report.notes:
             print(f"  {note}")
     raise_on_errors(list(reports.values()))
+    check_class_counts(config)
 
 
 def _step(model: Any, config: Any, layer: str | None) -> None:
@@ -116,14 +118,13 @@ def _step(model: Any, config: Any, layer: str | None) -> None:
     print(one_step(model, config, layer))
 
 
-def _parser() -> argparse.ArgumentParser:
+def _parser(
+    add_config_arguments: Callable[[argparse.ArgumentParser], None],
+) -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
-    parser.add_argument("config", help="config file, or mmdet::<name> of an installed one")
-    parser.add_argument(
-        "--cfg-options", nargs="+", metavar="KEY=VALUE", help="change settings of the config"
-    )
+    add_config_arguments(parser)
     parser.add_argument("--images", action="store_true", help="decode every picture")
     parser.add_argument(
         "--gradients", metavar="LAYER", help="show each loss's share of the gradient there"

@@ -21,7 +21,7 @@ from pathlib import Path
 
 from kd_engine.build import read_engine_checkpoint
 from kd_engine.runs import add_config_arguments, clear_errors, load_run_config
-from kd_engine.student import check_out, plain_config, student_checkpoint, write_student
+from kd_engine.student import check_out, student_checkpoint, write_student
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
@@ -36,7 +36,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
         with tempfile.TemporaryDirectory(dir=_folder(options.out), prefix=".export.") as folder:
             weights, plain = (Path(folder) / path.name for path in _files(options.out))
             write_student(content, str(weights))
-            plain.write_text(plain_config(config).pretty_text, encoding="utf-8")
+            plain.write_text(content["meta"]["cfg"], encoding="utf-8")
             found = check_export(config, options.checkpoint, str(weights), str(plain))
             for path, target in zip((weights, plain), _files(options.out), strict=True):
                 os.replace(path, target)

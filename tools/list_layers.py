@@ -14,12 +14,10 @@ from __future__ import annotations
 import argparse
 from collections.abc import Sequence
 
-from mmengine.registry import MODELS
-
 from kd_engine.build import student_config
 from kd_engine.layer_table import layer_rows, layer_table
 from kd_engine.runs import add_config_arguments, clear_errors, load_run_config
-from kd_engine.student import teacher_of
+from kd_engine.student import build_model, teacher_of
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
@@ -31,7 +29,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
 
         model = teacher_of(config)[0] if options.teacher else student_config(config.model)
         height, width = options.size
-        rows = layer_rows(MODELS.build(model), lambda built: dry_run(built, (height, width)))
+        rows = layer_rows(build_model(config, model), lambda built: dry_run(built, (height, width)))
         print(layer_table(rows, options.depth, options.match))
 
 

@@ -23,7 +23,7 @@ from kd_engine.runs import (
     load_run_config,
     require_datasets,
 )
-from kd_engine.student import teacher_of, evaluate_model, write_json
+from kd_engine.student import evaluate_model, teacher_of, write_json
 
 
 def main(arguments: Sequence[str] | None = None) -> None:

@@ -45,10 +45,12 @@ def main(arguments: Sequence[str] | None = None) -> None:
 def _check_data(config: Config) -> None:
     require_datasets(config)
     if config.get("default_scope") == "mmdet":
+        from kd_det.class_check import check_class_counts
         from kd_det.data_check import check_dataset_config, raise_on_errors
 
         for dataset in dataset_configs(config).values():
             raise_on_errors(check_dataset_config(dataset))
+        check_class_counts(config)
 
 
 def _resume(config: Config, wanted: str) -> None:

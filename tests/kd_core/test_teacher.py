@@ -9,6 +9,11 @@ from kd_core.layers import parse_selector
 from kd_core.losses import AttentionTransferLoss
 
 
+@pytest.fixture(autouse=True)
+def seed():
+    torch.manual_seed(0)
+
+
 class DropPath(nn.Module):
     """Drops whole samples in training, as stochastic depth does."""
 

@@ -1,14 +1,12 @@
 """One tiny teacher and one tiny distilled student, trained once for all tests of the tools."""
 
 import importlib.util
-import os
 from pathlib import Path
 
 import pytest
 import torch
 
-os.environ.setdefault("OMP_NUM_THREADS", "1")
-
+import kd_det  # noqa: F401  before mmdet
 from kd_engine.digit_scenes import SceneOptions
 from kd_engine.digits import make_detection_set
 
@@ -148,9 +146,7 @@ class Place:
     def __init__(self, folder):
         self.folder = folder
         self.data = folder / "digits"
-        make_detection_set(
-            self.data, 12, 4, scene=SceneOptions(size=80, max_side=40, max_digits=3)
-        )
+        make_detection_set(self.data, 12, 4, scene=SceneOptions(size=80, max_side=40, max_digits=3))
         self.base = self._write("base.py", BASE.format(data=str(self.data)))
         self.teacher = self._write("teacher.py", TEACHER)
         self.teacher_run = folder / "teacher_run"

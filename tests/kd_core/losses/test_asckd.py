@@ -212,7 +212,7 @@ def run_ranks(folder, relation="similarity", queue=0, counts=(3, 3)):
         )
         for rank in range(2)
     ]
-    outputs = [rank.communicate(timeout=120) for rank in ranks]
+    outputs = [rank.communicate(timeout=300) for rank in ranks]
     assert [rank.returncode for rank in ranks] == [0, 0], outputs
     return data, [output for output, _ in outputs]
 

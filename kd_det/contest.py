@@ -1,0 +1,191 @@
+"""A student alone, its teacher, and the two together, made ready to do the same work."""
+
+from __future__ import annotations
+
+import copy
+import math
+import random
+from collections.abc import Callable, Mapping
+from typing import Any
+
+import numpy as np
+import torch
+from mmdet.registry import MODELS
+from mmengine.config import Config
+from mmengine.optim import build_optim_wrapper
+from mmengine.structures import InstanceData
+from torch import Tensor, nn
+
+from kd_core.layers import Taps
+from kd_det.probe import random_batch
+from kd_engine.build import read_config, student_config
+from kd_engine.student import is_distilled
+
+_OPTIMIZER = {"type": "OptimWrapper", "optimizer": {"type": "SGD", "momentum": 0.9}}
+_BOXES = 5  # on each image
+
+
+class Contest:
+    """The three contestants of a config: ``student``, ``teacher`` and ``distilled``.
+
+    All weights are random, nothing is downloaded, and the two students have the same ones. The
+    learning rate is 0: optimizers do all their work, but the two students stay alike, so that a
+    step finds as many proposals and positives in the hundredth round as in the first. Schedules
+    are left out: every term is active.
+
+    Args:
+        config: A distillation config.
+        size: Height and width in pixels of the synthetic images.
+        batch: Number of images.
+        device: Where to run.
+
+    Raises:
+        ValueError: If the config has no teacher.
+    """
+
+    def __init__(
+        self, config: Config, size: tuple[int, int], batch: int, device: torch.device
+    ) -> None:
+        if not is_distilled(config.model):
+            raise ValueError(
+                "the config must be one with a teacher (model = dict(student=..., teacher=...)), "
+                f"but its model is a plain {config.model.get('type')}. Name a distillation config."
+            )
+        model = without_weights(config.model.to_dict())
+        seed_all()
+        distilled: Any = MODELS.build(model)
+        distilled.init_weights()
+        student: Any = MODELS.build(student_config(model))
+        weights = distilled.state_dict()
+        student.load_state_dict({k: v for k, v in weights.items() if k in student.state_dict()})
+        self.students = {
+            "student": student.to(device).train(),
+            "distilled": distilled.to(device).train(),
+        }
+        self.distiller = distilled.distiller
+        self.teacher: Any = self.distiller.teacher.model
+        settings = copy.deepcopy(config.get("optim_wrapper", _OPTIMIZER))
+        settings["optimizer"]["lr"] = 0.0
+        self.optimizers = {
+            name: build_optim_wrapper(one, copy.deepcopy(settings))
+            for name, one in self.students.items()
+        }
+        self.data = student.data_preprocessor(boxed_batch(batch, size), True)
+
+    def actions(self) -> dict[str, Callable[[], None]]:
+        """Return what is timed: two training steps, and ``extract_feat`` of the teacher."""
+        return {
+            "student": lambda: self.step("student"),
+            "teacher": self.run_teacher,
+            "distilled": lambda: self.step("distilled"),
+        }
+
+    def step(self, name: str) -> None:
+        """Forward with losses, backward and optimizer step of one of the two students."""
+        model, optimizer = self.students[name], self.optimizers[name]
+        with optimizer.optim_context(model):
+            losses = model(**self.data, mode="loss")
+        total, _ = model.parse_losses(losses)
+        optimizer.update_params(total)
+
+    def run_teacher(self) -> None:
+        """Run the teacher as far as its neck, without gradients."""
+        with torch.no_grad():
+            self.teacher.extract_feat(self.data["inputs"])
+
+    def check_same_work(self) -> None:
+        """Require that the two students still see the same samples in the same way.
+
+        Raises:
+            ValueError: If their own losses differ by more than rounding.
+        """
+        losses = {}
+        for name, model in self.students.items():
+            seed_all()
+            losses[name] = model.parse_losses(model(**self.data, mode="loss"))[1]
+        alone = {key: float(value) for key, value in losses["student"].items() if key != "loss"}
+        other = {key: float(losses["distilled"][key]) for key in alone}
+        if any(not math.isclose(alone[key], other[key], rel_tol=1e-3) for key in alone):
+            raise ValueError(
+                "the student alone and the distilled one must do the same work, but their own "
+                f"losses are {alone} and {other}."
+            )
+
+    def term_actions(self) -> dict[str, Callable[[], None]]:
+        """Return, for each term, its forward and backward on features captured once."""
+        model, terms = self.students["distilled"], self.distiller.terms
+        wanted = {name: term.student for name, term in terms.items()}
+        selectors = [s for roles in wanted.values() for found in roles.values() for s in found]
+        taps = Taps(model, selectors, "student")
+        self.distiller.terms, taps.active = {}, True
+        try:
+            model(**self.data, mode="loss")
+            student = _leaves(taps.read_all(wanted))
+        finally:
+            self.distiller.terms = terms
+            taps.remove()
+        teacher = self.distiller.teacher.run(
+            (), self.data, {name: term.teacher for name, term in terms.items()}
+        )
+
+        def action(name: str) -> None:
+            connected = self.distiller.connectors.connect(name, student[name])
+            values = terms[name].compare(connected, teacher[name])
+            torch.stack(list(values.values())).sum().backward()
+
+        return {name: (lambda name=name: action(name)) for name in terms}  # type: ignore[misc]
+
+
+def without_weights(model: Mapping[str, Any]) -> dict[str, Any]:
+    """Return a model config that reads no file of weights, and has no schedules."""
+    plain = _without_files(dict(model))
+    teacher = plain["teacher"]
+    if isinstance(teacher["config"], str):
+        found = read_config(teacher["config"]).model.to_dict()
+        teacher["config"] = _without_files(student_config(found))
+    plain["gradient_shares"] = None
+    for term in plain["terms"].values():
+        term.pop("schedule", None)
+    return dict(plain)
+
+
+def boxed_batch(count: int, size: tuple[int, int]) -> dict[str, Any]:
+    """Make noise images with a few boxes each; always the same."""
+    batch = random_batch(count, size)
+    generator = torch.Generator().manual_seed(1)
+    extent = torch.tensor([size[1], size[0]])
+    for sample in batch["data_samples"]:
+        corner = torch.rand(_BOXES, 2, generator=generator) * 0.6
+        side = 0.1 + torch.rand(_BOXES, 2, generator=generator) * 0.3
+        boxes = torch.cat([corner * extent, (corner + side) * extent], dim=1)
+        sample.gt_instances = InstanceData(bboxes=boxes, labels=torch.zeros(_BOXES).long())
+    return batch
+
+
+def seed_all(seed: int = 0) -> None:
+    """Seed every generator from which samplers draw."""
+    random.seed(seed)
+    np.random.seed(seed)
+    torch.manual_seed(seed)
+
+
+def _without_files(node: Any) -> Any:
+    if isinstance(node, Mapping):
+        return {key: None if _reads(key, value) else _without_files(value)
+                for key, value in node.items()}  # fmt: skip
+    if isinstance(node, list | tuple):
+        return type(node)(_without_files(item) for item in node)
+    return node
+
+
+def _reads(key: str, value: Any) -> bool:
+    pretrained = isinstance(value, Mapping) and value.get("type") == "Pretrained"
+    return pretrained or (key in ("checkpoint", "pretrained") and isinstance(value, str))
+
+
+def _leaves(node: Any) -> Any:
+    if isinstance(node, Tensor):
+        return node.detach().clone().requires_grad_()
+    if isinstance(node, Mapping):
+        return {key: _leaves(value) for key, value in node.items()}
+    return [_leaves(item) for item in node]

@@ -1,0 +1,90 @@
+"""Two processes on gloo: DDP waits for the gradient of every parameter, connectors included."""
+
+import json
+import os
+import socket
+import subprocess
+import sys
+from pathlib import Path
+
+import torch
+from torch import nn
+
+from kd_core import Distiller, Term
+from kd_core.losses import AttentionTransferLoss, ChannelWiseLoss
+from kd_core.schedules import LinearWarmup, Stop
+
+
+class Net(nn.Module):
+    def __init__(self, width):
+        super().__init__()
+        self.high = nn.Conv2d(3, width, 3)
+
+    def forward(self, images):
+        return {"loss_task": self.high(images).square().mean()}
+
+
+def work(rank, port):
+    """Train for five steps and print what was logged, and the weights."""
+    os.environ |= {"MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(port)}
+    torch.set_num_threads(1)
+    torch.distributed.init_process_group("gloo", rank=rank, world_size=2)
+    torch.manual_seed(0)
+    student = Net(4)
+    terms = {
+        "late": Term(ChannelWiseLoss(), "high", schedule=LinearWarmup(begin=2, end=3)),
+        "early": Term(ChannelWiseLoss(), "high", schedule=Stop(at=1)),
+        "off": Term(AttentionTransferLoss(), "high", weight=0.0),
+    }
+    images = torch.randn(2, 3, 8, 8, generator=torch.Generator().manual_seed(rank))
+    Distiller(Net(8), terms).attach(student, example=(images,))
+    model = nn.parallel.DistributedDataParallel(student)
+    optimizer = torch.optim.SGD(model.parameters(), lr=0.1)
+    logged = []
+    for _ in range(5):
+        losses = model(images)
+        logged.append(sorted(losses))
+        optimizer.zero_grad()
+        sum(losses.values()).backward()
+        optimizer.step()
+    weights = {
+        key: value.tolist()
+        for key, value in student.state_dict().items()
+        if key.endswith(("project.weight", "high.weight", "iteration"))
+    }
+    print(json.dumps([logged, weights]))
+    torch.distributed.destroy_process_group()
+
+
+def test_a_connector_whose_term_is_at_zero_does_not_stop_ddp():
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = free.getsockname()[1]
+    processes = [
+        subprocess.Popen(
+            [sys.executable, __file__, str(rank), str(port)],
+            cwd=Path(__file__).parents[2],
+            env=os.environ | {"PYTHONPATH": str(Path(__file__).parents[2])},
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=True,
+        )
+        for rank in range(2)
+    ]
+    outputs = [process.communicate(timeout=300) for process in processes]
+    assert all(process.returncode == 0 for process in processes), outputs
+    (logged, weights), other = (json.loads(out.splitlines()[-1]) for out, _ in outputs)
+    names = [[key.removeprefix("loss_") for key in step] for step in logged]
+    assert names == [
+        ["early", "idle_connectors", "task"],
+        ["idle_connectors", "task"],
+        ["idle_connectors", "task"],
+        ["idle_connectors", "late", "task"],
+        ["idle_connectors", "late", "task"],
+    ]
+    assert [logged, weights] == other  # both processes hold the same weights
+    assert weights["distiller.iteration"] == 5
+
+
+if __name__ == "__main__":
+    work(int(sys.argv[1]), int(sys.argv[2]))

@@ -1,0 +1,61 @@
+"""The programs of docs/plain_pytorch.md run where no OpenMMLab package can be imported."""
+
+import os
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parents[2]
+PAGE = (ROOT / "docs" / "plain_pytorch.md").read_text()
+PROGRAMS = re.findall(r"^```python\n(.*?)^```$", PAGE, re.MULTILINE | re.DOTALL)
+BLOCK = """
+import sys
+
+class Block:
+    def find_spec(self, name, path=None, target=None):
+        if name.split(".")[0] in ("mmengine", "mmcv", "mmdet"):
+            raise ImportError(f"{name} is blocked")
+
+sys.meta_path.insert(0, Block())
+"""
+
+
+def run(program, folder):
+    """Run a program in an interpreter that refuses OpenMMLab's packages."""
+    (folder / "sitecustomize.py").write_text(BLOCK)
+    path = os.pathsep.join([str(folder), str(ROOT)])
+    environment = os.environ | {"PYTHONPATH": path, "OMP_NUM_THREADS": "1"}
+    return subprocess.run(
+        [sys.executable, "-c", program],
+        cwd=folder,
+        env=environment,
+        capture_output=True,
+        text=True,
+        timeout=120,
+    )
+
+
+@pytest.mark.parametrize("name", ["mmengine", "mmcv", "mmdet"])
+def test_the_block_holds(name, tmp_path):
+    assert f"{name} is blocked" in run(f"import {name}", tmp_path).stderr
+
+
+def test_the_first_program_is_short_and_distils(tmp_path):
+    result = run("import torch\ntorch.manual_seed(0)\n" + PROGRAMS[0], tmp_path)
+    assert result.returncode == 0, result.stderr
+    shares = [float(found) for found in re.findall(r"^([\d.]+)%", result.stdout, re.MULTILINE)]
+    assert len(shares) == 2 and min(shares) > 50  # a guess would be right in 10 %
+    assert len([line for line in PROGRAMS[0].splitlines() if line]) <= 28
+
+
+def test_the_other_programs_run(tmp_path):
+    assert len(PROGRAMS) == 3
+    result = run("\n".join(PROGRAMS[1:]), tmp_path)
+    assert result.returncode == 0, result.stderr
+    assert "high" in result.stdout and "layer4" in result.stdout
+    lines = [line for line in result.stdout.splitlines() if line.startswith("{")]
+    assert ["loss_at" in line for line in lines] == [False, True, True]
+    assert ["gradient_share_sp" in line for line in lines] == [True, False, True]

@@ -1,0 +1,136 @@
+import argparse
+from pathlib import Path
+
+import pytest
+import torch
+from mmengine.config import Config
+
+from kd_engine.runs import (
+    add_config_arguments,
+    clear_errors,
+    dataset_configs,
+    load_run_config,
+    require_datasets,
+)
+
+
+@pytest.fixture(autouse=True)
+def keep_denormals():
+    yield
+    torch.set_flush_denormal(False)
+
+
+@pytest.fixture
+def config(tmp_path):
+    """A config file below a folder `configs`; mmengine's scope needs no package of ours."""
+    path = tmp_path / "configs" / "small" / "run.py"
+    path.parent.mkdir(parents=True)
+    path.write_text("default_scope = 'mmengine'\nmodel = dict(width=4)\nsteps = 1\n")
+    return str(path)
+
+
+def loader(**dataset):
+    return {"batch_size": 1, "dataset": {"type": "Any", **dataset}}
+
+
+class TestArguments:
+    def test_options_are_read(self):
+        parser = argparse.ArgumentParser()
+        add_config_arguments(parser)
+        found = parser.parse_args(["a.py", "--cfg-options", "model.width=8", "names=[1,2]"])
+        assert found.config == "a.py"
+        assert found.cfg_options == {"model.width": 8, "names": [1, 2]}
+        assert parser.parse_args(["a.py"]).cfg_options is None
+
+
+class TestLoadRunConfig:
+    def test_options_change_the_config(self, config):
+        found = load_run_config(config, {"model.width": 8})
+        assert found.model.width == 8
+        assert found.steps == 1
+
+    def test_the_work_dir_follows_the_config(self, config):
+        assert Path(load_run_config(config).work_dir) == Path("work_dirs", "small", "run")
+
+    def test_a_config_outside_configs_has_its_name(self, tmp_path):
+        path = tmp_path / "mine.py"
+        path.write_text("default_scope = 'mmengine'\n")
+        assert Path(load_run_config(str(path)).work_dir) == Path("work_dirs", "mine")
+
+    def test_the_work_dir_asked_for_comes_first(self, config):
+        Path(config).write_text("default_scope = 'mmengine'\nwork_dir = 'own'\n")
+        assert load_run_config(config).work_dir == "own"
+        assert load_run_config(config, {"work_dir": "option"}).work_dir == "option"
+        assert load_run_config(config, {"work_dir": "option"}, "asked").work_dir == "asked"
+
+    def test_a_missing_config_is_named(self):
+        with pytest.raises(FileNotFoundError, match=r"no config file none\.py"):
+            load_run_config("none.py")
+
+    def test_checkpoints_are_safe_afterwards(self, config, tmp_path):
+        from mmengine.runner import load_checkpoint
+
+        load_run_config(config)
+        torch.save({"state_dict": {"weight": argparse.Namespace()}}, tmp_path / "a.pth")
+        with pytest.raises(ValueError, match="Namespace"):
+            load_checkpoint(torch.nn.Linear(1, 1), str(tmp_path / "a.pth"))
+
+
+class TestRequireDatasets:
+    def test_data_that_is_there_passes(self, tmp_path):
+        (tmp_path / "a.json").write_text("{}")
+        config = Config({"train_dataloader": loader(data_root=str(tmp_path), ann_file="a.json")})
+        require_datasets(config)
+        assert list(dataset_configs(config)) == ["train_dataloader"]
+
+    def test_a_missing_folder_is_named(self, tmp_path):
+        config = Config({"val_dataloader": loader(data_root=str(tmp_path / "none"))})
+        with pytest.raises(FileNotFoundError, match="the data folder .*none is missing"):
+            require_datasets(config)
+
+    def test_a_missing_annotation_file_is_named(self, tmp_path):
+        config = Config({"val_dataloader": loader(data_root=str(tmp_path), ann_file="b.json")})
+        with pytest.raises(FileNotFoundError, match=r"the data file .*b\.json is missing"):
+            require_datasets(config)
+
+    def test_an_annotation_file_without_a_root(self, tmp_path):
+        config = Config({"val_dataloader": loader(ann_file=str(tmp_path / "c.json"))})
+        with pytest.raises(FileNotFoundError, match=r"c\.json is missing"):
+            require_datasets(config)
+
+    @pytest.mark.parametrize("wrapper", ["ConcatDataset", "RepeatDataset"])
+    def test_data_sets_in_a_wrapper_are_looked_at(self, tmp_path, wrapper):
+        inner = {"type": "Any", "data_root": str(tmp_path / "none")}
+        many = {"datasets": [inner]} if wrapper == "ConcatDataset" else {"dataset": inner}
+        config = Config({"train_dataloader": {"dataset": {"type": wrapper, **many}}})
+        with pytest.raises(FileNotFoundError, match="none is missing"):
+            require_datasets(config)
+
+    def test_only_the_loaders_asked_for(self, tmp_path):
+        config = Config({"train_dataloader": loader(data_root=str(tmp_path / "none"))})
+        require_datasets(config, loaders=("val_dataloader",))
+
+
+class TestClearErrors:
+    @pytest.mark.parametrize("error", [ValueError, FileNotFoundError, FloatingPointError])
+    def test_what_a_user_can_mend_is_one_message(self, error, capsys, monkeypatch):
+        monkeypatch.delenv("KD_TRACEBACK", raising=False)
+        with pytest.raises(SystemExit) as stop, clear_errors():
+            raise error("the rule, the values")
+        assert stop.value.code == 1
+        assert capsys.readouterr().err == "error: the rule, the values\n"
+
+    def test_a_traceback_can_be_asked_for(self, monkeypatch):
+        monkeypatch.setenv("KD_TRACEBACK", "1")
+        with pytest.raises(ValueError, match="as it is"), clear_errors():
+            raise ValueError("as it is")
+
+    def test_a_mistake_of_ours_keeps_its_traceback(self, monkeypatch):
+        monkeypatch.delenv("KD_TRACEBACK", raising=False)
+        with pytest.raises(ZeroDivisionError), clear_errors():
+            _ = 1 / 0
+
+    def test_without_an_error_nothing_is_said(self, capsys):
+        with clear_errors():
+            pass
+        assert capsys.readouterr().err == ""

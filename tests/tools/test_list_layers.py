@@ -1,0 +1,67 @@
+"""tools/list_layers.py."""
+
+import re
+
+
+def lines_of(text):
+    return {line.split()[0]: line.split()[1:] for line in text.splitlines() if line.strip()}
+
+
+def test_names_types_and_shapes(place, run_tool):
+    code, text, error = run_tool("list_layers", place.distilled, "--size", "64", "96")
+    assert code == 0, error
+    lines = lines_of(text)
+    assert lines["neck[0]"] == ["FPN", "2x16x16x24"]
+    assert lines["neck[4]"] == ["2x16x1x2"]
+    assert "neck[5]" not in lines and "neck" not in lines
+    assert lines["backbone.layer3"] == ["ResLayer", "2x32x4x6"]
+    assert "distiller" not in text
+
+
+def test_every_listed_selector_can_be_selected(place, run_tool):
+    import torch
+
+    from kd_core.layers import Taps, parse_selector
+    from kd_det.probe import dry_run
+    from kd_engine.build import read_config
+    from kd_engine.student import build_model
+
+    _, text, _ = run_tool("list_layers", place.base, "--depth", "2", "--size", "64", "64")
+    config = read_config(str(place.base))
+    model = build_model(config, config.model)
+    listed = {
+        name: cells[-1]
+        for name, cells in lines_of(text).items()
+        if re.fullmatch(r"[\dx]+", cells[-1]) and "roi_head" not in name
+    }
+    assert len(listed) > 10
+    selectors = [parse_selector(name) for name in listed]
+    taps = Taps(model, selectors, "student")
+    taps.active = True
+    dry_run(model, (64, 64))
+    for selector, shape in zip(selectors, listed.values(), strict=True):
+        picked = taps.read([selector])
+        assert isinstance(picked, torch.Tensor)
+        assert "x".join(map(str, picked.shape)) == shape
+
+
+def test_layers_that_cannot_be_selected_are_marked(place, run_tool):
+    _, text, _ = run_tool("list_layers", place.distilled, "--size", "64", "64")
+    lines = lines_of(text)
+    assert " ".join(lines["rpn_head.rpn_conv"][1:]) == "(runs 5 times)"
+    assert " ".join(lines["rpn_head.loss_cls"][1:]) == "(does not run)"
+    assert " ".join(lines["backbone.bn1"][1:]).startswith("(changed in place")  # by backbone.relu
+
+
+def test_teacher_depth_and_match(place, run_tool):
+    _, text, _ = run_tool(
+        "list_layers", place.distilled, "--teacher", "--depth", "1", "--match", "NECK",
+        "--size", "64", "64",
+    )  # fmt: skip
+    assert set(lines_of(text)) == {"selector", *(f"neck[{i}]" for i in range(5))}
+    assert "2x24x16x16" in text
+
+
+def test_nothing_matches(place, run_tool):
+    code, _, error = run_tool("list_layers", place.distilled, "--match", "transformer")
+    assert code == 1 and "'transformer'" in error
