@@ -102,7 +102,7 @@ test_evaluator = dict(
     type="CocoMetric", ann_file=data_root + "test/_annotations.coco.json", metric="bbox"
 )
 
-max_epochs = 20
+max_epochs = 12
 train_cfg = dict(type="EpochBasedTrainLoop", max_epochs=max_epochs, val_interval=max_epochs)
 val_cfg = dict(type="ValLoop")
 test_cfg = dict(type="TestLoop")
