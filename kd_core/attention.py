@@ -17,6 +17,7 @@ from kd_core.checks import check_feature_map, full_precision
 
 EPSILON = 1e-12  # unit(x) = x / max(||x||_2, EPSILON)
 _CHUNK_ELEMENTS = 2**24  # 64 MB of float32
+_CACHE_ELEMENTS = 2**19  # 2 MB, which stay in a CPU's cache
 
 
 def activation_attention(feature: Tensor, power: float = 2.0) -> Tensor:
@@ -183,8 +184,17 @@ class _Energy(torch.autograd.Function):
     def forward(ctx: Any, feature: Tensor, power: float) -> Tensor:
         ctx.save_for_backward(feature)
         ctx.power = power
-        norm = torch.linalg.vector_norm(feature, ord=power, dim=1, dtype=torch.float32)
-        energy: Tensor = norm.pow_(power)
+        energy = feature.new_zeros(feature[:, 0].shape, dtype=torch.float32)  # (N, H, W)
+        # vector_norm over the channels is one call, and ten times slower on a CPU.
+        limit = _CHUNK_ELEMENTS if feature.is_cuda else _CACHE_ELEMENTS
+        for channels in feature.split(max(1, limit // energy.numel()), dim=1):
+            values = channels.float()
+            if power == 1:
+                energy += values.abs().sum(dim=1)
+            elif power == 2:
+                energy += values.square().sum(dim=1)
+            else:
+                energy += values.abs().pow_(power).sum(dim=1)
         return energy
 
     @staticmethod

@@ -29,7 +29,7 @@ class TorchvisionBackbone(BaseModule):  # type: ignore[misc]
 
     Raises:
         kd_core.checkpoint.CheckpointError: If the checkpoint does not fit, strictly.
-        ValueError: If ``frozen`` is more than there are children.
+        ValueError: If ``frozen`` is negative or more than there are children of ``features``.
     """
 
     def __init__(
@@ -46,10 +46,7 @@ class TorchvisionBackbone(BaseModule):  # type: ignore[misc]
             load_weights(model, state_dict_of(read_checkpoint(checkpoint)), source=checkpoint)
         self.body = create_feature_extractor(model, {node: str(i) for i, node in enumerate(nodes)})
         self.norm_eval = norm_eval
-        stages = list(self.body.children()) if frozen == 0 else list(self.body.features.children())
-        if frozen > len(stages):
-            raise ValueError(f"frozen must be at most {len(stages)}, but it is {frozen}.")
-        self._frozen = stages[:frozen]
+        self._frozen = _leading_stages(self.body, name, frozen) if frozen else []
         for stage in self._frozen:
             stage.requires_grad_(False)
 
@@ -77,3 +74,12 @@ class TorchvisionBackbone(BaseModule):  # type: ignore[misc]
                 if isinstance(module, nn.modules.batchnorm._BatchNorm):
                     module.eval()
         return self
+
+
+def _leading_stages(body: nn.Module, name: str, count: int) -> list[nn.Module]:
+    if not isinstance(features := getattr(body, "features", None), nn.Module):
+        raise ValueError(f"frozen must be 0, because {name} has no 'features', but it is {count}.")
+    stages = list(features.children())
+    if not 0 <= count <= len(stages):
+        raise ValueError(f"frozen must be from 0 to {len(stages)}, but it is {count}.")
+    return stages[:count]

@@ -188,5 +188,7 @@ def _machine(device: torch.device) -> str:
     if device.type == "cuda":
         where = torch.cuda.get_device_name(device)
     else:
-        where = f"CPU {platform.machine()}, {os.cpu_count()} cores, {torch.get_num_threads()} threads"
+        where = (
+            f"CPU {platform.machine()}, {os.cpu_count()} cores, {torch.get_num_threads()} threads"
+        )
     return f"{where}; torch {torch.__version__}, Python {platform.python_version()}"

@@ -11,10 +11,10 @@ from typing import Any
 import numpy as np
 import torch
 from mmdet.registry import MODELS
-from mmengine.config import Config
+from mmengine.config import Config, ConfigDict
 from mmengine.optim import build_optim_wrapper
 from mmengine.structures import InstanceData
-from torch import Tensor, nn
+from torch import Tensor
 
 from kd_core.layers import Taps
 from kd_det.probe import random_batch
@@ -51,7 +51,7 @@ class Contest:
                 "the config must be one with a teacher (model = dict(student=..., teacher=...)), "
                 f"but its model is a plain {config.model.get('type')}. Name a distillation config."
             )
-        model = without_weights(config.model.to_dict())
+        model = ConfigDict(without_weights(config.model.to_dict()))
         seed_all()
         distilled: Any = MODELS.build(model)
         distilled.init_weights()
@@ -102,9 +102,10 @@ class Contest:
         losses = {}
         for name, model in self.students.items():
             seed_all()
-            losses[name] = model.parse_losses(model(**self.data, mode="loss"))[1]
-        alone = {key: float(value) for key, value in losses["student"].items() if key != "loss"}
-        other = {key: float(losses["distilled"][key]) for key in alone}
+            logged = model.parse_losses(model(**self.data, mode="loss"))[1]
+            losses[name] = {key: value.item() for key, value in logged.items()}
+        alone = {key: value for key, value in losses["student"].items() if key != "loss"}
+        other = {key: losses["distilled"][key] for key in alone}
         if any(not math.isclose(alone[key], other[key], rel_tol=1e-3) for key in alone):
             raise ValueError(
                 "the student alone and the distilled one must do the same work, but their own "

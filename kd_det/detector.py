@@ -61,7 +61,7 @@ def DistilledDetector(  # noqa: N802  a config names it as a type
     )
     precision = teacher.get("precision")
     shares = None if gradient_shares is None else GradientShares(**gradient_shares)
-    with torch.random.fork_rng():
+    with torch.random.fork_rng(devices=[]):
         attach(
             model,
             teacher_model,
@@ -147,9 +147,7 @@ class DetectorForward:
 
 
 def _renormaliser(student: nn.Module, teacher: nn.Module) -> Renormalise | None:
-    renormalise = Renormalise(
-        _preprocessor(student, "student"), _preprocessor(teacher, "teacher")
-    )
+    renormalise = Renormalise(_preprocessor(student, "student"), _preprocessor(teacher, "teacher"))
     return renormalise if renormalise.needed else None
 
 

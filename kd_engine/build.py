@@ -71,7 +71,7 @@ def build_teacher(
         kd_core.checkpoint.CheckpointError: If the checkpoint is unsafe, broken or does not fit.
     """
     model = read_config(config).model if isinstance(config, str) else config
-    with torch.random.fork_rng():
+    with torch.random.fork_rng(devices=[]):
         teacher: nn.Module = MODELS.build(student_config(model))
     if checkpoint is None:
         print_log("The teacher has no checkpoint: its weights are random.", "current", 30)

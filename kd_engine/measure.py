@@ -58,9 +58,7 @@ def spread(values: Sequence[float]) -> dict[str, float]:
     """Return median, quartiles, smallest and largest value."""
     ordered = sorted(values)
     low, middle, high = (
-        statistics.quantiles(ordered, n=4, method="inclusive")
-        if len(ordered) > 1
-        else ordered * 3
+        statistics.quantiles(ordered, n=4, method="inclusive") if len(ordered) > 1 else ordered * 3
     )
     return {"median": middle, "q1": low, "q3": high, "min": ordered[0], "max": ordered[-1]}
 

@@ -11,7 +11,6 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
-import torch
 from mmengine.config import Config, DictAction
 
 from kd_engine.build import read_config
@@ -59,8 +58,6 @@ def load_run_config(
         config.merge_from_dict(dict(options))
     config.work_dir = work_dir or config.get("work_dir") or str(_default_work_dir(name))
     _import_package(config.get("default_scope", "mmdet"))
-    if not torch.cuda.is_available():
-        torch.set_flush_denormal(True)  # numbers too small to matter cost a CPU dearly
     return config
 
 

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from mmengine.config import Config
+from mmengine.config import Config, ConfigDict
 from mmengine.model import is_model_wrapper
 from mmengine.registry import MODELS, init_default_scope
 from mmengine.runner import Runner
@@ -71,7 +71,7 @@ def require_teacher(config: Config) -> None:
 def build_model(config: Config, model: Mapping[str, Any]) -> Any:
     """Build a model config in the scope (such as mmdet) that a run's config has."""
     init_default_scope(config.get("default_scope") or "mmdet")
-    return MODELS.build(copy.deepcopy(dict(model)))
+    return MODELS.build(ConfigDict(copy.deepcopy(dict(model))))  # mmdet reads cfg.rpn and the like
 
 
 def plain_config(config: Config, model: Mapping[str, Any] | None = None) -> Config:

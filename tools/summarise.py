@@ -1,9 +1,7 @@
 """Tabulate finished runs, with mean and deviation over their seeds.
 
-    for s in 0 1 2; do
-        python tools/train.py configs/bccd/hmat.py --work-dir work_dirs/bccd/hmat/seed$s \\
-            --cfg-options randomness.seed=$s
-    done
+Train each seed N with --work-dir work_dirs/bccd/hmat/seedN --cfg-options randomness.seed=N, then:
+
     python tools/summarise.py work_dirs/bccd/student work_dirs/bccd/hmat
 """
 

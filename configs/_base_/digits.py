@@ -79,7 +79,14 @@ val_dataloader = dict(
             dict(type="LoadAnnotations", with_bbox=True),
             dict(
                 type="PackDetInputs",
-                meta_keys=("img_id", "img_path", "ori_shape", "img_shape", "scale_factor"),
+                meta_keys=(
+                    "img_id",
+                    "img_path",
+                    "ori_shape",
+                    "img_shape",
+                    "scale_factor",
+                    "instances",
+                ),
             ),
         ],
     ),

@@ -107,7 +107,7 @@ class TestLosses:
     def test_weight_and_schedule_scale_it(self):
         teacher = Net(8)
         values = [
-            float(attach(seeded(4, losses=True), teacher=teacher, **term)(IMAGES)["loss_at"])
+            attach(seeded(4, losses=True), teacher=teacher, **term)(IMAGES)["loss_at"].item()
             for term in ({}, {"weight": 3.0}, {"weight": 3.0, "schedule": Constant(0.5)})
         ]
         assert values[1:] == pytest.approx([3 * values[0], 1.5 * values[0]])

@@ -5,14 +5,18 @@ from __future__ import annotations
 import copy
 import functools
 
-import kd_det  # noqa: F401, I001  first, for mmdet asks for mmcv's operators
+import kd_det  # noqa: F401  first, for mmdet asks for mmcv's operators
+
+# isort: split
 import mmengine.runner.runner
 import pytest
 import torch
 from mmdet.registry import MODELS
 from mmdet.structures import DetDataSample
+from mmengine.config import ConfigDict
 from mmengine.dataset import pseudo_collate
 from mmengine.hooks import Hook
+from mmengine.registry import init_default_scope
 from mmengine.runner import Runner
 from mmengine.structures import InstanceData
 from torch.utils.data import DataLoader
@@ -102,7 +106,7 @@ class Tiny:
     def build(config, seed=0):
         """Build any model config with the seed's weights, initialised as a Runner would."""
         torch.manual_seed(seed)
-        model = MODELS.build(copy.deepcopy(config))
+        model = MODELS.build(ConfigDict(copy.deepcopy(config)))
         model.init_weights()
         return model
 
@@ -148,7 +152,7 @@ class Tiny:
         }
         settings["custom_hooks"] = [SeedEachIteration(), *settings["custom_hooks"]]
         return Runner(
-            model=copy.deepcopy(model),
+            model=ConfigDict(copy.deepcopy(model)),
             work_dir=str(work_dir),
             train_dataloader=loader,
             train_cfg=dict(by_epoch=False, max_iters=iterations),
@@ -190,6 +194,7 @@ def _sample(size, number, generator):
 @pytest.fixture(autouse=True)
 def _quiet(monkeypatch):
     use_safe_checkpoints()
+    init_default_scope("mmdet")
     monkeypatch.setattr(mmengine.runner.runner, "collect_env", dict)  # it starts compilers
 
 

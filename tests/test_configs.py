@@ -1,0 +1,242 @@
+"""Every config builds, names things that exist, and says how it is run."""
+
+import copy
+import os
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+import kd_det  # noqa: F401  first, for mmdet asks for mmcv's operators
+
+# isort: split
+import mmdet.registry
+from mmdet.utils import register_all_modules
+from mmengine.config import Config
+from mmengine.registry import (
+    DATA_SAMPLERS,
+    DATASETS,
+    HOOKS,
+    LOOPS,
+    METRICS,
+    MODELS,
+    OPTIM_WRAPPERS,
+    OPTIMIZERS,
+    PARAM_SCHEDULERS,
+    TRANSFORMS,
+    VISBACKENDS,
+    VISUALIZERS,
+)
+
+ROOT = Path(__file__).parents[1]
+FOLDER = ROOT / "configs"
+BASES = sorted(FOLDER.glob("_base_/*.py"))
+CONFIGS = sorted(set(FOLDER.rglob("*.py")) - set(BASES))
+DISTILLED = [path for path in CONFIGS if "teacher=" in path.read_text()]
+REGISTRIES = {
+    "dataset": DATASETS, "datasets": DATASETS, "pipeline": TRANSFORMS, "transforms": TRANSFORMS,
+    "sampler": DATA_SAMPLERS, "batch_sampler": DATA_SAMPLERS, "val_evaluator": METRICS,
+    "test_evaluator": METRICS, "default_hooks": HOOKS, "custom_hooks": HOOKS, "train_cfg": LOOPS,
+    "val_cfg": LOOPS, "test_cfg": LOOPS, "optim_wrapper": OPTIM_WRAPPERS, "optimizer": OPTIMIZERS,
+    "param_scheduler": PARAM_SCHEDULERS, "visualizer": VISUALIZERS, "vis_backends": VISBACKENDS,
+}  # fmt: skip
+SKIPPED = ("model", "student", "log_processor", "dist_cfg")  # models are built in another test
+
+
+def name(path):
+    return str(path.relative_to(ROOT))
+
+
+def load(path):
+    register_all_modules()
+    return Config.fromfile(str(path))
+
+
+def types(node, registry=None):
+    """Yield each ``type`` below a node, and the registry that its place belongs to."""
+    if isinstance(node, list | tuple):
+        for one in node:
+            yield from types(one, registry)
+    elif isinstance(node, dict):
+        if "type" in node:
+            yield registry, node["type"]
+        for key, value in node.items():
+            if key not in SKIPPED:
+                yield from types(value, REGISTRIES.get(key, registry))
+
+
+def without_downloads(node):
+    """Take away whatever would fetch weights."""
+    if isinstance(node, list):
+        return [without_downloads(one) for one in node]
+    if not isinstance(node, dict):
+        return node
+    gone = {"init_cfg"} if dict(node.get("init_cfg") or {}).get("type") == "Pretrained" else set()
+    return {
+        key: None if key == "checkpoint" else without_downloads(value)
+        for key, value in node.items()
+        if key not in gone
+    }
+
+
+def test_there_are_configs():
+    needed = {
+        "hmat_faster_rcnn", "hmat_faster_rcnn_voc", "asckd_faster_rcnn", "hmat_asckd_faster_rcnn",
+    }  # fmt: skip
+    assert needed <= {path.stem for path in CONFIGS}
+    assert {"bccd", "chess", "demo"} <= {path.parent.name for path in CONFIGS}
+
+
+@pytest.mark.parametrize("path", CONFIGS, ids=name)
+def test_the_first_line_runs_it(path):
+    assert path.read_text().splitlines()[0] == f"# python tools/train.py {name(path)}"
+
+
+@pytest.mark.parametrize("path", CONFIGS, ids=name)
+def test_the_readme_lists_it(path):
+    rows = [line for line in (FOLDER / "README.md").read_text().splitlines() if line[:1] == "|"]
+    link = str(path.relative_to(FOLDER))
+    assert len([row for row in rows if f"]({link})" in row]) == 1
+
+
+def test_the_readme_lists_nothing_else():
+    links = re.findall(r"\]\(([\w/]+\.py)\)", (FOLDER / "README.md").read_text())
+    assert sorted(links) == sorted(str(path.relative_to(FOLDER)) for path in CONFIGS)
+
+
+@pytest.mark.parametrize("path", CONFIGS + BASES, ids=name)
+def test_every_type_exists(path):
+    config = load(path).to_dict()
+    found = list(types(config))
+    assert len(found) > 10
+    with mmdet.registry.DATASETS.switch_scope_and_registry("mmdet"):
+        lost = [
+            (registry.name if registry else "no registry", kind)
+            for registry, kind in found
+            if registry is None or registry.get(kind) is None
+        ]
+    assert not lost
+
+
+@pytest.mark.parametrize("path", CONFIGS, ids=name)
+def test_the_model_builds(path, monkeypatch):
+    monkeypatch.chdir(ROOT)
+    config = load(path)
+    model = without_downloads(copy.deepcopy(config.model.to_dict()))
+    if "terms" in model:
+        assert config.model.teacher.checkpoint
+        model["teacher"]["config"] = _teacher(config.model.teacher.config)
+        model["dry_run_size"] = (64, 64)
+    with MODELS.switch_scope_and_registry("mmdet") as registry:
+        built = registry.build(model)
+    assert hasattr(built, "distiller") == ("terms" in model)
+    assert built.roi_head.bbox_head.num_classes == _classes(config)
+
+
+def _teacher(source):
+    from kd_engine.build import read_config
+
+    return without_downloads(read_config(source).model.to_dict())
+
+
+def _classes(config):
+    dataset = config.val_dataloader.dataset
+    if "metainfo" in dataset:
+        return len(dataset.metainfo.classes)
+    return {"CocoDataset": 80, "VOCDataset": 20}[dataset.type]
+
+
+@pytest.mark.parametrize("path", DISTILLED, ids=name)
+def test_the_teacher_knows_the_same_classes(path, monkeypatch):
+    monkeypatch.chdir(ROOT)
+    config = load(path)
+    assert _teacher(config.model.teacher.config)["roi_head"]["bbox_head"][
+        "num_classes"
+    ] == _classes(config)
+
+
+def run_tool(*arguments, **environment):
+    return subprocess.run(
+        [sys.executable, "tools/train.py", *arguments],
+        cwd=ROOT,
+        env={**os.environ, "PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1", **environment},
+        capture_output=True,
+        text=True,
+        timeout=600,
+    )
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    ("config", "folder", "command"),
+    [
+        ("hmat_faster_rcnn", "coco", "download_data.py coco"),
+        ("voc_teacher", "VOCdevkit", "download_data.py voc"),
+    ],
+)
+def test_missing_data_stops_the_run(tmp_path, config, folder, command):
+    done = run_tool(
+        f"configs/{config}.py", "--work-dir", str(tmp_path / "run"), KD_DATA=str(tmp_path)
+    )
+    assert done.returncode == 1
+    message = done.stderr[done.stderr.index("error:") :]
+    assert str(tmp_path / folder) in message and command in message
+    assert "Traceback" not in message
+
+
+def data(name):
+    root = Path(os.environ.get("KD_DATA") or ROOT / "data") / name
+    if not root.is_dir():
+        pytest.skip(f"{name} is not there; KD_DATA names the folder that holds it")
+    return root
+
+
+@pytest.mark.parametrize(
+    ("config", "folder", "images", "boxes"),
+    [
+        # 292 pictures with 2 boxes of no size left out; 72 pictures.
+        ("bccd/student", "bccd_voc", (292, 72), None),
+        # One box, the only one of "bishop", left out.
+        ("chess/student", "chess_coco", (202, 58, 29), (2107, 386, 376)),
+    ],
+)
+def test_real_data_loads(config, folder, images, boxes, monkeypatch):
+    monkeypatch.setenv("KD_DATA", str(data(folder).parent))
+    settings = load(FOLDER / f"{config}.py")
+    loaders = (settings.train_dataloader, settings.val_dataloader, settings.test_dataloader)
+    with mmdet.registry.DATASETS.switch_scope_and_registry("mmdet") as registry:
+        sets = [registry.build(loader.dataset) for loader in loaders[: len(images)]]
+    assert tuple(map(len, sets)) == images
+    if boxes:
+        counts = [sum(len(one.get_data_info(i)["instances"]) for i in range(len(one)))
+                  for one in sets]  # fmt: skip
+        assert tuple(counts) == boxes
+    assert tuple(sets[0][0]["inputs"].shape[1:]) in {(256, 382), (240, 320)}
+
+
+@pytest.mark.slow
+def test_the_coco_config_trains_and_evaluates(tmp_path):
+    root = f"{data('coco53')}/"
+    options = [
+        "model.teacher.checkpoint=None", "model.student.backbone.init_cfg=None",
+        "model.dry_run_size=(64,64)", "model.teacher.config=mmdet::faster_rcnn/"
+        "faster-rcnn_r50_fpn_1x_coco.py",
+        "train_cfg.type=IterBasedTrainLoop", "train_cfg.max_iters=2", "train_cfg.val_interval=2",
+        "default_hooks.checkpoint.by_epoch=False", "default_hooks.checkpoint.interval=-1",
+        "default_hooks.logger.interval=1", "log_processor.by_epoch=False", "param_scheduler=[]",
+        f"val_evaluator.ann_file={root}annotations/instances_val2017.json",
+    ]  # fmt: skip
+    for loader in ("train", "val", "test"):
+        options += [f"{loader}_dataloader.dataset.data_root={root}",
+                    f"{loader}_dataloader.num_workers=0",
+                    f"{loader}_dataloader.persistent_workers=False"]  # fmt: skip
+    for pipeline in ("train", "val"):
+        place = f"{pipeline}_dataloader.dataset.pipeline"
+        options.append(f"{place}.{2 if pipeline == 'train' else 1}.scale=(96,96)")
+    done = run_tool("configs/hmat_faster_rcnn.py", "--work-dir", str(tmp_path), "--cfg-options",
+                    *options, KD_TRACEBACK="1")  # fmt: skip
+    assert done.returncode == 0, done.stderr[-3000:]
+    text = done.stdout + done.stderr
+    assert "loss_hmat_position" in text and "coco/bbox_mAP" in text

@@ -1,0 +1,104 @@
+import json
+
+import pytest
+import torch
+
+from kd_engine.measure import interleave, peak_bytes, ratios, spread
+
+TINY = """
+_base_ = "mmdet::_base_/models/faster-rcnn_r50_fpn.py"
+default_scope = "mmdet"
+custom_imports = dict(imports=["kd_det"])
+model = dict(
+    backbone=dict(depth=18, base_channels=4),
+    neck=dict(in_channels=[4, 8, 16, 32], out_channels=8),
+    rpn_head=dict(in_channels=8, feat_channels=8),
+    roi_head=dict(
+        bbox_roi_extractor=dict(out_channels=8),
+        bbox_head=dict(in_channels=8, fc_out_channels=16, num_classes=3),
+    ),
+    train_cfg=dict(rpn_proposal=dict(nms_pre=50, max_per_img=20)),
+)
+"""
+DISTILLED = """
+_base_ = "student.py"
+model = dict(
+    _delete_=True,
+    type="kd_det.DistilledDetector",
+    student={{{{_base_.model}}}},
+    teacher=dict(config={teacher!r}, checkpoint="weights that are not there.pth"),
+    dry_run_size=(64, 64),
+    terms=dict(
+        hmat=dict(
+            loss=dict(type="kd_core.losses.HMATLoss"),
+            layers=dict(low="neck[0]", mid="neck[1:3]", high="neck[3]"),
+            schedule=dict(type="kd_core.schedules.LinearWarmup", begin=0, end=100),
+        ),
+        asckd=dict(loss=dict(type="kd_core.losses.ASCKDLoss"), layers="neck[0:4]"),
+    ),
+)
+"""
+
+
+@pytest.fixture
+def configs(tmp_path):
+    student = tmp_path / "student.py"
+    student.write_text(TINY, encoding="utf-8")
+    distilled = tmp_path / "distilled.py"
+    distilled.write_text(DISTILLED.format(teacher=str(student)), encoding="utf-8")
+    return tmp_path
+
+
+def test_distill_prints_the_table_and_writes_json(configs, run_tool):
+    out = configs / "report.json"
+    size = ["--size", 64, 64, "--hmat-size", 64, 96, "--rounds", 1]
+    code, printed, _ = run_tool(
+        "benchmark", "distill", configs / "distilled.py", *size, "--out", out
+    )
+    assert code == 0
+    for title in ("student step", "teacher extract_feat", "distilled step", "hmat", "asckd"):
+        assert title in printed
+    report = json.loads(out.read_text(encoding="utf-8"))
+    for clock, (ratio,) in report["ratios"].items():
+        (student,), (teacher,), (distilled,) = (
+            report["seconds"][name][clock] for name in ("student", "teacher", "distilled")
+        )
+        assert ratio == pytest.approx(distilled / (student + teacher))
+        assert report["ratio"][clock]["median"] == ratio
+    memory = report["peak_bytes"]
+    assert memory["distilled"] > memory["student"] > memory["teacher"] > 0
+    # The gradient of the student's map is part of what HMAT needs.
+    assert report["hmat_bytes"]["stride_4"] >= report["hmat_bytes"]["stride_4_map"]
+
+
+def test_a_plain_config_is_refused(configs, run_tool):
+    code, _, errors = run_tool("benchmark", "distill", configs / "student.py")
+    assert code == 1
+    assert "the config must be one with a teacher" in errors
+
+
+def test_peak_is_that_of_the_tensors_alive_together():
+    def action():
+        first = torch.zeros(1000, 1000)  # 4 MB
+        del first
+        torch.zeros(2000, 1000) + torch.zeros(2000, 1000)  # three of 8 MB
+
+    assert peak_bytes(action, torch.device("cpu")) == 24_000_000
+
+
+def test_interleave_runs_all_of_them_in_changing_order():
+    seen = []
+    actions = {name: (lambda name=name: seen.append(name)) for name in "abc"}
+    times = interleave(actions, 6, torch.device("cpu"))
+    orders = {tuple(seen[start : start + 3]) for start in range(0, 18, 3)}
+    assert len(seen) == 18 and len(orders) == 6
+    assert all(len(times[name][clock]) == 6 for name in "abc" for clock in ("wall", "cpu"))
+
+
+def test_ratios_are_those_of_each_round():
+    assert ratios([3.0, 8.0], [1.0, 2.0], [1.0, 2.0]) == [1.5, 2.0]
+
+
+def test_spread():
+    assert spread([5.0, 1.0, 2.0, 4.0, 3.0]) == dict(median=3.0, q1=2.0, q3=4.0, min=1.0, max=5.0)
+    assert spread([2.0]) == dict(median=2.0, q1=2.0, q3=2.0, min=2.0, max=2.0)

@@ -1,0 +1,202 @@
+"""The demo at its smallest: what it writes, what a second run uses again, what a kill leaves."""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+
+from kd_det.demo.curves import read_curves
+from kd_det.demo.pictures import judge
+from kd_det.demo.report import table
+from kd_det.demo.runs import DemoOptions, demo_runs
+from kd_det.demo.training import Progress, Watch
+
+ROOT = Path(__file__).parents[2]
+CONFIGS = ROOT / "configs" / "demo"
+NAMES = ("teacher", "student", "distilled")
+
+
+def command(folder, epochs):
+    sizes = ["--train-images", "16", "--val-images", "6", "--epochs", str(epochs)]
+    return [sys.executable, str(ROOT / "tools/demo.py"), "--work-dir", str(folder), *sizes]
+
+
+def environment():
+    path = os.pathsep.join([str(ROOT), os.environ.get("PYTHONPATH", "")])
+    return {**os.environ, "PYTHONPATH": path, "OMP_NUM_THREADS": "1"}
+
+
+def run(folder, epochs):
+    return subprocess.run(
+        command(folder, epochs), env=environment(), capture_output=True, text=True, timeout=900
+    )
+
+
+@pytest.fixture(scope="module")
+def demo(tmp_path_factory):
+    """A demo that was killed after the first checkpoint of the teacher, then run to its end."""
+    folder = tmp_path_factory.mktemp("demo")
+    with open(folder / "killed.txt", "w") as output:
+        process = subprocess.Popen(
+            command(folder, 2), env=environment(), stdout=output, stderr=subprocess.STDOUT
+        )
+        try:
+            while process.poll() is None and not (folder / "teacher/epoch_1.pth").exists():
+                time.sleep(0.02)
+        finally:
+            process.send_signal(signal.SIGKILL)
+            process.wait()
+    time.sleep(2)  # its trainings end by themselves
+    written = {path: path.stat().st_mtime_ns for path in folder.rglob("*.pth")}
+    time.sleep(1)
+    assert written == {path: path.stat().st_mtime_ns for path in folder.rglob("*.pth")}
+    finished = run(folder, 2)
+    assert finished.returncode == 0, finished.stdout + finished.stderr
+    return folder, finished.stdout
+
+
+@pytest.mark.slow
+def test_after_a_kill_the_teacher_goes_on_from_its_checkpoint(demo):
+    folder, output = demo
+    assert "teacher: training goes on after epoch 1" in output or "teacher: trained already" in (
+        output
+    )
+    log = (folder / "teacher/train.log").read_text()
+    assert log.count("Epoch(train)  [1][1/2]") == 1  # the first epoch was not trained again
+
+
+@pytest.mark.slow
+def test_the_table_has_a_row_for_each_model(demo):
+    folder, output = demo
+    text = (folder / "results.md").read_text()
+    assert text.strip() in output
+    assert "GFLOPs (96 x 96)" in text
+    rows = {row["name"]: row for row in json.loads((folder / "results.json").read_text())["models"]}
+    assert tuple(rows) == NAMES
+    assert rows["teacher"]["parameters"] > 2 * rows["student"]["parameters"]
+    assert rows["teacher"]["gflops"] > 2 * rows["student"]["gflops"] > 0
+    # the distilled student carries neither teacher nor connectors
+    assert rows["distilled"]["parameters"] == rows["student"]["parameters"]
+    assert all(row["ms"] > 0 and -1 <= row["map"] <= 1 for row in rows.values())
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", ["curves.png", "detections.png"])
+def test_pictures_are_large_enough_and_not_blank(demo, name):
+    with Image.open(demo[0] / name) as picture:
+        assert min(picture.size) >= 400
+        assert np.asarray(picture.convert("L")).std() > 10
+
+
+@pytest.mark.slow
+def test_curves_hold_every_term_and_the_score(demo):
+    curves = read_curves(demo[0] / "distilled", ("hmat", "asckd"))
+    assert {"task", "map", "loss_asckd", "loss_hmat_position"} <= set(curves)
+    assert set(curves["task"]) == {1, 2}
+    assert min(curves["task"].values()) > 0
+
+
+@pytest.mark.slow
+def test_a_second_run_trains_nothing(demo):
+    folder, _ = demo
+    files = [*folder.rglob("*.pth"), *folder.glob("*.png"), folder / "results.json"]
+    before = {path: path.stat().st_mtime_ns for path in files}
+    again = run(folder, 2)
+    assert again.returncode == 0
+    assert again.stdout.count("trained already") == 3
+    assert {path: path.stat().st_mtime_ns for path in files} == before
+    assert "| distilled student |" in again.stdout
+
+
+def options(folder, **changes):
+    return DemoOptions(**{"folder": folder, "train_images": 16, "epochs": 2, **changes})
+
+
+def test_a_changed_teacher_changes_the_distilled_run_too(tmp_path):
+    first = demo_runs(CONFIGS, options(tmp_path))
+    copy = tmp_path / "configs" / "demo"
+    copy.mkdir(parents=True)
+    (copy.parent / "_base_").mkdir()
+    (copy.parent / "_base_/digits.py").write_text((CONFIGS.parent / "_base_/digits.py").read_text())
+    for name in NAMES:
+        (copy / f"{name}.py").write_text((CONFIGS / f"{name}.py").read_text())
+    with (copy / "teacher.py").open("a") as file:
+        file.write("randomness = dict(seed=7)\n")
+    second = demo_runs(copy, options(tmp_path))
+    assert second["teacher"].fingerprint != first["teacher"].fingerprint
+    assert second["distilled"].fingerprint != first["distilled"].fingerprint
+    assert second["student"].fingerprint == first["student"].fingerprint
+
+
+def test_a_folder_of_another_config_is_made_anew_and_a_strange_one_is_kept(tmp_path):
+    run = demo_runs(CONFIGS, options(tmp_path))["student"]
+    run.folder.mkdir()
+    (run.folder / "mine.txt").write_text("precious")
+    run.prepare()
+    assert [path.read_text() for path in tmp_path.glob("student.kept-*/mine.txt")] == ["precious"]
+    (run.folder / "old.pth").write_text("old")
+    run.prepare()
+    assert (run.folder / "old.pth").exists()
+    demo_runs(CONFIGS, options(tmp_path, epochs=3))["student"].prepare()
+    assert not (run.folder / "old.pth").exists()
+
+
+def test_the_last_checkpoint_named_in_the_distilled_config_is_the_teachers(tmp_path):
+    runs = demo_runs(CONFIGS, options(tmp_path, epochs=None))
+    assert runs["distilled"].config.model.teacher.checkpoint == str(runs["teacher"].checkpoint)
+    written = (CONFIGS / "distilled.py").read_text()
+    assert f"work_dirs/demo/teacher/{runs['teacher'].checkpoint.name}" in written
+
+
+def test_the_estimate_grows_with_what_is_left(tmp_path):
+    watch = Watch(demo_runs(CONFIGS, options(tmp_path, epochs=4))["student"], tmp_path / "log")
+    line = "x - mmengine - INFO - Epoch(train)  [{}][ 5/10]  lr: 1e-3  loss: 1.5000  loss_cls: 1\n"
+    watch.log.write_text(line.format(2))
+    watch.update()
+    assert watch.done == pytest.approx(1.5 / 4)
+    progress = Progress({"one": 100.0, "two": 50.0})
+    progress.began = time.monotonic() - 75  # twice as slow as planned
+    assert progress.eta("one", [watch]) == "ETA 2:05, whole demo 3:45"
+    with watch.log.open("a") as file:
+        file.write("Epoch(val) [2][6/6]    coco/bbox_mAP: 0.2500  coco/bbox_mAP_50: 0.5\nEpoch(tr")
+    watch.update()
+    assert str(watch) == "student alone: epoch 2/4, loss 1.50, mAP 0.250"
+
+
+def test_table_is_aligned():
+    row = dict(title="a", parameters=1234567, gflops=0.25, ms=12.34, map=0.5, map50=-0.01)
+    lines = table([row, {**row, "title": "longer"}], "96 x 96").splitlines()
+    assert len({len(line) for line in lines}) == 1
+    assert [cell.strip() for cell in lines[2].split("|")[1:-1]] == [
+        "a", "1,234,567", "0.250", "12.3", "50.0", "-1.0",
+    ]  # fmt: skip
+
+
+def test_a_true_box_is_found_once_and_by_its_class_only():
+    true = torch.tensor([[0.0, 0, 10, 10], [20, 20, 30, 30]])
+    found = torch.tensor([[0.0, 0, 10, 9], [1, 0, 10, 10], [20, 20, 30, 30], [21, 20, 30, 30]])
+    matches = judge(found, torch.tensor([3, 3, 4, 5]), true, torch.tensor([3, 5]))
+    assert matches == [0, -1, -1, 1]
+    assert judge(found, torch.tensor([1, 1, 1, 1]), true[:0], torch.zeros(0).long()) == [-1] * 4
+
+
+def test_a_log_cut_off_in_the_middle_is_read(tmp_path):
+    for stamp, lines in (
+        ("1", ['{"loss": 3.0, "loss_x": 1.0, "epoch": 1, "step": 1}', '{"loss": 9.0, "epo']),
+        ("2", ['{"loss": 5.0, "loss_x": 1.0, "epoch": 1, "step": 1}',
+               '{"loss": 2.0, "loss_x": 0.5, "epoch": 2, "step": 2}',
+               '{"coco/bbox_mAP": 0.3, "step": 2}']),
+    ):  # fmt: skip
+        folder = tmp_path / stamp / "vis_data"
+        folder.mkdir(parents=True)
+        (folder / "scalars.json").write_text("\n".join(lines))
+    curves = read_curves(tmp_path, ("x",))
+    assert curves == {"task": {1: 4.0, 2: 1.5}, "loss_x": {1: 1.0, 2: 0.5}, "map": {2: 0.3}}
