@@ -59,7 +59,8 @@ def position_attention(feature: Tensor, side: int | tuple[int, int] = 16) -> Ten
         Attention (N, P, P) in float32, P = min(H, side) * min(W, side).
     """
     pooled = pool_to(feature, side).flatten(start_dim=2)  # (N, C, P)
-    units = F.normalize(pooled, dim=1, eps=EPSILON)
+    # Not F.normalize: its norm over the channels is ten times slower on a CPU.
+    units = pooled * pooled.square().sum(dim=1, keepdim=True).clamp(min=EPSILON**2).rsqrt()
     with full_precision(feature):
         return units.transpose(1, 2) @ units  # (N, P, P)
 

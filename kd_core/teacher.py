@@ -89,7 +89,7 @@ class FrozenTeacher:
 
     def apply(self, function: Callable[[Tensor], Tensor]) -> None:
         """Move or cast as the student does (``.to``, ``.half``, ``.double``)."""
-        self.model._apply(function)  # type: ignore[no-untyped-call]
+        self.model._apply(function)
 
     def __deepcopy__(self, memo: dict[int, Any]) -> FrozenTeacher:
         """Share: a copy of the student has the same teacher."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import functools
 import math
 import random
 from collections.abc import Callable, Mapping
@@ -134,7 +135,7 @@ class Contest:
             values = terms[name].compare(connected, teacher[name])
             torch.stack(list(values.values())).sum().backward()
 
-        return {name: (lambda name=name: action(name)) for name in terms}  # type: ignore[misc]
+        return {name: functools.partial(action, name) for name in terms}
 
 
 def without_weights(model: Mapping[str, Any]) -> dict[str, Any]:

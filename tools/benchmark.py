@@ -30,7 +30,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
 def _distill(options: argparse.Namespace) -> None:
     from mmengine.logging import MMLogger
 
-    MMLogger.get_instance("benchmark", log_level="ERROR")
+    MMLogger.get_current_instance().setLevel("ERROR")
     config = load_run_config(options.config)
     from kd_det.benchmark import Settings, describe, measure_distillation  # after the operators
 

@@ -50,10 +50,10 @@ def evaluate(run: Run, model: Any) -> tuple[dict[str, float], list[Any]]:
         ``map`` and ``map50`` from 0 to 1, and the detections on each picture.
     """
     loader = validation_batches(run)
-    evaluator = Evaluator(run.config.val_evaluator)
-    evaluator.dataset_meta = loader.dataset.metainfo
     found = []
-    with contextlib.redirect_stdout(io.StringIO()):
+    with contextlib.redirect_stdout(io.StringIO()), _quiet_logs():
+        evaluator = Evaluator(run.config.val_evaluator)
+        evaluator.dataset_meta = loader.dataset.metainfo
         for batch in loader:
             samples = model.test_step(batch)
             evaluator.process(data_samples=samples, data_batch=batch)
@@ -95,7 +95,7 @@ def milliseconds(models: Mapping[str, Any], batch: Any, rounds: int = ROUNDS) ->
 
 @contextlib.contextmanager
 def _quiet_logs() -> Any:
-    """Silence the counter's list of operators that it does not count."""
+    """Silence what is told of every evaluation and of operators that are not counted."""
     before = logging.root.manager.disable
     logging.disable(logging.WARNING)
     try:
