@@ -275,7 +275,7 @@ class Distiller(nn.Module):
         return {f"gradient_share_{name}": share for name, share in shares.items()}
 
     def _apply(self, fn: Callable[..., Any], recurse: bool = True) -> Distiller:
-        super()._apply(fn, recurse)
+        super()._apply(fn, recurse)  # type: ignore[no-untyped-call]
         self.teacher.apply(fn)
         return self
 

@@ -64,7 +64,10 @@ def types(node, registry=None):
             yield registry, node["type"]
         for key, value in node.items():
             if key not in SKIPPED:
-                yield from types(value, REGISTRIES.get(key, registry))
+                # among the default hooks, "param_scheduler" is a hook
+                yield from types(
+                    value, HOOKS if registry is HOOKS else REGISTRIES.get(key, registry)
+                )
 
 
 def without_downloads(node):

@@ -64,6 +64,7 @@ def draw_curves(runs: Mapping[str, Run], final: Mapping[str, float], path: Path)
         (score, "Validation mAP", "COCO mAP"),
     ):
         axes.set(title=title, xlabel="epoch", ylabel=unit)
+        axes.set_xlim(0, max(run.epochs for run in runs.values()) + 0.5)
         axes.grid(alpha=0.3)
         axes.xaxis.get_major_locator().set_params(integer=True)
         axes.legend(frameon=False)

@@ -103,7 +103,28 @@ def test_ema_copies_the_student_and_shares_the_teacher(tiny, tmp_path):
     assert torch.equal(checkpoint["state_dict"][name], mean) and not torch.equal(trained, mean)
 
 
-def test_mixed_precision(tiny, tmp_path):
+def test_mixed_precision(tiny):
+    """By hand, since mmengine's AmpOptimWrapper refuses a CPU."""
+    model = tiny.build(tiny.distilled())
+    kinds = []
+    model.neck.register_forward_hook(lambda *args: kinds.append(args[2][0].dtype))
+    with torch.autocast("cpu", dtype=torch.bfloat16):
+        tiny.losses(model)
+        losses = tiny.losses(model)
+    assert set(kinds) == {torch.bfloat16}
+    ours = {
+        name: value for name, value in losses.items() if name.startswith(("loss_hm", "loss_as"))
+    }
+    assert len(ours) == 4
+    assert all(value.dtype == torch.float32 and value > 0 for value in ours.values())
+    sum(ours.values()).backward()
+    assert all(
+        torch.isfinite(item.grad).all() for item in model.parameters() if item.grad is not None
+    )
+
+
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="AmpOptimWrapper needs a GPU")
+def test_mixed_precision_of_the_runner(tiny, tmp_path):
     keep = Keep()
     wrapper = dict(type="AmpOptimWrapper", dtype="bfloat16", optimizer=dict(type="SGD", lr=0.01))
     kinds = []
@@ -164,12 +185,14 @@ def test_accumulation_counts_every_iteration_and_resumes(tiny, tmp_path):
 
 
 def test_sync_bn_conversion(tiny):
-    terms = tiny.terms(low="backbone.bn1")  # a module that the conversion replaces
+    terms = tiny.terms(low="backbone.layer2.0.downsample.1")  # the conversion replaces it
     model = tiny.build(tiny.distilled(terms=terms))
     twin = tiny.build(tiny.distilled(terms=terms))
     teacher = model.distiller.teacher.model
     converted = convert_sync_batchnorm(model, "torch")
-    assert converted is model and isinstance(model.backbone.bn1, nn.SyncBatchNorm)
+    assert converted is model and isinstance(
+        model.backbone.layer2[0].downsample[1], nn.SyncBatchNorm
+    )
     assert not [item for item in teacher.modules() if isinstance(item, nn.SyncBatchNorm)]
     for _ in range(2):  # without process groups SyncBN computes what BN does
         ours, theirs = tiny.losses(model), tiny.losses(twin)
