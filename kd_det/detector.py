@@ -9,6 +9,7 @@ import torch
 from mmdet.registry import MODELS
 from mmdet.structures import DetDataSample
 from mmengine.logging import print_log
+from mmengine.registry import DefaultScope
 from mmengine.structures import InstanceData
 from torch import Tensor, nn
 
@@ -55,10 +56,11 @@ def DistilledDetector(  # noqa: N802  a config names it as a type
             "teacher must have config and checkpoint, and may have allow_partial and precision, "
             f"but it has {sorted(teacher)}."
         )
-    model: nn.Module = MODELS.build(dict(student))
-    teacher_model = build_teacher(
-        teacher["config"], teacher["checkpoint"], teacher.get("allow_partial", False)
-    )
+    with DefaultScope.overwrite_default_scope(_scope()):
+        model: nn.Module = MODELS.build(dict(student))
+        teacher_model = build_teacher(
+            teacher["config"], teacher["checkpoint"], teacher.get("allow_partial", False)
+        )
     precision = teacher.get("precision")
     shares = None if gradient_shares is None else GradientShares(**gradient_shares)
     with torch.random.fork_rng(devices=[]):
@@ -144,6 +146,11 @@ class DetectorForward:
         if self.features_only:
             return detector.extract_feat(inputs)
         return detector(inputs, data_samples, mode="tensor")
+
+
+def _scope() -> str | None:
+    """Return the scope to build in: mmdet, unless a Runner has set one."""
+    return "mmdet" if DefaultScope.get_current_instance() is None else None
 
 
 def _renormaliser(student: nn.Module, teacher: nn.Module) -> Renormalise | None:

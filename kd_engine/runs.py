@@ -11,6 +11,7 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
+import torch
 from mmengine.config import Config, DictAction
 
 from kd_engine.build import read_config
@@ -81,6 +82,28 @@ def require_datasets(config: Config, loaders: tuple[str, ...] = _LOADERS) -> Non
                 require_data(root)
             if part.get("ann_file"):
                 require_data(os.path.join(root, part["ann_file"]))
+
+
+def start_processes(config: Config, launcher: str) -> None:
+    """Set the launcher of a distributed run; without a GPU its processes talk through gloo.
+
+    mmengine's own start asks for a GPU, so on a CPU the process group is made here first.
+    """
+    config.launcher = launcher
+    if launcher == "pytorch" and not torch.cuda.is_available():
+        torch.distributed.init_process_group("gloo")
+
+
+def use_mixed_precision(config: Config) -> None:
+    """Train in mixed precision.
+
+    Raises:
+        ValueError: If there is no GPU: mmengine's AmpOptimWrapper wants one.
+    """
+    if not torch.cuda.is_available():
+        raise ValueError("--amp needs a GPU, and torch sees none. Leave it out on a CPU.")
+    config.optim_wrapper.type = "AmpOptimWrapper"
+    config.optim_wrapper.setdefault("loss_scale", "dynamic")
 
 
 @contextlib.contextmanager

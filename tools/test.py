@@ -22,6 +22,7 @@ from kd_engine.runs import (
     clear_errors,
     load_run_config,
     require_datasets,
+    start_processes,
 )
 from kd_engine.student import evaluate_model, teacher_of, write_json
 
@@ -32,7 +33,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     os.environ.setdefault("LOCAL_RANK", str(options.local_rank))
     with clear_errors():
         config = load_run_config(options.config, options.cfg_options, options.work_dir)
-        config.launcher = options.launcher
+        start_processes(config, options.launcher)
         require_datasets(config, ("test_dataloader",))
         model, checkpoint, partial = None, options.checkpoint, False
         if options.teacher:

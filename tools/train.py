@@ -23,6 +23,8 @@ from kd_engine.runs import (
     dataset_configs,
     load_run_config,
     require_datasets,
+    start_processes,
+    use_mixed_precision,
 )
 
 
@@ -32,11 +34,10 @@ def main(arguments: Sequence[str] | None = None) -> None:
     os.environ.setdefault("LOCAL_RANK", str(options.local_rank))
     with clear_errors():
         config = load_run_config(options.config, options.cfg_options, options.work_dir)
-        config.launcher = options.launcher
+        start_processes(config, options.launcher)
         _check_data(config)
         if options.amp:
-            config.optim_wrapper.type = "AmpOptimWrapper"
-            config.optim_wrapper.setdefault("loss_scale", "dynamic")
+            use_mixed_precision(config)
         if options.resume:
             _resume(config, options.resume)
         Runner.from_cfg(config).train()
