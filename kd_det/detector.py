@@ -8,6 +8,7 @@ from typing import Any
 import torch
 from mmdet.registry import MODELS
 from mmdet.structures import DetDataSample
+from mmengine.config import ConfigDict
 from mmengine.logging import print_log
 from mmengine.registry import DefaultScope
 from mmengine.structures import InstanceData
@@ -57,7 +58,7 @@ def DistilledDetector(  # noqa: N802  a config names it as a type
             f"but it has {sorted(teacher)}."
         )
     with DefaultScope.overwrite_default_scope(_scope()):
-        model: nn.Module = MODELS.build(dict(student))
+        model: nn.Module = MODELS.build(ConfigDict(student))
         teacher_model = build_teacher(
             teacher["config"], teacher["checkpoint"], teacher.get("allow_partial", False)
         )

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from mmengine.config import Config
+from mmengine.config import Config, ConfigDict
 from mmengine.hub import get_config
 from mmengine.logging import print_log
 from mmengine.registry import MODELS
@@ -72,7 +72,7 @@ def build_teacher(
     """
     model = read_config(config).model if isinstance(config, str) else config
     with torch.random.fork_rng(devices=[]):
-        teacher: nn.Module = MODELS.build(student_config(model))
+        teacher: nn.Module = MODELS.build(ConfigDict(student_config(model)))
     if checkpoint is None:
         print_log("The teacher has no checkpoint: its weights are random.", "current", 30)
         return teacher

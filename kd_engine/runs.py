@@ -87,11 +87,21 @@ def require_datasets(config: Config, loaders: tuple[str, ...] = _LOADERS) -> Non
 def start_processes(config: Config, launcher: str) -> None:
     """Set the launcher of a distributed run; without a GPU its processes talk through gloo.
 
-    mmengine's own start asks for a GPU, so on a CPU the process group is made here first.
+    mmengine's own start and its model wrapper ask for a GPU, so on a CPU the process group is
+    made here first and the wrapper is told to leave the model where it is.
     """
     config.launcher = launcher
     if launcher == "pytorch" and not torch.cuda.is_available():
         torch.distributed.init_process_group("gloo")
+        config.setdefault(
+            "model_wrapper_cfg",
+            dict(
+                type="MMDistributedDataParallel",
+                device_ids=None,
+                broadcast_buffers=False,
+                find_unused_parameters=config.get("find_unused_parameters", False),
+            ),
+        )
 
 
 def use_mixed_precision(config: Config) -> None:

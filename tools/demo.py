@@ -27,7 +27,7 @@ from kd_engine.digits import make_detection_set
 from kd_engine.runs import clear_errors
 
 ROOT = Path(__file__).resolve().parents[1]
-SCENE = SceneOptions(size=96, max_digits=5, min_side=14, max_side=44)
+SCENE = SceneOptions(size=96, max_digits=4, min_side=20, max_side=48, occlusion=0.1)
 # What runs side by side, and its seconds on two free cores.
 STAGES = {("teacher", "student"): 180.0, ("distilled",): 140.0}
 REPORT_SECONDS = 20.0

@@ -1,11 +1,14 @@
 import copy
+from collections import OrderedDict
 
 import pytest
 import torch
 from mmdet.models import FasterRCNN
 from mmdet.registry import MODELS
 from mmengine.config import ConfigDict
+from mmengine.registry import DefaultScope
 
+import kd_det
 from kd_core.checkpoint import CheckpointError
 from kd_engine.build import build_teacher
 
@@ -41,6 +44,15 @@ def test_it_is_the_student_with_more_losses(tiny):
     )
     torch.testing.assert_close(total, by_hand)
     assert expected <= set(log)
+
+
+def test_it_builds_outside_a_runner(tiny, monkeypatch):
+    monkeypatch.setattr(DefaultScope, "_instance_dict", OrderedDict())  # no scope, as at a prompt
+    assert DefaultScope.get_current_instance() is None
+    model = kd_det.DistilledDetector(**{k: v for k, v in tiny.distilled().items() if k != "type"})
+    assert type(model) is FasterRCNN
+    assert DefaultScope.get_current_instance() is None
+    assert tiny.losses(model)["loss_asckd"] > 0
 
 
 def test_the_own_losses_are_those_of_the_plain_student(tiny):
