@@ -117,17 +117,18 @@ def test_connectors_where_channels_differ(tiny):
     assert not [name for name in same.state_dict() if "connectors" in name]
 
 
-def test_only_the_backbone_runs_if_only_it_is_tapped(tiny):
-    terms = dict(
-        at=dict(loss=dict(type="kd_core.losses.AttentionTransferLoss"), layers="backbone.layer3")
-    )
-    model = tiny.build(tiny.distilled(terms=terms))
-    teacher = model.distiller.teacher.model
+@pytest.mark.parametrize(
+    ("layer", "parts"),
+    [("backbone.layer3", ["backbone"]), ("neck[0]", ["backbone", "neck"])],
+)
+def test_the_teacher_runs_no_further_than_its_tapped_layer(tiny, layer, parts):
+    loss = dict(type="kd_core.losses.AttentionTransferLoss")
+    model = tiny.build(tiny.distilled(terms=dict(at=dict(loss=loss, layers=layer))))
     ran = []
-    teacher.backbone.register_forward_hook(lambda *_: ran.append("backbone"))
-    teacher.neck.register_forward_hook(lambda *_: ran.append("neck"))
+    for name, part in model.distiller.teacher.model.named_children():
+        part.register_forward_hook(lambda *_, name=name: ran.append(name))
     assert tiny.losses(model)["loss_at"] > 0
-    assert ran == ["backbone"]
+    assert ran == parts
 
 
 def test_a_tapped_head_runs(tiny):
@@ -277,3 +278,15 @@ def test_the_teacher_is_not_part_of_the_student(tiny):
     assert not teacher & {id(parameter) for parameter in model.parameters()}
     model.double()
     assert next(model.distiller.teacher.model.parameters()).dtype == torch.float64
+
+
+def test_the_teacher_runs_in_eval_mode(tiny):
+    teacher = tiny.faster_rcnn(neck=24)
+    teacher["backbone"]["norm_eval"] = False
+    model = tiny.build(tiny.distilled(teacher=teacher))
+    frozen = model.distiller.teacher.model
+    before = copy.deepcopy(frozen.state_dict())
+    frozen.train()  # as a careless hook might
+    tiny.losses(model)
+    assert not any(module.training for module in frozen.modules())
+    assert all(torch.equal(before[key], value) for key, value in frozen.state_dict().items())

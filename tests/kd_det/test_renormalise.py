@@ -42,8 +42,9 @@ def test_equal_preprocessors_need_nothing(config):
     assert not Renormalise(*preprocessors(config, config)).needed
 
 
-def test_the_students_batch_stays_as_it_is(tiny):
-    pair = preprocessors(IMAGENET, CAFFE)
+@pytest.mark.parametrize("name", PAIRS)
+def test_the_students_batch_stays_as_it_is(tiny, name):
+    pair = preprocessors(*PAIRS[name])
     batch = batches(tiny, pair)[0]
     before = batch["inputs"].clone()
     Renormalise(*pair)(batch["inputs"], batch["data_samples"])

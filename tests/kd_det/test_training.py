@@ -51,15 +51,15 @@ def test_a_checkpoint_loads_into_plain_mmdet(tiny, tmp_path):
 def test_an_interrupted_run_ends_like_an_uninterrupted_one(tiny, tmp_path):
     whole, first, second = (tmp_path / name for name in ("whole", "first", "second"))
     straight, resumed = Keep(), Keep()
-    tiny.runner(tiny.distilled(), whole, 6, custom_hooks=[straight]).train()
+    tiny.runner(tiny.distilled(), whole, 4, custom_hooks=[straight]).train()
     with pytest.raises(KeyboardInterrupt):
-        tiny.runner(tiny.distilled(), first, 6, custom_hooks=[Interrupt(after=4)]).train()
-    last = str(first / "iter_4.pth")
+        tiny.runner(tiny.distilled(), first, 4, custom_hooks=[Interrupt(after=2)]).train()
+    last = str(first / "iter_2.pth")
     tiny.runner(
-        tiny.distilled(), second, 6, custom_hooks=[resumed], load_from=last, resume=True
+        tiny.distilled(), second, 4, custom_hooks=[resumed], load_from=last, resume=True
     ).train()
-    same(weights(whole / "iter_6.pth"), weights(second / "iter_6.pth"))
-    assert straight.logged[4:] == resumed.logged
+    same(weights(whole / "iter_4.pth"), weights(second / "iter_4.pth"))
+    assert straight.logged[2:] == resumed.logged
     assert resumed.logged[0]["loss_hmat_position"] > 0
 
 

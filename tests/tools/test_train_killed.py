@@ -1,0 +1,92 @@
+"""tools/train.py on a detector, ended by kill -9 and begun again with --resume."""
+
+import json
+import os
+import random
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+from kd_core.checkpoint import read_checkpoint
+from kd_engine.checkpoint import ALLOWED, last_whole_checkpoint
+
+EPOCHS, STEPS = 10, 3  # steps of an epoch
+
+pytestmark = [
+    pytest.mark.slow,
+    pytest.mark.skipif(not hasattr(signal, "SIGKILL"), reason="kill -9 is not of this system"),
+]
+
+
+def start(command, log):
+    root = Path(__file__).parents[2]
+    path = os.pathsep.join([str(root), os.environ.get("PYTHONPATH", "")])
+    return subprocess.Popen(
+        [sys.executable, str(root / "tools/train.py"), *map(str, command)],
+        env={**os.environ, "PYTHONPATH": path, "OMP_NUM_THREADS": "1"},
+        stdout=log.open("a"),
+        stderr=subprocess.STDOUT,
+    )
+
+
+def wait_for(condition, process, log):
+    while not condition():
+        assert process.poll() is None, log.read_text()
+        time.sleep(0.0005)
+
+
+def epochs(run):
+    return sorted(int(path.stem[6:]) for path in run.glob("epoch_*.pth"))
+
+
+def kill(process):
+    process.kill()
+    assert process.wait() == -signal.SIGKILL
+
+
+def check_all_whole(run):
+    for epoch in epochs(run):
+        saved = read_checkpoint(run / f"epoch_{epoch}.pth", ALLOWED)
+        assert (saved["meta"]["epoch"], saved["meta"]["iter"]) == (epoch, epoch * STEPS)
+        assert int(saved["state_dict"]["distiller.iteration"]) == epoch * STEPS
+    assert last_whole_checkpoint(run) == str(run / f"epoch_{epochs(run)[-1]}.pth")
+
+
+def trained_steps(run):
+    """Logged steps of each start, in order of the starts."""
+    files = sorted(run.glob("*/vis_data/scalars.json"))
+    rows = [[json.loads(line) for line in file.read_text().splitlines()] for file in files]
+    return [[row["step"] for row in part if "loss" in row] for part in rows]
+
+
+def test_killed_twice_it_resumes_to_the_end(place, run_tool, tmp_path):
+    run, log = tmp_path / "run", tmp_path / "log.txt"
+    settings = [f"train_cfg.max_epochs={EPOCHS}", "default_hooks.logger.interval=1"]
+    command = [place.distilled, "--work-dir", run, "--resume", "--cfg-options", *settings]
+
+    process = start(command, log)  # killed at any moment after its first checkpoint
+    wait_for(lambda: epochs(run), process, log)
+    time.sleep(random.Random(0).uniform(0, 0.2))
+    kill(process)
+    check_all_whole(run)
+    first = epochs(run)[-1]
+
+    process = start(command, log)  # killed while it writes the checkpoint after its first
+    wait_for(lambda: epochs(run)[-1] > first, process, log)
+    wait_for(lambda: list(run.glob(".epoch_*.tmp")), process, log)
+    kill(process)
+    check_all_whole(run)
+    second = epochs(run)[-1]
+    assert first < second < EPOCHS
+
+    code, _, error = run_tool("train", *command)
+    assert code == 0, error
+    check_all_whole(run)
+    assert epochs(run)[-1] == EPOCHS
+    starts = trained_steps(run)
+    assert [steps[0] for steps in starts] == [1, first * STEPS + 1, second * STEPS + 1]
+    assert starts[-1][-1] == EPOCHS * STEPS
