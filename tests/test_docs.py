@@ -49,7 +49,7 @@ def test_the_readme(tmp_path, monkeypatch):
         (tmp_path / name).write_text(alone.read_text())
     assert "my_student.py" in write_blocks("README.md", tmp_path)
     _, student = build_student(tmp_path, monkeypatch)
-    assert set(student.distiller.terms) == {"asckd"}
+    assert set(student.distiller.terms) == {"hmat"}
 
 
 @pytest.mark.parametrize("page", [*sorted(ROOT.glob("docs/*.md")), ROOT / "README.md"])
