@@ -1,6 +1,7 @@
 import copy
 import gc
 import weakref
+from contextlib import nullcontext
 
 import pytest
 import torch
@@ -123,15 +124,13 @@ class TestLosses:
     def test_nothing_happens_in_eval_mode_or_without_gradients(self, losses):
         teacher, calls = counted()
         student = attach(Net(4, losses=losses), teacher=teacher)
-        student.eval()
-        assert isinstance(student(IMAGES), torch.Tensor)
-        student.train()
-        with torch.no_grad():
-            student(IMAGES)
-        with torch.inference_mode():
-            student(IMAGES)
-        with pytest.raises(RuntimeError, match="training mode"):
-            student.distiller.losses()
+        modes = ((False, nullcontext), (True, torch.no_grad), (True, torch.inference_mode))
+        for training, gradients in modes:
+            student.train(training)
+            with gradients():
+                assert isinstance(student(IMAGES), dict) == (losses and training)
+            with pytest.raises(RuntimeError, match="training mode"):
+                student.distiller.losses()
         assert not calls and student.distiller.iteration == 0
 
     def test_a_name_that_the_student_uses_is_refused(self):
