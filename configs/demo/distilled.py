@@ -3,6 +3,8 @@
 
 _base_ = "../_base_/digits.py"
 
+# Distil first, then leave the last six of the fourteen epochs to the task: 59 iterations each.
+schedule = dict(type="kd_core.schedules.LinearDecay", begin=0, end=8 * 59)
 model = dict(
     _delete_=True,
     type="kd_det.DistilledDetector",
@@ -20,9 +22,12 @@ model = dict(
                 options=dict(activation=dict(reduction="sum")),
             ),
             layers=dict(low="neck[0]", mid="neck[1:3]", high="neck[3]"),
+            schedule=schedule,
         ),
         asckd=dict(
-            loss=dict(type="kd_core.losses.ASCKDLoss", loss_weight=10.0), layers="neck[0:4]"
+            loss=dict(type="kd_core.losses.ASCKDLoss", loss_weight=10.0),
+            layers="neck[0:4]",
+            schedule=schedule,
         ),
     ),
     dry_run_size=(96, 96),
