@@ -3,8 +3,6 @@
 
 _base_ = "../_base_/digits.py"
 
-# Distil first, then leave the last six of the fourteen epochs to the task: 59 iterations each.
-schedule = dict(type="kd_core.schedules.LinearDecay", begin=0, end=8 * 59)
 model = dict(
     _delete_=True,
     type="kd_det.DistilledDetector",
@@ -12,6 +10,7 @@ model = dict(
     teacher=dict(
         config="configs/demo/teacher.py", checkpoint="work_dirs/demo/teacher/epoch_14.pth"
     ),
+    # Distil first, then leave the last six of the fourteen epochs (59 iterations each) to the task.
     terms=dict(
         hmat=dict(
             loss=dict(
@@ -22,12 +21,12 @@ model = dict(
                 options=dict(activation=dict(reduction="sum")),
             ),
             layers=dict(low="neck[0]", mid="neck[1:3]", high="neck[3]"),
-            schedule=schedule,
+            schedule=dict(type="kd_core.schedules.LinearDecay", begin=0, end=8 * 59),
         ),
         asckd=dict(
             loss=dict(type="kd_core.losses.ASCKDLoss", loss_weight=10.0),
             layers="neck[0:4]",
-            schedule=schedule,
+            schedule=dict(type="kd_core.schedules.LinearDecay", begin=0, end=8 * 59),
         ),
     ),
     dry_run_size=(96, 96),
