@@ -2,23 +2,20 @@
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 import torch
-from mmdet.registry import MODELS
 from mmdet.structures import DetDataSample
-from mmengine.config import ConfigDict
 from mmengine.logging import print_log
 from mmengine.registry import DefaultScope
 from mmengine.structures import InstanceData
 from torch import Tensor, nn
 
 from kd_core import Distiller, FrozenTeacher, GradientShares, Term
-from kd_det.renormalise import Renormalise
-from kd_engine.build import build_teacher, build_terms
-
-_TEACHER_KEYS = ("config", "checkpoint", "allow_partial", "precision")
+from kd_engine.build import build_distilled
+from kd_engine.renormalise import Renormalise
 
 
 def DistilledDetector(  # noqa: N802  a config names it as a type
@@ -51,29 +48,14 @@ def DistilledDetector(  # noqa: N802  a config names it as a type
         kd_core.checkpoint.CheckpointError: If the teacher's checkpoint is unsafe, broken or
             does not fit.
     """
-    unknown = sorted(set(teacher) - set(_TEACHER_KEYS))
-    if unknown or "config" not in teacher or "checkpoint" not in teacher:
-        raise ValueError(
-            "teacher must have config and checkpoint, and may have allow_partial and precision, "
-            f"but it has {sorted(teacher)}."
-        )
     with DefaultScope.overwrite_default_scope(_scope()):
-        model: nn.Module = MODELS.build(ConfigDict(student))
-        teacher_model = build_teacher(
-            teacher["config"], teacher["checkpoint"], teacher.get("allow_partial", False)
+        return build_distilled(
+            student,
+            teacher,
+            terms,
+            functools.partial(attach, dry_run_size=dry_run_size),
+            gradient_shares,
         )
-    precision = teacher.get("precision")
-    shares = None if gradient_shares is None else GradientShares(**gradient_shares)
-    with torch.random.fork_rng(devices=[]):
-        attach(
-            model,
-            teacher_model,
-            build_terms(terms),
-            precision=None if precision is None else getattr(torch, precision),
-            gradient_shares=shares,
-            dry_run_size=dry_run_size,
-        )
-    return model
 
 
 def attach(

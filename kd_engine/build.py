@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import copy
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -14,10 +14,13 @@ from mmengine.logging import print_log
 from mmengine.registry import MODELS
 from torch import nn
 
-from kd_core import Term
+from kd_core import Distiller, GradientShares, Term
 from kd_core.checkpoint import load_weights, read_checkpoint, state_dict_of
 
+# What is trained beside a student and is no part of it: connectors, proxies of a metric loss.
+BESIDE = ("distiller.", "criterion.")
 _TERM_KEYS = ("loss", "layers", "teacher_layers", "weight", "schedule")
+_TEACHER_KEYS = ("config", "checkpoint", "allow_partial", "precision")
 
 
 def read_config(name: str) -> Config:
@@ -55,6 +58,56 @@ def build_terms(configs: Mapping[str, Mapping[str, Any]]) -> dict[str, Term]:
     return {name: _build_term(name, config) for name, config in configs.items()}
 
 
+def build_distilled(
+    student: Mapping[str, Any],
+    teacher: Mapping[str, Any],
+    terms: Mapping[str, Mapping[str, Any]],
+    attach: Callable[..., Distiller],
+    gradient_shares: Mapping[str, Any] | None = None,
+) -> nn.Module:
+    """Build a student and a teacher, and attach a distiller as the task does it.
+
+    Args:
+        student: Model config of the student.
+        teacher: ``dict(config=, checkpoint=, allow_partial=False, precision=None)``. ``config``
+            is a file, a name such as ``mmdet::...`` or a model config; ``checkpoint`` a file or
+            URL; ``precision`` "float16" or "bfloat16" runs the teacher's forward in it.
+        terms: Name to ``dict(loss=, layers=, teacher_layers=, weight=, schedule=)``.
+        attach: ``attach(student, teacher, terms, precision=, gradient_shares=)``.
+        gradient_shares: ``dict(layer=, interval=50)`` logs each term's share of the gradient
+            norm at one of the student's layers.
+
+    Returns:
+        The student, with the distiller as its child ``distiller``.
+
+    Raises:
+        ValueError: If the teacher has an unknown key or lacks one, a layer does not exist, or
+            shapes do not fit.
+        kd_core.checkpoint.CheckpointError: If the teacher's checkpoint is unsafe, broken or
+            does not fit.
+    """
+    unknown = sorted(set(teacher) - set(_TEACHER_KEYS))
+    if unknown or "config" not in teacher or "checkpoint" not in teacher:
+        raise ValueError(
+            "teacher must have config and checkpoint, and may have allow_partial and precision, "
+            f"but it has {sorted(teacher)}."
+        )
+    model: nn.Module = MODELS.build(ConfigDict(student))
+    teacher_model = build_teacher(
+        teacher["config"], teacher["checkpoint"], teacher.get("allow_partial", False)
+    )
+    precision = teacher.get("precision")
+    with torch.random.fork_rng(devices=[]):
+        attach(
+            model,
+            teacher_model,
+            build_terms(terms),
+            precision=None if precision is None else getattr(torch, precision),
+            gradient_shares=None if gradient_shares is None else GradientShares(**gradient_shares),
+        )
+    return model
+
+
 def build_teacher(
     config: str | Mapping[str, Any], checkpoint: str | None, allow_partial: bool = False
 ) -> nn.Module:
@@ -77,7 +130,7 @@ def build_teacher(
         print_log("The teacher has no checkpoint: its weights are random.", "current", 30)
         return teacher
     weights = state_dict_of(read_engine_checkpoint(checkpoint))
-    load_weights(teacher, weights, source=checkpoint, allow_partial=allow_partial)
+    load_weights(teacher, weights, source=checkpoint, allow_partial=allow_partial, ignore=BESIDE)
     return teacher
 
 

@@ -17,8 +17,8 @@ from mmengine.config import Config, DictAction
 from kd_engine.build import read_config
 from kd_engine.checkpoint import use_safe_checkpoints
 from kd_engine.download import require_data
+from kd_engine.tasks import package_of, package_of_scope
 
-_PACKAGES = {"mmdet": "kd_det"}  # default_scope to the package of ours that serves it
 _LOADERS = ("train_dataloader", "val_dataloader", "test_dataloader")
 
 
@@ -52,13 +52,13 @@ def load_run_config(
         FileNotFoundError: If there is no such config.
     """
     use_safe_checkpoints()
-    if "::" in name:
-        _import_package(name.split("::")[0])
+    if "::" in name and (package := package_of_scope(name.split("::")[0])):
+        importlib.import_module(package)
     config = read_config(name)
     if options:
         config.merge_from_dict(dict(options))
     config.work_dir = work_dir or config.get("work_dir") or str(_default_work_dir(name))
-    _import_package(config.get("default_scope", "mmdet"))
+    importlib.import_module(package_of(config))
     return config
 
 
@@ -135,11 +135,6 @@ def _parts(dataset: Mapping[str, Any]) -> Iterator[Mapping[str, Any]]:
         yield dataset
     for one in inner:
         yield from _parts(one)
-
-
-def _import_package(scope: str) -> None:
-    if scope in _PACKAGES:
-        importlib.import_module(_PACKAGES[scope])
 
 
 def _default_work_dir(name: str) -> Path:

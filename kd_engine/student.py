@@ -16,14 +16,13 @@ from mmengine.runner import Runner
 from torch import Tensor, nn
 
 from kd_core.checkpoint import LoadReport, load_weights, state_dict_of
-from kd_engine.build import read_config, read_engine_checkpoint, student_config
+from kd_engine.build import BESIDE, read_config, read_engine_checkpoint, student_config
 from kd_engine.checkpoint import AtomicLocalBackend
 
 _TRAINING = ("train_dataloader", "train_cfg", "optim_wrapper", "param_scheduler", "custom_hooks")
 _VALIDATION = ("val_dataloader", "val_cfg", "val_evaluator")
 _TEST = ("test_dataloader", "test_cfg", "test_evaluator")
 _RUN = ("launcher", "work_dir", "load_from", "resume", "local_rank")
-_DISTILLER = "distiller."
 
 
 def is_distilled(model: Mapping[str, Any]) -> bool:
@@ -102,7 +101,7 @@ def evaluate_model(
 
     Args:
         config: A distillation config or a plain one.
-        checkpoint: File or URL; what lies under ``distiller.`` in it is not needed.
+        checkpoint: File or URL; what was trained beside the student is not needed.
         model: Plain model to evaluate; the default is the config's student.
         allow_partial: Accept a checkpoint that does not fit entirely, with a warning.
 
@@ -126,7 +125,7 @@ def evaluate_model(
     plain.work_dir, plain.launcher = config.work_dir, config.get("launcher", "none")
     runner = Runner.from_cfg(plain)
     network = runner.model.module if is_model_wrapper(runner.model) else runner.model
-    load_weights(network, weights, source=checkpoint, allow_partial=allow_partial)
+    load_weights(network, weights, source=checkpoint, allow_partial=allow_partial, ignore=BESIDE)
     return {name: float(value) for name, value in runner.test().items()}
 
 
@@ -137,7 +136,8 @@ def write_json(content: Any, path: str) -> None:
 
 def load_checkpoint_into(model: nn.Module, path: str) -> LoadReport:
     """Load the student's weights of a checkpoint of any run, strictly and safely."""
-    return load_weights(model, state_dict_of(read_engine_checkpoint(path)), source=path)
+    weights = state_dict_of(read_engine_checkpoint(path))
+    return load_weights(model, weights, source=path, ignore=BESIDE)
 
 
 def student_checkpoint(checkpoint: Mapping[str, Any], config: Config) -> dict[str, Any]:
@@ -150,20 +150,22 @@ def student_checkpoint(checkpoint: Mapping[str, Any], config: Config) -> dict[st
         config: The run's config.
 
     Returns:
-        ``state_dict`` without ``distiller.*``, and ``meta`` with ``dataset_meta`` (the classes)
+        ``state_dict`` without what is trained beside it, and ``meta`` with ``dataset_meta`` (the classes)
         and the plain config, as mmdet's inferencer expects it.
     """
     weights = {
         key: value.detach().cpu().contiguous().clone()
         for key, value in state_dict_of(checkpoint).items()
-        if not key.startswith(_DISTILLER)
+        if not key.startswith(BESIDE)
     }
     found = checkpoint.get("meta") or {}
     meta: dict[str, Any] = {key: found[key] for key in ("epoch", "iter") if key in found}
     classes = found.get("dataset_meta") or _dataset_meta(config)
     if classes:
         meta["dataset_meta"] = dict(classes)
-    meta["cfg"] = plain_config(config).pretty_text
+    plain = plain_config(config)
+    plain.model.pop("criterion", None)
+    meta["cfg"] = plain.pretty_text
     return {"meta": meta, "state_dict": weights}
 
 

@@ -33,9 +33,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
     options = _parser(kd_engine.runs.add_config_arguments).parse_args(arguments)
     sections = Sections()
+    config: Any = None
     with sections.section("environment"):
         _environment()
-    config: Any = None
     if sections.can("config", "environment"):
         with sections.section("config"):
             config = kd_engine.runs.load_run_config(options.config, options.cfg_options)
@@ -56,13 +56,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 def _environment() -> None:
-    from kd_det.mmcv_ops import provide_ops
     from kd_engine.versions import check_opencv, version_rows
 
-    rows = [*version_rows(), ("OpenCV", check_opencv())]
-    served = provide_ops()
-    origin = "mmcv's compiled ones" if served == "compiled" else "torchvision (nothing compiled)"
-    for name, value in [*rows, ("operators", origin)]:
+    for name, value in [*version_rows(), ("OpenCV", check_opencv())]:
         print(f"{name:22}  {value}")
 
 
@@ -71,7 +67,10 @@ def _shapes(config: Any) -> None:
     from mmengine.logging import MMLogger
 
     from kd_engine.student import build_model, is_distilled
+    from kd_engine.tasks import task_of
 
+    for name, value in task_of(config).environment():
+        print(f"{name:22}  {value}")
     MMLogger.get_instance("check", log_level="ERROR")
     model = copy.deepcopy(config.model)
     if is_distilled(model):
@@ -95,25 +94,15 @@ def _weights(config: Any) -> Any:
 
 
 def _data(config: Any, images: bool) -> None:
-    from kd_det.class_check import check_class_counts
-    from kd_det.data_check import check_dataset_config, raise_on_errors
-    from kd_engine.runs import dataset_configs, require_datasets
+    from kd_engine.runs import require_datasets
+    from kd_engine.tasks import task_of
 
     require_datasets(config)
-    reports = {}
-    for dataset in dataset_configs(config).values():
-        for report in check_dataset_config(dataset, decode=images):
-            reports[report.source] = report
-    for report in reports.values():
-        print(report.source)
-        for note in report.notes:
-            print(f"  {note}")
-    raise_on_errors(list(reports.values()))
-    check_class_counts(config)
+    print("\n".join(task_of(config).check_data(config, images)))
 
 
 def _step(model: Any, config: Any, layer: str | None) -> None:
-    from kd_det.one_step import one_step
+    from kd_engine.one_step import one_step
 
     print(one_step(model, config, layer))
 

@@ -22,6 +22,7 @@ from pathlib import Path
 from kd_engine.build import read_engine_checkpoint
 from kd_engine.runs import add_config_arguments, clear_errors, load_run_config
 from kd_engine.student import check_out, student_checkpoint, write_student
+from kd_engine.tasks import task_of
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
@@ -30,20 +31,19 @@ def main(arguments: Sequence[str] | None = None) -> None:
     with clear_errors():
         check_out(options.out)
         config = load_run_config(options.config, options.cfg_options)
-        from kd_det.export_check import check_export  # after the operators are provided
-
+        task = task_of(config)
         content = student_checkpoint(read_engine_checkpoint(options.checkpoint), config)
         with tempfile.TemporaryDirectory(dir=_folder(options.out), prefix=".export.") as folder:
             weights, plain = (Path(folder) / path.name for path in _files(options.out))
             write_student(content, str(weights))
             plain.write_text(content["meta"]["cfg"], encoding="utf-8")
-            found = check_export(config, options.checkpoint, str(weights), str(plain))
+            found = task.check_export(config, options.checkpoint, str(weights), str(plain))
             for path, target in zip((weights, plain), _files(options.out), strict=True):
                 os.replace(path, target)
         weights, plain = _files(options.out)
         count = sum(value.numel() for value in content["state_dict"].values())
         print(f"{weights}: {count:,} numbers, {weights.stat().st_size / 2**20:.1f} MiB")
-        print(f"{plain}: the config for plain mmdet")
+        print(f"{plain}: its config; {task.STUDENT_ALONE.format(config=plain, weights=weights)}")
         print(f"ok: {found}")
 
 

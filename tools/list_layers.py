@@ -18,6 +18,7 @@ from kd_engine.build import student_config
 from kd_engine.layer_table import layer_rows, layer_table
 from kd_engine.runs import add_config_arguments, clear_errors, load_run_config
 from kd_engine.student import build_model, teacher_of
+from kd_engine.tasks import task_of
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
@@ -25,8 +26,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     options = _parser().parse_args(arguments)
     with clear_errors():
         config = load_run_config(options.config, options.cfg_options)
-        from kd_det.probe import dry_run  # after the operators are provided
-
+        dry_run = task_of(config).dry_run
         model = teacher_of(config)[0] if options.teacher else student_config(config.model)
         height, width = options.size
         rows = layer_rows(build_model(config, model), lambda built: dry_run(built, (height, width)))

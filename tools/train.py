@@ -20,12 +20,12 @@ from kd_engine.checkpoint import last_whole_checkpoint
 from kd_engine.runs import (
     add_config_arguments,
     clear_errors,
-    dataset_configs,
     load_run_config,
     require_datasets,
     start_processes,
     use_mixed_precision,
 )
+from kd_engine.tasks import task_of
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
@@ -35,23 +35,13 @@ def main(arguments: Sequence[str] | None = None) -> None:
     with clear_errors():
         config = load_run_config(options.config, options.cfg_options, options.work_dir)
         start_processes(config, options.launcher)
-        _check_data(config)
+        require_datasets(config)
+        task_of(config).check_data(config)
         if options.amp:
             use_mixed_precision(config)
         if options.resume:
             _resume(config, options.resume)
         Runner.from_cfg(config).train()
-
-
-def _check_data(config: Config) -> None:
-    require_datasets(config)
-    if config.get("default_scope") == "mmdet":
-        from kd_det.class_check import check_class_counts
-        from kd_det.data_check import check_dataset_config, raise_on_errors
-
-        for dataset in dataset_configs(config).values():
-            raise_on_errors(check_dataset_config(dataset))
-        check_class_counts(config)
 
 
 def _resume(config: Config, wanted: str) -> None:

@@ -1,4 +1,4 @@
-"""One training step of a detector on one real batch, looked at closely."""
+"""One training step of a model on one real batch, looked at closely."""
 
 from __future__ import annotations
 
@@ -47,7 +47,7 @@ def one_step(model: nn.Module, config: Config, layer: str | None = None) -> Step
     """Run one training step without changing a weight.
 
     Args:
-        model: The detector, distilled or plain; batch norms see the batch.
+        model: The model, distilled or plain; batch norms see the batch.
         config: Its config; the batch comes from ``train_dataloader``.
         layer: Where to measure each loss's share of the gradient norm.
 
@@ -62,9 +62,9 @@ def one_step(model: nn.Module, config: Config, layer: str | None = None) -> Step
         raise ValueError("a training step needs a train_dataloader, but the config has none.")
     loader = Runner.build_dataloader({**config.train_dataloader, **_ALONE}, seed=0)
     batch = next(iter(loader))
-    detector: Any = model.to(get_device()).train()
-    data = detector.data_preprocessor(batch, True)
-    results = detector(**data, mode="loss")
+    network: Any = model.to(get_device()).train()
+    data = network.data_preprocessor(batch, True)
+    results = network(**data, mode="loss")
     losses = {name: _total(value) for name, value in results.items() if "loss" in name}
     _require_finite(losses)
     shares = {} if layer is None else GradientShares(layer).measure(model, losses)
@@ -90,5 +90,5 @@ def _require_finite(values: dict[str, Tensor]) -> None:
     if bad:
         raise FloatingPointError(
             f"every loss and the gradient must be finite, but {', '.join(bad)}. Check the images "
-            "and boxes (--images), the teacher's weights and the terms' weights."
+            "and labels (--images), the teacher's weights and the terms' weights."
         )

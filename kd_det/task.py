@@ -1,0 +1,45 @@
+"""What the tools ask of detection."""
+
+from __future__ import annotations
+
+from mmengine.config import Config
+
+from kd_det.class_check import check_class_counts
+from kd_det.data_check import check_dataset_config, raise_on_errors
+from kd_det.export_check import check_export
+from kd_det.mmcv_ops import provide_ops
+from kd_det.probe import dry_run
+from kd_engine.runs import dataset_configs
+
+__all__ = ["STUDENT_ALONE", "check_data", "check_export", "dry_run", "environment"]
+
+STUDENT_ALONE = "DetInferencer('{config}', '{weights}') in plain mmdet"
+
+
+def environment() -> list[tuple[str, str]]:
+    """Say who serves mmcv's operators."""
+    served = provide_ops()
+    origin = "mmcv's compiled ones" if served == "compiled" else "torchvision (nothing compiled)"
+    return [("operators", origin)]
+
+
+def check_data(config: Config, images: bool = False) -> list[str]:
+    """Check annotations and classes; with ``images`` decode every picture.
+
+    Returns:
+        Each source and the notes on it.
+
+    Raises:
+        ValueError: If anything would harm the training.
+    """
+    reports = {}
+    for dataset in dataset_configs(config).values():
+        for report in check_dataset_config(dataset, decode=images):
+            reports[report.source] = report
+    raise_on_errors(list(reports.values()))
+    check_class_counts(config)
+    return [
+        line
+        for report in reports.values()
+        for line in (report.source, *(f"  {note}" for note in report.notes))
+    ]

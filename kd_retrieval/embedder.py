@@ -1,0 +1,185 @@
+"""A network that turns images into embeddings."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from mmengine.model import BaseModel
+from mmengine.registry import MODELS
+from torch import Tensor, nn
+
+from kd_retrieval.metric_learning import MetricLearning
+from kd_retrieval.pooling import Pooling, UnitLength
+
+# Of ImageNet, for RGB values from 0 to 255: what torchvision's and most of timm's networks expect.
+IMAGENET = dict(
+    type="ImgDataPreprocessor", mean=[123.675, 116.28, 103.53], std=[58.395, 57.12, 57.375]
+)
+_BOTH = 0  # the role of an image that is query and gallery
+
+
+class Embedder(BaseModel):  # type: ignore[misc]
+    """Trunk, pooling, projection, unit length: an embedding (N, D) for each image.
+
+    Its parts are the children ``trunk``, ``pool``, ``projection`` and ``embedding``, whose output
+    is the embedding itself, so a term selects any of them.
+
+    Args:
+        trunk: Config of a module from images to a feature map or tokens, such as
+            ``dict(type="kd_retrieval.TorchvisionTrunk", name="resnet50")``.
+        pooling: ``average``, ``max``, ``gem`` or ``token``, or a dict of Pooling's arguments.
+        dim: Size D of the embedding; ``None`` takes the pooled features as they are.
+        normalize: Scale embeddings to length 1.
+        criterion: ``dict(loss=, miner=)`` for :class:`MetricLearning`; not needed to embed, nor
+            under a distiller.
+        training: ``dict(frozen=(), norm_eval=False)``: names of children (``trunk``,
+            ``trunk.features.0``) that are not trained, and whether batch norms keep their
+            statistics.
+        data_preprocessor: mmengine's; the default normalises RGB with ImageNet's statistics.
+
+    Raises:
+        ValueError: If a part is unknown, or the criterion does not fit.
+
+    Example:
+        >>> import torch
+        >>> trunk = dict(type="kd_retrieval.TorchvisionTrunk", name="resnet18")
+        >>> Embedder(trunk, dim=32)(torch.zeros(2, 3, 64, 64)).shape
+        torch.Size([2, 32])
+    """
+
+    def __init__(
+        self,
+        trunk: Mapping[str, Any] | nn.Module,
+        pooling: str | Mapping[str, Any] = "average",
+        dim: int | None = None,
+        normalize: bool = True,
+        criterion: Mapping[str, Any] | None = None,
+        training: Mapping[str, Any] | None = None,
+        data_preprocessor: Mapping[str, Any] | nn.Module | None = None,
+    ) -> None:
+        super().__init__(data_preprocessor=data_preprocessor or IMAGENET)
+        self.trunk = trunk if isinstance(trunk, nn.Module) else MODELS.build(dict(trunk))
+        self.pool = Pooling(pooling) if isinstance(pooling, str) else Pooling(**pooling)
+        features = int(self.trunk.num_features)
+        self.projection = nn.Identity() if dim is None else nn.Linear(features, dim)
+        self.embedding = UnitLength() if normalize else nn.Identity()
+        self.dim = features if dim is None else dim
+        self.criterion = None if criterion is None else _criterion(criterion, self.dim)
+        self.frozen, self.norm_eval = _training(training or {})
+        for module in self._frozen():
+            module.requires_grad_(False)
+
+    def init_weights(self) -> None:
+        """Keep the weights: they were loaded or drawn when the model was made."""
+
+    def extract(self, images: Tensor) -> Tensor:
+        """Embed normalised images (N, 3, H, W) as vectors (N, D)."""
+        embeddings: Tensor = self.embedding(self.projection(self.pool(self.trunk(images))))
+        return embeddings
+
+    def forward(
+        self,
+        inputs: Tensor,
+        labels: Tensor | Sequence[Any] | None = None,
+        ids: Tensor | None = None,
+        roles: Tensor | None = None,
+        data_samples: None = None,
+        mode: str = "tensor",
+    ) -> Any:
+        """Embed a batch.
+
+        Args:
+            inputs: Normalised images (N, 3, H, W).
+            labels: Class of each image (N,); several for each where data is multi-label.
+            ids: What names each image, int64 (N,).
+            roles: Query, gallery or both, int64 (N,).
+            data_samples: Not used; mmengine's preprocessor adds it.
+            mode: ``tensor``, ``loss`` or ``predict``.
+
+        Returns:
+            Embeddings (N, D); or a dict with ``loss_metric``; or for each image a dict of its
+            embedding, label, id and role.
+
+        Raises:
+            ValueError: If the mode is unknown or lacks what it needs.
+        """
+        embeddings = self.extract(inputs)
+        if mode == "tensor":
+            return embeddings
+        if mode == "loss":
+            return self._loss(embeddings, labels)
+        if mode == "predict":
+            return _predictions(embeddings, labels, ids, roles)
+        raise ValueError(f"mode must be tensor, loss or predict, but it is {mode!r}.")
+
+    def train(self, mode: bool = True) -> Embedder:
+        """Switch the mode; what is frozen and, if asked, batch norms stay in eval mode."""
+        super().train(mode)
+        for module in self._frozen():
+            module.eval()
+        if mode and self.norm_eval:
+            for module in self.trunk.modules():
+                if isinstance(module, nn.modules.batchnorm._BatchNorm):
+                    module.eval()
+        return self
+
+    def _loss(self, embeddings: Tensor, labels: Any) -> dict[str, Tensor]:
+        if self.criterion is not None:
+            if not isinstance(labels, Tensor) or labels.dim() != 1:
+                raise ValueError("a metric loss needs one label for each image (N,).")
+            return {"loss_metric": self.criterion(embeddings, labels)}
+        if not hasattr(self, "distiller"):
+            raise ValueError(
+                "an embedder needs a criterion or a teacher to be trained. Give "
+                "criterion=dict(loss=dict(type='TripletMarginLoss')), or a distillation config."
+            )
+        return {"loss_metric": embeddings.sum() * 0.0}
+
+    def _frozen(self) -> list[nn.Module]:
+        try:
+            return [self.get_submodule(name) for name in self.frozen]
+        except AttributeError as error:
+            raise ValueError(
+                f"frozen must name parts of the embedder, but {list(self.frozen)} do not all "
+                f"exist: {error}. tools/list_layers.py prints them."
+            ) from error
+
+
+def _criterion(config: Mapping[str, Any], dim: int) -> MetricLearning:
+    unknown = sorted(set(config) - {"loss", "miner"})
+    if unknown or "loss" not in config:
+        raise ValueError(f"criterion must be dict(loss=, miner=), but it has {sorted(config)}.")
+    criterion = MetricLearning(**config)
+    proxies = getattr(criterion.loss, "proxies", None)
+    if isinstance(proxies, Tensor) and proxies.shape[1] != dim:
+        raise ValueError(
+            f"{type(criterion.loss).__name__} has proxies of size {proxies.shape[1]}, but the "
+            f"embeddings have {dim}. Set its embedding_size to {dim}."
+        )
+    return criterion
+
+
+def _training(config: Mapping[str, Any]) -> tuple[tuple[str, ...], bool]:
+    unknown = sorted(set(config) - {"frozen", "norm_eval"})
+    if unknown:
+        raise ValueError(f"training takes frozen and norm_eval, but it has {sorted(config)}.")
+    frozen = config.get("frozen", ())
+    return (frozen,) if isinstance(frozen, str) else tuple(frozen), bool(config.get("norm_eval"))
+
+
+def _predictions(embeddings: Tensor, labels: Any, ids: Any, roles: Any) -> list[dict[str, Any]]:
+    if labels is None or ids is None:
+        raise ValueError(
+            "mode 'predict' needs labels and ids; a data set of kd_retrieval has both."
+        )
+    roles = [_BOTH] * len(ids) if roles is None else roles
+    vectors = embeddings.detach().cpu()
+    return [
+        {"embedding": vector, "label": label, "id": int(number), "role": int(role)}
+        for vector, label, number, role in zip(vectors, _list(labels), ids, roles, strict=True)
+    ]
+
+
+def _list(labels: Any) -> list[Any]:
+    return labels.tolist() if isinstance(labels, Tensor) else list(labels)

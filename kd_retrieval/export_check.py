@@ -1,0 +1,83 @@
+"""Check that an exported student embeds alone as it does under its distiller."""
+
+from __future__ import annotations
+
+import copy
+from pathlib import Path
+
+import torch
+from mmengine.config import Config
+from torch import Tensor, nn
+
+from kd_core import Distiller
+from kd_core.checkpoint import read_checkpoint, state_dict_of
+from kd_engine.build import BESIDE, build_terms, student_config
+from kd_engine.student import build_model, is_distilled, load_checkpoint_into
+from kd_retrieval.probe import normalised, probe_images
+
+
+def check_export(config: Config, checkpoint: str, exported: str, plain: str) -> str:
+    """Compare the embeddings of an exported student with those of the distilled model.
+
+    The one is built from the exported config alone, and torch loads the exported weights into it
+    strictly. The other is the student of the training checkpoint with a distiller attached; its
+    teacher takes no part in an embedding, so a copy of the student stands in for it. The two must
+    be equal in every bit.
+
+    Args:
+        config: The config of the run.
+        checkpoint: The run's checkpoint.
+        exported: The exported weights.
+        plain: The exported config.
+
+    Returns:
+        What was compared, in one sentence.
+
+    Raises:
+        kd_core.checkpoint.CheckpointError: If the checkpoint does not fit the student.
+        RuntimeError: If the exported weights do not fit the plain model.
+        ValueError: If the embeddings differ.
+    """
+    distilled = build_model(config, student_config(config.model))
+    load_checkpoint_into(distilled, checkpoint)
+    if is_distilled(config.model):
+        terms = {
+            name: {key: value for key, value in term.items() if key != "teacher_layers"}
+            for name, term in config.model.terms.items()
+        }
+        Distiller(copy.deepcopy(distilled), build_terms(terms)).attach(distilled)
+    alone = build_model(config, Config.fromfile(plain).model)
+    weights = state_dict_of(read_checkpoint(exported))
+    if extra := [key for key in weights if key.startswith(BESIDE)]:
+        raise ValueError(
+            f"an exported student must stand alone, but it has {', '.join(extra[:4])}."
+        )
+    alone.load_state_dict(weights, strict=True)
+    images, source = probe_images(config)
+    ours, theirs = _embed(alone, images), _embed(distilled, images)
+    _require_equal(ours, theirs)
+    return (
+        f"plain {type(alone).__name__} loads {Path(exported).name} strictly and gives the same "
+        f"{len(ours)} embeddings of size {ours.shape[1]} as the distilled model on {source}"
+    )
+
+
+def _embed(model: nn.Module, images: Tensor) -> Tensor:
+    model.eval()
+    with torch.no_grad():
+        vectors: Tensor = model(normalised(model, images), mode="tensor")
+    return vectors
+
+
+def _require_equal(plain: Tensor, distilled: Tensor) -> None:
+    if plain.shape != distilled.shape:
+        raise ValueError(
+            f"the exported student must embed as the distilled model does, but gives "
+            f"{tuple(plain.shape)} instead of {tuple(distilled.shape)}."
+        )
+    if not torch.equal(plain, distilled):  # NaN is unequal too
+        difference = float((plain - distilled).abs().max())
+        raise ValueError(
+            "the exported student must embed as the distilled model does, but embeddings differ "
+            f"by up to {difference:.3g}."
+        )

@@ -1,0 +1,91 @@
+"""Losses and miners of pytorch-metric-learning, by config."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+_MODULES = ("losses", "miners", "distances", "reducers", "regularizers")
+
+
+class MetricLearning(nn.Module):
+    """A metric loss on a batch of embeddings, on pairs or triplets that a miner picks.
+
+    Both come from pytorch-metric-learning, by name:
+    ``loss=dict(type="TripletMarginLoss", margin=0.2)`` with
+    ``miner=dict(type="TripletMarginMiner", type_of_triplets="semihard")`` or
+    ``miner=dict(type="DistanceWeightedMiner")``; ``ContrastiveLoss``, ``MultiSimilarityLoss``,
+    ``ProxyAnchorLoss`` and the others as its pages say. What they take as objects
+    (``distance=dict(type="LpDistance")``) is a dict here as well. The loss is computed in float32.
+
+    Args:
+        loss: Name and arguments of the loss.
+        miner: Name and arguments of the miner; ``None`` uses all pairs or triplets.
+
+    Raises:
+        ImportError: If pytorch-metric-learning is not installed.
+        ValueError: If it has nothing of that name, or the arguments do not fit.
+    """
+
+    def __init__(self, loss: Mapping[str, Any], miner: Mapping[str, Any] | None = None) -> None:
+        super().__init__()
+        self.loss = _build(loss, "losses")
+        self.miner = None if miner is None else _build(miner, "miners")
+
+    def forward(self, embeddings: Tensor, labels: Tensor) -> Tensor:
+        """Compute the loss.
+
+        Args:
+            embeddings: Embeddings (N, D).
+            labels: Class of each one, int64 (N,).
+
+        Returns:
+            Scalar in float32; 0 with a gradient of zeros where nothing is mined.
+
+        Raises:
+            ValueError: If a label is beyond the proxies of a loss that has some.
+        """
+        classes = getattr(self.loss, "num_classes", None)
+        if classes is not None and int(labels.max()) >= classes:
+            raise ValueError(
+                f"{type(self.loss).__name__} has proxies for {classes} classes, but a label is "
+                f"{int(labels.max())}. Set num_classes to the number of training classes."
+            )
+        with torch.autocast(embeddings.device.type, enabled=False):
+            vectors = embeddings.float()
+            mined = None if self.miner is None else self.miner(vectors, labels)
+            value: Tensor = self.loss(vectors, labels, mined)
+        return value
+
+
+def _build(config: Mapping[str, Any], module: str) -> Any:
+    options = {
+        key: _build(value, "") if isinstance(value, Mapping) and "type" in value else value
+        for key, value in config.items()
+    }
+    name = options.pop("type", None)
+    kind = _find(str(name), module)
+    try:
+        return kind(**options)
+    except TypeError as error:
+        raise ValueError(f"{name} of pytorch-metric-learning: {error}") from error
+
+
+def _find(name: str, module: str) -> Any:
+    try:
+        import pytorch_metric_learning
+        from pytorch_metric_learning import distances, losses, miners, reducers, regularizers
+    except ImportError as error:
+        raise ImportError("metric losses need: pip install pytorch-metric-learning") from error
+    places = dict(zip(_MODULES, (losses, miners, distances, reducers, regularizers), strict=True))
+    for place in [places[module]] if module else places.values():
+        if isinstance(getattr(place, name, None), type):
+            return getattr(place, name)
+    known = sorted(key for key in vars(places[module or "distances"]) if key[:1].isupper())
+    raise ValueError(
+        f"pytorch-metric-learning {pytorch_metric_learning.__version__} must have "
+        f"{module or 'an object'} of that name, but it has no {name!r}. It has {', '.join(known)}."
+    )

@@ -1,0 +1,152 @@
+"""A page of queries and their neighbours: one HTML file, without scripts or other files."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from html import escape
+
+
+@dataclass(frozen=True)
+class Card:
+    """One picture on the page.
+
+    Attributes:
+        name: Class of the image.
+        path: Where it lies.
+        picture: A ``data:`` URI, or empty if there is no picture.
+        note: What stands beside the mark, such as the similarity.
+        right: Whether a neighbour has the query's class; None for the query itself.
+    """
+
+    name: str
+    path: str
+    picture: str = ""
+    note: str = ""
+    right: bool | None = None
+
+
+@dataclass(frozen=True)
+class Row:
+    """A query and its neighbours, the nearest first."""
+
+    query: Card
+    neighbours: Sequence[Card]
+
+
+def render(
+    title: str, figures: Sequence[tuple[str, str]], notes: Sequence[str], rows: Sequence[Row]
+) -> str:
+    """Write the page.
+
+    Args:
+        title: Heading.
+        figures: Name and value of each figure at the top, such as recall.
+        notes: Sentences below them.
+        rows: Queries.
+
+    Returns:
+        HTML.
+    """
+    tiles = "".join(
+        f"<div class=figure><b>{escape(value)}</b><span>{escape(name)}</span></div>"
+        for name, value in figures
+    )
+    sentences = "".join(f"<p>{escape(note)}</p>" for note in notes)
+    sections = "\n".join(_section(number, row) for number, row in enumerate(rows, start=1))
+    return _PAGE.format(
+        title=escape(title), style=_STYLE, figures=tiles, notes=sentences, sections=sections
+    )
+
+
+def _section(number: int, row: Row) -> str:
+    right = sum(bool(card.right) for card in row.neighbours)
+    cards = "".join(_card(card, f"neighbour {i}") for i, card in enumerate(row.neighbours, start=1))
+    return (
+        f"<section><h2>{number}. {escape(row.query.name)}"
+        f"<small>{right} of {len(row.neighbours)} right &middot; {escape(row.query.path)}</small>"
+        f"</h2><div class=row>{_card(row.query, 'query')}<div class=found>{cards}</div></div>"
+        "</section>"
+    )
+
+
+def _card(card: Card, what: str) -> str:
+    kind, sign = {
+        None: ("query", "query"),
+        True: ("right", "&#10003;"),
+        False: ("wrong", "&#10007;"),
+    }[card.right]
+    alt = f"{what}: {card.name}"
+    picture = (
+        f'<img src="{escape(card.picture)}" alt="{escape(alt)}">'
+        if card.picture
+        else "<div class=none>no picture</div>"
+    )
+    spoken = "" if card.right is None else f"<span class=spoken>{kind}</span>"
+    return (
+        f'<figure class={kind} title="{escape(card.path)}">{picture}<figcaption>'
+        f"<span class=sign><i>{sign}</i>{spoken}<span>{escape(card.note)}</span></span>"
+        f"<span class=name>{escape(card.name)}</span></figcaption></figure>"
+    )
+
+
+_STYLE = """
+:root { color-scheme: light; --ink: #1f2933; --soft: #5f6b7a; --line: #dde2e8;
+  --right: #18794e; --wrong: #c0362c; }
+* { box-sizing: border-box; }
+body { margin: 0 auto; max-width: 1400px; padding: 24px; background: #f6f7f9; color: var(--ink);
+  font: 15px/1.45 system-ui, -apple-system, "Segoe UI", Roboto, "DejaVu Sans", sans-serif; }
+h1 { font-size: 24px; margin: 0 0 16px; }
+h2 { font-size: 16px; margin: 0 0 10px; overflow-wrap: anywhere; }
+h2 small { margin-left: 12px; font-weight: normal; font-size: 13px; color: var(--soft); }
+header p { margin: 4px 0; color: var(--soft); font-size: 14px; }
+.figures { display: flex; flex-wrap: wrap; gap: 10px; margin-bottom: 12px; }
+.figure { background: #fff; border: 1px solid var(--line); border-radius: 8px; padding: 8px 16px; }
+.figure b { display: block; font-size: 20px; font-variant-numeric: tabular-nums; }
+.figure span { color: var(--soft); font-size: 13px; }
+section { background: #fff; border: 1px solid var(--line); border-radius: 10px; padding: 14px;
+  margin-top: 14px; break-inside: avoid; }
+.row { display: flex; gap: 14px; align-items: flex-start; }
+.row > figure { flex: 0 0 124px; }
+.found { flex: 1; display: grid; gap: 10px;
+  grid-template-columns: repeat(auto-fill, minmax(104px, 1fr)); }
+figure { margin: 0; border: 3px solid var(--line); border-radius: 8px; overflow: hidden;
+  background: #fff; max-width: 160px; }
+figure.query { border-color: #8593a5; }
+figure.right { border-color: var(--right); }
+figure.wrong { border-color: var(--wrong); border-style: dashed; }
+img, .none { display: block; width: 100%; aspect-ratio: 1; object-fit: contain;
+  background: #eceff2; }
+img[src^="data:image/png"] { image-rendering: pixelated; }
+.none { display: grid; place-items: center; color: var(--soft); font-size: 12px; }
+figcaption { padding: 4px 6px 6px; font-size: 13px; }
+.sign { display: flex; gap: 6px; align-items: baseline; font-variant-numeric: tabular-nums; }
+.sign i { font-style: normal; font-weight: bold; border-radius: 4px; padding: 0 5px; color: #fff;
+  background: #66758a; }
+.right .sign i { background: var(--right); }
+.wrong .sign i { background: var(--wrong); }
+.name { display: block; color: var(--soft); overflow-wrap: anywhere; line-height: 1.25; }
+.spoken { position: absolute; width: 1px; height: 1px; overflow: hidden; clip-path: inset(50%); }
+@media (max-width: 640px) { .row { flex-direction: column; } }
+"""
+
+_PAGE = """<!doctype html>
+<html lang="en">
+<head>
+<meta charset="utf-8">
+<meta http-equiv="Content-Security-Policy"
+ content="default-src 'none'; img-src data:; style-src 'unsafe-inline'">
+<meta name="viewport" content="width=device-width, initial-scale=1">
+<title>{title}</title>
+<style>{style}</style>
+</head>
+<body>
+<header>
+<h1>{title}</h1>
+<div class="figures">{figures}</div>
+{notes}
+</header>
+{sections}
+</body>
+</html>
+"""

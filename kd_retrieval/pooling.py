@@ -1,0 +1,84 @@
+"""From a trunk's feature map or tokens to one vector for each image."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor, nn
+
+POOLINGS = ("average", "max", "gem", "token")
+_SMALLEST = 1e-6  # keeps the gradient of the power finite where a value is 0
+
+
+class Pooling(nn.Module):
+    """Pool a feature map (N, C, H, W) or a transformer's tokens (N, L, C) to vectors (N, C).
+
+    ``average`` and ``max`` are over positions; ``gem`` is the generalised mean
+    ``(mean over positions of max(x, 1e-6)^p)^(1/p)`` with a trained power p (Radenovic, Tolias and
+    Chum, "Fine-tuning CNN Image Retrieval with No Human Annotation", TPAMI 2019,
+    https://arxiv.org/abs/1711.02512). Of tokens, the first one is the class token: ``token`` takes
+    it, the others pool what follows it.
+
+    Args:
+        kind: One of ``average``, ``max``, ``gem``, ``token``.
+        power: Initial power of ``gem``.
+
+    Raises:
+        ValueError: If the kind is unknown or the power is not positive.
+
+    Example:
+        >>> Pooling("max")(torch.arange(4.0).reshape(1, 1, 2, 2)).tolist()
+        [[3.0]]
+    """
+
+    def __init__(self, kind: str = "average", power: float = 3.0) -> None:
+        super().__init__()
+        if kind not in POOLINGS:
+            raise ValueError(f"pooling must be one of {', '.join(POOLINGS)}, but it is {kind!r}.")
+        if power <= 0:
+            raise ValueError(f"the power of GeM pooling must be above 0, but it is {power}.")
+        self.kind = kind
+        self.power = nn.Parameter(torch.tensor(float(power))) if kind == "gem" else None
+
+    def forward(self, features: Tensor) -> Tensor:
+        """Pool.
+
+        Args:
+            features: Feature map (N, C, H, W) or tokens (N, L, C), the class token first.
+
+        Returns:
+            Vectors (N, C).
+
+        Raises:
+            ValueError: If the shape is another one, or a map is to give its class token.
+        """
+        if features.dim() == 4 and self.kind != "token":
+            positions = features.flatten(start_dim=2)  # (N, C, P)
+        elif features.dim() == 3:
+            if self.kind == "token":
+                return features[:, 0]
+            positions = features[:, 1:].transpose(1, 2)
+        else:
+            wanted = "tokens (N, L, C)" if self.kind == "token" else "a feature map (N, C, H, W)"
+            raise ValueError(
+                f"pooling {self.kind!r} takes {wanted}, but the trunk returns "
+                f"{tuple(features.shape)}. Use 'token' for transformers alone."
+            )
+        if self.kind == "average":
+            return positions.mean(dim=2)
+        if self.kind == "max":
+            return positions.amax(dim=2)
+        assert self.power is not None
+        powered = positions.clamp(min=_SMALLEST).pow(self.power)
+        return powered.mean(dim=2).pow(1 / self.power)
+
+    def extra_repr(self) -> str:
+        """Show the kind."""
+        return self.kind
+
+
+class UnitLength(nn.Module):
+    """Scale each vector (N, D) to length 1, in float32; a zero vector stays zero."""
+
+    def forward(self, vectors: Tensor) -> Tensor:
+        """Normalise vectors (N, D)."""
+        return nn.functional.normalize(vectors.float(), dim=1, eps=1e-12)

@@ -1,0 +1,167 @@
+"""Networks of torchvision and timm without their classifier.
+
+Both functions return the network's own modules under their own names, so that a term selects
+``trunk.layer3`` of a ResNet and ``trunk.features.6`` of a MobileNet, whoever builds it.
+"""
+
+from __future__ import annotations
+
+import difflib
+from collections import OrderedDict
+from collections.abc import Mapping
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torchvision.models import VisionTransformer, get_model, get_model_weights
+
+from kd_core.checkpoint import load_weights, read_checkpoint, state_dict_of
+
+_HEADS = ("avgpool", "pool", "classifier", "fc", "head", "heads")
+_PROBE = 64  # pixels; enough for the strides of every convolutional network here
+
+
+def TorchvisionTrunk(  # noqa: N802  a config names it as a type
+    name: str,
+    checkpoint: str | None = None,
+    weights: str | None = None,
+    options: Mapping[str, Any] | None = None,
+) -> nn.Module:
+    """Build a torchvision classifier without its head.
+
+    Args:
+        name: Name for ``torchvision.models.get_model``, such as ``resnet50``, ``mobilenet_v2`` or
+            ``vit_b_16``.
+        checkpoint: File or URL of weights for the classifier; its head is left out.
+        weights: Name of weights that torchvision publishes, such as ``DEFAULT``; downloaded.
+        options: More arguments for the model, such as ``dict(width_mult=0.35)``.
+
+    Returns:
+        A module that turns images (N, 3, H, W) into a feature map (N, C, H', W'), of a vision
+        transformer into tokens (N, L, C); its attribute ``num_features`` is C.
+
+    Raises:
+        ValueError: If both checkpoint and weights are given, or the model is not of a kind whose
+            parts run one after another.
+        kd_core.checkpoint.CheckpointError: If the weights do not fit, strictly.
+    """
+    if checkpoint is not None and weights is not None:
+        raise ValueError(
+            f"a trunk starts from one set of weights, but it is given checkpoint={checkpoint!r} "
+            f"and weights={weights!r}. Leave one of them out."
+        )
+    model = get_model(name, weights=None, **dict(options or {}))
+    source = get_model_weights(name)[weights].url if weights else checkpoint
+    if isinstance(model, VisionTransformer):
+        trunk: nn.Module = _TransformerTrunk(model)
+    else:
+        trunk = _ConvolutionalTrunk(model, name)
+    return _filled(trunk, source)
+
+
+def TimmTrunk(  # noqa: N802  a config names it as a type
+    name: str,
+    checkpoint: str | None = None,
+    pretrained: bool = False,
+    options: Mapping[str, Any] | None = None,
+) -> nn.Module:
+    """Build a timm model without its head.
+
+    Args:
+        name: Name for ``timm.create_model``, such as ``resnet18`` or ``vit_small_patch16_224``.
+        checkpoint: File or URL of weights for the classifier; its head is left out.
+        pretrained: Take the weights that timm publishes; downloaded.
+        options: More arguments for the model, such as ``dict(channels=(16, 32, 64, 128))``.
+
+    Returns:
+        A module that turns images (N, 3, H, W) into a feature map (N, C, H', W'), of a vision
+        transformer into tokens (N, L, C); its attribute ``num_features`` is C.
+
+    Raises:
+        ImportError: If timm is not installed.
+        ValueError: If both checkpoint and pretrained are given, or timm has no such model.
+        kd_core.checkpoint.CheckpointError: If the weights do not fit, strictly.
+    """
+    try:
+        import timm
+    except ImportError as error:
+        raise ImportError("TimmTrunk needs: pip install timm") from error
+    if checkpoint is not None and pretrained:
+        raise ValueError(
+            f"a trunk starts from one set of weights, but it is given checkpoint={checkpoint!r} "
+            "and pretrained=True. Leave one of them out."
+        )
+    if not timm.is_model(name):
+        near = difflib.get_close_matches(name, timm.list_models(), n=5)
+        raise ValueError(f"timm has no model {name!r}. The nearest names: {', '.join(near)}.")
+    model: nn.Module = timm.create_model(
+        name, pretrained=pretrained, num_classes=0, global_pool="", **dict(options or {})
+    )
+    return _filled(model, checkpoint)
+
+
+class _ConvolutionalTrunk(nn.Sequential):
+    """The parts of a torchvision network up to its global pooling."""
+
+    def __init__(self, model: nn.Module, name: str) -> None:
+        parts: OrderedDict[str, nn.Module] = OrderedDict()
+        for key, child in model.named_children():
+            if key in _HEADS:
+                break
+            parts[key] = child
+        if name.startswith("densenet"):
+            parts["relu"] = nn.ReLU(inplace=True)
+        super().__init__(parts)
+        self.num_features = self._probe(name)
+
+    def _probe(self, name: str) -> int:
+        self.eval()
+        try:
+            with torch.no_grad():
+                found: Tensor = self(torch.zeros(1, 3, _PROBE, _PROBE))
+        except (RuntimeError, TypeError) as error:
+            raise ValueError(
+                f"the parts of a trunk must run one after another, but those of {name} do not "
+                f"({error}). Use TimmTrunk for it."
+            ) from error
+        finally:
+            self.train()
+        if found.dim() != 4:
+            raise ValueError(f"{name} gives no feature map, but {tuple(found.shape)}.")
+        return int(found.shape[1])
+
+
+class _TransformerTrunk(nn.Module):
+    """A torchvision vision transformer up to its last norm."""
+
+    def __init__(self, model: VisionTransformer) -> None:
+        super().__init__()
+        self.patch_size, self.image_size = model.patch_size, model.image_size
+        self.num_features = int(model.hidden_dim)
+        self.class_token = model.class_token
+        self.conv_proj = model.conv_proj
+        self.encoder = model.encoder
+
+    def forward(self, images: Tensor) -> Tensor:
+        """Turn images (N, 3, H, W) into tokens (N, L, C), the class token first."""
+        if images.shape[2:] != (self.image_size, self.image_size):
+            raise ValueError(
+                f"this transformer takes images of {self.image_size} x {self.image_size}, but they "
+                f"are {images.shape[2]} x {images.shape[3]}. Resize them, or give options="
+                "dict(image_size=...)."
+            )
+        patches = self.conv_proj(images).flatten(start_dim=2).transpose(1, 2)  # (N, L - 1, C)
+        token = self.class_token.expand(len(images), -1, -1)
+        tokens: Tensor = self.encoder(torch.cat([token, patches], dim=1))
+        return tokens
+
+
+def _filled(trunk: nn.Module, source: str | None) -> nn.Module:
+    """Load a classifier's weights without those of its head; everything else must fit."""
+    if source is None:
+        return trunk
+    weights = state_dict_of(read_checkpoint(source))
+    kept = OrderedDict((k, v) for k, v in weights.items() if k.split(".")[0] not in _HEADS)
+    kept._metadata = getattr(weights, "_metadata", None)  # type: ignore[attr-defined]
+    load_weights(trunk, kept, source=source)
+    return trunk

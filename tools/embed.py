@@ -1,0 +1,105 @@
+"""Write the embeddings of a data set, with their ids and labels.
+
+    python tools/embed.py CONFIG CHECKPOINT embeddings.npz
+    python tools/embed.py CONFIG CHECKPOINT embeddings               a folder, mapped into memory
+    python tools/embed.py CONFIG teacher_train.npz --teacher --split train --transforms-of test
+
+The images are those of the config's test data, or of another split, in order, with the transforms
+of that split. With --teacher the teacher embeds them, with the checkpoint that the config names;
+--split train --transforms-of test embeds training images without augmentation, for a teacher of
+kd_retrieval.StoredEmbeddings.
+
+The file says which weights, data, transforms and model it was made from. If it is there already
+and nothing has changed, nothing is done; if anything has, the tool says what, and replaces the
+file only with --overwrite. It appears whole or not at all.
+"""
+
+from __future__ import annotations
+
+import argparse
+import sys
+import time
+from collections.abc import Sequence
+from pathlib import Path
+
+from kd_engine.runs import add_config_arguments, clear_errors, load_run_config
+from kd_retrieval.embedding_file import check_target
+from kd_retrieval.embeddings import EmbeddingKey, read_key, require_key, write_batches
+from kd_retrieval.extract import (
+    SPLITS,
+    embed,
+    key_of,
+    open_dataset,
+    open_model,
+    random_transforms,
+    rows_of,
+)
+
+
+def main(arguments: Sequence[str] | None = None) -> None:
+    """Run the command line."""
+    options = _parser().parse_intermixed_args(arguments)
+    with clear_errors():
+        check_target(Path(options.out))
+        config = load_run_config(options.config, options.cfg_options)
+        data = open_dataset(config, options.split, options.transforms_of)
+        if names := random_transforms(data):
+            print(
+                f"warning: the transforms {', '.join(names)} look random, so that embeddings "
+                "change from run to run. --transforms-of test takes those of the test data.",
+                file=sys.stderr,
+            )
+        model, model_config = open_model(config, options.checkpoint, options.teacher)
+        key = key_of(model, model_config, data, "float16" if options.half else "float32")
+        if _is_there(options.out, key, options.overwrite):
+            print(f"{options.out}: there already, same key")
+            return
+        began = time.monotonic()
+        batches = embed(model, data, options.batch_size, options.workers)
+        write_batches(options.out, rows_of(data, key), batches)
+        seconds = time.monotonic() - began
+        print(
+            f"{options.out}: {len(data):,} embeddings of the {options.split} data as {key.dtype}, "
+            f"{seconds:.1f} s, {len(data) / seconds:.0f} images a second"
+        )
+
+
+def _is_there(out: str, key: EmbeddingKey, overwrite: bool) -> bool:
+    if not Path(out).exists() or (Path(out).is_dir() and not any(Path(out).iterdir())):
+        return False
+    try:
+        require_key(read_key(out), key, out)
+    except ValueError:
+        if overwrite:
+            return False
+        raise
+    return True
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    add_config_arguments(parser)
+    parser.add_argument(
+        "checkpoint", nargs="?", help="file or URL; with --teacher the default is the config's"
+    )
+    parser.add_argument("out", help="file to write, .npz, or a folder for large data")
+    parser.add_argument(
+        "--split", choices=SPLITS, default="test", help="which data (default: test)"
+    )
+    parser.add_argument(
+        "--transforms-of", choices=SPLITS, metavar="SPLIT", help="take that split's transforms"
+    )
+    parser.add_argument("--teacher", action="store_true", help="embed with the teacher instead")
+    parser.add_argument("--half", action="store_true", help="store float16, half the size")
+    parser.add_argument("--overwrite", action="store_true", help="replace a file of another key")
+    parser.add_argument("--batch-size", type=int, default=64, metavar="N", help="default: 64")
+    parser.add_argument(
+        "--workers", type=int, default=0, metavar="N", help="processes that read images"
+    )
+    return parser
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,112 @@
+"""Write a student alone as an ONNX file, and check it under onnxruntime.
+
+    python tools/export_onnx.py CONFIG CHECKPOINT student.onnx
+    python tools/export_onnx.py CONFIG CHECKPOINT student.onnx --size 224 224 --limit 500
+
+Input ``images``: float32 (N, 3, H, W), RGB from 0 to 255; mean and std are part of the network,
+unless --no-preprocessing leaves them out. Output ``embeddings``: float32 (N, D). N is free, H and W
+are fixed. The file's metadata says all this.
+
+Before the file appears, the tool embeds the test data (or, where it is absent, random images) with
+the original and with onnxruntime: every number of every embedding must agree within 1e-4, and
+recall@K within 0.001. If not, no file is left.
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import tempfile
+from collections.abc import Sequence
+from pathlib import Path
+
+from mmengine.config import Config
+from torch import nn
+
+from kd_engine.runs import add_config_arguments, clear_errors, load_run_config
+from kd_retrieval.extract import open_model, weights_digest
+from kd_retrieval.onnx_check import OnnxCheck
+from kd_retrieval.onnx_export import MIN_OPSET, WithPreprocessing, export_onnx
+from kd_retrieval.probe import probe_images
+
+
+def main(arguments: Sequence[str] | None = None) -> None:
+    """Run the command line."""
+    options = _parser().parse_args(arguments)
+    with clear_errors():
+        out = Path(options.out)
+        if out.suffix != ".onnx":
+            raise ValueError(f"the output must end in .onnx, but it is {out}.")
+        config = load_run_config(options.config, options.cfg_options)
+        model, _ = open_model(config, options.checkpoint)
+        size = _size(options, config)
+        out.parent.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryDirectory(dir=out.parent, prefix=".export.") as folder:
+            written = Path(folder) / out.name
+            _export(options, model, written, size)
+            found = _check(options, config, model, written, size)
+            os.replace(written, out)
+        print(f"{out}: {out.stat().st_size / 2**20:.1f} MiB, images {size[0]} x {size[1]}")
+        print(f"ok: {found}")
+
+
+def _size(options: argparse.Namespace, config: Config) -> tuple[int, int]:
+    if options.size:
+        return options.size[0], options.size[1]
+    images, _ = probe_images(config, 1)
+    return int(images.shape[2]), int(images.shape[3])
+
+
+def _export(
+    options: argparse.Namespace, model: nn.Module, path: Path, size: tuple[int, int]
+) -> None:
+    plain = options.no_preprocessing
+    metadata = {
+        "input": "images: float32 (N, 3, H, W), "
+        + ("normalised as the model expects" if plain else "RGB from 0 to 255, not normalised"),
+        "output": "embeddings: float32 (N, D)",
+        "height": str(size[0]),
+        "width": str(size[1]),
+        "preprocessing": "not included" if plain else "included: mean and std",
+        "weights_sha256": weights_digest(model),
+    }
+    export_onnx(model if plain else WithPreprocessing(model), path, size, options.opset, metadata)
+
+
+def _check(
+    options: argparse.Namespace,
+    config: Config,
+    model: nn.Module,
+    path: Path,
+    size: tuple[int, int],
+) -> str:
+    check = OnnxCheck(model, path, size, not options.no_preprocessing)
+    first = check.on_random_images()
+    try:
+        return str(check.on_test_data(config, options.limit))
+    except FileNotFoundError as error:
+        return f"{first}\nrecall was not compared: the test data is absent ({error})"
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    add_config_arguments(parser)
+    parser.add_argument("checkpoint", help="checkpoint of the run, file or URL")
+    parser.add_argument("out", help="file to write, .onnx")
+    parser.add_argument(
+        "--opset", type=int, default=MIN_OPSET, help=f"at least {MIN_OPSET}, the default"
+    )
+    parser.add_argument(
+        "--size", nargs=2, type=int, metavar=("H", "W"), help="default: that of the test images"
+    )
+    parser.add_argument("--limit", type=int, metavar="N", help="check on N images of the test data")
+    parser.add_argument(
+        "--no-preprocessing", action="store_true", help="leave mean and std out of the network"
+    )
+    return parser
+
+
+if __name__ == "__main__":
+    main()
