@@ -19,6 +19,7 @@ from kd_core.checkpoint import load_weights, read_checkpoint, state_dict_of
 
 # What is trained beside a student and is no part of it: connectors, proxies of a metric loss.
 BESIDE = ("distiller.", "criterion.")
+NO_CHECKPOINT = "The teacher has no checkpoint: what its own config does not load is random."
 _TERM_KEYS = ("loss", "layers", "teacher_layers", "weight", "schedule")
 _TEACHER_KEYS = ("config", "checkpoint", "allow_partial", "precision")
 
@@ -117,7 +118,8 @@ def build_teacher(
 
     Args:
         config: Config file, ``mmdet::`` name, or a model config.
-        checkpoint: File or URL; ``None`` leaves the teacher random and is only for tests.
+        checkpoint: File or URL; ``None`` for a teacher whose config loads its own weights, such
+            as a trunk's checkpoint or stored embeddings.
         allow_partial: Accept a checkpoint that does not fit entirely, with a warning.
 
     Raises:
@@ -127,7 +129,7 @@ def build_teacher(
     with torch.random.fork_rng(devices=[]):
         teacher: nn.Module = MODELS.build(ConfigDict(student_config(model)))
     if checkpoint is None:
-        print_log("The teacher has no checkpoint: its weights are random.", "current", 30)
+        print_log(NO_CHECKPOINT, "current", 30)
         return teacher
     weights = state_dict_of(read_engine_checkpoint(checkpoint))
     load_weights(teacher, weights, source=checkpoint, allow_partial=allow_partial, ignore=BESIDE)

@@ -93,7 +93,7 @@ def plain_config(config: Config, model: Mapping[str, Any] | None = None) -> Conf
 
 def evaluate_model(
     config: Config,
-    checkpoint: str,
+    checkpoint: str | None,
     model: Mapping[str, Any] | None = None,
     allow_partial: bool = False,
 ) -> dict[str, float]:
@@ -101,7 +101,8 @@ def evaluate_model(
 
     Args:
         config: A distillation config or a plain one.
-        checkpoint: File or URL; what was trained beside the student is not needed.
+        checkpoint: File or URL; what was trained beside the student is not needed. ``None`` for
+            a model whose config loads its own weights.
         model: Plain model to evaluate; the default is the config's student.
         allow_partial: Accept a checkpoint that does not fit entirely, with a warning.
 
@@ -118,14 +119,19 @@ def evaluate_model(
             f"a config must have {', '.join(_TEST)} to be tested, but it lacks "
             f"{', '.join(lacking)}. Add them, or give a config that has them."
         )
-    weights = state_dict_of(read_engine_checkpoint(checkpoint))  # before anything slow
+    weights = None  # read before anything slow
+    if checkpoint is not None:
+        weights = state_dict_of(read_engine_checkpoint(checkpoint))
     plain = plain_config(config, model)
     for key in (*_TRAINING, *_VALIDATION):
         plain.pop(key, None)
     plain.work_dir, plain.launcher = config.work_dir, config.get("launcher", "none")
     runner = Runner.from_cfg(plain)
     network = runner.model.module if is_model_wrapper(runner.model) else runner.model
-    load_weights(network, weights, source=checkpoint, allow_partial=allow_partial, ignore=BESIDE)
+    if checkpoint is not None and weights is not None:
+        load_weights(
+            network, weights, source=checkpoint, allow_partial=allow_partial, ignore=BESIDE
+        )
     return {name: float(value) for name, value in runner.test().items()}
 
 
@@ -150,8 +156,8 @@ def student_checkpoint(checkpoint: Mapping[str, Any], config: Config) -> dict[st
         config: The run's config.
 
     Returns:
-        ``state_dict`` without what is trained beside it, and ``meta`` with ``dataset_meta`` (the classes)
-        and the plain config, as mmdet's inferencer expects it.
+        ``state_dict`` without what is trained beside it, and ``meta`` with ``dataset_meta`` (the
+        classes) and the plain config, as mmdet's inferencer expects it.
     """
     weights = {
         key: value.detach().cpu().contiguous().clone()

@@ -28,7 +28,8 @@ class Embedder(BaseModel):  # type: ignore[misc]
     Args:
         trunk: Config of a module from images to a feature map or tokens, such as
             ``dict(type="kd_retrieval.TorchvisionTrunk", name="resnet50")``.
-        pooling: ``average``, ``max``, ``gem`` or ``token``, or a dict of Pooling's arguments.
+        pooling: ``average``, ``max``, ``average_max``, ``gem`` or ``token``, or a dict of
+            :class:`Pooling`'s arguments.
         dim: Size D of the embedding; ``None`` takes the pooled features as they are.
         normalize: Scale embeddings to length 1.
         criterion: ``dict(loss=, miner=)`` for :class:`MetricLearning`; not needed to embed, nor

@@ -5,21 +5,21 @@ from __future__ import annotations
 import torch
 from torch import Tensor, nn
 
-POOLINGS = ("average", "max", "gem", "token")
+POOLINGS = ("average", "max", "average_max", "gem", "token")
 _SMALLEST = 1e-6  # keeps the gradient of the power finite where a value is 0
 
 
 class Pooling(nn.Module):
     """Pool a feature map (N, C, H, W) or a transformer's tokens (N, L, C) to vectors (N, C).
 
-    ``average`` and ``max`` are over positions; ``gem`` is the generalised mean
+    ``average`` and ``max`` are over positions, ``average_max`` is their sum; ``gem`` is the generalised mean
     ``(mean over positions of max(x, 1e-6)^p)^(1/p)`` with a trained power p (Radenovic, Tolias and
     Chum, "Fine-tuning CNN Image Retrieval with No Human Annotation", TPAMI 2019,
     https://arxiv.org/abs/1711.02512). Of tokens, the first one is the class token: ``token`` takes
     it, the others pool what follows it.
 
     Args:
-        kind: One of ``average``, ``max``, ``gem``, ``token``.
+        kind: One of ``average``, ``max``, ``average_max``, ``gem``, ``token``.
         power: Initial power of ``gem``.
 
     Raises:
@@ -63,13 +63,16 @@ class Pooling(nn.Module):
                 f"pooling {self.kind!r} takes {wanted}, but the trunk returns "
                 f"{tuple(features.shape)}. Use 'token' for transformers alone."
             )
-        if self.kind == "average":
-            return positions.mean(dim=2)
+        return self._over(positions)
+
+    def _over(self, positions: Tensor) -> Tensor:
+        if self.power is not None:
+            powered = positions.clamp(min=_SMALLEST).pow(self.power)
+            return powered.mean(dim=2).pow(1 / self.power)
         if self.kind == "max":
             return positions.amax(dim=2)
-        assert self.power is not None
-        powered = positions.clamp(min=_SMALLEST).pow(self.power)
-        return powered.mean(dim=2).pow(1 / self.power)
+        average = positions.mean(dim=2)
+        return average if self.kind == "average" else average + positions.amax(dim=2)
 
     def extra_repr(self) -> str:
         """Show the kind."""

@@ -87,7 +87,8 @@ def _weights(config: Any) -> Any:
     require_teacher(config)
     model = build_model(config, config.model)
     if is_distilled(config.model):
-        print(f"teacher: {config.model.teacher.checkpoint or 'no checkpoint, random weights'}")
+        named = config.model.teacher.checkpoint
+        print(f"teacher: {named or 'no checkpoint, what its config does not load is random'}")
     model.init_weights()
     print("student: initial weights")
     return model

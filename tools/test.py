@@ -1,4 +1,4 @@
-"""Evaluate a student, a teacher or any plain detector on its test data.
+"""Evaluate a student, a teacher or any plain model on its test data.
 
     python tools/test.py configs/hmat_faster_rcnn.py work_dirs/hmat_faster_rcnn/epoch_12.pth
     python tools/test.py configs/bccd/hmat_asckd.py work_dirs/.../epoch_12.pth --out metrics.json
@@ -6,7 +6,8 @@
     python tools/test.py mmdet::faster_rcnn/faster-rcnn_r50_fpn_1x_coco.py faster_rcnn.pth
 
 Of a distillation config only the student is built; its teacher need not be there. With --teacher
-it is the teacher alone, on the same test data, with the checkpoint that the config names.
+it is the teacher alone, on the same test data, with the checkpoint that the config names, or with
+what its own config loads if that is None.
 """
 
 from __future__ import annotations
@@ -39,7 +40,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
         if options.teacher:
             model, named, partial = teacher_of(config)
             checkpoint = checkpoint or named
-        if checkpoint is None:
+        if checkpoint is None and not options.teacher:
             raise ValueError("a checkpoint is needed: python tools/test.py CONFIG CHECKPOINT")
         metrics = evaluate_model(config, checkpoint, model, allow_partial=partial)
         if is_main_process():

@@ -1,0 +1,18 @@
+# python tools/train.py configs/retrieval/caltech100/relaxed.py
+"""Relaxed contrastive: the teacher's similarities as soft labels of pairs."""
+
+_base_ = "../../_base_/retrieval_caltech100.py"
+
+model = dict(
+    _delete_=True,
+    type="kd_retrieval.DistilledEmbedder",
+    student={{_base_.model}},
+    teacher=dict(config="configs/retrieval/caltech100/teacher.py", checkpoint=None),
+    terms=dict(
+        relaxed=dict(
+            loss=dict(type="kd_core.losses.RelaxedContrastiveLoss", loss_weight=1.0),
+            layers="projection",  # as the authors do, before it is scaled to length 1
+            teacher_layers="embedding",
+        ),
+    ),
+)

@@ -1,0 +1,17 @@
+# python tools/train.py configs/retrieval/cars/hmat_asckd.py
+"""configs/retrieval/cub/hmat_asckd.py on Cars196."""
+
+_base_ = "../cub/hmat_asckd.py"
+
+model = dict(
+    student=dict(criterion=dict(loss=dict(num_classes=98))),
+    teacher=dict(
+        config="configs/retrieval/cars/proxy_anchor_teacher.py",
+        checkpoint="work_dirs/retrieval/cars/proxy_anchor_teacher/epoch_60.pth",
+    ),
+)
+
+cars = dict(type="kd_retrieval.Cars196", data_root="{{$KD_DATA:data}}/cars196/")
+train_dataloader = dict(dataset=cars)
+test_dataloader = dict(dataset=cars)
+val_dataloader = test_dataloader

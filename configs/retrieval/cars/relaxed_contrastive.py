@@ -1,0 +1,16 @@
+# python tools/train.py configs/retrieval/cars/relaxed_contrastive.py
+"""configs/retrieval/cub/relaxed_contrastive.py on Cars196."""
+
+_base_ = "../cub/relaxed_contrastive.py"
+
+model = dict(
+    teacher=dict(
+        config="configs/retrieval/cars/proxy_anchor_teacher.py",
+        checkpoint="work_dirs/retrieval/cars/proxy_anchor_teacher/epoch_60.pth",
+    ),
+)
+
+cars = dict(type="kd_retrieval.Cars196", data_root="{{$KD_DATA:data}}/cars196/")
+train_dataloader = dict(dataset=cars)
+test_dataloader = dict(dataset=cars)
+val_dataloader = test_dataloader

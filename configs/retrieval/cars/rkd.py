@@ -1,0 +1,16 @@
+# python tools/train.py configs/retrieval/cars/rkd.py
+"""configs/retrieval/cub/rkd.py on Cars196."""
+
+_base_ = "../cub/rkd.py"
+
+model = dict(
+    teacher=dict(
+        config="configs/retrieval/cars/rkd_teacher.py",
+        checkpoint="work_dirs/retrieval/cars/rkd_teacher/epoch_40.pth",
+    ),
+)
+
+cars = dict(type="kd_retrieval.Cars196", data_root="{{$KD_DATA:data}}/cars196/")
+train_dataloader = dict(dataset=cars)
+test_dataloader = dict(dataset=cars)
+val_dataloader = test_dataloader

@@ -1,0 +1,16 @@
+# python tools/train.py configs/retrieval/cars/vit_to_resnet18.py
+"""configs/retrieval/cub/vit_to_resnet18.py on Cars196."""
+
+_base_ = "../cub/vit_to_resnet18.py"
+
+model = dict(
+    teacher=dict(
+        config="configs/retrieval/cars/vit_teacher.py",
+        checkpoint="work_dirs/retrieval/cars/vit_teacher/epoch_30.pth",
+    ),
+)
+
+cars = dict(type="kd_retrieval.Cars196", data_root="{{$KD_DATA:data}}/cars196/")
+train_dataloader = dict(dataset=cars)
+test_dataloader = dict(dataset=cars)
+val_dataloader = test_dataloader

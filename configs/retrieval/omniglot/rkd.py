@@ -1,0 +1,24 @@
+# python tools/train.py configs/retrieval/omniglot/rkd.py
+"""RKD: distances and angles between the embeddings of a batch."""
+
+_base_ = "../../_base_/retrieval_omniglot.py"
+
+model = dict(
+    _delete_=True,
+    type="kd_retrieval.DistilledEmbedder",
+    student={{_base_.model}},
+    teacher=dict(
+        config="configs/retrieval/omniglot/teacher.py",
+        checkpoint="work_dirs/retrieval/omniglot/teacher/epoch_20.pth",
+    ),
+    terms=dict(
+        distance=dict(
+            loss=dict(type="kd_core.losses.RelationalDistanceLoss", loss_weight=1.0),
+            layers="embedding",
+        ),
+        angle=dict(
+            loss=dict(type="kd_core.losses.RelationalAngleLoss", loss_weight=2.0),
+            layers="embedding",
+        ),
+    ),
+)

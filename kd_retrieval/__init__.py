@@ -1,0 +1,25 @@
+"""Embedding networks for retrieval: teachers, students, data, recall@K."""
+
+import kd_engine  # noqa: F401  first: it refuses two distributions of mmengine
+
+# isort: split
+from mmengine.registry import DATA_SAMPLERS, DATASETS, METRICS, MODELS
+
+from kd_retrieval.datasets import (
+    SOP,
+    BuiltInDigits,
+    Caltech100,
+    Cars196,
+    CSVFile,
+    CUB200,
+    InShop,
+    LabelledFolder,
+    Omniglot,
+)
+from kd_retrieval.distilled import DistilledEmbedder
+from kd_retrieval.embedder import Embedder
+from kd_retrieval.metric import RecallMetric
+from kd_retrieval.recall import RecallResult, recall_at_k
+from kd_retrieval.sampler import MPerClassBatchSampler
+from kd_retrieval.stored import StoredEmbeddings
+from kd_retrieval.trunks import TimmTrunk, TorchvisionTrunk
