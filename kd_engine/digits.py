@@ -64,7 +64,7 @@ def load_digit_splits(
         raise ValueError(
             f"shares must be three numbers from 0 that sum to 1, but they are {shares}."
         )
-    images, labels = _source_digits()
+    images, labels = source_digits()
     rng = RandomState(seed)
     rows: dict[str, list[NDArray[Any]]] = {split: [] for split in SPLITS}
     for label in range(len(DIGIT_CLASSES)):
@@ -127,7 +127,8 @@ def make_detection_set(
     return True
 
 
-def _source_digits() -> tuple[NDArray[Any], NDArray[Any]]:
+def source_digits() -> tuple[NDArray[Any], NDArray[Any]]:
+    """Return scikit-learn's digits: ink from 0 to 1, float32 (1797, 8, 8), and labels (1797,)."""
     try:
         from sklearn.datasets import load_digits
     except ModuleNotFoundError as error:

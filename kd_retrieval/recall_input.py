@@ -1,0 +1,208 @@
+"""Check what recall_at_k is given, and bring it into one form."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from kd_retrieval.positives import ClassLabels, LabelSets, table_of
+from kd_retrieval.similarity import METRICS, Rows, grid_rows, norms
+
+_CHUNK = 4096
+Side = tuple[Any, Any, Any]  # embeddings, labels, ids
+
+
+@dataclass
+class RecallInput:
+    """Queries and gallery, sorted by label.
+
+    Attributes:
+        queries: Rows of the queries.
+        gallery: Rows of the gallery.
+        labels: Who is a positive of whom.
+        itself: Row of the gallery that is the query itself, int64 (N,); -1 for none.
+        order: Where each sorted query stood before, int64 (N,).
+        symmetric: Queries and gallery are the same rows.
+        ks: The K, as given.
+    """
+
+    queries: Rows
+    gallery: Rows
+    labels: ClassLabels | LabelSets
+    itself: Tensor
+    order: Tensor
+    symmetric: bool
+    ks: tuple[int, ...]
+
+
+def prepare(query_side: Side, gallery_side: Side, ks: Sequence[int], metric: str) -> RecallInput:
+    """Check and sort; see :func:`kd_retrieval.recall_at_k` for the arguments and errors."""
+    if metric not in METRICS:
+        raise ValueError(f"metric must be one of {', '.join(METRICS)}, but it is {metric!r}.")
+    symmetric = gallery_side[0] is None
+    if symmetric and (gallery_side[1] is not None or gallery_side[2] is not None):
+        raise ValueError("gallery_labels and gallery_ids need a gallery, but there is none.")
+    queries = _vectors(query_side[0], "queries", metric)
+    gallery = queries if symmetric else _vectors(gallery_side[0], "gallery", metric)
+    if queries.shape[1] != gallery.shape[1] or queries.device != gallery.device:
+        raise ValueError(
+            "queries and gallery must have one size and device, but they are "
+            f"{tuple(queries.shape)} on {queries.device} and {tuple(gallery.shape)} on "
+            f"{gallery.device}."
+        )
+    labels, sides = _labels(query_side[1], gallery_side[1], queries, gallery, symmetric)
+    orders = [_order(side) for side in sides]
+    ids = [_ids(query_side[2], len(queries), "query_ids")]
+    ids.append(ids[0] if symmetric else _ids(gallery_side[2], len(gallery), "gallery_ids"))
+    scale = 1.0 if metric == "cosine" else max(_largest(queries), _largest(gallery))
+    rows = grid_rows(queries, metric, scale)
+    others = rows if symmetric else grid_rows(gallery, metric, scale)
+    itself = _itself(ids, rows, others, symmetric)
+    first, second = (order.to(queries.device) for order in orders)
+    place = torch.empty_like(second)
+    place[second] = torch.arange(len(second), device=second.device)
+    itself = itself.to(queries.device)[first]
+    return RecallInput(
+        queries=(sorted_rows := rows.take(first)),
+        gallery=sorted_rows if symmetric else others.take(second),
+        labels=labels(sides[0][orders[0]].to(queries.device), sides[1][orders[1]].to(queries.device)),
+        itself=torch.where(itself >= 0, place[itself], -1),
+        order=first,
+        symmetric=symmetric,
+        ks=_ks(ks),
+    )  # fmt: skip
+
+
+def _ks(ks: Sequence[int]) -> tuple[int, ...]:
+    values = tuple(ks)
+    if not values or any(int(k) != k or k < 1 for k in values):
+        raise ValueError(f"ks must be whole numbers from 1, but they are {values}.")
+    return tuple(int(k) for k in values)
+
+
+def _vectors(given: Any, name: str, metric: str) -> Tensor:
+    vectors = torch.as_tensor(np.asarray(given) if not isinstance(given, Tensor) else given)
+    if vectors.dim() != 2 or not vectors.is_floating_point() or 0 in vectors.shape:
+        raise ValueError(
+            f"{name} must be embeddings (N, D) of a floating type, at least one, but they are "
+            f"{vectors.dtype} {tuple(vectors.shape)}."
+        )
+    vectors = vectors.detach()
+    for begin in range(0, len(vectors), _CHUNK):
+        part = vectors[begin : begin + _CHUNK]
+        bad = ~torch.isfinite(part).all(dim=1)
+        if bool(bad.any()):
+            row = begin + int(bad.nonzero()[0])
+            raise ValueError(
+                f"embeddings must be finite, but row {row} of the {name} has NaN or Inf "
+                f"({int(bad.sum())} of rows {begin} to {begin + len(part) - 1}). The training "
+                "diverged, or the file is damaged."
+            )
+        if metric == "cosine" and bool((zero := (part == 0).all(dim=1)).any()):
+            raise ValueError(
+                f"a zero vector has no direction, but row {begin + int(zero.nonzero()[0])} of the "
+                f"{name} is one. Leave it out, or use metric='l2'."
+            )
+    return vectors
+
+
+def _largest(vectors: Tensor) -> float:
+    chunks = range(0, len(vectors), _CHUNK)
+    largest = max(float(norms(vectors[i : i + _CHUNK].double()).max()) for i in chunks)
+    return largest or 1.0
+
+
+def _labels(
+    first: Any, second: Any, queries: Tensor, gallery: Tensor, symmetric: bool
+) -> tuple[type[ClassLabels] | type[LabelSets], list[Tensor]]:
+    if not symmetric and second is None:
+        raise ValueError("a gallery needs gallery_labels, but there are none.")
+    several = _is_several(first) or (not symmetric and _is_several(second))
+    given = [first] if symmetric else [first, second]
+    if several:
+        sides = table_of(*[[tuple(row) for row in one] for one in given])
+    else:
+        sides = [_integers(one, "labels") for one in given]
+    sides = sides * 2 if symmetric else sides
+    for labels, vectors, name in zip(sides, (queries, gallery), ("queries", "gallery"), strict=True):
+        if len(labels) != len(vectors):
+            raise ValueError(
+                f"each embedding needs its label, but the {name} have {len(vectors):,} embeddings "
+                f"and {len(labels):,} labels."
+            )
+    return (LabelSets if several else ClassLabels), sides
+
+
+def _is_several(labels: Any) -> bool:
+    if isinstance(labels, Tensor | np.ndarray):
+        return labels.ndim != 1 or getattr(labels, "dtype", None) == object
+    return len(labels) > 0 and not isinstance(labels[0], int | np.integer | Tensor)
+
+
+def _integers(given: Any, name: str) -> Tensor:
+    values = torch.as_tensor(given)
+    if values.dtype not in (torch.int64, torch.int32, torch.int16, torch.int8, torch.uint8):
+        raise ValueError(
+            f"{name} must be integers, but they are {values.dtype}: as float32, 16,777,216 equals "
+            "16,777,217. Convert them to int64."
+        )
+    return values.to("cpu", torch.int64)
+
+
+def _order(labels: Tensor) -> Tensor:
+    if labels.dim() == 2:  # tables need no order
+        return torch.arange(len(labels))
+    return torch.argsort(labels, stable=True)
+
+
+def _ids(given: Any, count: int, name: str) -> Tensor | None:
+    if given is None:
+        return None
+    ids = _integers(given, name)
+    if ids.dim() != 1 or len(ids) != count:
+        raise ValueError(f"{name} must be {count:,}, one each, but they are {tuple(ids.shape)}.")
+    values, counts = ids.unique(return_counts=True)
+    if len(values) < count:
+        twice = values[counts > 1]
+        raise ValueError(
+            f"{name} must be unique, but {len(twice):,} come more than once, first "
+            f"{int(twice[0])}. A distributed sampler's padding must be removed before."
+        )
+    return ids
+
+
+def _itself(ids: Sequence[Tensor | None], rows: Rows, others: Rows, symmetric: bool) -> Tensor:
+    if symmetric:
+        return torch.arange(len(rows))
+    if ids[0] is None or ids[1] is None:
+        _require_no_overlap(rows, others)
+        return torch.full((len(rows),), -1)
+    order = torch.argsort(ids[1])
+    found = torch.searchsorted(ids[1][order], ids[0]).clamp(max=len(order) - 1)
+    candidates = order[found]
+    return torch.where(ids[1][candidates] == ids[0], candidates, -1)
+
+
+def _require_no_overlap(rows: Rows, others: Rows) -> None:
+    """Without ids, an equal row in queries and gallery may be the query itself."""
+    generator = torch.Generator().manual_seed(0)
+    size = rows.steps.shape[1]
+    key = torch.randint(-(2**62), 2**62, (size,), generator=generator).to(rows.steps.device)
+    first, second = (_hashes(one.steps, key) for one in (rows, others))
+    equal = torch.isin(first, second)
+    if bool(equal.any()):
+        raise ValueError(
+            "queries that are in the gallery must be excluded by id, but there are no ids, and "
+            f"{int(equal.sum()):,} queries, first row {int(equal.nonzero()[0])}, have an equal row in the gallery. "
+            "Give query_ids and gallery_ids."
+        )
+
+
+def _hashes(steps: Tensor, key: Tensor) -> Tensor:
+    chunks = range(0, len(steps), _CHUNK)
+    return torch.cat([(steps[i : i + _CHUNK] * key).sum(dim=1) for i in chunks])
