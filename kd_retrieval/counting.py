@@ -1,14 +1,14 @@
 """Count, for each query, the negatives above its best positive; nothing is sorted.
 
-The best positive is found exactly among a query's own class. Then tile by tile of the similarity
-matrix a quick product tells which pairs are surely above it and which surely below; what lies
-between is computed exactly. A query needs no more once ``enough`` negatives are above. Where queries
-and gallery are the same, a tile serves its rows and, transposed, its columns.
+The best positive is found exactly among a query's own class. Then tiles of quick products tell how
+many negatives are surely above it, and how many may be. That decides most queries: only where a K
+lies between the two numbers are the doubtful pairs of a query found and computed exactly. Where
+queries and gallery are the same, a quick tile serves its rows and, transposed, its columns.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 
 import torch
@@ -17,26 +17,32 @@ from torch import Tensor
 from kd_retrieval.positives import ClassLabels, LabelSets
 from kd_retrieval.similarity import Similarity
 
-_TILE = 2048  # rows and columns of a tile
-_POSITIVES = (256, 8192)  # rows and columns of a tile in which positives are looked for
-_DENSE = 64  # exact pairs cost as much as a tile with that many times more
+_TILE = 1024  # rows and columns of a tile
+_POSITIVES = (128, 8192)  # rows and columns of a tile in which positives are looked for
+_DENSE = 64  # exact pairs cost as much as a finer tile with that many times more
+_OFTEN = 0.5  # share of rows that need a finer tile, from which on the coarser is left out
 
 Labels = ClassLabels | LabelSets
 
 
 @dataclass
 class Counts:
-    """What was counted; merged over ranks by max and sum.
+    """What was counted; the sums over ranks are the counts of all.
 
     Attributes:
-        best: Exact similarity of each query's best positive, float64 (N,); -inf without one.
-        above: Negatives strictly above it, int64 (N,); from ``enough`` on a lower bound.
-        tied: Negatives equal to it, int64 (N,); of queries with less than ``enough`` above.
+        above: Negatives strictly above the best positive, int64 (N,); from the largest K on a
+            lower bound.
+        level: Negatives equal to it, int64 (N,), or at most so many where that decides nothing.
     """
 
-    best: Tensor
     above: Tensor
-    tied: Tensor
+    level: Tensor
+
+    def buckets(self, ks: Tensor) -> tuple[Tensor, Tensor]:
+        """How many of the ascending K (L,) miss a query: at best, and at worst."""
+        return torch.bucketize(self.above, ks, right=True), torch.bucketize(
+            self.above + self.level, ks, right=True
+        )
 
 
 class Counter:
@@ -47,7 +53,7 @@ class Counter:
         labels: Who is a positive of whom.
         itself: Row of the gallery that is the query itself, int64 (N,); -1 for none.
         symmetric: Queries and gallery are the same rows in the same order.
-        enough: Negatives above after which a query is settled.
+        ks: The K that matter.
         tile: Rows and columns of a tile.
     """
 
@@ -57,11 +63,12 @@ class Counter:
         labels: Labels,
         itself: Tensor,
         symmetric: bool,
-        enough: int,
+        ks: Sequence[int],
         tile: int = _TILE,
     ) -> None:
         self.similarity, self.labels, self.itself = similarity, labels, itself
-        self.symmetric, self.enough, self.tile = symmetric, enough, tile
+        self.symmetric, self.tile, self.enough = symmetric, tile, max(ks)
+        self.ks = torch.tensor(sorted(ks), device=itself.device)
         self.escalated = dict.fromkeys(similarity.levels, 0.0)
 
     def best_positives(self, rank: int = 0, world: int = 1) -> Tensor:
@@ -89,12 +96,49 @@ class Counter:
                 best[rows] = torch.maximum(best[rows], tile.amax(dim=1))
         return best
 
-    def count(self, best: Tensor, rank: int = 0, world: int = 1) -> Counts:
-        """Count the negatives above and level with the best positives, on this rank's tiles."""
-        counts = Counts(best, torch.zeros_like(self.itself), torch.zeros_like(self.itself))
+    def survey(self, best: Tensor, rank: int = 0, world: int = 1) -> Counts:
+        """Count the negatives that are surely above the best positives, and those that may be.
+
+        Args:
+            best: Exact similarity of each query's best positive, float64 (N,); -inf without one.
+            rank: Which share of the tiles to count.
+            world: How many shares there are.
+        """
+        counts = Counts(torch.zeros_like(self.itself), torch.zeros_like(self.itself))
+        level = self.similarity.levels[0]
         for number, (rows, columns) in enumerate(self._tiles()):
-            if number % world == rank:
-                self._count_tile(counts, rows, columns)
+            if number % world != rank:
+                continue
+            both = self.symmetric and rows != columns
+            sides = [_numbers(rows, best), _numbers(columns, best)][: 1 + both]
+            if not any(self._waiting(counts, best, side).any() for side in sides):
+                continue
+            tile = self.similarity.tile(rows, columns, level)
+            self._hide_itself(tile, sides[0], columns)
+            self._survey_tile(counts, best, tile, sides[0], level)
+            if both:
+                self._survey_tile(counts, best, tile.T, sides[1], level)
+        return counts
+
+    def undecided(self, best: Tensor, counts: Counts) -> Tensor:
+        """Find the queries of which a survey leaves open at which K they succeed."""
+        # The best positive itself lies between the bounds of its query.
+        doubtful = Counts(counts.above, (counts.level - 1).clamp(min=0))
+        at_best, at_worst = doubtful.buckets(self.ks)
+        return ((at_best < at_worst) & (best > -torch.inf)).nonzero()[:, 0]
+
+    def recount(self, best: Tensor, queries: Tensor, rank: int = 0, world: int = 1) -> Counts:
+        """Count exactly for some queries; the others stay at 0."""
+        counts = Counts(torch.zeros_like(self.itself), torch.zeros_like(self.itself))
+        width = len(self.similarity.gallery)
+        blocks = [(i, j) for i in range(0, len(queries), self.tile)
+                  for j in range(0, width, self.tile)]  # fmt: skip
+        for top, left in blocks[rank::world]:
+            columns = slice(left, min(left + self.tile, width))
+            chosen = queries[top : top + self.tile]
+            chosen = chosen[self._waiting(counts, best, chosen)]
+            if len(chosen):
+                self._recount_tile(counts, best, chosen, columns, self._first_level())
         return counts
 
     def _tiles(self) -> Iterator[tuple[slice, slice]]:
@@ -106,102 +150,94 @@ class Counter:
                     slice(left, min(left + self.tile, width)),
                 )
 
-    def _count_tile(self, counts: Counts, rows: slice, columns: slice) -> None:
-        queries, others = _numbers(rows, counts.above), _numbers(columns, counts.above)
-        both = self.symmetric and rows != columns
-        if not self._waiting(counts, queries).any() and not (
-            both and self._waiting(counts, others).any()
-        ):
-            return
-        level = self._first_level()
-        tile = self.similarity.tile(rows, columns, level)
-        self._add(counts, tile, queries, columns, level)
-        if both:
-            self._add(counts, tile.T, others, rows, level)
+    def _waiting(self, counts: Counts, best: Tensor, queries: Tensor) -> Tensor:
+        """Tell which queries have a positive and not yet as many above it as matter."""
+        return (counts.above[queries] < self.enough) & (best[queries] > -torch.inf)
 
-    def _waiting(self, counts: Counts, queries: Tensor) -> Tensor:
-        """Tell which queries have a positive and are not settled."""
-        return (counts.above[queries] < self.enough) & (counts.best[queries] > -torch.inf)
+    def _hide_itself(self, tile: Tensor, queries: Tensor, columns: slice) -> None:
+        own = self.itself[queries] - columns.start
+        inside = ((own >= 0) & (own < tile.shape[1])).nonzero()[:, 0]
+        if len(inside):
+            tile[inside, own[inside]] = -torch.inf
+
+    def _near(
+        self, counts: Counts, best: Tensor, tile: Tensor, queries: Tensor, level: torch.dtype
+    ) -> tuple[Tensor, Tensor]:
+        """Take the rows that have anything near their best positive: of good embeddings, few."""
+        low = self.similarity.bounds(best[queries], level)[1]
+        near = (tile.amax(dim=1) >= low) & self._waiting(counts, best, queries)
+        chosen = near.nonzero()[:, 0]
+        return tile[chosen], queries[chosen]
+
+    def _survey_tile(
+        self, counts: Counts, best: Tensor, tile: Tensor, queries: Tensor, level: torch.dtype
+    ) -> None:
+        part, queries = self._near(counts, best, tile, queries, level)
+        if len(queries):
+            high, low = self.similarity.bounds(best[queries], level)
+            above = _row_sums(torch.gt, part, high)
+            counts.above[queries] += above
+            counts.level[queries] += _row_sums(torch.ge, part, low) - above
+
+    def _recount_tile(
+        self, counts: Counts, best: Tensor, queries: Tensor, columns: slice, level: torch.dtype
+    ) -> None:
+        tile = self.similarity.tile(queries, columns, level)
+        self._hide_itself(tile, queries, columns)
+        part, queries = self._near(counts, best, tile, queries, level)
+        if not len(queries):
+            return
+        high, low = self.similarity.bounds(best[queries], level)
+        if level == torch.float64:
+            counts.above[queries] += _row_sums(torch.gt, part, high)
+            ties = (part == high[:, None]).nonzero()
+            self._add_pairs(counts, queries[ties[:, 0]], ties[:, 1] + columns.start, None)
+            return
+        above = _row_sums(torch.gt, part, high)
+        doubtful = _row_sums(torch.ge, part, low) - above
+        unclear = doubtful > 0
+        dense = int(doubtful.sum()) * _DENSE > int(unclear.sum()) * part.shape[1]
+        self._note(level, float(unclear.float().mean()) if dense else 0.0)
+        if dense:
+            clear = ~unclear
+            counts.above[queries[clear]] += above[clear]
+            levels = self.similarity.levels
+            finer = levels[levels.index(level) + 1]
+            self._recount_tile(counts, best, queries[unclear], columns, finer)
+            return
+        counts.above[queries] += above
+        found = ((part >= low[:, None]) & (part <= high[:, None])).nonzero()
+        self._add_pairs(counts, queries[found[:, 0]], found[:, 1] + columns.start, best)
+
+    def _add_pairs(
+        self, counts: Counts, rows: Tensor, columns: Tensor, best: Tensor | None
+    ) -> None:
+        """Add pairs of a query and a row of the gallery; without ``best`` they are ties."""
+        negative = ~self.labels.same_pairs(rows, columns)
+        rows, columns = rows[negative], columns[negative]
+        size = len(counts.above)
+        if best is not None:
+            difference = self.similarity.pairs(rows, columns) - best[rows]
+            counts.above += torch.bincount(rows[difference > 0], minlength=size)
+            rows = rows[difference == 0]
+        counts.level += torch.bincount(rows, minlength=size)
 
     def _first_level(self) -> torch.dtype:
         """Leave out a quick product that seldom decides: many ties, collapsed embeddings."""
         levels = self.similarity.levels
-        return next(level for level in levels if self.escalated[level] < 0.5)
-
-    def _add(
-        self, counts: Counts, tile: Tensor, queries: Tensor, columns: slice, level: torch.dtype
-    ) -> None:
-        """Add a tile (R, C) of queries (R,) and a part of the gallery to the counts."""
-        own = self.itself[queries] - columns.start
-        inside = ((own >= 0) & (own < tile.shape[1])).nonzero()[:, 0]
-        if len(inside):  # then the tile serves its rows alone
-            tile[inside, own[inside]] = -torch.inf
-        low = self.similarity.bounds(counts.best[queries], level)[1]
-        # Most rows of good embeddings have nothing near their best positive.
-        near = (tile.amax(dim=1) >= low) & self._waiting(counts, queries)
-        chosen = near.nonzero()[:, 0]
-        if not len(chosen):
-            return
-        part, queries = tile[chosen], queries[chosen]
-        if level == torch.float64:
-            self._add_exact(counts, part, queries, columns)
-        else:
-            self._add_quick(counts, part, queries, columns, level)
-
-    def _add_exact(self, counts: Counts, part: Tensor, queries: Tensor, columns: slice) -> None:
-        best = counts.best[queries, None]
-        counts.above[queries] += _row_sums(part > best)
-        ties = (part == best).nonzero()
-        rows = queries[ties[:, 0]]
-        negative = ~self.labels.same_pairs(rows, ties[:, 1] + columns.start)
-        counts.tied += torch.bincount(rows[negative], minlength=len(counts.tied))
-
-    def _add_quick(
-        self, counts: Counts, part: Tensor, queries: Tensor, columns: slice, level: torch.dtype
-    ) -> None:
-        high, low = (bound[:, None] for bound in self.similarity.bounds(counts.best[queries], level))
-        above = _row_sums(part > high)
-        doubtful = _row_sums(part >= low) - above
-        doubtful[counts.above[queries] + above >= self.enough] = 0
-        unclear = doubtful.nonzero()[:, 0]
-        pairs = int(doubtful.sum())
-        dense = pairs * _DENSE > len(unclear) * part.shape[1]
-        self._note(level, len(unclear) / len(queries) if dense else 0.0)
-        if dense:
-            above[unclear] = 0
-            counts.above[queries] += above
-            self._escalate(counts, queries[unclear], columns, level)
-            return
-        counts.above[queries] += above
-        if pairs:
-            lines = part[unclear]
-            found = ((lines >= low[unclear]) & (lines <= high[unclear])).nonzero()
-            self._add_pairs(counts, queries[unclear[found[:, 0]]], found[:, 1] + columns.start)
-
-    def _escalate(
-        self, counts: Counts, queries: Tensor, columns: slice, level: torch.dtype
-    ) -> None:
-        """Compute rows anew in the next higher precision."""
-        levels = self.similarity.levels
-        finer = levels[levels.index(level) + 1]
-        tile = self.similarity.tile(queries, columns, finer)
-        self._add(counts, tile, queries, columns, finer)
-
-    def _add_pairs(self, counts: Counts, rows: Tensor, columns: Tensor) -> None:
-        negative = ~self.labels.same_pairs(rows, columns)
-        rows, columns = rows[negative], columns[negative]
-        difference = self.similarity.pairs(rows, columns) - counts.best[rows]
-        size = len(counts.above)
-        counts.above += torch.bincount(rows[difference > 0], minlength=size)
-        counts.tied += torch.bincount(rows[difference == 0], minlength=size)
+        return next(level for level in levels if self.escalated[level] < _OFTEN)
 
     def _note(self, level: torch.dtype, share: float) -> None:
         self.escalated[level] = 0.8 * self.escalated[level] + 0.2 * share
 
 
-def _row_sums(mask: Tensor) -> Tensor:
-    """Count what is true in each row of a mask (R, C)."""
-    return mask.view(torch.uint8).sum(dim=1, dtype=torch.int32).long()
+def _row_sums(compare: Callable[..., Tensor], part: Tensor, bound: Tensor) -> Tensor:
+    """Count in each row (R, C) what is beyond its bound (R,).
+
+    A comparison that gives 0 and 1 in the tile's own dtype is ten times quicker than booleans.
+    """
+    beyond = compare(part, bound[:, None], out=torch.empty_like(part))
+    return beyond.sum(dim=1, dtype=torch.float32 if part.element_size() < 8 else None).long()
 
 
 def _numbers(rows: slice, like: Tensor) -> Tensor:

@@ -31,9 +31,8 @@ class RecallResult:
         n_queries: All queries.
         n_gallery: Rows of the gallery.
         notes: What a reader must know, in sentences.
-        ranks: Negatives at least as near as the best positive, int64 (n_queries,), in the order
-            of the queries; exact below the largest K, and the largest K from there on; -1 where
-            there is no positive.
+        found_at: The smallest of the K that finds a positive of each query, int64 (n_queries,);
+            0 where none does, -1 where there is no positive.
     """
 
     recall: Mapping[int, float]
@@ -42,7 +41,7 @@ class RecallResult:
     n_queries: int
     n_gallery: int
     notes: tuple[str, ...] = ()
-    ranks: Tensor = field(repr=False, default_factory=lambda: torch.empty(0, dtype=torch.int64))
+    found_at: Tensor = field(repr=False, default_factory=lambda: torch.empty(0).long())
 
     def __str__(self) -> str:
         values = ", ".join(f"R@{k} {100 * share:.2f}" for k, share in self.recall.items())
@@ -73,7 +72,7 @@ def recall_at_k(
     result is exact and the same for any backend, device, number of threads and ranks; ties are
     ties (see :mod:`kd_retrieval.similarity`). A query is never compared with itself, found by id.
     It costs at most one matrix product of N x M x D and takes N x D x 6 bytes (4 without quick
-    bfloat16 products) and tiles of 2,048 x 2,048.
+    bfloat16 products) and tiles of 1,024 x 1,024.
 
     Args:
         queries: Embeddings (N, D), tensor or array, of any floating type, on any device.
@@ -111,18 +110,13 @@ def recall_at_k(
     )
     rank, world = (dist.get_rank(), dist.get_world_size()) if distributed else (0, 1)
     with torch.no_grad(), full_precision():
-        counts = _counts(given, backend, rank, world)
-    return _result(given, counts, count_no_positive_as_miss)
+        best, counts = _measure(given, backend, rank, world)
+    return _result(given, best, counts, count_no_positive_as_miss)
 
 
-def _counts(given: RecallInput, backend: str, rank: int, world: int) -> Counts:
-    counter = Counter(
-        Similarity(given.queries, given.gallery),
-        given.labels,
-        given.itself,
-        given.symmetric,
-        enough=max(given.ks),
-    )
+def _measure(given: RecallInput, backend: str, rank: int, world: int) -> tuple[Tensor, Counts]:
+    similarity = Similarity(given.queries, given.gallery)
+    counter = Counter(similarity, given.labels, given.itself, given.symmetric, given.ks)
     best = counter.best_positives(rank, world)
     if world > 1:
         dist.all_reduce(best, "max")
@@ -132,33 +126,49 @@ def _counts(given: RecallInput, backend: str, rank: int, world: int) -> Counts:
             "(or none of a query's class is in the gallery). Check the labels and ids."
         )
     if backend == "faiss":
-        from kd_retrieval.faiss_search import count_with_faiss
+        from kd_retrieval.faiss_search import survey_with_faiss
 
-        counts = count_with_faiss(counter, best, rank, world)
+        counts = survey_with_faiss(counter, best, rank, world)
     else:
-        counts = counter.count(best, rank, world)
+        counts = counter.survey(best, rank, world)
+    _sum_over_ranks(counts, world)
+    undecided = counter.undecided(best, counts)
+    exact = counter.recount(best, undecided, rank, world)
+    _sum_over_ranks(exact, world)
+    counts.level.zero_()  # what a survey leaves open of the others decides nothing
+    counts.above[undecided] = exact.above[undecided]
+    counts.level[undecided] = exact.level[undecided]
+    return best, counts
+
+
+def _sum_over_ranks(counts: Counts, world: int) -> None:
     if world > 1:
         dist.all_reduce(counts.above, "sum")
-        dist.all_reduce(counts.tied, "sum")
-    return counts
+        dist.all_reduce(counts.level, "sum")
 
 
-def _result(given: RecallInput, counts: Counts, as_miss: bool) -> RecallResult:
-    most = max(given.ks)
-    valid = counts.best > -torch.inf
-    above = counts.above.clamp(max=most)
-    level = (counts.above + counts.tied).clamp(max=most)
+def _result(given: RecallInput, best: Tensor, counts: Counts, as_miss: bool) -> RecallResult:
+    ks = torch.tensor(sorted(given.ks), device=best.device)
+    valid = best > -torch.inf
     n_valid, n_queries = int(valid.sum()), len(valid)
-    n_gallery = len(given.gallery)
     total = n_queries if as_miss else n_valid
-    recall, optimistic = (
-        {k: int((rank[valid] < k).sum()) / total for k in given.ks} for rank in (level, above)
+    missed = counts.buckets(ks)  # at how many K: optimistic, pessimistic
+    optimistic, recall = (
+        {k: int((side[valid] <= place).sum()) / total for place, k in enumerate(ks.tolist())}
+        for side in missed
     )
-    ranks = torch.empty_like(level)
-    ranks[given.order] = torch.where(valid, level, -1)
+    found_at = torch.cat([ks, ks.new_zeros(1)])[missed[1]]
+    in_order = torch.empty_like(found_at)
+    in_order[given.order] = torch.where(valid, found_at, -1)
     notes = _notes(given, n_valid, n_queries, as_miss, recall, optimistic)
     return RecallResult(
-        recall, optimistic, n_valid, n_queries, n_gallery, tuple(notes), ranks.cpu()
+        {k: recall[k] for k in given.ks},
+        {k: optimistic[k] for k in given.ks},
+        n_valid,
+        n_queries,
+        len(given.gallery),
+        tuple(notes),
+        in_order.cpu(),
     )
 
 

@@ -55,27 +55,27 @@ def prepare(query_side: Side, gallery_side: Side, ks: Sequence[int], metric: str
             f"{tuple(queries.shape)} on {queries.device} and {tuple(gallery.shape)} on "
             f"{gallery.device}."
         )
-    labels, sides = _labels(query_side[1], gallery_side[1], queries, gallery, symmetric)
-    orders = [_order(side) for side in sides]
+    kind, sides = _labels(query_side[1], gallery_side[1], queries, gallery, symmetric)
+    first, second = (_order(side).to(queries.device) for side in sides)
     ids = [_ids(query_side[2], len(queries), "query_ids")]
     ids.append(ids[0] if symmetric else _ids(gallery_side[2], len(gallery), "gallery_ids"))
     scale = 1.0 if metric == "cosine" else max(_largest(queries), _largest(gallery))
-    rows = grid_rows(queries, metric, scale)
-    others = rows if symmetric else grid_rows(gallery, metric, scale)
-    itself = _itself(ids, rows, others, symmetric)
-    first, second = (order.to(queries.device) for order in orders)
-    place = torch.empty_like(second)
+    rows = grid_rows(queries, first, metric, scale)
+    others = rows if symmetric else grid_rows(gallery, second, metric, scale)
+    place = torch.empty_like(second)  # of a row of the gallery, after it is sorted
     place[second] = torch.arange(len(second), device=second.device)
-    itself = itself.to(queries.device)[first]
+    if symmetric:
+        itself = place[first]
+    elif ids[0] is None or ids[1] is None:
+        _require_no_overlap(rows, others, first)
+        itself = torch.full_like(first, -1)
+    else:
+        found = _same_id(ids[0], ids[1]).to(first.device)[first]
+        itself = torch.where(found >= 0, place[found], -1)
+    queried, searched = (side.to(queries.device) for side in sides)
     return RecallInput(
-        queries=(sorted_rows := rows.take(first)),
-        gallery=sorted_rows if symmetric else others.take(second),
-        labels=labels(sides[0][orders[0]].to(queries.device), sides[1][orders[1]].to(queries.device)),
-        itself=torch.where(itself >= 0, place[itself], -1),
-        order=first,
-        symmetric=symmetric,
-        ks=_ks(ks),
-    )  # fmt: skip
+        rows, others, kind(queried[first], searched[second]), itself, first, symmetric, _ks(ks)
+    )
 
 
 def _ks(ks: Sequence[int]) -> tuple[int, ...]:
@@ -129,7 +129,9 @@ def _labels(
     else:
         sides = [_integers(one, "labels") for one in given]
     sides = sides * 2 if symmetric else sides
-    for labels, vectors, name in zip(sides, (queries, gallery), ("queries", "gallery"), strict=True):
+    for labels, vectors, name in zip(
+        sides, (queries, gallery), ("queries", "gallery"), strict=True
+    ):
         if len(labels) != len(vectors):
             raise ValueError(
                 f"each embedding needs its label, but the {name} have {len(vectors):,} embeddings "
@@ -140,7 +142,7 @@ def _labels(
 
 def _is_several(labels: Any) -> bool:
     if isinstance(labels, Tensor | np.ndarray):
-        return labels.ndim != 1 or getattr(labels, "dtype", None) == object
+        return labels.ndim != 1 or labels.dtype is np.dtype(object)
     return len(labels) > 0 and not isinstance(labels[0], int | np.integer | Tensor)
 
 
@@ -176,30 +178,26 @@ def _ids(given: Any, count: int, name: str) -> Tensor | None:
     return ids
 
 
-def _itself(ids: Sequence[Tensor | None], rows: Rows, others: Rows, symmetric: bool) -> Tensor:
-    if symmetric:
-        return torch.arange(len(rows))
-    if ids[0] is None or ids[1] is None:
-        _require_no_overlap(rows, others)
-        return torch.full((len(rows),), -1)
-    order = torch.argsort(ids[1])
-    found = torch.searchsorted(ids[1][order], ids[0]).clamp(max=len(order) - 1)
+def _same_id(first: Tensor, second: Tensor) -> Tensor:
+    """Find for each id of the first its place in the second; -1 where it is not there."""
+    order = torch.argsort(second)
+    found = torch.searchsorted(second[order], first).clamp(max=len(order) - 1)
     candidates = order[found]
-    return torch.where(ids[1][candidates] == ids[0], candidates, -1)
+    return torch.where(second[candidates] == first, candidates, -1)
 
 
-def _require_no_overlap(rows: Rows, others: Rows) -> None:
+def _require_no_overlap(rows: Rows, others: Rows, order: Tensor) -> None:
     """Without ids, an equal row in queries and gallery may be the query itself."""
     generator = torch.Generator().manual_seed(0)
     size = rows.steps.shape[1]
-    key = torch.randint(-(2**62), 2**62, (size,), generator=generator).to(rows.steps.device)
+    key = torch.randint(-(2**62), 2**62, (size,), generator=generator).to(order.device)
     first, second = (_hashes(one.steps, key) for one in (rows, others))
     equal = torch.isin(first, second)
     if bool(equal.any()):
         raise ValueError(
             "queries that are in the gallery must be excluded by id, but there are no ids, and "
-            f"{int(equal.sum()):,} queries, first row {int(equal.nonzero()[0])}, have an equal row in the gallery. "
-            "Give query_ids and gallery_ids."
+            f"{int(equal.sum()):,} queries, such as row {int(order[equal].min())}, have an equal "
+            "row in the gallery. Give query_ids and gallery_ids."
         )
 
 

@@ -1,7 +1,7 @@
 """Similarities that are exact, and quick ones with a bound on their error.
 
-Rows are rounded once to a grid of 2^-26 (a 64-millionth of the unit length). Their products are then
-multiples of 2^-52, and every partial sum of a scalar product fits a float64 without rounding.
+Rows are rounded once to a grid of 2^-26 (a 67-millionth of the unit length). Their products are
+then multiples of 2^-52, and every partial sum of a scalar product fits a float64 without rounding.
 So a float64 product of two such rows is *exact*, whatever the order of its sum: blocks, threads,
 ranks and devices cannot change it, and a tie is a tie. Products in bfloat16 or float32 serve to
 find out which pairs are clear; the others are computed exactly.
@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import contextlib
 import math
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
@@ -52,18 +52,13 @@ class Rows:
             return self.half[rows]
         return self.steps[rows].to(dtype).mul_(self.step)
 
-    def take(self, rows: Tensor) -> Rows:
-        """Take rows, in that order."""
-        half = None if self.half is None else self.half[rows]
-        squares = None if self.squares is None else self.squares[rows]
-        return Rows(self.steps[rows], self.step, half, squares)
 
-
-def grid_rows(vectors: Tensor, metric: str, scale: float = 1.0) -> Rows:
+def grid_rows(vectors: Tensor, order: Tensor, metric: str, scale: float = 1.0) -> Rows:
     """Put vectors on the grid; under cosine they are first scaled to length 1, in float64.
 
     Args:
         vectors: Vectors (N, D), finite; under cosine none is zero.
+        order: In which order to take them, int64 (N,).
         metric: ``cosine``, ``l2`` or ``dot``.
         scale: Under l2 and dot, the largest norm of queries and gallery: vectors are divided by
             the power of 2 above it, so the grid is relative to the largest.
@@ -75,9 +70,9 @@ def grid_rows(vectors: Tensor, metric: str, scale: float = 1.0) -> Rows:
     steps = torch.empty(vectors.shape, dtype=torch.int32, device=vectors.device)
     larger: Any = 2.0 ** math.frexp(scale)[1]
     for begin in range(0, len(vectors), _CHUNK):
-        part = vectors[begin : begin + _CHUNK].double()
+        part = vectors[order[begin : begin + _CHUNK]].double()
         length = norms(part)[:, None] if metric == "cosine" else larger
-        steps[begin : begin + _CHUNK] = (part / length / step).round_().to(torch.int32)
+        steps[begin : begin + _CHUNK] = part.div_(length * step).round_().to(torch.int32)
     rows = Rows(steps, step, None, None)
     if metric == "l2":
         rows.squares = _in_chunks(rows, lambda part: part.square().sum(dim=1))
@@ -116,7 +111,7 @@ class Similarity:
         self.levels = (torch.float32, torch.float64)
         if queries.half is not None:
             self.levels = (torch.bfloat16, *self.levels)
-        self._errors = {dtype: self._error(dtype) for dtype in self.levels}
+        self._errors: dict[torch.dtype, float] = {}
 
     def tile(self, rows: Tensor | slice, columns: Tensor | slice, dtype: torch.dtype) -> Tensor:
         """Compute a tile (R, C); in float64 it is exact."""
@@ -155,6 +150,8 @@ class Similarity:
         if dtype == torch.float64:
             return values, values
         roundoff = _ROUNDOFF[dtype]
+        if dtype not in self._errors:
+            self._errors[dtype] = self._error(dtype)
         error = self._errors[dtype]
         error = error + 4 * roundoff * (values.abs() + error)  # of the result, and of the bounds
         high, low = (values + error).to(dtype), (values - error).to(dtype)
@@ -162,8 +159,6 @@ class Similarity:
 
     def _error(self, dtype: torch.dtype) -> float:
         """Bound |quick - exact|, but for the rounding of the result itself."""
-        if dtype == torch.float64:
-            return 0.0
         size = self.queries.steps.shape[1]
         left, right = (_rounding(rows, dtype) for rows in (self.queries, self.gallery))
         # Cauchy-Schwarz on the rounding of the rows; sums are in float32, in any order.
@@ -204,17 +199,16 @@ def full_precision() -> Iterator[None]:
 
 def _rounding(rows: Rows, dtype: torch.dtype) -> float:
     """The largest distance between a row and itself in a dtype."""
-
-    def distance(exact: Tensor, begin: int) -> Tensor:
-        rounded = rows.at(slice(begin, begin + len(exact)), dtype).double()
-        return (exact - rounded).norm(dim=1).amax().reshape(1)
-
-    return float(_in_chunks(rows, distance, numbered=True).amax())
-
-
-def _in_chunks(rows: Rows, function: Any, numbered: bool = False) -> Tensor:
-    parts = []
+    if rows.half is None or dtype != torch.bfloat16:
+        return 1.01 * _ROUNDOFF[dtype]  # of a norm of at most 1
+    largest = 0.0
     for begin in range(0, len(rows), _CHUNK):
-        exact = rows.at(slice(begin, begin + _CHUNK), torch.float64)
-        parts.append(function(exact, begin) if numbered else function(exact))
-    return torch.cat(parts)
+        chosen = slice(begin, begin + _CHUNK)
+        distance = (rows.at(chosen, torch.float32) - rows.half[chosen]).norm(dim=1)
+        largest = max(largest, float(distance.max()))
+    return 1.01 * largest + 2.0**-20
+
+
+def _in_chunks(rows: Rows, function: Callable[[Tensor], Tensor]) -> Tensor:
+    chunks = range(0, len(rows), _CHUNK)
+    return torch.cat([function(rows.at(slice(i, i + _CHUNK), torch.float64)) for i in chunks])

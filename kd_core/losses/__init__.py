@@ -5,12 +5,17 @@ from kd_core.losses.attention_transfer import AttentionTransferLoss
 from kd_core.losses.channel_attention import ChannelAttentionLoss
 from kd_core.losses.channel_distillation import ChannelDistillationLoss
 from kd_core.losses.channel_wise import ChannelWiseLoss
+from kd_core.losses.correlation_congruence import CorrelationCongruenceLoss
+from kd_core.losses.dark_rank import DarkRankLoss
+from kd_core.losses.embedding_cosine import EmbeddingCosineLoss
 from kd_core.losses.feature_imitation import FeatureImitationLoss
 from kd_core.losses.hmat import HMATLoss
 from kd_core.losses.pearson_feature import PearsonFeatureLoss
 from kd_core.losses.position_attention import PositionAttentionLoss
+from kd_core.losses.probabilistic_transfer import ProbabilisticTransferLoss
 from kd_core.losses.relational_angle import RelationalAngleLoss
 from kd_core.losses.relational_distance import RelationalDistanceLoss
+from kd_core.losses.relaxed_contrastive import RelaxedContrastiveLoss
 from kd_core.losses.similarity_preserving import SimilarityPreservingLoss
 from kd_core.losses.soft_target import SoftTargetLoss
 
@@ -20,12 +25,17 @@ __all__ = [
     "ChannelAttentionLoss",
     "ChannelDistillationLoss",
     "ChannelWiseLoss",
+    "CorrelationCongruenceLoss",
+    "DarkRankLoss",
+    "EmbeddingCosineLoss",
     "FeatureImitationLoss",
     "HMATLoss",
     "PearsonFeatureLoss",
     "PositionAttentionLoss",
+    "ProbabilisticTransferLoss",
     "RelationalAngleLoss",
     "RelationalDistanceLoss",
+    "RelaxedContrastiveLoss",
     "SimilarityPreservingLoss",
     "SoftTargetLoss",
 ]

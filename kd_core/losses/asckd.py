@@ -54,6 +54,7 @@ class ASCKDLoss(nn.Module):
     """
 
     accepts_lists = True
+    aligns_spaces = False
 
     def __init__(
         self,

@@ -42,6 +42,8 @@ class AttentionTransferLoss(nn.Module):
         0.0
     """
 
+    aligns_spaces = False
+
     def __init__(
         self,
         power: float = 2.0,

@@ -55,6 +55,7 @@ class ChannelAttentionLoss(nn.Module):
     """
 
     equal_channels = True
+    aligns_spaces = False
 
     def __init__(self, form: str = "cosine", loss_weight: float = 1.0) -> None:
         super().__init__()

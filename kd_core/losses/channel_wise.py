@@ -35,6 +35,7 @@ class ChannelWiseLoss(nn.Module):
     """
 
     equal_channels = True
+    aligns_spaces = False
 
     def __init__(self, temperature: float = 4.0, loss_weight: float = 1.0) -> None:
         super().__init__()

@@ -29,6 +29,7 @@ class FeatureImitationLoss(nn.Module):
     """
 
     equal_channels = True
+    aligns_spaces = True
 
     def __init__(self, loss_weight: float = 1.0) -> None:
         super().__init__()

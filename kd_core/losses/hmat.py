@@ -67,6 +67,7 @@ class HMATLoss(nn.Module):
 
     accepts_lists = True
     roles = ("low", "mid", "high")
+    aligns_spaces = False
 
     def __init__(
         self,

@@ -32,6 +32,7 @@ class PearsonFeatureLoss(nn.Module):
     """
 
     equal_channels = True
+    aligns_spaces = False
 
     def __init__(self, loss_weight: float = 1.0) -> None:
         super().__init__()

@@ -47,6 +47,8 @@ class PositionAttentionLoss(nn.Module):
         0.0
     """
 
+    aligns_spaces = False
+
     def __init__(self, form: str = "cosine", side: int = 16, loss_weight: float = 1.0) -> None:
         super().__init__()
         check_choice("form", form, _FORMS)

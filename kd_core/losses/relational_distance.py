@@ -30,6 +30,8 @@ class RelationalDistanceLoss(nn.Module):
         0.0
     """
 
+    aligns_spaces = False
+
     def __init__(self, loss_weight: float = 1.0) -> None:
         super().__init__()
         self.loss_weight = loss_weight

@@ -33,6 +33,8 @@ class SoftTargetLoss(nn.Module):
         0.0
     """
 
+    aligns_spaces = False
+
     def __init__(self, temperature: float = 4.0, loss_weight: float = 1.0) -> None:
         super().__init__()
         if temperature <= 0:

@@ -1,0 +1,78 @@
+"""Correlation congruence: a Gaussian kernel of the batch is that of the teacher."""
+
+from __future__ import annotations
+
+import math
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from kd_core.checks import check_same_batch, full_precision
+from kd_core.relation import EPSILON, flat_rows
+
+
+class CorrelationCongruenceLoss(nn.Module):
+    """Squared difference between two kernel matrices of unit embeddings (CC).
+
+        C(x)[i, j] = exp(-2 gamma) * sum over p <= order of (2 gamma)^p / p! * <u_i, u_j>^p
+        u = x scaled to length 1
+        loss = loss_weight * mean over i, j of (C(student) - C(teacher))^2
+
+    The sum is the Taylor series of the kernel exp(-gamma ||u_i - u_j||^2). Peng et al.,
+    "Correlation Congruence for Knowledge Distillation", ICCV 2019,
+    https://arxiv.org/abs/1904.01802. Status: the published formula, as in the code in common use
+    (Knowledge-Distillation-Zoo). The paper has the kernel of the two networks' logits or
+    embeddings; sizes may differ. Memory is N x N.
+
+    Args:
+        gamma: Sharpness of the kernel, above 0.
+        order: Last power of the series, at least 1.
+        loss_weight: Factor on the returned loss.
+
+    Raises:
+        ValueError: If gamma or order is out of range.
+
+    Example:
+        >>> import torch
+        >>> CorrelationCongruenceLoss()(torch.eye(4), 3 * torch.eye(4)).item()
+        0.0
+    """
+
+    aligns_spaces = False
+
+    def __init__(self, gamma: float = 0.4, order: int = 2, loss_weight: float = 1.0) -> None:
+        super().__init__()
+        if gamma <= 0 or order < 1:
+            raise ValueError(
+                f"gamma must be above 0 and order at least 1, but they are {gamma} and {order}."
+            )
+        self.gamma = gamma
+        self.order = order
+        self.loss_weight = loss_weight
+
+    def forward(self, student: Tensor, teacher: Tensor) -> Tensor:
+        """Compare the kernels of a batch.
+
+        Args:
+            student: Embeddings (N, D_s) or a feature map (N, C_s, H_s, W_s).
+            teacher: Embeddings (N, D_t) or a feature map (N, C_t, H_t, W_t); no gradient flows
+                into them.
+
+        Returns:
+            Scalar loss in float32.
+
+        Raises:
+            ValueError: If either has fewer than two axes or is empty, or if N differs.
+        """
+        check_same_batch(student, teacher)
+        return self.loss_weight * F.mse_loss(self._kernel(student), self._kernel(teacher.detach()))
+
+    def _kernel(self, features: Tensor) -> Tensor:
+        units = F.normalize(flat_rows(features), dim=1, eps=EPSILON)
+        with full_precision(units):
+            cosines = units @ units.t()  # (N, N)
+        kernel = torch.ones_like(cosines)
+        for power in range(1, self.order + 1):
+            kernel = kernel + (2 * self.gamma) ** power / math.factorial(power) * cosines**power
+        return math.exp(-2 * self.gamma) * kernel
