@@ -38,7 +38,8 @@ class Connector(nn.Module):
         Returns:
             Feature map (N, C_t, H, W).
         """
-        connected: Tensor = self.norm(self.project(student))
+        matched = student.to(self.project.weight.dtype)  # a trunk may run in half precision
+        connected: Tensor = self.norm(self.project(matched))
         return connected
 
 
@@ -69,7 +70,8 @@ class VectorConnector(nn.Module):
         Returns:
             Vector (N, D_t).
         """
-        connected: Tensor = self.norm(self.project(student))
+        matched = student.to(self.project.weight.dtype)  # a trunk may run in half precision
+        connected: Tensor = self.norm(self.project(matched))
         return connected
 
 

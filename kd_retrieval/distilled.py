@@ -13,6 +13,7 @@ from torch import Tensor, nn
 from kd_core import Distiller, FrozenTeacher, GradientShares, Term
 from kd_engine.build import build_distilled
 from kd_engine.renormalise import Renormalise
+from kd_retrieval.embedder import channels_last
 
 
 def DistilledEmbedder(  # noqa: N802  a config names it as a type
@@ -118,7 +119,7 @@ class EmbedderForward:
         """
         images = inputs if self.renormalise is None else self.renormalise(inputs, None)
         if self.trunk_only:
-            return model.get_submodule("trunk")(images)
+            return model.get_submodule("trunk")(channels_last(images))
         return model(images, ids=ids, mode="tensor")
 
 

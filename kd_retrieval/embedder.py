@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from contextlib import nullcontext
 from typing import Any
 
+import torch
 from mmengine.model import BaseModel
 from mmengine.registry import MODELS
 from torch import Tensor, nn
@@ -34,9 +36,10 @@ class Embedder(BaseModel):  # type: ignore[misc]
         normalize: Scale embeddings to length 1.
         criterion: ``dict(loss=, miner=)`` for :class:`MetricLearning`; not needed to embed, nor
             under a distiller.
-        training: ``dict(frozen=(), norm_eval=False)``: names of children (``trunk``,
-            ``trunk.features.0``) that are not trained, and whether batch norms keep their
-            statistics.
+        training: ``dict(frozen=(), norm_eval=False, precision=None)``: names of children
+            (``trunk``, ``trunk.features.0``) that are not trained; whether batch norms keep their
+            statistics; "bfloat16" trains the trunk in it, on a CPU that has it in half the time
+            (on a GPU use ``tools/train.py --amp``).
         data_preprocessor: mmengine's; the default normalises RGB with ImageNet's statistics.
 
     Raises:
@@ -67,7 +70,7 @@ class Embedder(BaseModel):  # type: ignore[misc]
         self.embedding = UnitLength() if normalize else nn.Identity()
         self.dim = features if dim is None else dim
         self.criterion = None if criterion is None else _criterion(criterion, self.dim)
-        self.frozen, self.norm_eval = _training(training or {})
+        self.frozen, self.norm_eval, self.precision = _training(training or {})
         for module in self._frozen():
             module.requires_grad_(False)
 
@@ -76,7 +79,11 @@ class Embedder(BaseModel):  # type: ignore[misc]
 
     def extract(self, images: Tensor) -> Tensor:
         """Embed normalised images (N, 3, H, W) as vectors (N, D)."""
-        embeddings: Tensor = self.embedding(self.projection(self.pool(self.trunk(images))))
+        precision = self.precision if self.training else None
+        with torch.autocast(images.device.type, precision) if precision else nullcontext():
+            features = self.trunk(channels_last(images))
+        features = features.float() if precision else features
+        embeddings: Tensor = self.embedding(self.projection(self.pool(features)))
         return embeddings
 
     def forward(
@@ -147,6 +154,11 @@ class Embedder(BaseModel):  # type: ignore[misc]
             ) from error
 
 
+def channels_last(images: Tensor) -> Tensor:
+    """Lay images out as convolutions like them best: on a CPU they take half to two thirds."""
+    return images.contiguous(memory_format=torch.channels_last)
+
+
 def _criterion(config: Mapping[str, Any], dim: int) -> MetricLearning:
     unknown = sorted(set(config) - {"loss", "miner"})
     if unknown or "loss" not in config:
@@ -161,12 +173,20 @@ def _criterion(config: Mapping[str, Any], dim: int) -> MetricLearning:
     return criterion
 
 
-def _training(config: Mapping[str, Any]) -> tuple[tuple[str, ...], bool]:
-    unknown = sorted(set(config) - {"frozen", "norm_eval"})
-    if unknown:
-        raise ValueError(f"training takes frozen and norm_eval, but it has {sorted(config)}.")
+def _training(config: Mapping[str, Any]) -> tuple[tuple[str, ...], bool, torch.dtype | None]:
+    unknown = sorted(set(config) - {"frozen", "norm_eval", "precision"})
+    precision = config.get("precision")
+    if unknown or precision not in (None, "bfloat16"):
+        raise ValueError(
+            "training takes frozen, norm_eval and precision (None or 'bfloat16'), but it is "
+            f"{dict(config)}."
+        )
     frozen = config.get("frozen", ())
-    return (frozen,) if isinstance(frozen, str) else tuple(frozen), bool(config.get("norm_eval"))
+    return (
+        (frozen,) if isinstance(frozen, str) else tuple(frozen),
+        bool(config.get("norm_eval")),
+        torch.bfloat16 if precision else None,
+    )
 
 
 def _predictions(embeddings: Tensor, labels: Any, ids: Any, roles: Any) -> list[dict[str, Any]]:

@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from kd_retrieval.datasets.records import RetrievalDataset, Table, check_split
+from kd_retrieval.datasets.records import RetrievalDataset, Table, check_split, require_counts
 
 LISTS = ("retrieval_train.txt", "retrieval_test.txt")
 
@@ -27,8 +27,7 @@ class _Listed(RetrievalDataset):
         ValueError: If a line is broken or the counts are others.
     """
 
-    name = ""
-    published: tuple[int, int] = (0, 0)
+    counts: Mapping[str, tuple[int, int]] = {}  # images and classes
 
     def __init__(
         self,
@@ -39,13 +38,10 @@ class _Listed(RetrievalDataset):
     ) -> None:
         check_split(split)
         test = split == "test"
-        first = self.published[0] if test else 0  # ids go on from one file to the other
+        first = self.counts["trainval"][0] if test else 0  # ids go on from one file to the other
         table = _read(Path(data_root) / LISTS[test], self.class_name, first)
-        if check_counts and len(table.paths) != self.published[test]:
-            raise ValueError(
-                f"{self.name} must list {self.published[test]:,} images in {LISTS[test]}, but it "
-                f"lists {len(table.paths):,}. It is another version, or incomplete."
-            )
+        if check_counts:
+            require_counts(type(self).__name__, table, split, self.counts)
         super().__init__(data_root, table if test else table.part(split), transforms)
 
     @staticmethod
@@ -61,8 +57,7 @@ class Caltech100(_Listed):
     docs/retrieval_data.md says how this layout is made from it.
     """
 
-    name = "Caltech100"
-    published = (2662, 2571)
+    counts = {"trainval": (2662, 50), "test": (2571, 50)}
 
 
 class Omniglot(_Listed):
@@ -72,8 +67,7 @@ class Omniglot(_Listed):
     docs/retrieval_data.md says how this layout is made from it.
     """
 
-    name = "Omniglot"
-    published = (2720, 2120)
+    counts = {"trainval": (2720, 136), "test": (2120, 106)}
 
     @staticmethod
     def class_name(path: str) -> str:

@@ -43,7 +43,6 @@ class Table:
         ids: What names each image, int64 (n,), unique over all splits of a data set.
         class_names: Names of the classes, the same in every split that has them.
         roles: BOTH, QUERY or GALLERY, int64 (n,); None is BOTH for all.
-        groups: Index of each image's group, int64 (n,); None where there are none.
     """
 
     paths: list[str]
@@ -166,6 +165,30 @@ def check_split(split: str) -> None:
     """
     if split not in SPLITS:
         raise ValueError(f"split must be one of {', '.join(SPLITS)}, but it is {split!r}.")
+
+
+def require_counts(
+    name: str, table: Table, split: str, counts: Mapping[str, tuple[int, int]]
+) -> None:
+    """Require the published numbers of images and classes.
+
+    Args:
+        name: Name of the data set.
+        table: All training images, or all test images.
+        split: Which split was asked for.
+        counts: Images and classes of ``trainval`` and ``test``.
+
+    Raises:
+        ValueError: If they are others.
+    """
+    key = "test" if split == "test" else "trainval"
+    found = (len(table.paths), len(table.class_names))
+    if found != counts[key]:
+        raise ValueError(
+            f"{name} must have {counts[key][0]:,} images of {counts[key][1]:,} classes to "
+            f"{'search' if key == 'test' else 'train on'}, but there are {found[0]:,} of "
+            f"{found[1]:,}. It is another version, or incomplete: fetch it again."
+        )
 
 
 def _check(table: Table, root: Path) -> None:

@@ -97,6 +97,16 @@ def test_frozen_parts_and_batch_norms():
     assert not torch.equal(moving.trunk.bn1.running_mean, torch.zeros(4))
 
 
+def test_a_trunk_trained_in_bfloat16_embeds_in_float32():
+    model = embedder(criterion=TRIPLET, training=dict(precision="bfloat16")).train()
+    seen = []
+    model.trunk.register_forward_hook(lambda *args: seen.append(args[2].dtype))
+    result = model(images(), labels=torch.arange(8) % 2, mode="loss")
+    assert result["loss_metric"].dtype == torch.float32
+    model.eval()(images())
+    assert seen == [torch.bfloat16, torch.float32]
+
+
 def test_init_weights_keeps_a_trunks_weights():
     model = embedder()
     before = model.trunk.conv1.weight.clone()
@@ -121,7 +131,8 @@ def test_the_preprocessor_normalises():
         (dict(criterion=dict(los=1)), r"criterion must be dict\(loss=, miner=\)"),
         (dict(criterion=dict(loss=dict(type="ProxyAnchorLoss", num_classes=2,
                                        embedding_size=5))), "Set its embedding_size to 6"),
-        (dict(training=dict(freeze=1)), "takes frozen and norm_eval"),
+        (dict(training=dict(freeze=1)), "takes frozen, norm_eval and precision"),
+        (dict(training=dict(precision="float16")), "precision .None or 'bfloat16'."),
         (dict(training=dict(frozen="trunk.layer9")), "must name parts of the embedder"),
         (dict(pooling="mean"), "pooling must be one of"),
     ],

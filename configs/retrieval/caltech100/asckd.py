@@ -7,10 +7,12 @@ model = dict(
     _delete_=True,
     type="kd_retrieval.DistilledEmbedder",
     student={{_base_.model}},
-    teacher=dict(config="configs/retrieval/caltech100/teacher.py", checkpoint=None),
+    teacher=dict(
+        config="configs/retrieval/caltech100/teacher.py", checkpoint=None, precision="bfloat16"
+    ),
     terms=dict(
         asckd=dict(
-            loss=dict(type="kd_core.losses.ASCKDLoss", loss_weight=10.0),
+            loss=dict(type="kd_core.losses.ASCKDLoss", loss_weight=25.0),
             layers=["trunk.layer2", "trunk.layer3", "trunk.layer4"],
             teacher_layers=["trunk.features.6", "trunk.features.13", "trunk.features.17"],
         ),

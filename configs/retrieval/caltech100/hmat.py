@@ -7,14 +7,16 @@ model = dict(
     _delete_=True,
     type="kd_retrieval.DistilledEmbedder",
     student={{_base_.model}},
-    teacher=dict(config="configs/retrieval/caltech100/teacher.py", checkpoint=None),
+    teacher=dict(
+        config="configs/retrieval/caltech100/teacher.py", checkpoint=None, precision="bfloat16"
+    ),
     terms=dict(
         hmat=dict(
             loss=dict(
                 type="kd_core.losses.HMATLoss",
-                position_weight=10.0,
-                activation_weight=100.0,
-                channel_weight=5.0,
+                position_weight=2.5,
+                activation_weight=25.0,
+                channel_weight=1.25,
             ),
             layers=dict(
                 low="trunk.layer1", mid=["trunk.layer2", "trunk.layer3"], high="trunk.layer4"

@@ -7,10 +7,12 @@ model = dict(
     _delete_=True,
     type="kd_retrieval.DistilledEmbedder",
     student={{_base_.model}},
-    teacher=dict(config="configs/retrieval/caltech100/teacher.py", checkpoint=None),
+    teacher=dict(
+        config="configs/retrieval/caltech100/teacher.py", checkpoint=None, precision="bfloat16"
+    ),
     terms=dict(
         relaxed=dict(
-            loss=dict(type="kd_core.losses.RelaxedContrastiveLoss", loss_weight=1.0),
+            loss=dict(type="kd_core.losses.RelaxedContrastiveLoss", loss_weight=0.3),
             layers="projection",  # as the authors do, before it is scaled to length 1
             teacher_layers="embedding",
         ),

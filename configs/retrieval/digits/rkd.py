@@ -10,14 +10,15 @@ model = dict(
     teacher=dict(
         config="configs/retrieval/digits/teacher.py",
         checkpoint="work_dirs/retrieval/digits/teacher/epoch_6.pth",
+        precision="bfloat16",
     ),
     terms=dict(
         distance=dict(
-            loss=dict(type="kd_core.losses.RelationalDistanceLoss", loss_weight=1.0),
+            loss=dict(type="kd_core.losses.RelationalDistanceLoss", loss_weight=10.0),
             layers="embedding",
         ),
         angle=dict(
-            loss=dict(type="kd_core.losses.RelationalAngleLoss", loss_weight=2.0),
+            loss=dict(type="kd_core.losses.RelationalAngleLoss", loss_weight=20.0),
             layers="embedding",
         ),
     ),

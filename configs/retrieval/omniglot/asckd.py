@@ -10,10 +10,11 @@ model = dict(
     teacher=dict(
         config="configs/retrieval/omniglot/teacher.py",
         checkpoint="work_dirs/retrieval/omniglot/teacher/epoch_20.pth",
+        precision="bfloat16",
     ),
     terms=dict(
         asckd=dict(
-            loss=dict(type="kd_core.losses.ASCKDLoss", loss_weight=10.0),
+            loss=dict(type="kd_core.losses.ASCKDLoss", loss_weight=25.0),
             layers=["trunk.layer2", "trunk.layer3", "trunk.layer4"],
         ),
     ),

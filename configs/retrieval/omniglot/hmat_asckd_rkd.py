@@ -10,29 +10,30 @@ model = dict(
     teacher=dict(
         config="configs/retrieval/omniglot/teacher.py",
         checkpoint="work_dirs/retrieval/omniglot/teacher/epoch_20.pth",
+        precision="bfloat16",
     ),
     terms=dict(
         hmat=dict(
             loss=dict(
                 type="kd_core.losses.HMATLoss",
-                position_weight=10.0,
-                activation_weight=100.0,
-                channel_weight=5.0,
+                position_weight=2.5,
+                activation_weight=25.0,
+                channel_weight=1.25,
             ),
             layers=dict(
                 low="trunk.layer1", mid=["trunk.layer2", "trunk.layer3"], high="trunk.layer4"
             ),
         ),
         asckd=dict(
-            loss=dict(type="kd_core.losses.ASCKDLoss", loss_weight=10.0),
+            loss=dict(type="kd_core.losses.ASCKDLoss", loss_weight=25.0),
             layers=["trunk.layer2", "trunk.layer3", "trunk.layer4"],
         ),
         distance=dict(
-            loss=dict(type="kd_core.losses.RelationalDistanceLoss", loss_weight=1.0),
+            loss=dict(type="kd_core.losses.RelationalDistanceLoss", loss_weight=10.0),
             layers="embedding",
         ),
         angle=dict(
-            loss=dict(type="kd_core.losses.RelationalAngleLoss", loss_weight=2.0),
+            loss=dict(type="kd_core.losses.RelationalAngleLoss", loss_weight=20.0),
             layers="embedding",
         ),
     ),

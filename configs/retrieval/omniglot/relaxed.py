@@ -10,10 +10,11 @@ model = dict(
     teacher=dict(
         config="configs/retrieval/omniglot/teacher.py",
         checkpoint="work_dirs/retrieval/omniglot/teacher/epoch_20.pth",
+        precision="bfloat16",
     ),
     terms=dict(
         relaxed=dict(
-            loss=dict(type="kd_core.losses.RelaxedContrastiveLoss", loss_weight=1.0),
+            loss=dict(type="kd_core.losses.RelaxedContrastiveLoss", loss_weight=0.3),
             layers="projection",  # as the authors do, before it is scaled to length 1
             teacher_layers="embedding",
         ),

@@ -10,14 +10,15 @@ model = dict(
     teacher=dict(
         config="configs/retrieval/omniglot/teacher.py",
         checkpoint="work_dirs/retrieval/omniglot/teacher/epoch_20.pth",
+        precision="bfloat16",
     ),
     terms=dict(
         distance=dict(
-            loss=dict(type="kd_core.losses.RelationalDistanceLoss", loss_weight=1.0),
+            loss=dict(type="kd_core.losses.RelationalDistanceLoss", loss_weight=10.0),
             layers="embedding",
         ),
         angle=dict(
-            loss=dict(type="kd_core.losses.RelationalAngleLoss", loss_weight=2.0),
+            loss=dict(type="kd_core.losses.RelationalAngleLoss", loss_weight=20.0),
             layers="embedding",
         ),
     ),
