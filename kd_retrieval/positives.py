@@ -60,7 +60,7 @@ class LabelSets:
 
     def same_pairs(self, rows: Tensor, columns: Tensor) -> Tensor:
         """Tell which pairs share a label (P,)."""
-        return (self.queries[rows] & self.gallery[columns]).any(dim=1)
+        return (self.queries[rows] & self.gallery[columns]).bool().any(dim=1)
 
 
 def table_of(*sides: Sequence[Any]) -> list[Tensor]:
