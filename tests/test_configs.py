@@ -9,8 +9,10 @@ import sys
 from pathlib import Path
 
 import pytest
+import torch
 
 import kd_det  # noqa: F401  first, for mmdet asks for mmcv's operators
+import kd_retrieval  # noqa: F401
 
 # isort: split
 from mmdet.registry import (
@@ -29,14 +31,20 @@ from mmdet.registry import (
 )
 from mmdet.utils import register_all_modules
 from mmengine.config import Config, ConfigDict
+from mmengine.registry import FUNCTIONS
+
+from kd_engine.tasks import package_of
+from kd_retrieval.transforms import build_transforms
 
 ROOT = Path(__file__).parents[1]
 FOLDER = ROOT / "configs"
 BASES = sorted(FOLDER.glob("_base_/*.py"))
 CONFIGS = sorted(set(FOLDER.rglob("*.py")) - set(BASES))
 DISTILLED = [path for path in CONFIGS if "teacher=" in path.read_text()]
+UNTRAINED = {"configs/retrieval/caltech100/teacher.py"}  # a teacher that is evaluated as it is
+CLASSES = {"CUB200": 100, "Cars196": 98, "Caltech100": 50, "Omniglot": 136, "BuiltInDigits": 6}
 REGISTRIES = {
-    "dataset": DATASETS, "datasets": DATASETS, "pipeline": TRANSFORMS, "transforms": TRANSFORMS,
+    "dataset": DATASETS, "datasets": DATASETS, "collate_fn": FUNCTIONS, "pipeline": TRANSFORMS, "transforms": TRANSFORMS,
     "train_pipeline": TRANSFORMS, "test_pipeline": TRANSFORMS,
     "sampler": DATA_SAMPLERS, "batch_sampler": DATA_SAMPLERS, "val_evaluator": METRICS,
     "test_evaluator": METRICS, "default_hooks": HOOKS, "custom_hooks": HOOKS, "train_cfg": LOOPS,
@@ -57,6 +65,8 @@ def load(path):
 
 def types(node, registry=None):
     """Yield each ``type`` below a node, and the registry that its place belongs to."""
+    if _is_of_retrieval(node):
+        build_transforms(node.pop("transforms", ()))  # by torchvision's names, in no registry
     if isinstance(node, list | tuple):
         for one in node:
             yield from types(one, registry)
@@ -71,6 +81,10 @@ def types(node, registry=None):
                 )
 
 
+def _is_of_retrieval(node):
+    return isinstance(node, dict) and str(node.get("type")).startswith("kd_retrieval.")
+
+
 def without_downloads(node):
     """Take away whatever would fetch weights."""
     if isinstance(node, list):
@@ -78,6 +92,8 @@ def without_downloads(node):
     if not isinstance(node, dict):
         return node
     gone = {"init_cfg"} if dict(node.get("init_cfg") or {}).get("type") == "Pretrained" else set()
+    if _is_of_retrieval(node):
+        gone |= {"weights", "pretrained"}
     return {
         key: None if key == "checkpoint" else without_downloads(value)
         for key, value in node.items()
@@ -91,12 +107,17 @@ def test_there_are_configs():
     }  # fmt: skip
     assert needed <= {path.stem for path in CONFIGS}
     assert {"bccd", "chess", "demo"} <= {path.parent.name for path in CONFIGS}
+    sets = {"cub", "cars", "digits", "caltech100", "omniglot"}
+    assert sets == {path.parent.name for path in CONFIGS if "retrieval" in path.parts}
 
 
 @pytest.mark.parametrize("path", CONFIGS, ids=name)
 def test_the_first_line_runs_it(path):
     first = path.read_text().splitlines()[0] + " "  # a remark may follow
-    assert first.startswith(f"# python tools/train.py {name(path)} ")
+    if name(path) in UNTRAINED:
+        assert first.startswith("# python tools/test.py ") and " --teacher " in first
+    else:
+        assert first.startswith(f"# python tools/train.py {name(path)} ")
 
 
 @pytest.mark.parametrize("path", CONFIGS, ids=name)
@@ -130,12 +151,25 @@ def test_the_model_builds(path, monkeypatch):
     config = load(path)
     model = without_downloads(copy.deepcopy(config.model.to_dict()))
     if "terms" in model:
-        assert config.model.teacher.checkpoint
-        model["teacher"]["config"] = _teacher(config.model.teacher.config)
-        model["dry_run_size"] = (64, 64)
+        source = config.model.teacher
+        assert (source.checkpoint is None) == (source.config in UNTRAINED)
+        model["teacher"]["config"] = _teacher(source.config)
+        model.setdefault("dry_run_size", (64, 64))
     built = MODELS.build(ConfigDict(model))
     assert hasattr(built, "distiller") == ("terms" in model)
-    assert built.roi_head.bbox_head.num_classes == _classes(config)
+    if package_of(config) == "kd_det":
+        assert built.roi_head.bbox_head.num_classes == _classes(config)
+    else:
+        _check_embedder(built, config)
+
+
+def _check_embedder(built, config):
+    side = 224 if type(built.trunk).__name__ == "VisionTransformer" else 64
+    built.eval()
+    with torch.no_grad():
+        assert built(torch.zeros(2, 3, side, side)).shape == (2, built.dim)
+    known = CLASSES[config.train_dataloader.dataset.type.split(".")[-1]]
+    assert getattr(getattr(built.criterion, "loss", None), "num_classes", known) == known
 
 
 def _teacher(source):
@@ -151,7 +185,10 @@ def _classes(config):
     return {"CocoDataset": 80, "VOCDataset": 20}[dataset.type]
 
 
-@pytest.mark.parametrize("path", DISTILLED, ids=name)
+OF_DETECTORS = [path for path in DISTILLED if "retrieval" not in path.parts]
+
+
+@pytest.mark.parametrize("path", OF_DETECTORS, ids=name)
 def test_the_teacher_knows_the_same_classes(path, monkeypatch):
     monkeypatch.chdir(ROOT)
     config = load(path)

@@ -7,8 +7,8 @@ model = dict(
     criterion=dict(loss=dict(num_classes=98)),
 )
 
-cars = dict(type="kd_retrieval.Cars196", data_root="{{$KD_DATA:data}}/cars196/")
-train_dataloader = dict(dataset=cars)
-test_dataloader = dict(dataset=cars)
+dataset = dict(type="kd_retrieval.Cars196", data_root="{{$KD_DATA:data}}/cars196/")
+train_dataloader = dict(dataset=dataset)
+test_dataloader = dict(dataset=dataset)
 val_dataloader = test_dataloader
 param_scheduler = [dict(type="StepLR", by_epoch=True, step_size=10, gamma=0.5)]

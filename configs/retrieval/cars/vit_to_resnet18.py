@@ -10,7 +10,7 @@ model = dict(
     ),
 )
 
-cars = dict(type="kd_retrieval.Cars196", data_root="{{$KD_DATA:data}}/cars196/")
-train_dataloader = dict(dataset=cars)
-test_dataloader = dict(dataset=cars)
+dataset = dict(type="kd_retrieval.Cars196", data_root="{{$KD_DATA:data}}/cars196/")
+train_dataloader = dict(dataset=dataset)
+test_dataloader = dict(dataset=dataset)
 val_dataloader = test_dataloader

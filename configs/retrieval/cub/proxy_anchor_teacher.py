@@ -9,7 +9,7 @@ model = dict(
     criterion=dict(loss=dict(embedding_size=512)),
     training=dict(norm_eval=True),
 )
-train_dataloader = dict(batch_size=120, batch_sampler=dict(_delete_=True, type="BatchSampler"))
+train_dataloader = dict(batch_size=120, batch_sampler=None)
 
 max_epochs = 60
 train_cfg = dict(max_epochs=max_epochs, val_interval=max_epochs)
