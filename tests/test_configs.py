@@ -44,7 +44,8 @@ DISTILLED = [path for path in CONFIGS if "teacher=" in path.read_text()]
 UNTRAINED = {"configs/retrieval/caltech100/teacher.py"}  # a teacher that is evaluated as it is
 CLASSES = {"CUB200": 100, "Cars196": 98, "Caltech100": 50, "Omniglot": 136, "BuiltInDigits": 6}
 REGISTRIES = {
-    "dataset": DATASETS, "datasets": DATASETS, "collate_fn": FUNCTIONS, "pipeline": TRANSFORMS, "transforms": TRANSFORMS,
+    "dataset": DATASETS, "datasets": DATASETS, "collate_fn": FUNCTIONS,
+    "pipeline": TRANSFORMS, "transforms": TRANSFORMS,
     "train_pipeline": TRANSFORMS, "test_pipeline": TRANSFORMS,
     "sampler": DATA_SAMPLERS, "batch_sampler": DATA_SAMPLERS, "val_evaluator": METRICS,
     "test_evaluator": METRICS, "default_hooks": HOOKS, "custom_hooks": HOOKS, "train_cfg": LOOPS,
