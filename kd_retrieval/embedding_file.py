@@ -9,8 +9,6 @@ from __future__ import annotations
 import contextlib
 import json
 import os
-import shutil
-import tempfile
 import zipfile
 from collections.abc import Iterator
 from dataclasses import asdict
@@ -21,6 +19,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from kd_retrieval.embedding_rows import EmbeddingKey, Embeddings, Rows
+from kd_retrieval.temporary import put_in_place, temporary_folder
 
 _VERSION = 1
 _open_memmap: Any = np.lib.format.open_memmap
@@ -70,21 +69,14 @@ def new_file(path: str | Path, rows: Rows) -> Iterator[NewFile]:
     Raises:
         ValueError: If the path holds something else than embeddings, or has another suffix.
     """
-    path = Path(path)
-    check_target(path)
-    path.parent.mkdir(parents=True, exist_ok=True)
-    place = Path(tempfile.mkdtemp(prefix=f".{path.name}.", suffix=".tmp", dir=path.parent))
-    try:
-        file = NewFile(place, rows, in_folder=path.suffix != ".npz")
+    check_target(Path(path))
+    in_folder = Path(path).suffix != ".npz"
+    path = Path(os.path.realpath(path))  # a link stays a link
+    with temporary_folder(path) as place:
+        file = NewFile(place, rows, in_folder)
         yield file
         file.close()
-        if file.in_folder:
-            place.chmod(0o777 & ~_umask())
-            _replace_folder(place, path)
-        else:
-            os.replace(place / _ROWS, path)
-    finally:
-        shutil.rmtree(place, ignore_errors=True)
+        put_in_place(place if in_folder else place / _ROWS, path)
 
 
 class NewFile:
@@ -204,19 +196,3 @@ def _packed(text: str) -> NDArray[Any]:
 
 def _unpacked(packed: NDArray[Any]) -> tuple[str, ...]:
     return tuple(packed.tobytes().decode().split("\0"))
-
-
-def _replace_folder(place: Path, path: Path) -> None:
-    """Put a folder in the place of another; the old one is removed last."""
-    if not path.exists():
-        place.rename(path)
-        return
-    with tempfile.TemporaryDirectory(prefix=f".{path.name}.old.", dir=path.parent) as old:
-        path.rename(Path(old) / path.name)
-        place.rename(path)
-
-
-def _umask() -> int:
-    mask = os.umask(0)
-    os.umask(mask)
-    return mask

@@ -9,6 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 _SHOWN = 60  # characters of a part of the key in a message
+_AGAIN = "Write it again with tools/embed.py --overwrite, or name another file."
 
 
 @dataclass(frozen=True)
@@ -83,16 +84,23 @@ class Embeddings(Rows):
         return int(self.vectors.shape[1])
 
 
-def require_key(found: EmbeddingKey, expected: EmbeddingKey, source: str) -> None:
+def require_key(
+    found: EmbeddingKey, expected: EmbeddingKey, source: str, remedy: str = _AGAIN
+) -> None:
     """Require that embeddings were made from what is expected.
+
+    Args:
+        found: What they were made from.
+        expected: What they must have been made from; empty parts are not compared.
+        source: What is compared, for the message.
+        remedy: What to do about it, for the message.
 
     Raises:
         ValueError: Names the parts that differ.
     """
     if parts := found.differences(expected):
         raise ValueError(
-            f"{source} is stale: it was made from another {', another '.join(parts)}. Write it "
-            "again with tools/embed.py --overwrite, or name another file."
+            f"{source} is stale: it was made from another {', another '.join(parts)}. {remedy}"
         )
 
 

@@ -25,7 +25,7 @@ __all__ = [
 ]
 
 _DTYPES = ("float32", "float16")
-_CHUNK = 1 << 16  # rows that are looked at together
+_CHUNK = 1 << 13  # rows that are looked at together
 
 
 def write_embeddings(path: str | Path, embeddings: Embeddings) -> None:

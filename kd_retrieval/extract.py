@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import logging
 import sys
 import time
 from collections.abc import Iterator, Mapping, Sequence
@@ -13,19 +14,24 @@ import numpy as np
 import torch
 from mmengine.config import Config
 from mmengine.device import get_device
+from mmengine.logging import print_log
 from mmengine.registry import DATASETS, init_default_scope
 from numpy.typing import NDArray
 from torch import Tensor, nn
 from torch.utils.data import DataLoader
 
-from kd_engine.build import BESIDE, student_config
+from kd_core.checkpoint import load_weights, state_dict_of
+from kd_engine.build import BESIDE, NO_CHECKPOINT, read_engine_checkpoint, student_config
 from kd_engine.runs import require_datasets
-from kd_engine.student import build_model, load_checkpoint_into, teacher_of
+from kd_engine.student import build_model, teacher_of
+from kd_retrieval.embedder import Embedder
 from kd_retrieval.embedding_rows import EmbeddingKey, Rows
 
 SPLITS = ("train", "val", "test")
 _TRAINED_ONLY = ("criterion", "training")  # parts of a model config that no embedding depends on
 _INITIAL = ("checkpoint", "weights", "pretrained")  # of a trunk: what the checkpoint replaces
+_RANDOM = ("Rand", "AugMix", "AutoAug", "ColorJitter", "Elastic", "Gaussian", "ScaleJ", "Trivial")
+_ASKED = ("ids", "labels", "roles", "records", "class_names", "fingerprint", "transform_key")
 _REPORT = 30.0  # seconds between two reports of progress
 
 
@@ -41,25 +47,31 @@ def open_dataset(config: Config, split: str = "test", transforms_of: str | None 
         The data set.
 
     Raises:
-        ValueError: If the config lacks the loader.
+        ValueError: If the config lacks the loader, or its data set is not for retrieval.
         FileNotFoundError: If the data is missing.
     """
-    dataset = dict(_dataset_config(config, split))
+    dataset = dict(dataset_config(config, split))
     if transforms_of is not None:
-        dataset["transforms"] = _dataset_config(config, transforms_of).get("transforms")
+        dataset["transforms"] = dataset_config(config, transforms_of).get("transforms", ())
     require_datasets(config, (f"{split}_dataloader",))
     init_default_scope(config.get("default_scope") or "mmengine")
-    return DATASETS.build(dataset)
+    data = DATASETS.build(dataset)
+    if lacking := [name for name in _ASKED if not hasattr(data, name)]:
+        raise ValueError(
+            f"images to embed must come from a data set of kd_retrieval, but {type(data).__name__} "
+            f"has no {', '.join(lacking)}."
+        )
+    return data
 
 
 def random_transforms(dataset: Any) -> list[str]:
-    """Name the transforms of a data set that look random, by their names in its key."""
+    """Name the transforms of a data set that are random, by torchvision's names in its key."""
     found: list[str] = []
 
     def visit(content: Any) -> None:
         if isinstance(content, Mapping):
             name = str(content.get("type", "")).rpartition(".")[2]
-            found.extend([name] if name.startswith("Random") else [])
+            found.extend([name] if name.startswith(_RANDOM) else [])
         for one in _inside(content):
             visit(one)
 
@@ -84,20 +96,23 @@ def open_model(
         ValueError: If the checkpoint is missing, or the model embeds no images.
         kd_core.checkpoint.CheckpointError: If it does not fit.
     """
-    model_config = student_config(config.model)
+    model_config, partial = student_config(config.model), False
     if teacher:
-        model_config, named, _ = teacher_of(config)
+        model_config, named, partial = teacher_of(config)
         checkpoint = checkpoint or named
     elif checkpoint is None:
         raise ValueError("a checkpoint is needed: CONFIG CHECKPOINT, of a run of this config.")
     model: nn.Module = build_model(config, model_config)
-    if not isinstance(getattr(model, "data_preprocessor", None), nn.Module):
+    if not isinstance(model, Embedder):
         raise ValueError(
             f"the model must turn images into embeddings, but it is a {type(model).__name__}. "
             "Take a kd_retrieval.Embedder."
         )
-    if checkpoint is not None:
-        load_checkpoint_into(model, checkpoint)
+    if checkpoint is None:
+        print_log(NO_CHECKPOINT, "current", logging.WARNING)
+    else:
+        weights = state_dict_of(read_engine_checkpoint(checkpoint))
+        load_weights(model, weights, source=checkpoint, allow_partial=partial, ignore=BESIDE)
     return model.eval(), model_config
 
 
@@ -139,7 +154,19 @@ def weights_digest(model: nn.Module) -> str:
 
 
 def rows_of(data: Any, key: EmbeddingKey) -> Rows:
-    """Take what a data set knows of its images."""
+    """Take what a data set knows of its images.
+
+    Raises:
+        ValueError: If an image has several classes.
+    """
+    several = [row for row, label in enumerate(data.labels) if np.ndim(label)]
+    if several:
+        first = data.records[several[0]]
+        raise ValueError(
+            f"embeddings are kept with one class for each image, but {len(several)} have several, "
+            f"first {first.path} (id {int(data.ids[several[0]])}). tools/test.py measures recall "
+            "of such data without keeping it."
+        )
     return Rows(
         labels=np.asarray(data.labels, dtype=np.int64),
         ids=np.asarray(data.ids, dtype=np.int64),
@@ -189,7 +216,24 @@ def embed(
             print(f"{position:,} of {len(data):,} images, {speed:.0f} a second", file=sys.stderr)
 
 
-def _dataset_config(config: Config, split: str) -> Mapping[str, Any]:
+def stack(items: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
+    """Make a batch of items: images uint8 (N, 3, H, W) of one size and ids (N,)."""
+    shapes = sorted({tuple(item["inputs"].shape) for item in items})
+    if len(shapes) > 1:
+        raise ValueError(
+            f"images must have one size to be embedded, but they have {shapes[0]} and "
+            f"{shapes[-1]}. Give the data set transforms that end in a fixed size."
+        )
+    inputs = torch.stack([item["inputs"] for item in items])
+    return {"inputs": inputs, "ids": np.array([int(item["ids"]) for item in items])}
+
+
+def dataset_config(config: Config, split: str) -> Mapping[str, Any]:
+    """Return the config of the data set of one of a config's data loaders.
+
+    Raises:
+        ValueError: If the config lacks the loader.
+    """
     loader = config.get(f"{split}_dataloader")
     if not loader:
         raise ValueError(
@@ -204,15 +248,3 @@ def _inside(content: Any) -> Sequence[Any]:
     if isinstance(content, Mapping):
         return list(content.values())
     return content if isinstance(content, list | tuple) else ()
-
-
-def stack(items: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
-    """Make a batch of items: images uint8 (N, 3, H, W) of one size and ids (N,)."""
-    shapes = sorted({tuple(item["inputs"].shape) for item in items})
-    if len(shapes) > 1:
-        raise ValueError(
-            f"images must have one size to be embedded, but they have {shapes[0]} and "
-            f"{shapes[-1]}. Give the data set transforms that end in a fixed size."
-        )
-    inputs = torch.stack([item["inputs"] for item in items])
-    return {"inputs": inputs, "ids": np.array([int(item["ids"]) for item in items])}

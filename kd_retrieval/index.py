@@ -1,4 +1,9 @@
-"""FAISS indexes over stored embeddings: to search, never to measure with."""
+"""FAISS indexes over stored embeddings: to search, never to measure with.
+
+What is reported comes from :mod:`kd_retrieval.recall` and :mod:`kd_retrieval.neighbours`, which are
+exact to the last bit and keep nothing. An index is kept, may miss neighbours, and its similarities
+are FAISS's own float32 ones.
+"""
 
 from __future__ import annotations
 
@@ -14,8 +19,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from kd_engine.checkpoint import AtomicLocalBackend
 from kd_retrieval.embedding_rows import EmbeddingKey, Embeddings, require_key
+from kd_retrieval.temporary import put_in_place, temporary_folder
 
 KINDS = ("flat", "ivf", "hnsw")
 METRICS = ("cosine", "l2", "dot")
@@ -24,6 +29,9 @@ _CHUNK = 1 << 13  # rows that are converted together
 _TO_TRAIN = 39  # vectors for each list below which faiss warns, ...
 _AT_MOST = 256  # ... and beyond which it takes a sample
 _FEWEST_LISTS = 10
+_MARK = b"kdkit index 1\n"  # ends a file, after its settings as JSON and their length in 8 bytes
+_TAIL = len(_MARK) + 8
+_REBUILD = "Remove it, so that it is built again, or name another file."
 
 
 @dataclass(frozen=True)
@@ -138,24 +146,25 @@ def build_index(
 
 
 def save_index(path: str | Path, index: SearchIndex) -> None:
-    """Write an index, whole or not at all, and beside it ``<path>.json`` with its key.
+    """Write an index, whole or not at all.
+
+    The file is FAISS's own, followed by what the index was made from; ``faiss.read_index`` reads it
+    too.
 
     Raises:
         OSError: If it cannot be written.
     """
-    path = Path(path)
-    path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
-    try:
+    path = Path(os.path.realpath(path))  # a link stays a link
+    settings = dict(kind=index.kind, metric=index.metric, key=asdict(index.key))
+    text = json.dumps(settings).encode()
+    with temporary_folder(path) as place:
         with _as_errors(path):
-            _faiss().write_index(index.index, str(temporary))
-        _beside(path).unlink(missing_ok=True)  # an index without it counts as unfinished
-        os.replace(temporary, path)
-    finally:
-        temporary.unlink(missing_ok=True)
-    settings = dict(kind=index.kind, metric=index.metric, items=len(index.rows))
-    text = json.dumps({**settings, "key": asdict(index.key)}, indent=2) + "\n"
-    AtomicLocalBackend().put_text(text, _beside(path))
+            _faiss().write_index(index.index, str(place / "index"))
+        with (place / "index").open("ab") as file:
+            file.write(text + len(text).to_bytes(8, "little") + _MARK)
+            file.flush()
+            os.fsync(file.fileno())
+        put_in_place(place / "index", path)
 
 
 def load_index(path: str | Path, embeddings: Embeddings, probes: int | None = None) -> SearchIndex:
@@ -168,32 +177,29 @@ def load_index(path: str | Path, embeddings: Embeddings, probes: int | None = No
 
     Raises:
         ImportError: If faiss is not installed.
-        FileNotFoundError: If the index or its JSON is missing.
-        ValueError: If it is damaged, or was built over other embeddings; names what differs.
+        FileNotFoundError: If there is no such file.
+        ValueError: If it is damaged or something else, or was built over other embeddings; names
+            what differs.
     """
     path = Path(path)
-    if not (path.is_file() and _beside(path).is_file()):
-        raise FileNotFoundError(
-            f"an index is two files, {path} and {_beside(path).name}, but they are not both "
-            "there. Build it again."
-        )
     try:
-        settings = json.loads(_beside(path).read_text(encoding="utf-8"))
-        key = EmbeddingKey(**settings["key"])
+        settings = _settings(path)
+        kind, metric, key = settings["kind"], settings["metric"], EmbeddingKey(**settings["key"])
     except (ValueError, KeyError, TypeError) as error:
-        raise ValueError(f"{_beside(path)} is damaged ({error}). Build the index again.") from error
-    require_key(key, embeddings.key, f"the index {path}")
+        raise ValueError(
+            f"{path} is no index of tools/search.py, or is damaged ({error}). Name another file."
+        ) from error
+    require_key(key, embeddings.key, f"the index {path}", _REBUILD)
     with _as_errors(path):
         index = _faiss().read_index(str(path))
     rows = np.flatnonzero(embeddings.roles != _QUERY_ONLY)
     if index.ntotal != len(rows) or index.d != embeddings.dim:
         raise ValueError(
             f"the index must hold the {len(rows)} x {embeddings.dim} vectors of the gallery, but "
-            f"{path} holds {index.ntotal} x {index.d}. Build it again."
+            f"{path} holds {index.ntotal} x {index.d}. {_REBUILD}"
         )
-    _set_probes(index, settings["kind"], probes)
-    ids = embeddings.ids[rows]
-    return SearchIndex(index, settings["kind"], settings["metric"], key, rows, ids)
+    _set_probes(index, kind, probes)
+    return SearchIndex(index, kind, metric, key, rows, embeddings.ids[rows])
 
 
 def agreement(found: Neighbours, exact: Neighbours) -> float:
@@ -260,8 +266,17 @@ def _as_errors(path: Path) -> Iterator[None]:
         raise ValueError(f"{path} cannot be read or written as an index: {error}") from error
 
 
-def _beside(path: Path) -> Path:
-    return path.with_name(f"{path.name}.json")
+def _settings(path: Path) -> Any:
+    """Read what the end of an index's file says of it."""
+    with path.open("rb") as file:
+        size = file.seek(0, os.SEEK_END)
+        file.seek(max(size - _TAIL, 0))
+        tail = file.read()
+        if not tail.endswith(_MARK):
+            raise ValueError("its end is missing")
+        length = int.from_bytes(tail[:8], "little")
+        file.seek(max(size - _TAIL - length, 0))
+        return json.loads(file.read(length))
 
 
 def _faiss() -> Any:

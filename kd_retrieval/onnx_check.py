@@ -13,11 +13,11 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 from torch.utils.data import DataLoader, Subset
 
-from kd_retrieval.embedding_rows import EmbeddingKey, Embeddings
-from kd_retrieval.extract import open_dataset, rows_of, stack
+from kd_retrieval.datasets import GALLERY, QUERY
+from kd_retrieval.extract import open_dataset, stack
 from kd_retrieval.onnx_export import OnnxEmbedder, require_close
 from kd_retrieval.probe import normalised, random_images
-from kd_retrieval.search import exact_recall, queries_of
+from kd_retrieval.recall import recall_at_k
 
 _KS = (1, 2, 4, 8)
 _RECALL = 1e-3  # one query in a thousand may have two neighbours that are equally near
@@ -141,15 +141,21 @@ def _report(
 
 
 def _recall(data: Any, chosen: NDArray[Any], vectors: NDArray[Any]) -> dict[int, float]:
-    rows = rows_of(data, EmbeddingKey())
-    table = Embeddings(
-        vectors=vectors,
-        labels=rows.labels[chosen],
-        ids=rows.ids[chosen],
-        roles=rows.roles[chosen],
-        paths=tuple(rows.paths[i] for i in chosen),
-        class_names=rows.class_names,
-        key=rows.key,
-    )
-    result = exact_recall(table, queries_of(table), _KS, "cosine")
+    """Measure recall@K of some images of a data set; images may have several classes."""
+    roles, ids = np.asarray(data.roles)[chosen], np.asarray(data.ids)[chosen]
+    asked, members = np.flatnonzero(roles != GALLERY), np.flatnonzero(roles != QUERY)
+    gallery: dict[str, Any] = {}
+    if len(asked) < len(chosen) or len(members) < len(chosen):
+        gallery = dict(
+            gallery=vectors[members],
+            gallery_labels=_labels(data, chosen[members]),
+            gallery_ids=ids[members],
+        )
+    labels = _labels(data, chosen[asked])
+    result = recall_at_k(vectors[asked], labels, **gallery, ks=_KS, query_ids=ids[asked])
     return {int(k): float(share) for k, share in result.recall.items()}
+
+
+def _labels(data: Any, rows: NDArray[Any]) -> Any:
+    labels = [data.labels[row] for row in rows]
+    return labels if any(np.ndim(label) for label in labels) else np.array(labels, dtype=np.int64)

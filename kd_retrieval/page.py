@@ -12,18 +12,18 @@ class Card:
     """One picture on the page.
 
     Attributes:
-        name: Class of the image.
+        name: Class of the image; empty if it is not known.
         path: Where it lies.
         picture: A ``data:`` URI, or empty if there is no picture.
         note: What stands beside the mark, such as the similarity.
-        right: Whether a neighbour has the query's class; None for the query itself.
+        kind: ``query``; of a neighbour ``right`` or ``wrong``, or ``open`` if nobody knows.
     """
 
     name: str
     path: str
     picture: str = ""
     note: str = ""
-    right: bool | None = None
+    kind: str = "query"
 
 
 @dataclass(frozen=True)
@@ -60,36 +60,36 @@ def render(
 
 
 def _section(number: int, row: Row) -> str:
-    right = sum(bool(card.right) for card in row.neighbours)
+    kinds = [card.kind for card in row.neighbours]
+    score = f"{kinds.count('right')} of {len(kinds)} right"
+    if "open" in kinds:
+        score = "not marked: the gallery has no such class"
     cards = "".join(_card(card, f"neighbour {i}") for i, card in enumerate(row.neighbours, start=1))
+    heading = [escape(row.query.name)] if row.query.name else []
     return (
-        f"<section><h2>{number}. {escape(row.query.name)}"
-        f"<small>{right} of {len(row.neighbours)} right &middot; {escape(row.query.path)}</small>"
+        f"<section><h2>{'. '.join([str(number), *heading])}"
+        f"<small>{score} &middot; {escape(row.query.path)}</small>"
         f"</h2><div class=row>{_card(row.query, 'query')}<div class=found>{cards}</div></div>"
         "</section>"
     )
 
 
 def _card(card: Card, what: str) -> str:
-    kind, sign = {
-        None: ("query", "query"),
-        True: ("right", "&#10003;"),
-        False: ("wrong", "&#10007;"),
-    }[card.right]
-    alt = f"{what}: {card.name}"
+    alt = f"{what}: {card.name or card.path}"
     picture = (
         f'<img src="{escape(card.picture)}" alt="{escape(alt)}">'
         if card.picture
-        else "<div class=none>no picture</div>"
+        else f"<div class=none>{escape(card.path)}</div>"
     )
-    spoken = "" if card.right is None else f"<span class=spoken>{kind}</span>"
+    spoken = f"<span class=spoken>{card.kind}</span>" if card.kind in ("right", "wrong") else ""
     return (
-        f'<figure class={kind} title="{escape(card.path)}">{picture}<figcaption>'
-        f"<span class=sign><i>{sign}</i>{spoken}<span>{escape(card.note)}</span></span>"
-        f"<span class=name>{escape(card.name)}</span></figcaption></figure>"
+        f'<figure class={card.kind} title="{escape(card.path)}">{picture}<figcaption>'
+        f"<span class=sign><i>{_SIGNS[card.kind]}</i>{spoken}<span>{escape(card.note)}</span>"
+        f"</span><span class=name>{escape(card.name)}</span></figcaption></figure>"
     )
 
 
+_SIGNS = {"query": "query", "right": "&#10003;", "wrong": "&#10007;", "open": "?"}
 _STYLE = """
 :root { color-scheme: light; --ink: #1f2933; --soft: #5f6b7a; --line: #dde2e8;
   --right: #18794e; --wrong: #c0362c; }
@@ -108,8 +108,8 @@ section { background: #fff; border: 1px solid var(--line); border-radius: 10px; 
   margin-top: 14px; break-inside: avoid; }
 .row { display: flex; gap: 14px; align-items: flex-start; }
 .row > figure { flex: 0 0 124px; }
-.found { flex: 1; display: grid; gap: 10px;
-  grid-template-columns: repeat(auto-fill, minmax(104px, 1fr)); }
+.found { flex: 1; display: grid; gap: 8px;
+  grid-template-columns: repeat(auto-fill, minmax(92px, 1fr)); }
 figure { margin: 0; border: 3px solid var(--line); border-radius: 8px; overflow: hidden;
   background: #fff; max-width: 160px; }
 figure.query { border-color: #8593a5; }
@@ -118,7 +118,8 @@ figure.wrong { border-color: var(--wrong); border-style: dashed; }
 img, .none { display: block; width: 100%; aspect-ratio: 1; object-fit: contain;
   background: #eceff2; }
 img[src^="data:image/png"] { image-rendering: pixelated; }
-.none { display: grid; place-items: center; color: var(--soft); font-size: 12px; }
+.none { aspect-ratio: auto; padding: 6px; overflow-wrap: anywhere; color: var(--soft);
+  font-size: 12px; }
 figcaption { padding: 4px 6px 6px; font-size: 13px; }
 .sign { display: flex; gap: 6px; align-items: baseline; font-variant-numeric: tabular-nums; }
 .sign i { font-style: normal; font-weight: bold; border-radius: 4px; padding: 0 5px; color: #fff;
@@ -127,7 +128,11 @@ figcaption { padding: 4px 6px 6px; font-size: 13px; }
 .wrong .sign i { background: var(--wrong); }
 .name { display: block; color: var(--soft); overflow-wrap: anywhere; line-height: 1.25; }
 .spoken { position: absolute; width: 1px; height: 1px; overflow: hidden; clip-path: inset(50%); }
-@media (max-width: 640px) { .row { flex-direction: column; } }
+@media (max-width: 640px) {
+  body { padding: 12px; }
+  .row { flex-direction: column; align-items: stretch; }
+  .row > figure { flex: none; width: 124px; }
+}
 """
 
 _PAGE = """<!doctype html>

@@ -12,6 +12,7 @@ from mmengine.config import Config
 from PIL import Image
 from torch import Tensor
 
+from kd_retrieval.datasets.images import read_image
 from kd_retrieval.embedding_rows import Rows
 from kd_retrieval.extract import open_dataset
 
@@ -44,7 +45,8 @@ def pictures_of_config(config: Config, rows: Rows) -> Pictures:
         seen.append(f"{split} {data.fingerprint()[:12]}")
     raise ValueError(
         f"pictures come from the data that was embedded ({rows.key.data[:12]}), but the config has "
-        f"{', '.join(seen) or 'no data'}. Give the config that tools/embed.py was given."
+        f"{', '.join(seen) or 'no data'}. Give the config that tools/embed.py was given, or a "
+        "folder: --images, and --query-images for another file of queries."
     )
 
 
@@ -57,7 +59,7 @@ def pictures_of_folder(root: str | Path, rows: Rows) -> Pictures:
 
     Returns:
         A function that raises ValueError for a path outside the folder and FileNotFoundError for
-        a missing file.
+        a missing file, and ValueError for one that cannot be decoded.
     """
 
     def read(row: int) -> Image.Image:
@@ -67,12 +69,10 @@ def pictures_of_folder(root: str | Path, rows: Rows) -> Pictures:
         file = Path(root, path)
         if not file.is_file():
             raise FileNotFoundError(
-                f"the picture {file} is missing. Give --images the data root of the data set, or "
-                "--config its config."
+                f"the picture {file} is missing. Give --images (for another file of "
+                "queries --query-images) the data root of the data set, or --config its config."
             )
-        with Image.open(file) as image:
-            picture: Image.Image = image.convert("RGB")
-        return picture
+        return read_image(file)
 
     return read
 

@@ -18,6 +18,11 @@ from kd_retrieval.recall import RecallResult, recall_at_k
 
 _GALLERY_ONLY, _QUERY_ONLY = 2, 1
 _NOBODY = -1  # label of a class that the gallery lacks
+_OTHER_NETWORK = (
+    "Embed them with the gallery's weights; or, if a term has aligned the two networks, add "
+    "--asymmetric."
+)
+_MOST_PICTURES = 4000  # on a page; about 30 MiB
 _SAMPLE = 1000  # queries on which a learned index is compared with an exact one
 
 
@@ -73,7 +78,7 @@ def queries_of(
         )
     if not asymmetric:
         wanted = EmbeddingKey(checkpoint=gallery.key.checkpoint, model=gallery.key.model)
-        require_key(table.key, wanted, "the file of queries")
+        require_key(table.key, wanted, "the file of queries", _OTHER_NETWORK)
     rows = np.flatnonzero(table.roles != _GALLERY_ONLY)
     if not len(rows):
         raise ValueError("there is no query: every image is in the gallery only.")
@@ -124,7 +129,11 @@ def measured_agreement(index: SearchIndex, gallery: Embeddings, queries: Queries
 def choose(
     index: SearchIndex, gallery: Embeddings, queries: Queries, k: int, count: int, worst: bool
 ) -> NDArray[Any]:
-    """Choose queries to look at, among those that the gallery can answer.
+    """Choose queries to look at.
+
+    They are those that the gallery can answer and, unless the worst are wanted, those of a class
+    that it does not know. A query whose class it knows, but of which it has no other image, is not
+    worth a look.
 
     Args:
         index: What is searched.
@@ -139,9 +148,12 @@ def choose(
         Positions in ``queries``.
 
     Raises:
-        ValueError: If no query can be answered.
+        ValueError: If there is nothing to choose from, or count is below 1.
     """
-    able = np.flatnonzero(queries.answerable)
+    if count < 1:
+        raise ValueError(f"at least one query must be shown, but the number is {count}.")
+    unknown = (queries.labels == _NOBODY) & (not worst)
+    able = np.flatnonzero(queries.answerable | unknown)
     if not len(able):
         raise ValueError("no query has another image of its class in the gallery.")
     if not worst:
@@ -158,7 +170,7 @@ def choose(
 def right(
     found: Neighbours, gallery: Embeddings, queries: Queries, chosen: NDArray[Any]
 ) -> NDArray[Any]:
-    """Tell which neighbours have their query's class, bool (Q, K)."""
+    """Tell which neighbours surely have their query's class, bool (Q, K)."""
     same = gallery.labels[found.rows] == queries.labels[chosen][:, None]
     hits: NDArray[Any] = same & (found.rows >= 0)
     return hits
@@ -179,14 +191,23 @@ def page_rows(
         queries: All queries, and how to picture the rows of their table.
         chosen: Positions in the queries.
         k: Number of neighbours.
+
+    Raises:
+        ValueError: If the page would be too large.
     """
     table, asked = gallery[0], queries[0]
+    if (count := len(chosen) * (min(k, len(index.rows)) + 1)) > _MOST_PICTURES:
+        raise ValueError(
+            f"a page has at most {_MOST_PICTURES:,} pictures, but {len(chosen)} queries with {k} "
+            f"neighbours each make {count:,}. Show fewer."
+        )
     found = index.search(asked.vectors(chosen), k, asked.ids[chosen])
-    hits = right(found, table, asked, chosen)
+    kinds = np.where(right(found, table, asked, chosen), "right", "wrong")
+    kinds[asked.labels[chosen] == _NOBODY] = "open"
     page = []
     for i, position in enumerate(chosen):
         cards = [
-            _card(table, gallery[1], int(row), f"{found.scores[i, j]:.3f}", bool(hits[i, j]))
+            _card(table, gallery[1], int(row), f"{found.scores[i, j]:.3f}", str(kinds[i, j]))
             for j, row in enumerate(found.rows[i])
             if row >= 0
         ]
@@ -195,11 +216,11 @@ def page_rows(
 
 
 def _card(
-    table: Embeddings, pictures: Pictures | None, row: int, note: str, hit: bool | None = None
+    table: Embeddings, pictures: Pictures | None, row: int, note: str, kind: str = "query"
 ) -> Card:
     picture = data_uri(pictures(row)) if pictures else ""
     name = table.class_names[table.labels[row]]
-    return Card(name, table.paths[row], picture, note, hit)
+    return Card(name, table.paths[row], picture, note, kind)
 
 
 def _shared_ids(

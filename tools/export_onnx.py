@@ -1,11 +1,12 @@
-"""Write a student alone as an ONNX file, and check it under onnxruntime.
+"""Write a student, or its teacher, alone as an ONNX file, and check it under onnxruntime.
 
     python tools/export_onnx.py CONFIG CHECKPOINT student.onnx
     python tools/export_onnx.py CONFIG CHECKPOINT student.onnx --size 224 224 --limit 500
+    python tools/export_onnx.py CONFIG teacher.onnx --teacher
 
-Input ``images``: float32 (N, 3, H, W), RGB from 0 to 255; mean and std are part of the network,
-unless --no-preprocessing leaves them out. Output ``embeddings``: float32 (N, D). N is free, H and W
-are fixed. The file's metadata says all this.
+Input "images": float32 (N, 3, H, W), RGB from 0 to 255; mean and std are part of the network,
+unless --no-preprocessing leaves them out. Output "embeddings": float32 (N, D). N is free, H and W
+are fixed. The file's metadata says all this. Needs: pip install onnx onnxruntime
 
 Before the file appears, the tool embeds the test data (or, where it is absent, random images) with
 the original and with onnxruntime: every number of every embedding must agree within 1e-4, and
@@ -16,7 +17,6 @@ from __future__ import annotations
 
 import argparse
 import os
-import tempfile
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -28,26 +28,35 @@ from kd_retrieval.extract import open_model, weights_digest
 from kd_retrieval.onnx_check import OnnxCheck
 from kd_retrieval.onnx_export import MIN_OPSET, WithPreprocessing, export_onnx
 from kd_retrieval.probe import probe_images
+from kd_retrieval.temporary import put_in_place, temporary_folder
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
     """Run the command line."""
-    options = _parser().parse_args(arguments)
+    options = _parser().parse_intermixed_args(arguments)
     with clear_errors():
-        out = Path(options.out)
-        if out.suffix != ".onnx":
-            raise ValueError(f"the output must end in .onnx, but it is {out}.")
+        _require(options)
+        out = Path(os.path.realpath(options.out))
         config = load_run_config(options.config, options.cfg_options)
-        model, _ = open_model(config, options.checkpoint)
+        model, _ = open_model(config, options.checkpoint, options.teacher)
         size = _size(options, config)
-        out.parent.mkdir(parents=True, exist_ok=True)
-        with tempfile.TemporaryDirectory(dir=out.parent, prefix=".export.") as folder:
-            written = Path(folder) / out.name
+        with temporary_folder(out) as folder:
+            written = folder / "model.onnx"
             _export(options, model, written, size)
             found = _check(options, config, model, written, size)
-            os.replace(written, out)
-        print(f"{out}: {out.stat().st_size / 2**20:.1f} MiB, images {size[0]} x {size[1]}")
+            put_in_place(written, out)
+        mebibytes = out.stat().st_size / 2**20
+        print(f"{options.out}: {mebibytes:.1f} MiB, images {size[0]} x {size[1]}")
         print(f"ok: {found}")
+
+
+def _require(options: argparse.Namespace) -> None:
+    """Refuse at once what cannot be exported."""
+    if Path(options.out).suffix != ".onnx":
+        raise ValueError(f"the output must end in .onnx, but it is {options.out}.")
+    for name, values in (("size", options.size or ()), ("limit", (options.limit,))):
+        if any(value is not None and value < 1 for value in values):
+            raise ValueError(f"--{name} must be positive, but it is {', '.join(map(str, values))}.")
 
 
 def _size(options: argparse.Namespace, config: Config) -> tuple[int, int]:
@@ -82,6 +91,8 @@ def _check(
 ) -> str:
     check = OnnxCheck(model, path, size, not options.no_preprocessing)
     first = check.on_random_images()
+    if not config.get("test_dataloader"):
+        return f"{first}\nrecall was not compared: the config has no test data"
     try:
         return str(check.on_test_data(config, options.limit))
     except FileNotFoundError as error:
@@ -93,17 +104,30 @@ def _parser() -> argparse.ArgumentParser:
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     add_config_arguments(parser)
-    parser.add_argument("checkpoint", help="checkpoint of the run, file or URL")
+    parser.add_argument(
+        "checkpoint", nargs="?", help="file or URL; with --teacher the default is the config's"
+    )
     parser.add_argument("out", help="file to write, .onnx")
+    parser.add_argument("--teacher", action="store_true", help="export the teacher instead")
     parser.add_argument(
-        "--opset", type=int, default=MIN_OPSET, help=f"at least {MIN_OPSET}, the default"
+        "--size",
+        nargs=2,
+        type=int,
+        metavar=("H", "W"),
+        help="of the images, in pixels (default: that of the test images)",
     )
     parser.add_argument(
-        "--size", nargs=2, type=int, metavar=("H", "W"), help="default: that of the test images"
+        "--limit", type=int, metavar="N", help="check on N images of the test data (default: all)"
     )
-    parser.add_argument("--limit", type=int, metavar="N", help="check on N images of the test data")
     parser.add_argument(
         "--no-preprocessing", action="store_true", help="leave mean and std out of the network"
+    )
+    parser.add_argument(
+        "--opset",
+        type=int,
+        default=MIN_OPSET,
+        metavar="N",
+        help=f"version of ONNX's operators (default, and at least: {MIN_OPSET})",
     )
     return parser
 

@@ -2,16 +2,21 @@
 
     python tools/search.py embeddings.npz --config CONFIG --out page.html
     python tools/search.py embeddings.npz --images DATA_ROOT --worst --out page.html
-    python tools/search.py gallery --queries queries.npz --index hnsw --out page.html
+    python tools/search.py gallery --queries new.npz --query-images FOLDER --config CONFIG ...
 
-The page shows 20 queries, chosen by chance but always the same ones, or with --worst those with the
-fewest right neighbours; every neighbour is marked as right or wrong, and recall@K stands at the
-top. Pictures come from the data set of the config, or from the paths below a data root. The page
-is one file, without scripts. Images are found by id, so no query finds itself.
+Both files are from tools/embed.py. The page shows 20 queries, chosen by chance but always the same
+ones, or with --worst those with the fewest right neighbours; every neighbour is marked as right or
+wrong, and recall@K of all queries stands at the top. The page is one file, without scripts, of
+about 8 KiB for each picture.
+
+Queries are the images of the first file, each of which is left out of its own neighbours by its id,
+or those of --queries. A query of a class that the gallery does not have, such as a new picture, is
+shown with its neighbours unmarked, and does not count for recall. Pictures come from the data set
+of the config, as the model sees them, or from the paths below a data root.
 
 recall@K is exact whatever the index: an ivf or hnsw index only finds the neighbours that are
 shown, and the tool says what share of the exact ones it finds. --index-file keeps the index; one
-that was built over other embeddings is refused.
+that was built over other embeddings is refused. The whole gallery is held in memory.
 """
 
 from __future__ import annotations
@@ -48,6 +53,7 @@ _LEGEND = (
     "\u2713 and a solid green frame: the query's class. \u2717 and a dashed red frame: another "
     "class. The number is the {measure}."
 )
+_OPEN = "A grey frame with ?: the query has no class that the gallery has."
 _MEASURES = {"cosine": "cosine similarity", "l2": "squared L2 distance", "dot": "dot product"}
 
 
@@ -61,14 +67,16 @@ def main(arguments: Sequence[str] | None = None) -> None:
         index = _index(options, gallery)
         figures, notes = _figures(options, index, gallery, queries)
         pictured = _pictures(options, gallery)
-        asked = _pictures(options, queries.table) if options.queries else pictured
+        asked = _query_pictures(options, queries.table) if options.queries else pictured
         chosen = choose(index, gallery, queries, options.k, options.show, options.worst)
         rows = page_rows(index, (gallery, pictured), (queries, asked), chosen, options.k)
-        title = f"{Path(options.queries or options.embeddings).name}: queries and their neighbours"
-        AtomicLocalBackend().put_text(render(title, figures, notes, rows), options.out)
+        legend = _legend(options, queries, len(rows))
+        names = [Path(one).name for one in (options.queries, options.embeddings) if one]
+        title = f"{' in '.join(names)}: queries and their neighbours"
+        AtomicLocalBackend().put_text(render(title, figures, [*legend, *notes], rows), options.out)
         for name, value in figures:
             print(f"{name:12}  {value}")
-        for note in notes[1:]:
+        for note in notes:
             print(note)
         size = Path(options.out).stat().st_size / 2**20
         print(f"{options.out}: {len(rows)} queries, {size:.1f} MiB")
@@ -92,24 +100,20 @@ def _index(options: argparse.Namespace, gallery: Embeddings) -> SearchIndex:
 def _figures(
     options: argparse.Namespace, index: SearchIndex, gallery: Embeddings, queries: Queries
 ) -> tuple[list[tuple[str, str]], list[str]]:
-    figures = []
-    if not options.no_recall:
+    figures, notes = [], []
+    able = int(queries.answerable.sum())
+    if able and not options.no_recall:
         result = exact_recall(gallery, queries, options.ks, options.metric)
         figures += [(f"recall@{k}", f"{share:.2%}") for k, share in result.recall.items()]
-    able = int(queries.answerable.sum())
+        notes += [f"{note}." for note in result.notes]
     figures += [
         ("queries", f"{len(queries.rows):,}"),
         ("gallery", f"{len(index.rows):,}"),
         ("classes", f"{len(set(gallery.labels[index.rows].tolist())):,}"),
         ("index", index.kind),
     ]
-    which = "The queries with the fewest right neighbours." if options.worst else "A fixed sample."
-    notes = [f"{which} {_LEGEND.format(measure=_MEASURES[options.metric])}"]
-    if able < len(queries.rows):
-        notes.append(
-            f"{len(queries.rows) - able:,} queries have no other image of their class in the "
-            "gallery; recall leaves them out."
-        )
+    if not able:
+        notes.append("No query has another image of its class in the gallery: no recall.")
     if index.kind != "flat":
         share = measured_agreement(index, gallery, queries, options.k)
         notes.append(
@@ -119,39 +123,81 @@ def _figures(
     return figures, notes
 
 
+def _legend(options: argparse.Namespace, queries: Queries, shown: int) -> list[str]:
+    total, key = len(queries.rows), queries.table.key
+    which = f"{shown:,} of {total:,} queries, chosen by chance."
+    if options.worst:
+        which = f"The {shown:,} queries with the fewest right neighbours."
+    elif shown == total:
+        which = f"All {total:,} queries."
+    legend = f"{which} {_LEGEND.format(measure=_MEASURES[options.metric])}"
+    if (queries.labels < 0).any() and not options.worst:
+        legend = f"{legend} {_OPEN}"
+    weights = f"Embeddings of {queries.table.dim} numbers, by the weights {key.checkpoint[:12]}."
+    return [legend, weights]
+
+
 def _pictures(options: argparse.Namespace, table: Embeddings) -> Pictures | None:
     if options.config:
         return pictures_of_config(load_run_config(options.config, options.cfg_options), table)
     return pictures_of_folder(options.images, table) if options.images else None
 
 
+def _query_pictures(options: argparse.Namespace, table: Embeddings) -> Pictures | None:
+    if options.query_images:
+        return pictures_of_folder(options.query_images, table)
+    return _pictures(options, table)
+
+
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
-    parser.add_argument("embeddings", help="what tools/embed.py wrote: the gallery")
-    parser.add_argument("--queries", metavar="FILE", help="embeddings of the queries, if others")
-    parser.add_argument(
-        "--asymmetric", action="store_true", help="accept queries of another network"
-    )
-    parser.add_argument("--index", choices=KINDS, default="flat", help="default: flat, exact")
-    parser.add_argument("--index-file", metavar="FILE", help="keep the index there, or take it")
-    parser.add_argument(
-        "--probes", type=int, help="lists (ivf) or candidates (hnsw) that a query looks at"
-    )
-    parser.add_argument("--metric", choices=METRICS, default="cosine", help="default: cosine")
-    parser.add_argument("--k", type=int, default=10, help="neighbours to show (default: 10)")
-    parser.add_argument("--ks", type=int, nargs="+", default=(1, 2, 4, 8), help="K of recall@K")
-    parser.add_argument("--no-recall", action="store_true", help="do not measure recall@K")
-    parser.add_argument("--show", type=int, default=20, help="queries to show (default: 20)")
-    parser.add_argument("--worst", action="store_true", help="show the worst queries")
-    source = parser.add_mutually_exclusive_group()
-    source.add_argument("--config", help="config whose data set gives the pictures")
-    source.add_argument("--images", metavar="DATA_ROOT", help="folder that the paths lie in")
-    parser.add_argument(
-        "--cfg-options", nargs="+", action=DictAction, metavar="KEY=VALUE", help="for --config"
-    )
+    parser.add_argument("embeddings", help="file or folder of tools/embed.py: the gallery")
     parser.add_argument("--out", required=True, metavar="PAGE.html", help="page to write")
+    parser.add_argument("--queries", metavar="FILE", help="embeddings of other queries")
+    parser.add_argument(
+        "--asymmetric",
+        action="store_true",
+        help="accept queries of another network, whose space a term has aligned",
+    )
+    page = parser.add_argument_group("page")
+    page.add_argument("--k", type=int, default=10, help="neighbours to show (default: 10)")
+    page.add_argument("--show", type=int, default=20, metavar="N", help="queries (default: 20)")
+    page.add_argument("--worst", action="store_true", help="show those that are answered worst")
+    source = page.add_mutually_exclusive_group()
+    source.add_argument("--config", help="take pictures from the data set of a config")
+    source.add_argument("--images", metavar="DATA_ROOT", help="take pictures from this folder")
+    page.add_argument(
+        "--query-images", metavar="FOLDER", help="take those of --queries from another folder"
+    )
+    page.add_argument(
+        "--cfg-options",
+        nargs="+",
+        action=DictAction,
+        metavar="KEY=VALUE",
+        help="change settings of --config",
+    )
+    search = parser.add_argument_group("search")
+    search.add_argument(
+        "--metric", choices=METRICS, default="cosine", help="what is near (default: cosine)"
+    )
+    search.add_argument(
+        "--index", choices=KINDS, default="flat", help="FAISS index (default: flat, exact)"
+    )
+    search.add_argument(
+        "--index-file", metavar="FILE", help="take the index from there, or keep it there"
+    )
+    search.add_argument(
+        "--probes",
+        type=int,
+        metavar="N",
+        help="lists (ivf) or candidates (hnsw) that a query looks at",
+    )
+    search.add_argument(
+        "--ks", type=int, nargs="+", default=(1, 2, 4, 8), metavar="K", help="K of recall@K"
+    )
+    search.add_argument("--no-recall", action="store_true", help="do not measure recall@K")
     return parser
 
 
