@@ -34,9 +34,7 @@ def open_pictures(
         raise FileNotFoundError(f"the folder of pictures {root} is missing.")
     found = sorted(path for path in root.rglob("*") if path.suffix.lower() in SUFFIXES)
     if not found:
-        raise ValueError(
-            f"{root} and the folders below must have a picture ({', '.join(SUFFIXES)})."
-        )
+        raise ValueError(f"a picture ({', '.join(SUFFIXES)}) must lie in {root} or below.")
     paths = [path.relative_to(root) for path in found]
     names = ["" if path.parent == Path() else path.parent.as_posix() for path in paths]
     classes, labels = np.unique(names, return_inverse=True)
@@ -46,6 +44,5 @@ def open_pictures(
         ids=-1 - np.arange(len(paths), dtype=np.int64),
         class_names=tuple(map(str, classes)),
     )
-    return RetrievalDataset(
-        root, table, dataset_config(config, transforms_of).get("transforms", ())
-    )
+    transforms = dataset_config(config, transforms_of).get("transforms", ())
+    return RetrievalDataset(root, table, transforms)

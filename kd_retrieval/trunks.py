@@ -151,7 +151,7 @@ class _TransformerTrunk(nn.Module):
                 "dict(image_size=...)."
             )
         patches = self.conv_proj(images).flatten(start_dim=2).transpose(1, 2)  # (N, L - 1, C)
-        token = self.class_token.expand(len(images), -1, -1)
+        token = self.class_token.expand(images.shape[0], -1, -1)
         tokens: Tensor = self.encoder(torch.cat([token, patches], dim=1))
         return tokens
 

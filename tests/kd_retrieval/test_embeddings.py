@@ -2,6 +2,7 @@
 
 import dataclasses
 import re
+import tracemalloc
 
 import numpy as np
 import pytest
@@ -82,6 +83,33 @@ def test_batches_fill_a_folder_without_being_kept(tmp_path):
     batches = (wanted.vectors[i : i + 3] for i in range(0, 7, 3))
     write_batches(tmp_path / "kept", wanted, batches)
     np.testing.assert_array_equal(read_embeddings(tmp_path / "kept").vectors, wanted.vectors)
+
+
+def test_a_folder_takes_no_more_memory_than_a_few_batches(tmp_path):
+    count, dim, batch = 60_000, 256, 500  # 61 MB, batches of 0.5 MB
+    rows = table(count, 1, paths=("x",) * count)
+
+    def batches():
+        for start in range(0, count, batch):
+            yield np.full((batch, dim), start, np.float32)
+
+    tracemalloc.start()
+    write_batches(tmp_path / "kept", rows, batches())
+    written = tracemalloc.get_traced_memory()[1]
+    tracemalloc.reset_peak()
+    found = read_embeddings(tmp_path / "kept")
+    read = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    assert written < 10e6 and read < 15e6  # beside vectors ids, labels, roles and paths: 5 MB
+    assert found.vectors[-1, -1] == count - batch and found.vectors[batch, 0] == batch
+
+
+def test_a_link_stays_a_link(path, tmp_path):
+    path.parent.mkdir()
+    path.symlink_to(tmp_path / "elsewhere")
+    for count in (4, 5):
+        write_embeddings(path, table(count))
+        assert path.is_symlink() and len(read_embeddings(path)) == count
 
 
 @pytest.mark.parametrize("count", [4, 6])

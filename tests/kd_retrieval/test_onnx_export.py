@@ -8,6 +8,7 @@ import onnx
 import pytest
 import torch
 from torch import nn
+from torchvision.models import VisionTransformer
 
 from kd_retrieval.embedder import Embedder
 from kd_retrieval.onnx_check import OnnxCheck
@@ -35,6 +36,15 @@ MODELS = {
     "not of unit length": dict(trunk=RESNET, pooling="max", normalize=False),
     "transformer": dict(trunk=VIT, pooling="token", dim=6),
     "tokens averaged": dict(trunk=VIT, pooling="average"),
+    "average and max": dict(trunk=RESNET, pooling="average_max", dim=6),
+    "mobilenet": dict(
+        trunk=dict(
+            type="kd_retrieval.trunks.TorchvisionTrunk",
+            name="mobilenet_v2",
+            options=dict(width_mult=0.25),
+        ),
+        dim=6,
+    ),
     "bgr": dict(
         trunk=RESNET,
         data_preprocessor=dict(
@@ -77,6 +87,15 @@ def test_any_batch_of_plain_images_is_embedded_as_by_torch(name, tmp_path):
             wanted = model(normalised(model, images.clone())).numpy()
         assert require_close(exported(images.float().numpy()), wanted) < 1e-5
         assert np.ptp(wanted) > 0.01
+
+
+def test_torchvisions_transformer_takes_any_batch(tmp_path, monkeypatch):
+    small = VisionTransformer(32, 16, num_layers=2, num_heads=3, hidden_dim=48, mlp_dim=96)
+    monkeypatch.setattr("kd_retrieval.trunks.get_model", lambda *_, **__: small)
+    trunk = dict(type="kd_retrieval.trunks.TorchvisionTrunk", name="vit_b_16")
+    model = embedder(dict(trunk=trunk, pooling="token", dim=6))
+    export_onnx(WithPreprocessing(model), tmp_path / "student.onnx", (32, 32))
+    assert OnnxCheck(model, tmp_path / "student.onnx", (32, 32)).on_random_images().images == 4
 
 
 def test_torchs_own_attention_is_exported(tmp_path):

@@ -53,11 +53,10 @@ class Reader(HTMLParser):
 
 
 def some_page(**changes):
-    card = Card(EVIL, EVIL, data_uri(Image.new("RGB", (8, 8), "red")), "query")
-    right, wrong = (Card("b", "p", "", f"0.{i}", bool(i)) for i in (1, 0))
-    content = dict(
-        title=EVIL, figures=[("recall@1", EVIL)], notes=[EVIL], rows=[Row(card, [right, wrong])]
-    )
+    card = Card(EVIL, EVIL, data_uri(Image.new("RGB", (8, 8), "red")))
+    found = [Card("b", "p", "", f"0.{i}", kind) for i, kind in enumerate(("wrong", "right"))]
+    content = dict(title=EVIL, figures=[("recall@1", EVIL)], notes=[EVIL])
+    content["rows"] = [Row(card, found[::-1])]
     return render(**{**content, **changes})
 
 
@@ -73,6 +72,13 @@ def test_everything_is_escaped_and_nothing_is_loaded():
     policy = [a["content"] for t, a in found.tags if "http-equiv" in a]
     assert policy == ["default-src 'none'; img-src data:; style-src 'unsafe-inline'"]
     assert not re.search(r"url\(|@import|https?:", page)
+
+
+def test_neighbours_of_an_unknown_class_are_not_marked():
+    page = some_page(rows=[Row(Card("", "new/x.jpg"), [Card("b", "p", "", "0.5", "open")])])
+    assert re.findall(r"<figure class=(\w+)", page) == ["query", "open"]
+    assert "not marked: the gallery has no such class" in page and "right</span>" not in page
+    assert "<h2>1<small>" in page and "<div class=none>new/x.jpg</div>" in page
 
 
 def test_right_and_wrong_differ_by_more_than_colour():
@@ -108,6 +114,9 @@ def test_pictures_of_a_folder(tmp_path):
         pictures(1)
     with pytest.raises(FileNotFoundError, match="lost.png is missing"):
         pictures(2)
+    (tmp_path / "root/lost.png").write_bytes(b"no picture")
+    with pytest.raises(ValueError, match="lost.png cannot be decoded"):
+        pictures(2)
 
 
 def test_the_page_shows_the_neighbours_in_order():
@@ -115,11 +124,35 @@ def test_the_page_shows_the_neighbours_in_order():
     index, queries = build_index(rows), queries_of(rows)
     (row,) = page_rows(index, (rows, None), (queries, None), np.array([0]), 3)
     assert row.query == Card("a", "0.png")
-    assert [(card.path, card.note, card.right) for card in row.neighbours] == [
-        ("3.png", f"{np.cos(np.radians(5)):.3f}", True),
-        ("1.png", f"{np.cos(np.radians(10)):.3f}", False),
-        ("2.png", f"{np.cos(np.radians(30)):.3f}", True),
+    assert [(card.path, card.note, card.kind) for card in row.neighbours] == [
+        ("3.png", f"{np.cos(np.radians(5)):.3f}", "right"),
+        ("1.png", f"{np.cos(np.radians(10)):.3f}", "wrong"),
+        ("2.png", f"{np.cos(np.radians(30)):.3f}", "right"),
     ]
+
+
+def test_queries_of_an_unknown_class_are_shown_but_never_the_worst():
+    gallery = on_a_circle([0, 10, 20], [0, 0, 1])
+    new = on_a_circle([1, 2], [0, 1], class_names=("a", "zebra"), ids=np.array([-1, -2]))
+    index, queries = build_index(gallery), queries_of(gallery, new)
+    assert list(choose(index, gallery, queries, 2, 9, worst=False)) == [0, 1]
+    assert list(choose(index, gallery, queries, 2, 9, worst=True)) == [0]
+    page = page_rows(index, (gallery, None), (queries, None), np.array([0, 1]), 3)
+    assert [[card.kind for card in row.neighbours] for row in page] == [
+        ["right", "right", "wrong"],
+        ["open"] * 3,
+    ]
+    assert page[1].query.name == "zebra"
+
+
+def test_a_page_has_an_end():
+    rows = table(np.random.default_rng(0).normal(size=(100, 3)), [0, 1] * 50)
+    index, queries = build_index(rows), queries_of(rows)
+    with pytest.raises(ValueError, match="at most 4,000 pictures.*make 10,100"):
+        page_rows(index, (rows, None), (queries, None), np.arange(100), 1000)
+    assert len(page_rows(index, (rows, None), (queries, None), np.arange(36), 1000)) == 36
+    with pytest.raises(ValueError, match="the number is 0"):
+        choose(index, rows, queries, 3, 0, worst=False)
 
 
 def test_the_worst_come_first():
@@ -177,7 +210,7 @@ def test_queries_of_another_network_are_refused():
     gallery = on_a_circle([0, 10], [0, 0])
     other = on_a_circle([0, 10], [0, 0], key=EmbeddingKey("v", "data", "t", "m", "float32"))
     with pytest.raises(
-        ValueError, match=r"another checkpoint \(it has 'v', expected is 'wwwwwwwwww'"
+        ValueError, match=r"another checkpoint \(it has 'v', expected is 'wwwwwwwwww'\)\. Embed"
     ):
         queries_of(gallery, other)
     assert len(queries_of(gallery, other, asymmetric=True).rows) == 2
