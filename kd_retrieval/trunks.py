@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import difflib
 from collections import OrderedDict
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import torch
@@ -26,6 +26,7 @@ def TorchvisionTrunk(  # noqa: N802  a config names it as a type
     checkpoint: str | None = None,
     weights: str | None = None,
     options: Mapping[str, Any] | None = None,
+    until: str | None = None,
 ) -> nn.Module:
     """Build a torchvision classifier without its head.
 
@@ -35,14 +36,16 @@ def TorchvisionTrunk(  # noqa: N802  a config names it as a type
         checkpoint: File or URL of weights for the classifier; its head is left out.
         weights: Name of weights that torchvision publishes, such as ``DEFAULT``; downloaded.
         options: More arguments for the model, such as ``dict(width_mult=0.35)``.
+        until: Part to end with, such as ``features.11`` or ``layer3``: a shallower network that
+            keeps the weights of what is left. Not of transformers.
 
     Returns:
         A module that turns images (N, 3, H, W) into a feature map (N, C, H', W'), of a vision
         transformer into tokens (N, L, C); its attribute ``num_features`` is C.
 
     Raises:
-        ValueError: If both checkpoint and weights are given, or the model is not of a kind whose
-            parts run one after another.
+        ValueError: If both checkpoint and weights are given, the model is not of a kind whose
+            parts run one after another, or has no part ``until``.
         kd_core.checkpoint.CheckpointError: If the weights do not fit, strictly.
     """
     if checkpoint is not None and weights is not None:
@@ -53,10 +56,15 @@ def TorchvisionTrunk(  # noqa: N802  a config names it as a type
     model = get_model(name, weights=None, **dict(options or {}))
     source = get_model_weights(name)[weights].url if weights else checkpoint
     if isinstance(model, VisionTransformer):
-        trunk: nn.Module = _TransformerTrunk(model)
-    else:
-        trunk = _ConvolutionalTrunk(model, name)
-    return _filled(trunk, source)
+        if until is not None:
+            raise ValueError(f"a transformer cannot end earlier, but until is {until!r}.")
+        return _filled(_TransformerTrunk(model), source)
+    trunk = _ConvolutionalTrunk(model, name)
+    _filled(trunk, source)
+    if until is not None:
+        _cut(trunk, until.split("."), until)
+        trunk.num_features = trunk.count_features(name)
+    return trunk
 
 
 def TimmTrunk(  # noqa: N802  a config names it as a type
@@ -112,9 +120,10 @@ class _ConvolutionalTrunk(nn.Sequential):
         if name.startswith("densenet"):
             parts["relu"] = nn.ReLU(inplace=True)
         super().__init__(parts)
-        self.num_features = self._probe(name)
+        self.num_features = self.count_features(name)
 
-    def _probe(self, name: str) -> int:
+    def count_features(self, name: str) -> int:
+        """Run a small image, and count the channels that come out."""
         self.eval()
         try:
             with torch.no_grad():
@@ -154,6 +163,20 @@ class _TransformerTrunk(nn.Module):
         token = self.class_token.expand(images.shape[0], -1, -1)
         tokens: Tensor = self.encoder(torch.cat([token, patches], dim=1))
         return tokens
+
+
+def _cut(module: nn.Module, path: Sequence[str], until: str) -> None:
+    """Leave out what comes after a part."""
+    names = [name for name, _ in module.named_children()]
+    if not isinstance(module, nn.Sequential) or path[0] not in names:
+        raise ValueError(
+            f"until must name a part of the network's sequence, but it is {until!r}. At that "
+            f"place are {', '.join(names[:20])}."
+        )
+    for name in names[names.index(path[0]) + 1 :]:
+        delattr(module, name)
+    if path[1:]:
+        _cut(module.get_submodule(path[0]), path[1:], until)
 
 
 def _filled(trunk: nn.Module, source: str | None) -> nn.Module:

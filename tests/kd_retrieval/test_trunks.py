@@ -95,3 +95,40 @@ def test_wrong_names_and_settings():
         TorchvisionTrunk("maskrcnn_resnet50_fpn")
     with pytest.raises(ValueError, match="Use TimmTrunk"):
         TorchvisionTrunk("googlenet", options=dict(aux_logits=True, init_weights=False))
+
+
+def test_a_trunk_may_end_early():
+    torch.manual_seed(0)
+    whole = TorchvisionTrunk("mobilenet_v2").eval()
+    cut = TorchvisionTrunk("mobilenet_v2", until="features.11").eval()
+    assert cut.num_features == 96
+    assert list(cut.state_dict()) == [
+        key for key in whole.state_dict() if int(key.split(".")[1]) <= 11
+    ]
+    cut.load_state_dict(whole.state_dict(), strict=False)
+    images = torch.randn(2, 3, 64, 64)
+    torch.testing.assert_close(cut(images), whole.features[:12](images))
+
+
+def test_a_cut_trunk_keeps_its_weights(tmp_path):
+    file = tmp_path / "whole.pth"
+    whole = get_model("resnet18")
+    torch.save(whole.state_dict(), file)
+    cut = TorchvisionTrunk("resnet18", checkpoint=str(file), until="layer3.0")
+    assert cut.num_features == 256
+    for key, value in cut.state_dict().items():
+        assert torch.equal(value, whole.state_dict()[key])
+    assert "layer3.1.conv1.weight" not in cut.state_dict() and not hasattr(cut, "layer4")
+
+
+@pytest.mark.parametrize(
+    ("name", "until", "match"),
+    [
+        ("resnet18", "layer9", "until must name a part.*'layer9'.*layer4"),
+        ("mobilenet_v2", "features.11.conv.9", "features.11.conv.9"),
+        ("vit_b_16", "encoder", "a transformer cannot end earlier"),
+    ],
+)
+def test_a_wrong_end_is_named(name, until, match):
+    with pytest.raises(ValueError, match=match):
+        TorchvisionTrunk(name, until=until)
