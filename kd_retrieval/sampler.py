@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import deque
 from collections.abc import Iterator
 from typing import Any
 
@@ -13,21 +14,26 @@ class MPerClassBatchSampler:
     """Batches of ``batch_size / samples_per_class`` classes, each with that many images.
 
     The classes are drawn in rounds: every class comes once before any comes again, so that an
-    epoch covers every class. Of a class, every image comes before any comes again; a class with
-    fewer images than ``samples_per_class`` repeats some within a batch. An epoch has as many
-    batches as the data has images for, at least as many as cover all classes. The order depends
-    on the sampler's seed and epoch alone. Ranks take turns: batch i of an epoch belongs to rank
-    ``i mod world size``, and all ranks have equally many.
+    epoch covers every class. (pytorch-metric-learning's MPerClassSampler draws them anew for each
+    batch, so that some may not come at all.) Of a class, every image comes before any comes again;
+    a class with fewer images than ``samples_per_class`` repeats some within a batch. The order
+    depends on the sampler's seed and epoch alone.
+
+    Ranks take turns: batch i of an epoch belongs to rank ``i mod world size``. All ranks have
+    equally many, and together they have exactly the batches of one epoch. By default that is as
+    many as the images fill, rounded down to whole batches of all ranks, or as many as cover all
+    classes if that is more.
 
     Args:
         sampler: mmengine's DefaultSampler of a data set whose ``labels`` are int64 (n,).
         batch_size: Images of a batch.
         samples_per_class: Images of a class in a batch.
-        num_batches: Batches of an epoch on each rank; None takes what the data fills.
+        num_batches: Batches of an epoch on each rank; None takes what the data fills. Too few of
+            them do not cover all classes.
 
     Raises:
-        ValueError: If the batch does not hold a whole number of classes, or the data has fewer
-            classes, or several labels an image.
+        ValueError: If the batch does not hold a whole number of classes, the data has fewer
+            classes or several labels an image, or num_batches is not positive.
     """
 
     def __init__(
@@ -43,6 +49,8 @@ class MPerClassBatchSampler:
                 f"{batch_size} and samples_per_class {samples_per_class}. Make the one a multiple "
                 "of the other."
             )
+        if num_batches is not None and num_batches < 1:
+            raise ValueError(f"an epoch needs a batch, but num_batches is {num_batches}.")
         self.sampler = sampler
         self.batch_size = batch_size
         self.samples_per_class = samples_per_class
@@ -82,15 +90,16 @@ class MPerClassBatchSampler:
 
     def _classes(self, rng: np.random.Generator) -> Iterator[list[int]]:
         """Deal classes in rounds; no batch has one twice."""
-        left: list[int] = []
+        left: deque[int] = deque()
         while True:
-            batch, left = left[: self.classes_per_batch], left[self.classes_per_batch :]
-            if len(batch) < self.classes_per_batch:
+            batch = [left.popleft() for _ in range(min(self.classes_per_batch, len(left)))]
+            if missing := self.classes_per_batch - len(batch):
                 fresh = rng.permutation(len(self.members)).tolist()
-                missing = self.classes_per_batch - len(batch)
-                added = [label for label in fresh if label not in batch][:missing]
-                left = [label for label in fresh if label not in added]
-                batch = batch + added
+                held = set(batch)  # the last of the round before: not twice in this batch
+                added = [label for label in fresh if label not in held][:missing]
+                batch += added
+                held = set(added)
+                left = deque(label for label in fresh if label not in held)
             yield batch
 
 
@@ -114,19 +123,15 @@ class _Deck:
 
 
 def _members(dataset: Any) -> list[NDArray[Any]]:
+    """Return the indices of the images of each class."""
     labels = getattr(dataset, "labels", None)
-    if labels is None or np.asarray(labels, dtype=object).ndim != 1 or _several(labels):
+    if isinstance(labels, list | tuple) and all(isinstance(one, int) for one in labels):
+        labels = np.array(labels, dtype=np.int64)
+    if not isinstance(labels, np.ndarray) or labels.ndim != 1 or labels.dtype.kind not in "iu":
         raise ValueError(
             "an M-per-class batch needs a data set whose labels are one integer an image, but "
             f"{type(dataset).__name__} has not. Use mmengine's own batches for it."
         )
-    labels = np.asarray(labels)
     order = np.argsort(labels, kind="stable")
     starts = np.flatnonzero(np.diff(labels[order])) + 1
     return list(np.split(order, starts))
-
-
-def _several(labels: Any) -> bool:
-    return not isinstance(labels, np.ndarray) and any(
-        not isinstance(one, int | np.integer) for one in labels
-    )

@@ -19,7 +19,9 @@ def build_transforms(configs: Sequence[Mapping[str, Any]]) -> Callable[[Image.Im
 
     Args:
         configs: One ``dict(type=, ...)`` for each. A bare name is of ``torchvision.transforms.v2``
-            (``dict(type="RandomResizedCrop", size=224)``), a dotted one any class or function.
+            (``dict(type="RandomResizedCrop", size=224)``), a dotted one any class or function that
+            makes a transform. An argument may itself be such a dict or a list of them
+            (``dict(type="RandomApply", transforms=[...], p=0.3)``).
 
     Returns:
         What applies them one after another. Normalisation belongs to the model's
@@ -45,13 +47,18 @@ class _Pipeline:
             found = step(found)
         if isinstance(found, Image.Image):
             found = functional.pil_to_tensor(found)
-        if not isinstance(found, Tensor) or found.dtype != torch.uint8 or found.dim() != 3:
+        if not isinstance(found, Tensor) or found.dtype != torch.uint8 or not _is_rgb(found):
             kind = f"{found.dtype} {tuple(found.shape)}" if isinstance(found, Tensor) else found
             raise ValueError(
                 f"transforms must give an image or uint8 (3, H, W), but they give {kind}. Leave "
-                "ToDtype and Normalize out: the model's data_preprocessor normalises."
+                "ToDtype and Normalize out, which the model's data_preprocessor does, and let "
+                "Grayscale give 3 channels."
             )
-        return found
+        return found.as_subclass(Tensor)
+
+
+def _is_rgb(image: Tensor) -> bool:
+    return image.dim() == 3 and image.shape[0] == 3
 
 
 def _build(config: dict[str, Any]) -> Callable[[Any], Any]:
@@ -59,18 +66,32 @@ def _build(config: dict[str, Any]) -> Callable[[Any], Any]:
     if not isinstance(name, str):
         raise ValueError(f"a transform must be dict(type=..., ...), but it is {config}.")
     kind = _find(name)
+    options = {key: _nested(value) for key, value in config.items()}
     try:
-        built: Callable[[Any], Any] = kind(**config)
-    except TypeError as error:
+        built: Callable[[Any], Any] = kind(**options)
+    except (TypeError, ValueError) as error:
         raise ValueError(f"the transform {name}: {error}.") from error
     return built
 
 
+def _nested(value: Any) -> Any:
+    """Build the transforms within an argument."""
+    if isinstance(value, Mapping) and "type" in value:
+        return _build(dict(value))
+    if isinstance(value, list | tuple) and any(isinstance(one, Mapping) for one in value):
+        return [_nested(one) for one in value]
+    return value
+
+
 def _find(name: str) -> Any:
+    """Find a transform of torchvision by its bare name, or anything by a dotted one."""
     if "." in name:
         module, _, attribute = name.rpartition(".")
-        return getattr(importlib.import_module(module), attribute)
-    if not hasattr(v2, name):
+        try:
+            return getattr(importlib.import_module(module), attribute)
+        except (ImportError, AttributeError) as error:
+            raise ValueError(f"there is no transform {name}: {error}.") from error
+    if not isinstance(getattr(v2, name, None), type):
         near = ", ".join(difflib.get_close_matches(name, vars(v2), n=4)) or "its documentation"
         raise ValueError(f"torchvision.transforms.v2 has no {name!r}; see {near}.")
     return getattr(v2, name)

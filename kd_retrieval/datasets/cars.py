@@ -1,4 +1,4 @@
-"""Cars196 in its native layout."""
+"""Cars196 in its native layouts."""
 
 from __future__ import annotations
 
@@ -8,9 +8,17 @@ from typing import Any
 
 import numpy as np
 
-from kd_retrieval.datasets.records import RetrievalDataset, Table, check_split, require_counts
+from kd_retrieval.datasets.records import (
+    RetrievalDataset,
+    Table,
+    check_split,
+    require_counts,
+    require_unique,
+)
 
 COUNTS = {"trainval": (8054, 98), "test": (8131, 98)}  # images, classes
+_LIST = "cars_annos.mat"
+_TEST_LIST = "cars_test_annos_withlabels.mat"
 
 
 class Cars196(RetrievalDataset):
@@ -21,14 +29,16 @@ class Cars196(RetrievalDataset):
     training classes.
 
     Args:
-        data_root: Folder with ``cars_annos.mat`` and ``car_ims/``.
+        data_root: Folder with ``cars_annos.mat`` and ``car_ims/``; or with ``devkit/`` (its
+            ``cars_meta.mat`` and ``cars_train_annos.mat``), ``cars_test_annos_withlabels.mat``,
+            ``cars_train/`` and ``cars_test/``. They hold the same images under other names.
         split: ``train``, ``val``, ``trainval`` or ``test``.
         transforms: Configs of transforms.
         check_counts: Require the published numbers.
 
     Raises:
-        FileNotFoundError: If ``cars_annos.mat`` is missing.
-        ValueError: If it cannot be read, or the counts are others.
+        FileNotFoundError: If an annotation file is missing.
+        ValueError: If one cannot be read, an image comes twice, or the counts are others.
     """
 
     def __init__(
@@ -39,7 +49,10 @@ class Cars196(RetrievalDataset):
         check_counts: bool = True,
     ) -> None:
         check_split(split)
-        table = _read(Path(data_root) / "cars_annos.mat")
+        root = Path(data_root)
+        has_devkit = (root / "devkit").is_dir() and not (root / _LIST).is_file()
+        table = _of_devkit(root) if has_devkit else _of_one_list(root)
+        require_unique(table, root)
         first_half = table.labels < len(table.class_names) // 2
         chosen = table.select(~first_half if split == "test" else first_half)
         if check_counts:
@@ -47,23 +60,52 @@ class Cars196(RetrievalDataset):
         super().__init__(data_root, chosen.part(split), transforms)
 
 
-def _read(path: Path) -> Table:
+def _of_one_list(root: Path) -> Table:
+    names, paths, classes = _load(root / _LIST, ("class_names",), ("relative_im_path", "class"))
+    return _table(root / _LIST, paths, classes, names)
+
+
+def _of_devkit(root: Path) -> Table:
+    test = next((p for p in (root / _TEST_LIST, root / "devkit" / _TEST_LIST) if p.is_file()), None)
+    paths, numbers = [], []
+    for path, folder in (
+        (root / "devkit" / "cars_train_annos.mat", "cars_train"),
+        (test or root / _TEST_LIST, "cars_test"),
+    ):
+        files, classes = _load(path, (), ("fname", "class"))
+        paths += [f"{folder}/{name}" for name in files]
+        numbers += list(classes)
+    meta = root / "devkit" / "cars_meta.mat"
+    return _table(meta, paths, numbers, _load(meta, ("class_names",), ())[0])
+
+
+def _table(path: Path, paths: Sequence[Any], classes: Sequence[Any], names: Sequence[Any]) -> Table:
+    labels = np.array(classes, dtype=np.int64) - 1
+    if len(labels) and not (0 <= labels.min() and labels.max() < len(names)):
+        raise ValueError(
+            f"{path} names {len(names)} classes, so every class must be 1 to {len(names)}, but "
+            f"they are {labels.min() + 1} to {labels.max() + 1}."
+        )
+    ids = np.arange(1, len(paths) + 1)
+    return Table([str(one) for one in paths], labels, ids, tuple(str(name) for name in names))
+
+
+def _load(path: Path, keys: Sequence[str], fields: Sequence[str]) -> list[Sequence[Any]]:
+    """Read variables of a MATLAB file, and fields of its variable ``annotations``."""
     from scipy.io import loadmat
-    from scipy.io.matlab import MatReadError
 
     if not path.is_file():
         raise FileNotFoundError(
-            f"{path} is missing. docs/retrieval_data.md shows the layout and where to get the data."
+            f"{path} is missing. docs/retrieval_data.md shows the layouts and where to get them."
         )
     try:
         content = loadmat(path, squeeze_me=True)
-        annotations, names = content["annotations"], content["class_names"]
-        paths = [str(one) for one in annotations["relative_im_path"]]
-        labels = annotations["class"].astype(np.int64) - 1
-    except (MatReadError, ValueError, KeyError, TypeError, IndexError) as error:
+        found = [np.atleast_1d(content[key]) for key in keys]
+        found += [np.atleast_1d(content["annotations"][field]) for field in fields]
+        return [list(one) for one in found]
+    except Exception as error:  # a broken file makes scipy raise nearly anything
+        wanted = ", ".join([*keys, *(f"annotations.{field}" for field in fields)])
         raise ValueError(
-            f"{path} must hold the annotations of Cars196 (relative_im_path, class, class_names), "
-            f"but reading it fails: {error!r}. Fetch it again."
+            f"{path} must be a MATLAB file with {wanted}, but reading it fails: {error!r}. Fetch "
+            "it again."
         ) from error
-    classes = tuple(str(name) for name in np.atleast_1d(names))
-    return Table(paths, labels, np.arange(1, len(paths) + 1), classes)

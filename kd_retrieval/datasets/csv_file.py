@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import csv
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from kd_retrieval.datasets.records import (
     BOTH,
@@ -16,31 +17,36 @@ from kd_retrieval.datasets.records import (
     RetrievalDataset,
     Table,
     check_split,
+    number_classes,
+    require_unique,
 )
+from kd_retrieval.datasets.text import Rows, is_integer, read_lines
 
 COLUMNS = ("path", "label", "split", "role", "group", "id")
 _ROLES = {"": BOTH, "both": BOTH, "query": QUERY, "gallery": GALLERY}
+_SPLITS = ("train", "val", "test")
 _SEVERAL = ";"
 
 
 class CSVFile(RetrievalDataset):
     """Images of a CSV file with the columns ``path`` and ``label``, and maybe more.
 
-    ``split``: train, val or test; without ``val`` rows it is the last fifth of the training
-    classes by name. ``role``: query, gallery or both (the default). ``group``: images that belong
-    together, such as one photo session, must lie in one split. ``id``: a whole number that names
-    the image; the default is the row. Several labels of an image are separated by ``;``: then the
-    item's ``labels`` is a list, for evaluation alone.
+    ``split``: train (the default), val or test; without ``val`` rows it is the last fifth of the
+    training classes by name. ``role``: query, gallery or both (the default). ``group``: images
+    that belong together, such as one photo session, must lie in one split. ``id``: a whole number
+    that names the image; the default is the place of its row. Several labels of an image are
+    separated by ``;``: then the item's ``labels`` of that split are lists, for evaluation alone.
 
     Args:
         data_root: Folder that the paths are relative to.
-        ann_file: The CSV file, below data_root or absolute.
+        ann_file: The CSV file, below data_root or absolute, in UTF-8 and with commas.
         split: ``train``, ``val``, ``trainval`` or ``test``.
         transforms: Configs of transforms.
 
     Raises:
         FileNotFoundError: If the file is missing.
-        ValueError: If a column, a value or a group is wrong; names the line.
+        ValueError: If a column, a value or a group is wrong, or an image or id comes twice; names
+            the line.
     """
 
     def __init__(
@@ -51,24 +57,30 @@ class CSVFile(RetrievalDataset):
         transforms: Sequence[Mapping[str, Any]] = (),
     ) -> None:
         check_split(split)
-        path = Path(data_root) / ann_file
-        rows = _read(path)
-        _check_groups(path, rows)
-        splits = np.array([row["split"] or "train" for row in rows])
-        several = any(_SEVERAL in row["label"] for row in rows)
-        table = _table(path, rows, several)
-        if split == "test" or "val" in splits or several:
-            wanted = ("train", "val") if split == "trainval" else (split,)
-            kept = np.isin(splits, wanted)
-        else:
-            kept = splits == "train"
+        rows = _read(Path(data_root) / ann_file)
+        paths, texts, splits, roles = rows.columns[:4]
+        table = Table(
+            paths,
+            np.zeros(len(paths), dtype=np.int64),
+            _ids(rows),
+            ("",),
+            np.array([_ROLES[role] for role in roles], dtype=np.int64),
+        )
+        require_unique(table, rows.path)
+        kept, derived = _kept(splits, split)
         chosen = table.select(kept)
-        if split in ("train", "val") and "val" not in splits and not several:
-            chosen = chosen.part(split)
-        super().__init__(data_root, chosen, transforms)
+        labels = [texts[row] for row in kept]
+        several = any(_SEVERAL in text for text in labels)
+        if not several:
+            chosen.class_names, chosen.labels = number_classes(labels)
+        if derived and several:
+            raise ValueError(
+                f"{rows.path} must have rows of split val, since a class-disjoint part cannot be "
+                "taken where images have several labels. Use split='trainval' otherwise."
+            )
+        super().__init__(data_root, chosen.part(split) if derived else chosen, transforms)
         if several:
-            by_path = {row["path"]: row["label"] for row in rows}
-            self._take_labels([by_path[path] for path in self.paths])
+            self._take_labels(labels)
 
     def _take_labels(self, texts: Sequence[str]) -> None:
         sets = [sorted(set(filter(None, map(str.strip, text.split(_SEVERAL))))) for text in texts]
@@ -90,58 +102,71 @@ class CSVFile(RetrievalDataset):
         return self.class_names[label]
 
 
-def _read(path: Path) -> list[dict[str, str]]:
-    if not path.is_file():
-        raise FileNotFoundError(f"the list {path} is missing. Set data_root and ann_file.")
-    with path.open(encoding="utf-8-sig", newline="") as file:
-        reader = csv.DictReader(file)
-        columns = reader.fieldnames or []
-        unknown = sorted(set(columns) - set(COLUMNS))
-        if unknown or not {"path", "label"} <= set(columns):
+def _kept(splits: Sequence[str], split: str) -> tuple[NDArray[Any], bool]:
+    """Return the rows to take, and whether train or val is still to be taken out of them."""
+    derived = split in ("train", "val") and "val" not in splits
+    wanted = {"train": "train", "val": "val", "trainval": ("train", "val"), "test": "test"}[split]
+    return np.flatnonzero(np.isin(splits, "train" if derived else wanted)), derived
+
+
+def _read(path: Path) -> Rows:
+    """Read a CSV file as one list of texts for each of ``COLUMNS``."""
+    reader = csv.reader(read_lines(path), strict=True)
+    try:
+        names = [name.strip() for name in next(reader, [])]
+        unknown = sorted(set(names) - set(COLUMNS))
+        if unknown or not {"path", "label"} <= set(names) or len(set(names)) < len(names):
             raise ValueError(
                 f"{path} must have the columns path and label, and may have "
-                f"{', '.join(COLUMNS[2:])}, but it has {', '.join(columns) or 'none'}."
+                f"{', '.join(COLUMNS[2:])}, but it has {', '.join(names) or 'none'}."
             )
-        rows = [{key: (row.get(key) or "").strip() for key in COLUMNS} for row in reader]
-    for number, row in enumerate(rows, start=2):
-        _check_row(f"{path}, line {number},", row)
+        lines: list[int] = []
+        once: dict[str, str] = {}  # equal labels, splits and groups are held once
+        columns: list[list[str]] = [[] for _ in names]
+        for row in reader:
+            if not row:
+                continue
+            if len(row) != len(names):
+                raise ValueError(
+                    f"{path}, line {reader.line_num}, must have {len(names)} fields, but has "
+                    f"{len(row)}."
+                )
+            lines.append(reader.line_num)
+            for column, name, text in zip(columns, names, row, strict=True):
+                text = text.strip()
+                column.append(text if name == "path" else once.setdefault(text, text))
+    except csv.Error as error:
+        raise ValueError(f"{path}, line {reader.line_num}, is no CSV: {error}.") from error
+    by_name = dict(zip(names, columns, strict=True))
+    rows = Rows(path, lines, [by_name.get(name) or [""] * len(lines) for name in COLUMNS])
+    rows.columns[2] = [text or "train" for text in rows.columns[2]]
+    _check(rows)
     return rows
 
 
-def _check_row(where: str, row: Mapping[str, str]) -> None:
-    if not row["path"] or not row["label"]:
-        raise ValueError(f"{where} must have a path and a label, but is {dict(row)}.")
-    if row["split"] not in ("", "train", "val", "test"):
-        raise ValueError(f"{where} must say train, val or test, but says {row['split']!r}.")
-    if row["role"] not in _ROLES:
-        raise ValueError(f"{where} must say query, gallery or both, but says {row['role']!r}.")
-    if row["id"] and not row["id"].isdigit():
-        raise ValueError(f"{where} must have a whole number as id, but has {row['id']!r}.")
-
-
-def _check_groups(path: Path, rows: Sequence[Mapping[str, str]]) -> None:
+def _check(rows: Rows) -> None:
+    paths, labels, splits, roles, groups, ids = rows.columns
+    _require(rows, paths, bool, "have a path")
+    _require(rows, labels, lambda text: text.strip(f"{_SEVERAL} ") != "", "have a label")
+    _require(rows, splits, _SPLITS.__contains__, f"say {', '.join(_SPLITS)} or nothing")
+    _require(rows, roles, _ROLES.__contains__, "say query, gallery, both or nothing")
+    if any(ids):
+        _require(rows, ids, is_integer, "have a whole number as id, as other lines do,")
     seen: dict[str, str] = {}
-    for number, row in enumerate(rows, start=2):
-        split = row["split"] or "train"
-        if row["group"] and seen.setdefault(row["group"], split) != split:
+    for row, (group, split) in enumerate(zip(groups, splits, strict=True)):
+        if group and seen.setdefault(group, split) != split:
             raise ValueError(
-                f"all images of a group must lie in one split, but {path}, line {number}, puts "
-                f"group {row['group']!r} into {split} and an earlier line into "
-                f"{seen[row['group']]}."
+                f"all images of a group must lie in one split, but {rows.where(row)} puts group "
+                f"{group!r} into {split} and an earlier line into {seen[group]}."
             )
 
 
-def _table(path: Path, rows: Sequence[Mapping[str, str]], several: bool) -> Table:
-    given = [bool(row["id"]) for row in rows]
-    if any(given) and not all(given):
-        raise ValueError(f"{path} must have an id in every line or in none.")
-    ids = [int(row["id"]) for row in rows] if any(given) else range(len(rows))
-    names = ["" if several else row["label"] for row in rows]
-    classes, labels = np.unique(names, return_inverse=True)
-    return Table(
-        [row["path"] for row in rows],
-        labels.reshape(-1),
-        np.array(ids, dtype=np.int64),
-        tuple(str(one) for one in classes),
-        np.array([_ROLES[row["role"]] for row in rows]),
-    )
+def _require(rows: Rows, texts: Collection[str], fits: Callable[[str], bool], rule: str) -> None:
+    wrong = {text for text in set(texts) if not fits(text)}
+    for row, text in enumerate(texts):
+        if wrong and text in wrong:
+            raise ValueError(f"{rows.where(row)} must {rule}, but has {text!r}.")
+
+
+def _ids(rows: Rows) -> NDArray[np.int64]:
+    return rows.integers(5) if any(rows.columns[5]) else np.arange(len(rows.lines))

@@ -8,7 +8,13 @@ from typing import Any
 
 import numpy as np
 
-from kd_retrieval.datasets.records import RetrievalDataset, Table, check_split, require_counts
+from kd_retrieval.datasets.records import (
+    RetrievalDataset,
+    Table,
+    check_split,
+    require_counts,
+    require_unique,
+)
 from kd_retrieval.datasets.text import read_rows
 
 COUNTS = {"trainval": (5864, 100), "test": (5924, 100)}  # images, classes
@@ -30,7 +36,7 @@ class CUB200(RetrievalDataset):
 
     Raises:
         FileNotFoundError: If a list is missing.
-        ValueError: If a line is broken, or the counts are others.
+        ValueError: If a line is broken, an image or id comes twice, or the counts are others.
     """
 
     def __init__(
@@ -41,23 +47,43 @@ class CUB200(RetrievalDataset):
         check_counts: bool = True,
     ) -> None:
         check_split(split)
-        root = Path(data_root)
-        images = read_rows(root / "images.txt", 2)
-        labels = {row[0]: int(row[1]) for row in read_rows(root / "image_class_labels.txt", 2)}
-        names = tuple(row[1] for row in read_rows(root / "classes.txt", 2))
-        if missing := [row[1] for row in images if row[0] not in labels]:
-            raise ValueError(
-                f"every image needs a class, but image_class_labels.txt lacks {missing[0]} and "
-                f"{len(missing) - 1} more. Unpack the archive again."
-            )
-        table = Table(
-            [f"images/{row[1]}" for row in images],
-            np.array([labels[row[0]] - 1 for row in images]),
-            np.array([int(row[0]) for row in images]),
-            names,
-        )
-        first_half = table.labels < len(names) // 2
+        table = _read(Path(data_root))
+        first_half = table.labels < len(table.class_names) // 2
         chosen = table.select(~first_half if split == "test" else first_half)
         if check_counts:
-            require_counts("CUB-200-2011", chosen, split, COUNTS)
+            require_counts(
+                "CUB-200-2011",
+                chosen,
+                split,
+                COUNTS,
+                "Wanted is CUB-200-2011 with 11,788 images, not CUB-200 of 2010 with 6,033.",
+            )
         super().__init__(data_root, chosen.part(split), transforms)
+
+
+def _read(root: Path) -> Table:
+    classes = read_rows(root / "classes.txt", "number name")
+    place = {number: row for row, number in enumerate(classes.columns[0])}
+    labelled = read_rows(root / "image_class_labels.txt", "id class")
+    label_of = {}
+    for row, (id_, number) in enumerate(zip(*labelled.columns, strict=True)):
+        if number not in place:
+            raise ValueError(
+                f"{labelled.where(row)} must have a class of classes.txt, but has {number!r}."
+            )
+        label_of[id_] = place[number]
+    images = read_rows(root / "images.txt", "id path")
+    unknown = [row for row, id_ in enumerate(images.columns[0]) if id_ not in label_of]
+    if unknown:
+        raise ValueError(
+            f"every image needs a class, but image_class_labels.txt lacks that of "
+            f"{images.where(unknown[0])} and of {len(unknown) - 1} more. Unpack the archive again."
+        )
+    table = Table(
+        [f"images/{path}" for path in images.columns[1]],
+        np.array([label_of[id_] for id_ in images.columns[0]], dtype=np.int64),
+        images.integers(0),
+        tuple(classes.columns[1]),
+    )
+    require_unique(table, root / "images.txt")
+    return table

@@ -2,15 +2,26 @@
 
 from __future__ import annotations
 
+import os
+import warnings
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from kd_retrieval.datasets.records import SPLITS, RetrievalDataset, Table, check_split
+from kd_retrieval.datasets.records import (
+    SPLITS,
+    RetrievalDataset,
+    Table,
+    check_split,
+    number_classes,
+)
 
-SUFFIXES = (".jpg", ".jpeg", ".png", ".bmp", ".webp", ".tif", ".tiff", ".gif")
+SUFFIXES = (
+    *(".jpg", ".jpeg", ".jfif", ".png", ".bmp", ".webp", ".avif"),
+    *(".tif", ".tiff", ".gif", ".ppm", ".pgm", ".jp2"),
+)
 
 
 class LabelledFolder(RetrievalDataset):
@@ -19,7 +30,11 @@ class LabelledFolder(RetrievalDataset):
     Either ``data_root`` has ``train/``, ``test/`` and maybe ``val/``, each with a folder for each
     class; or it has the class folders themselves, and ``test_classes`` says which of them are to
     be searched; the others are to train on. Without ``val/``, ``val`` is the last fifth of the
-    training classes by name. An image's id is its place among all files, by name.
+    training classes by name. A class is the folder that holds its images, however deep. An image's
+    id is its place among all images, by path.
+
+    Images are known by their suffixes; other files are left out with a warning, hidden ones
+    without.
 
     Args:
         data_root: The folder.
@@ -44,43 +59,66 @@ class LabelledFolder(RetrievalDataset):
         if not root.is_dir():
             raise FileNotFoundError(f"the folder {root} is missing. Set data_root to it.")
         parts = [name for name in SPLITS if (root / name).is_dir()]
-        paths, levels = _find(root), 2 if parts else 1
         if parts and test_classes is not None:
             raise ValueError(
                 f"{root} has folders {', '.join(parts)}, so test_classes must be left out, but it "
                 f"is {test_classes!r}."
             )
-        if lost := [path for path in paths if path.count("/") < levels]:
-            raise ValueError(
-                f"every image must lie in the folder of its class, but {root / lost[0]} does not."
-            )
-        classes, labels = np.unique(
-            ["/".join(path.split("/")[levels - 1 : -1]) for path in paths], return_inverse=True
-        )
-        table = Table(
-            paths, labels.reshape(-1), np.arange(len(paths)), tuple(str(one) for one in classes)
-        )
+        paths = _find(root)
+        table = _table(root, paths, 2 if parts else 1)
         if parts:
-            chosen = _of_folders(table, split, parts)
+            chosen = _of_folders(root, table, split, parts)
         else:
             chosen = _of_classes(table, split, test_classes)
         super().__init__(data_root, chosen, transforms)
 
 
 def _find(root: Path) -> list[str]:
-    files = sorted(path for path in root.rglob("*") if path.suffix.lower() in SUFFIXES)
-    if not files:
+    """List the images below a folder, links to folders followed, as paths below it."""
+    found: list[str] = []
+    others: list[str] = []
+    visited: set[str] = set()
+    start = len(str(root)) + 1
+    for folder, names, files in os.walk(root, followlinks=True):
+        if (real := os.path.realpath(folder)) in visited:
+            raise ValueError(f"a folder must be linked to once, but {folder} is there twice.")
+        visited.add(real)
+        names[:] = [name for name in names if not name.startswith(".")]
+        below = folder[start:].replace(os.sep, "/") + "/" if len(folder) >= start else ""
+        for name in files:
+            if not name.startswith("."):
+                known = os.path.splitext(name)[1].lower() in SUFFIXES
+                (found if known else others).append(below + name)
+    if not found:
         raise ValueError(
             f"{root} has no image ({', '.join(SUFFIXES)}). It must have a folder for each class."
         )
-    return [path.relative_to(root).as_posix() for path in files]
+    if others:
+        warnings.warn(
+            f"{len(others)} files of {root} are no images by their names and are left out, such "
+            f"as {min(others)}.",
+            stacklevel=4,
+        )
+    return sorted(found)
 
 
-def _of_folders(table: Table, split: str, parts: Sequence[str]) -> Table:
-    top = np.array([path.split("/")[0] for path in table.paths])
-    if "trainval" in parts or {"train", "test"} - set(parts):
+def _table(root: Path, paths: list[str], levels: int) -> Table:
+    if lost := [path for path in paths if path.count("/") < levels]:
         raise ValueError(
-            f"the folders must be train, test and maybe val, but they are {', '.join(parts)}."
+            f"every image must lie in the folder of its class, but {root / lost[0]} does not."
+        )
+    names = [path.rsplit("/", 1)[0].split("/", levels - 1)[-1] for path in paths]
+    classes, labels = number_classes(names)
+    return Table(paths, labels, np.arange(len(paths)), classes)
+
+
+def _of_folders(root: Path, table: Table, split: str, parts: Sequence[str]) -> Table:
+    top = np.array([path.split("/", 1)[0] for path in table.paths])
+    found = sorted(set(top.tolist()) | set(parts))
+    if not {"train", "test"} <= set(found) <= {"train", "val", "test"}:
+        raise ValueError(
+            f"{root} must have the folders train, test and maybe val, but it has "
+            f"{', '.join(found)}."
         )
     if split == "test" or "val" in parts:
         wanted = ("train", "val") if split == "trainval" else (split,)
@@ -95,7 +133,10 @@ def _of_classes(table: Table, split: str, test_classes: Sequence[str] | int | No
             f"{len(names)} classes must be divided into those to train on and those to search. "
             "Make folders train/ and test/, or give test_classes: names, or how many."
         )
-    chosen = names[-test_classes:] if isinstance(test_classes, int) else tuple(test_classes)
+    if isinstance(test_classes, int):
+        chosen = names[len(names) - max(test_classes, 0) :]
+    else:
+        chosen = tuple(test_classes)
     unknown = sorted(set(chosen) - set(names))
     if unknown or not 0 < len(set(chosen)) < len(names):
         raise ValueError(

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from kd_retrieval.datasets.records import (
     BOTH,
@@ -15,9 +16,11 @@ from kd_retrieval.datasets.records import (
     RetrievalDataset,
     Table,
     check_split,
+    number_classes,
     require_counts,
+    require_unique,
 )
-from kd_retrieval.datasets.text import read_rows
+from kd_retrieval.datasets.text import Rows, read_rows
 
 LIST = "list_eval_partition.txt"
 COUNTS = {"trainval": (25882, 3997), "test": (26830, 3985)}  # images, items
@@ -32,14 +35,16 @@ class InShop(RetrievalDataset):
     training items, each image query and gallery.
 
     Args:
-        data_root: Folder with ``Eval/list_eval_partition.txt`` (or the list itself) and ``img/``.
+        data_root: Folder with ``Eval/list_eval_partition.txt`` (or the list itself) and the images
+            in ``Img/img/`` or ``img/``.
         split: ``train``, ``val``, ``trainval`` or ``test``.
         transforms: Configs of transforms.
         check_counts: Require the published numbers.
 
     Raises:
         FileNotFoundError: If the list is missing.
-        ValueError: If a line is broken, or the counts are others.
+        ValueError: If a line is broken, an image comes twice, an item is both trained on and
+            searched, or the counts are others.
     """
 
     def __init__(
@@ -50,20 +55,8 @@ class InShop(RetrievalDataset):
         check_counts: bool = True,
     ) -> None:
         check_split(split)
-        root = Path(data_root)
-        path = next((p for p in (root / "Eval" / LIST, root / LIST) if p.is_file()), root / LIST)
-        rows = read_rows(path, 3, skip=2)  # path, item, status
-        if unknown := {row[2] for row in rows} - set(_ROLES):
-            raise ValueError(
-                f"{path} must say train, query or gallery, but it also says {sorted(unknown)}."
-            )
-        items, labels = np.unique([row[1] for row in rows], return_inverse=True)
-        roles = np.array([_ROLES[row[2]] for row in rows])
-        numbers = np.arange(1, len(rows) + 1)
-        table = Table(
-            [row[0] for row in rows], labels.reshape(-1), numbers, tuple(map(str, items)), roles
-        )
-        chosen = table.select((roles != BOTH) if split == "test" else (roles == BOTH))
+        table, searched = _read(Path(data_root))
+        chosen = table.select(searched if split == "test" else ~searched)
         if check_counts:
             require_counts("In-Shop", chosen, split, COUNTS)
             if split == "test":
@@ -71,10 +64,50 @@ class InShop(RetrievalDataset):
         super().__init__(data_root, chosen.part(split), transforms)
 
 
+def _read(root: Path) -> tuple[Table, NDArray[np.bool_]]:
+    """Read all images, and which of them are to be searched."""
+    path = next((p for p in (root / "Eval" / LIST, root / LIST) if p.is_file()), root / LIST)
+    rows = read_rows(path, "path item status", ("", "image_name "), path_first=True)
+    paths, names, status = rows.columns
+    unknown = [row for row, text in enumerate(status) if text not in _ROLES]
+    if unknown:
+        raise ValueError(
+            f"{rows.where(unknown[0])} must say train, query or gallery, but says "
+            f"{status[unknown[0]]!r}."
+        )
+    above = "Img/" if (root / "Img" / "img").is_dir() else ""
+    items, labels = number_classes(names)
+    roles = np.array([_ROLES[text] for text in status], dtype=np.int64)
+    table = Table(
+        [above + path for path in paths],
+        labels,
+        np.arange(1, len(paths) + 1),
+        items,
+        roles,
+    )
+    require_unique(table, path)
+    searched = np.asarray(roles != BOTH)
+    _require_disjoint(rows, table, searched)
+    return table, searched
+
+
+def _require_disjoint(rows: Rows, table: Table, searched: NDArray[np.bool_]) -> None:
+    trained_on = np.zeros(len(table.class_names), dtype=bool)
+    trained_on[table.labels[~searched]] = True
+    both = np.flatnonzero(searched & trained_on[table.labels])
+    if len(both):
+        raise ValueError(
+            f"items to be searched must not be trained on, but {rows.where(int(both[0]))} has "
+            f"{rows.columns[1][both[0]]}, which other lines train on."
+        )
+
+
 def _require_roles(table: Table) -> None:
-    found = {role: int((table.roles == role).sum()) for role in ROLE_COUNTS}
+    roles = np.asarray(table.roles)
+    found = {role: int(np.count_nonzero(roles == role)) for role in ROLE_COUNTS}
     if found != ROLE_COUNTS:
         raise ValueError(
-            "In-Shop must have 14,218 queries and 12,612 gallery images, but it has "
-            f"{found[QUERY]:,} and {found[GALLERY]:,}. It is another version, or incomplete."
+            f"In-Shop must have {ROLE_COUNTS[QUERY]:,} queries and {ROLE_COUNTS[GALLERY]:,} "
+            f"gallery images, but it has {found[QUERY]:,} and {found[GALLERY]:,}. It is another "
+            "version, or incomplete: fetch it again."
         )

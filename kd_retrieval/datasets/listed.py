@@ -8,13 +8,22 @@ from typing import Any
 
 import numpy as np
 
-from kd_retrieval.datasets.records import RetrievalDataset, Table, check_split, require_counts
+from kd_retrieval.datasets.records import (
+    RetrievalDataset,
+    Table,
+    check_split,
+    require_counts,
+    require_unique,
+)
+from kd_retrieval.datasets.text import Rows, first_repeat, read_rows
 
 LISTS = ("retrieval_train.txt", "retrieval_test.txt")
 
 
 class _Listed(RetrievalDataset):
     """``retrieval_train.txt`` and ``retrieval_test.txt``: lines of a path and a label.
+
+    An image's id is its place in the two lists, one after the other.
 
     Args:
         data_root: Folder with the two files.
@@ -24,7 +33,8 @@ class _Listed(RetrievalDataset):
 
     Raises:
         FileNotFoundError: If a file is missing.
-        ValueError: If a line is broken or the counts are others.
+        ValueError: If a line is broken, an image comes twice, a class is in both lists, or the
+            counts are others.
     """
 
     counts: Mapping[str, tuple[int, int]] = {}  # images and classes
@@ -37,12 +47,19 @@ class _Listed(RetrievalDataset):
         check_counts: bool = True,
     ) -> None:
         check_split(split)
-        test = split == "test"
-        first = self.counts["trainval"][0] if test else 0  # ids go on from one file to the other
-        table = _read(Path(data_root) / LISTS[test], self.class_name, first)
+        root = Path(data_root)
+        parts = [read_rows(root / name, "path label", path_first=True) for name in LISTS]
+        train, test = (_read(rows, self.class_name) for rows in parts)
+        test.ids = test.ids + len(train.ids)
+        if shared := sorted(set(train.class_names) & set(test.class_names)):
+            raise ValueError(
+                f"classes to be searched must not be trained on, but both lists of {root} have "
+                f"{', '.join(shared[:5])} ({len(shared)} in all)."
+            )
+        table = test if split == "test" else train
         if check_counts:
             require_counts(type(self).__name__, table, split, self.counts)
-        super().__init__(data_root, table if test else table.part(split), transforms)
+        super().__init__(data_root, table.part(split), transforms)
 
     @staticmethod
     def class_name(path: str) -> str:
@@ -75,21 +92,24 @@ class Omniglot(_Listed):
         return "/".join(Path(path).parts[-3:-1])
 
 
-def _read(path: Path, class_name: Any, first: int) -> Table:
-    if not path.is_file():
-        raise FileNotFoundError(f"{path} is missing. docs/retrieval_data.md says how it is made.")
-    paths, labels = [], []
-    for number, line in enumerate(path.read_text(encoding="utf-8").splitlines(), start=1):
-        fields = line.rsplit(" ", 1)
-        if len(fields) != 2 or not fields[1].isdigit():
-            raise ValueError(f"{path}, line {number}, must be a path and a label, but is {line!r}.")
-        paths.append(fields[0])
-        labels.append(int(fields[1]))
+def _read(rows: Rows, class_name: Any) -> Table:
+    paths, labels = rows.columns[0], rows.integers(1)
     names: dict[int, str] = {}
-    for one, label in zip(paths, labels, strict=True):
-        names.setdefault(label, class_name(one))
+    for row, (path, label) in enumerate(zip(paths, labels.tolist(), strict=True)):
+        name = class_name(path)
+        if names.setdefault(label, name) != name:
+            raise ValueError(
+                f"a label must stand for one folder, but {rows.where(row)} gives {label} to "
+                f"{name} and an earlier line to {names[label]}."
+            )
     if sorted(names) != list(range(len(names))):
-        raise ValueError(f"labels of {path} must be 0 to {len(names) - 1} without a gap.")
-    ids = np.arange(first, first + len(paths), dtype=np.int64)
+        raise ValueError(f"labels of {rows.path} must be 0 to {len(names) - 1} without a gap.")
     classes = tuple(names[label] for label in range(len(names)))
-    return Table(paths, np.array(labels, dtype=np.int64), ids, classes)
+    if repeat := first_repeat(classes):
+        raise ValueError(
+            f"a folder must have one label, but {rows.path} gives labels {repeat[0]} and "
+            f"{repeat[1]} to {classes[repeat[0]]}."
+        )
+    table = Table(paths, labels, np.arange(len(paths)), classes)
+    require_unique(table, rows.path)
+    return table

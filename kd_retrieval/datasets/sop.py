@@ -29,7 +29,7 @@ class SOP(RetrievalDataset):
 
     Raises:
         FileNotFoundError: If a list is missing.
-        ValueError: If a line is broken, or the counts are others.
+        ValueError: If a line is broken, an image or id comes twice, or the counts are others.
     """
 
     def __init__(
@@ -41,12 +41,12 @@ class SOP(RetrievalDataset):
     ) -> None:
         check_split(split)
         name = "Ebay_test.txt" if split == "test" else "Ebay_train.txt"
-        rows = read_rows(Path(data_root) / name, 4, skip=1)  # image, class, super-class, path
-        products, labels = np.unique([int(row[1]) for row in rows], return_inverse=True)
+        rows = read_rows(Path(data_root) / name, "image class super-class path", ("image_id ",))
+        products, labels = np.unique(rows.integers(1), return_inverse=True)
         table = Table(
-            [row[3] for row in rows],
+            rows.columns[3],
             labels.reshape(-1),
-            np.array([int(row[0]) for row in rows]),
+            rows.integers(0),
             tuple(f"product {product}" for product in products),
         )
         if check_counts:
