@@ -121,8 +121,9 @@ def clear_errors() -> Iterator[None]:
     """Print what a user can mend as one message; ``KD_TRACEBACK=1`` shows where it arose."""
     try:
         yield
-    except (ValueError, OSError, FloatingPointError, AssertionError) as error:
-        # mmdet states many of its rules as assertions, such as that a picture can be decoded.
+    except (ValueError, OSError, ImportError, FloatingPointError, AssertionError) as error:
+        # mmdet states many of its rules as assertions, such as that a picture can be decoded. An
+        # ImportError names the package to install.
         if os.environ.get("KD_TRACEBACK") or not str(error):
             raise
         print(f"error: {error}", file=sys.stderr)

@@ -99,7 +99,12 @@ class OnnxCheck:
         loader = DataLoader(Subset(data, chosen.tolist()), batch, collate_fn=stack)
         pairs = [self.both(one["inputs"], i * batch) for i, one in enumerate(loader)]
         original, exported = _joined(pairs)
-        theirs, ours = _recall(data, chosen, original), _recall(data, chosen, exported)
+        try:
+            theirs, ours = _recall(data, chosen, original), _recall(data, chosen, exported)
+        except ValueError as error:
+            if count == len(data):
+                raise
+            raise ValueError(f"{error} Take more than {count} images: --limit.") from error
         recall = {k: (theirs[k], ours[k]) for k in theirs}
         for k, (one, other) in recall.items():
             if abs(one - other) > _RECALL:

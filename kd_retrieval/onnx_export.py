@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import contextlib
 import json
+import os
+import sys
 import warnings
 from collections.abc import Iterator, Mapping
 from pathlib import Path
@@ -15,7 +17,7 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 TOLERANCE = 1e-4  # of each number of an embedding, against torch
-MIN_OPSET = 17
+MIN_OPSET, MAX_OPSET = 17, 20  # the second is the last that torch's older exporter knows
 
 
 class WithPreprocessing(nn.Module):
@@ -73,10 +75,10 @@ def export_onnx(
 
     Raises:
         ImportError: If onnx is not installed.
-        ValueError: If the opset is too old, or torch cannot export the network.
+        ValueError: If the opset is too old or too new, or torch cannot export the network.
     """
-    if opset < MIN_OPSET:
-        raise ValueError(f"the opset must be at least {MIN_OPSET}, but it is {opset}.")
+    if not MIN_OPSET <= opset <= MAX_OPSET:
+        raise ValueError(f"the opset must be {MIN_OPSET} to {MAX_OPSET}, but it is {opset}.")
     onnx = _onnx()
     model.eval()
     example = torch.rand(2, 3, *size, generator=torch.Generator().manual_seed(0)) * 255
@@ -180,18 +182,33 @@ def require_close(exported: NDArray[Any], original: NDArray[Any], start: int = 0
 def _exporting() -> Iterator[None]:
     """Prepare torch for its older exporter.
 
-    Its warnings are left out: what it has written is compared with the original. The fused
+    Its warnings are left out: what it has written is compared with the original. So is the whole
+    graph, which its C++ prints when it fails; the error says what it was. The fused
     attention of torch's transformers is switched off, since ONNX has no operator for it.
     """
     fused = torch.backends.mha.get_fastpath_enabled()
     torch.backends.mha.set_fastpath_enabled(False)
     try:
-        with torch.no_grad(), warnings.catch_warnings():
+        with torch.no_grad(), warnings.catch_warnings(), _without_output():
             warnings.simplefilter("ignore", DeprecationWarning)
             warnings.simplefilter("ignore", torch.jit.TracerWarning)  # type: ignore[attr-defined]
             yield
     finally:
         torch.backends.mha.set_fastpath_enabled(fused)
+
+
+@contextlib.contextmanager
+def _without_output() -> Iterator[None]:
+    """Drop what is written to the standard output, by C++ too."""
+    sys.stdout.flush()
+    kept = os.dup(1)
+    try:
+        with open(os.devnull, "wb") as nothing:
+            os.dup2(nothing.fileno(), 1)
+        yield
+    finally:
+        os.dup2(kept, 1)
+        os.close(kept)
 
 
 def _onnx() -> Any:

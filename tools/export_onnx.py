@@ -26,7 +26,7 @@ from torch import nn
 from kd_engine.runs import add_config_arguments, clear_errors, load_run_config
 from kd_retrieval.extract import open_model, weights_digest
 from kd_retrieval.onnx_check import OnnxCheck
-from kd_retrieval.onnx_export import MIN_OPSET, WithPreprocessing, export_onnx
+from kd_retrieval.onnx_export import MAX_OPSET, MIN_OPSET, WithPreprocessing, export_onnx
 from kd_retrieval.probe import probe_images
 from kd_retrieval.temporary import put_in_place, temporary_folder
 
@@ -127,7 +127,7 @@ def _parser() -> argparse.ArgumentParser:
         type=int,
         default=MIN_OPSET,
         metavar="N",
-        help=f"version of ONNX's operators (default, and at least: {MIN_OPSET})",
+        help=f"version of ONNX's operators, {MIN_OPSET} to {MAX_OPSET} (default: {MIN_OPSET})",
     )
     return parser
 

@@ -1,5 +1,6 @@
 """tools/embed.py."""
 
+import re
 import runpy
 import shutil
 from pathlib import Path
@@ -7,12 +8,19 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from mmengine.config import Config
 from PIL import Image
+from torchvision.transforms.functional import pil_to_tensor
 
+from kd_engine.student import build_model, load_checkpoint_into
 from kd_retrieval.embeddings import read_embeddings
 from kd_retrieval.stored import StoredEmbeddings
 
 TOY = runpy.run_path(str(Path(__file__).parents[1] / "kd_retrieval/toy_retrieval.py"))
+
+
+LOST = "test_dataloader.dataset.data_root=lost"
+ROOT = Path(__file__).parents[2]
 
 
 @pytest.fixture(scope="module")
@@ -20,17 +28,14 @@ def toy(tmp_path_factory):
     return TOY["make"](tmp_path_factory.mktemp("toy"))
 
 
-def embeddings_by_hand(toy, part="student", split="test"):
-    """Embed one picture after another."""
-    from mmengine.config import Config
-
-    from kd_engine.student import build_model, load_checkpoint_into
-
+def embeddings_by_hand(toy, part="student", split="test", batch=5):
+    """Embed batch by batch: float32 convolutions round by the size of the batch."""
     config = Config.fromfile(toy.config)
     model = build_model(config, config[part])
     load_checkpoint_into(model, str(getattr(toy, part)))
     data = TOY["ToyPictures"](toy.root, split, config.resize)
-    inputs = [model.data_preprocessor({"inputs": one["inputs"][None]}, False)["inputs"] for one in data]
+    images = torch.stack([data[row]["inputs"] for row in range(len(data))]).split(batch)
+    inputs = [model.data_preprocessor({"inputs": one}, False)["inputs"] for one in images]
     with torch.no_grad():
         return data, torch.cat([model.eval()(one) for one in inputs]).numpy()
 
@@ -89,9 +94,7 @@ def test_changed_data_transforms_and_model_are_named(toy, run_tool, tmp_path):
         ("test_dataloader.dataset.transforms.0.size=[24,24]", "transform"),
         ("model.student.normalize=False", "model"),
     ):
-        code, _, error = run_tool(
-            "embed", toy.config, toy.student, out, "--cfg-options", option
-        )
+        code, _, error = run_tool("embed", toy.config, toy.student, out, "--cfg-options", option)
         assert code == 1 and f"another {part} " in error, error
 
 
@@ -106,9 +109,8 @@ def test_the_same_weights_in_another_file_are_the_same(toy, run_tool, tmp_path):
 
 def test_the_teacher_embeds_the_training_data_for_later(toy, run_tool, tmp_path):
     out = tmp_path / "teacher"
-    code, text, error = run_tool(
-        "embed", toy.config, out, "--teacher", "--split", "train", "--transforms-of", "test", "--half"
-    )
+    train = ("--split", "train", "--transforms-of", "test")
+    code, text, error = run_tool("embed", toy.config, out, "--teacher", "--half", *train)
     assert code == 0, error
     assert "16 embeddings of the train data as float16" in text and "random" not in error
     data, wanted = embeddings_by_hand(toy, "teacher", "train")
@@ -129,10 +131,6 @@ def test_random_transforms_are_noticed(toy, run_tool, tmp_path):
 
 
 def test_a_stored_teacher_stands_in_for_the_network(toy, run_tool, tmp_path):
-    from mmengine.config import Config
-
-    from kd_engine.student import build_model
-
     run_tool("embed", toy.config, tmp_path / "teacher", "--teacher", "--split", "train",
              "--transforms-of", "test")  # fmt: skip
     config = Config.fromfile(toy.config)
@@ -162,7 +160,8 @@ def test_a_stored_teacher_stands_in_for_the_network(toy, run_tool, tmp_path):
         (("x.npz",), "a checkpoint is needed"),
         (("{teacher}", "x.npz"), "does not fit"),
         (("{student}", "x.npz", "--cfg-options", "test_dataloader=None"), "has none"),
-        (("{student}", "x.npz", "--cfg-options", "test_dataloader.dataset.data_root=lost"), "missing"),
+        (("{student}", "x.npz", "--pictures", "lost"), "folder of pictures lost is missing"),
+        (("{student}", "x.npz", "--cfg-options", LOST), "missing"),
     ],
 )
 def test_bad_requests(toy, run_tool, tmp_path, monkeypatch, arguments, message):
@@ -171,6 +170,116 @@ def test_bad_requests(toy, run_tool, tmp_path, monkeypatch, arguments, message):
     code, _, error = run_tool("embed", toy.config, *named)
     assert code == 1 and message in error, error
     assert list(tmp_path.iterdir()) == []
+
+
+def test_new_pictures_of_a_folder(toy, run_tool, tmp_path):
+    out, folder = tmp_path / "new.npz", tmp_path / "new"
+    shutil.copytree(toy.root / "3", folder / "duck")
+    shutil.copy(toy.root / "2/0.png", folder / "what.png")
+    code, text, error = run_tool("embed", toy.config, toy.student, out, "--pictures", folder)
+    assert code == 0 and f"9 embeddings of {folder} as float32" in text, error
+    found, config = read_embeddings(out), Config.fromfile(toy.config)
+    pictures = [Image.open(folder / path).resize((32, 32), Image.BILINEAR) for path in found.paths]
+    images = torch.stack([pil_to_tensor(picture) for picture in pictures])
+    model = build_model(config, config.student).eval()
+    load_checkpoint_into(model, str(toy.student))
+    with torch.no_grad():
+        wanted = model(model.data_preprocessor({"inputs": images}, False)["inputs"]).numpy()
+    np.testing.assert_allclose(found.vectors, wanted, atol=1e-6)
+    assert found.paths[0] == "duck/0.png" and found.paths[8] == "what.png"
+    assert found.class_names == ("", "duck") and found.labels.tolist() == [1] * 8 + [0]
+    assert found.ids.max() < 0
+    (folder / "bad.png").write_bytes(b"no picture")
+    again = ("embed", toy.config, toy.student, tmp_path / "other.npz", "--pictures", folder)
+    code, _, error = run_tool(*again)
+    assert code == 1 and "bad.png cannot be decoded" in error
+    assert not (tmp_path / "other.npz").exists()
+
+
+DIGITS = """
+_base_ = "{base}"
+model = dict({more})
+train_cfg = dict(max_epochs=1, val_interval=1)
+default_hooks = dict(checkpoint=dict(interval=1))
+"""
+STORED = """
+    teacher=dict(
+        _delete_=True,
+        config=dict(type="kd_retrieval.StoredEmbeddings", file="{file}"),
+        checkpoint=None,
+    )
+"""
+
+
+@pytest.fixture
+def digits(tmp_path, run_tool):
+    """Teacher's weights, embeddings of the training data, and a config that reads them."""
+    base = ROOT / "configs/retrieval/digits/rkd.py"
+    config = Config.fromfile(base)
+    teacher = Config.fromfile(ROOT / config.model.teacher.config).model
+    torch.manual_seed(0)
+    weights = tmp_path / "teacher.pth"
+    torch.save(dict(state_dict=build_model(config, teacher).state_dict()), weights)
+
+    def embed(name, *options):
+        code, _, error = run_tool(
+            "embed", base, weights, tmp_path / name, "--teacher", *options, "--transforms-of",
+            "test", "--batch-size", "256", "--cfg-options",
+            f"model.teacher.config={ROOT / config.model.teacher.config}",
+        )  # fmt: skip
+        assert code == 0, error
+        more = STORED.format(file=tmp_path / name)
+        (tmp_path / f"{name}.py").write_text(DIGITS.format(base=base, more=more))
+        return tmp_path / f"{name}.py"
+
+    return embed
+
+
+def test_a_student_trains_under_a_stored_teacher(digits, run_tool, tmp_path):
+    config = digits("stored", "--split", "train")
+    code, _, error = run_tool("train", config, "--work-dir", tmp_path / "run")
+    assert code == 0, error
+    weights = torch.load(tmp_path / "run/epoch_1.pth", weights_only=False)["state_dict"]
+    plain = {key for key in weights if not key.startswith("distiller.")}
+    assert plain == set(build_model(Config.fromfile(config), student_of(config)).state_dict())
+    (log,) = (tmp_path / "run").glob("*/*.log")
+    lines = [line for line in log.read_text().splitlines() if "loss_distance" in line]
+    assert len(lines) >= 2
+    losses = [float(re.search(r"loss_distance: ([\d.]+)", line)[1]) for line in lines]
+    assert losses[0] > losses[-1] > 0
+
+
+def test_a_stored_teacher_of_other_data_stops_the_training(digits, run_tool, tmp_path):
+    config = digits("stored", "--split", "test")
+    code, _, error = run_tool("train", config, "--work-dir", tmp_path / "run")
+    assert code == 1 and "has none for 1083 ids" in error
+
+
+def student_of(config):
+    return Config.fromfile(config).model.student
+
+
+def test_images_of_several_classes_are_refused(toy, run_tool, tmp_path):
+    (tmp_path / "list.csv").write_text(
+        "path,label,split\n2/0.png,red;round,test\n2/1.png,red,test\n"
+    )
+    changes = (
+        "test_dataloader.dataset.type=kd_retrieval.CSVFile",
+        f"test_dataloader.dataset.ann_file={tmp_path / 'list.csv'}",
+    )
+    out = tmp_path / "x.npz"
+    code, _, error = run_tool("embed", toy.config, toy.student, out, "--cfg-options", *changes)
+    assert code == 1 and "one class for each image, but 2 have several, first 2/0.png" in error
+    assert not out.exists()
+
+
+def test_data_of_another_task_is_refused(toy, run_tool, tmp_path):
+    code, _, error = run_tool(
+        "embed", toy.config, toy.student, tmp_path / "x.npz", "--cfg-options",
+        "test_dataloader.dataset._delete_=True",
+        "test_dataloader.dataset.type=torchvision.datasets.FakeData",
+    )  # fmt: skip
+    assert code == 1 and "must come from a data set of kd_retrieval, but FakeData has no" in error
 
 
 def test_pictures_of_several_sizes_are_refused(toy, run_tool, tmp_path):
