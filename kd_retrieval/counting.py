@@ -19,6 +19,7 @@ from kd_retrieval.similarity import Similarity
 
 _TILE = 1024  # rows and columns of a tile
 _POSITIVES = (128, 8192)  # rows and columns of a tile in which positives are looked for
+_GPU_SCALE = 8  # times that on a GPU: fewer and longer kernels; 134 MB in bfloat16
 _DENSE = 64  # exact pairs cost as much as a finer tile with that many times more
 _OFTEN = 0.5  # share of rows that need a finer tile, from which on the coarser is left out
 
@@ -54,7 +55,7 @@ class Counter:
         itself: Row of the gallery that is the query itself, int64 (N,); -1 for none.
         symmetric: Queries and gallery are the same rows in the same order.
         ks: The K that matter.
-        tile: Rows and columns of a tile.
+        tile: Rows and columns of a tile; None for what suits the device.
     """
 
     def __init__(
@@ -64,12 +65,15 @@ class Counter:
         itself: Tensor,
         symmetric: bool,
         ks: Sequence[int],
-        tile: int = _TILE,
+        tile: int | None = None,
     ) -> None:
         self.similarity, self.labels, self.itself = similarity, labels, itself
-        self.symmetric, self.tile, self.enough = symmetric, tile, max(ks)
+        self.symmetric, self.enough = symmetric, max(ks)
+        self.scale = _GPU_SCALE if itself.is_cuda else 1
+        self.tile = tile or _TILE * self.scale
         self.ks = torch.tensor(sorted(ks), device=itself.device)
-        self.escalated = dict.fromkeys(similarity.levels, 0.0)
+        self._escalated = dict.fromkeys(similarity.levels, 0.0)
+        self._room: dict[torch.dtype, Tensor] = {}
 
     def best_positives(self, rank: int = 0, world: int = 1) -> Tensor:
         """Find the best positive of this rank's share of the queries, exactly.
@@ -79,7 +83,7 @@ class Counter:
         """
         count, device = len(self.itself), self.itself.device
         best = torch.full((count,), -torch.inf, dtype=torch.float64, device=device)
-        rows_at_once, columns_at_once = _POSITIVES
+        rows_at_once, columns_at_once = _POSITIVES[0] * self.scale, _POSITIVES[1]
         for begin in range(rank * rows_at_once, count, world * rows_at_once):
             rows = slice(begin, min(begin + rows_at_once, count))
             first, last = self.labels.columns_of(rows)
@@ -113,8 +117,9 @@ class Counter:
             sides = [_numbers(rows, best), _numbers(columns, best)][: 1 + both]
             if not any(self._waiting(counts, best, side).any() for side in sides):
                 continue
-            tile = self.similarity.tile(rows, columns, level)
-            self._hide_itself(tile, sides[0], columns)
+            tile = self._tile(rows, columns, level)
+            if not both:  # else no row meets itself
+                self._hide_itself(tile, sides[0], columns)
             self._survey_tile(counts, best, tile, sides[0], level)
             if both:
                 self._survey_tile(counts, best, tile.T, sides[1], level)
@@ -131,11 +136,12 @@ class Counter:
         """Count exactly for some queries; the others stay at 0."""
         counts = Counts(torch.zeros_like(self.itself), torch.zeros_like(self.itself))
         width = len(self.similarity.gallery)
-        blocks = [(i, j) for i in range(0, len(queries), self.tile)
+        height = min(self.tile, _TILE)  # few pairs are at hand at once, many or few are doubtful
+        blocks = [(i, j) for i in range(0, len(queries), height)
                   for j in range(0, width, self.tile)]  # fmt: skip
         for top, left in blocks[rank::world]:
             columns = slice(left, min(left + self.tile, width))
-            chosen = queries[top : top + self.tile]
+            chosen = queries[top : top + height]
             chosen = chosen[self._waiting(counts, best, chosen)]
             if len(chosen):
                 self._recount_tile(counts, best, chosen, columns, self._first_level())
@@ -149,6 +155,12 @@ class Counter:
                     slice(top, min(top + self.tile, height)),
                     slice(left, min(left + self.tile, width)),
                 )
+
+    def _tile(self, rows: Tensor | slice, columns: slice, level: torch.dtype) -> Tensor:
+        """Compute a tile in the place of the one before: fresh memory costs half as much again."""
+        if level not in self._room:
+            self._room[level] = torch.empty(self.tile**2, dtype=level, device=self.itself.device)
+        return self.similarity.tile(rows, columns, level, self._room[level])
 
     def _waiting(self, counts: Counts, best: Tensor, queries: Tensor) -> Tensor:
         """Tell which queries have a positive and not yet as many above it as matter."""
@@ -165,7 +177,7 @@ class Counter:
     ) -> tuple[Tensor, Tensor]:
         """Take the rows that have anything near their best positive: of good embeddings, few."""
         low = self.similarity.bounds(best[queries], level)[1]
-        near = (tile.amax(dim=1) >= low) & self._waiting(counts, best, queries)
+        near = _reaches(tile, low) & self._waiting(counts, best, queries)
         chosen = near.nonzero()[:, 0]
         return tile[chosen], queries[chosen]
 
@@ -182,7 +194,7 @@ class Counter:
     def _recount_tile(
         self, counts: Counts, best: Tensor, queries: Tensor, columns: slice, level: torch.dtype
     ) -> None:
-        tile = self.similarity.tile(queries, columns, level)
+        tile = self._tile(queries, columns, level)
         self._hide_itself(tile, queries, columns)
         part, queries = self._near(counts, best, tile, queries, level)
         if not len(queries):
@@ -225,10 +237,10 @@ class Counter:
     def _first_level(self) -> torch.dtype:
         """Leave out a quick product that seldom decides: many ties, collapsed embeddings."""
         levels = self.similarity.levels
-        return next(level for level in levels if self.escalated[level] < _OFTEN)
+        return next(level for level in levels if self._escalated[level] < _OFTEN)
 
     def _note(self, level: torch.dtype, share: float) -> None:
-        self.escalated[level] = 0.8 * self.escalated[level] + 0.2 * share
+        self._escalated[level] = 0.8 * self._escalated[level] + 0.2 * share
 
 
 def _row_sums(compare: Callable[..., Tensor], part: Tensor, bound: Tensor) -> Tensor:
@@ -238,6 +250,18 @@ def _row_sums(compare: Callable[..., Tensor], part: Tensor, bound: Tensor) -> Te
     """
     beyond = compare(part, bound[:, None], out=torch.empty_like(part))
     return beyond.sum(dim=1, dtype=torch.float32 if part.element_size() < 8 else None).long()
+
+
+def _reaches(tile: Tensor, low: Tensor) -> Tensor:
+    """Tell which rows of a tile (R, C) have anything at or above a bound (R,); or may have.
+
+    Positive bfloat16 numbers are in the order of their bits, which are compared ten times quicker.
+    """
+    if tile.dtype != torch.bfloat16:
+        return tile.amax(dim=1) >= low
+    # Without any positive number the maximum of the bits is that of another, but not positive.
+    highest = tile.view(torch.int16).amax(dim=1).view(torch.bfloat16)
+    return (highest >= low) | (low <= 0)
 
 
 def _numbers(rows: slice, like: Tensor) -> Tensor:

@@ -7,13 +7,13 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import Any
 
-import numpy as np
 import torch
 from torch import Tensor
 
 from kd_retrieval.faiss_search import FlatSearch
+from kd_retrieval.precision import full_precision
 from kd_retrieval.recall_input import RecallInput, prepare
-from kd_retrieval.similarity import Similarity, full_precision, norms
+from kd_retrieval.similarity import Similarity, times_power
 
 _SLACK = 8  # neighbours that are fetched beyond those wanted, at least, ...
 _SHARE = 8  # ... and one for each so many of them
@@ -95,12 +95,13 @@ def nearest(
     rows = torch.full((len(given.queries), k), -1, device=given.itself.device)
     similarities = torch.full(rows.shape, -torch.inf, dtype=torch.float64, device=rows.device)
     wanted = torch.full_like(given.itself, min(k, len(given.gallery)))
-    with torch.no_grad(), full_precision():
+    with torch.no_grad(), full_precision(given.itself.device):
         for chosen, columns, values in _ranked(given, wanted, lambda _, columns: columns):
             width = columns.shape[1]
             rows[chosen, :width], similarities[chosen, :width] = columns, values
-    unit = 1.0 if metric == "cosine" else _unit(queries, gallery)
-    return Nearest(rows, similarities * unit**2)
+    for _ in ("query", "gallery"):  # both were divided by this power
+        similarities = times_power(similarities, given.exponent)
+    return Nearest(rows, similarities)
 
 
 def ranking_scores(
@@ -148,7 +149,7 @@ def ranking_scores(
         (queries, query_labels, query_ids), (gallery, gallery_labels, gallery_ids), (1,), metric
     )
     averages, shares = [], []
-    with torch.no_grad(), full_precision():
+    with torch.no_grad(), full_precision(given.itself.device):
         positives = _positives(given)
         for chosen, columns, _ in _ranked(given, positives, _same(given)):
             average, share = _at_r(_same(given)(chosen[:, None], columns), positives[chosen])
@@ -160,8 +161,9 @@ def ranking_scores(
             "MAP@R needs a query with a positive, but none has one: no class has two images (or "
             "none of a query's class is in the gallery). Check the labels and ids."
         )
-    means = (math.fsum(values) / n_valid for values in (averages, shares))
-    return RankingScores(*means, n_valid, len(positives))
+    return RankingScores(
+        math.fsum(averages) / n_valid, math.fsum(shares) / n_valid, n_valid, len(positives)
+    )
 
 
 def map_at_r(queries: Any, query_labels: Any, *sides: Any, **options: Any) -> float:
@@ -285,15 +287,3 @@ class _Ranking:
 def _one_class(side: Any) -> Tensor | None:
     """Labels with which rows stay in their order."""
     return None if side is None else torch.zeros(len(side), dtype=torch.int64)
-
-
-def _unit(*sides: Any) -> float:
-    """The power of 2 by which l2 and dot divide embeddings; see :func:`grid_rows`."""
-    largest = 0.0
-    for side in sides:
-        if side is not None:
-            for begin in range(0, len(side), _CHUNK):
-                part = side[begin : begin + _CHUNK]
-                part = part if isinstance(part, Tensor) else torch.as_tensor(np.asarray(part))
-                largest = max(largest, float(norms(part.double()).max()))
-    return math.ldexp(1.0, math.frexp(largest or 1.0)[1])

@@ -12,8 +12,9 @@ from mmengine.logging import print_log
 from torch import Tensor
 
 from kd_retrieval.counting import Counter, Counts
+from kd_retrieval.precision import full_precision
 from kd_retrieval.recall_input import RecallInput, prepare
-from kd_retrieval.similarity import Similarity, full_precision
+from kd_retrieval.similarity import Similarity
 
 BACKENDS = ("torch", "faiss")
 _GAP = 1e-3  # between optimistic and pessimistic recall, from which on it is worth a warning
@@ -109,7 +110,7 @@ def recall_at_k(
         (queries, query_labels, query_ids), (gallery, gallery_labels, gallery_ids), ks, metric
     )
     rank, world = (dist.get_rank(), dist.get_world_size()) if distributed else (0, 1)
-    with torch.no_grad(), full_precision():
+    with torch.no_grad(), full_precision(given.itself.device):
         best, counts = _measure(given, backend, rank, world)
     return _result(given, best, counts, count_no_positive_as_miss)
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -10,10 +11,12 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from kd_retrieval.positives import ClassLabels, LabelSets, table_of
-from kd_retrieval.similarity import METRICS, Rows, grid_rows, norms
+from kd_retrieval.positives import ClassLabels, LabelSets, is_sets, table_of
+from kd_retrieval.similarity import METRICS, Rows, exponent_of, grid_rows
 
 _CHUNK = 4096
+_INTEGERS = (torch.int64, torch.int32, torch.int16, torch.int8, torch.uint8,
+             torch.uint64, torch.uint32, torch.uint16)  # fmt: skip
 Side = tuple[Any, Any, Any]  # embeddings, labels, ids
 
 
@@ -29,6 +32,7 @@ class RecallInput:
         order: Where each sorted query stood before, int64 (N,).
         symmetric: Queries and gallery are the same rows.
         ks: The K, as given.
+        exponent: Of the power of 2 by which the rows of both sides were divided; 0 under cosine.
     """
 
     queries: Rows
@@ -38,6 +42,7 @@ class RecallInput:
     order: Tensor
     symmetric: bool
     ks: tuple[int, ...]
+    exponent: int
 
 
 def prepare(query_side: Side, gallery_side: Side, ks: Sequence[int], metric: str) -> RecallInput:
@@ -59,9 +64,9 @@ def prepare(query_side: Side, gallery_side: Side, ks: Sequence[int], metric: str
     first, second = (_order(side).to(queries.device) for side in sides)
     ids = [_ids(query_side[2], len(queries), "query_ids")]
     ids.append(ids[0] if symmetric else _ids(gallery_side[2], len(gallery), "gallery_ids"))
-    scale = 1.0 if metric == "cosine" else max(_largest(queries), _largest(gallery))
-    rows = grid_rows(queries, first, metric, scale)
-    others = rows if symmetric else grid_rows(gallery, second, metric, scale)
+    exponent = 0 if metric == "cosine" else exponent_of(queries, gallery)
+    rows = grid_rows(queries, first, metric, exponent)
+    others = rows if symmetric else grid_rows(gallery, second, metric, exponent)
     place = torch.empty_like(second)  # of a row of the gallery, after it is sorted
     place[second] = torch.arange(len(second), device=second.device)
     if symmetric:
@@ -72,9 +77,10 @@ def prepare(query_side: Side, gallery_side: Side, ks: Sequence[int], metric: str
     else:
         found = _same_id(ids[0], ids[1]).to(first.device)[first]
         itself = torch.where(found >= 0, place[found], -1)
-    queried, searched = (side.to(queries.device) for side in sides)
+    queried = sides[0].to(queries.device)[first]
+    searched = queried if symmetric else sides[1].to(queries.device)[second]
     return RecallInput(
-        rows, others, kind(queried[first], searched[second]), itself, first, symmetric, _ks(ks)
+        rows, others, kind(queried, searched), itself, first, symmetric, _ks(ks), exponent
     )
 
 
@@ -86,7 +92,9 @@ def _ks(ks: Sequence[int]) -> tuple[int, ...]:
 
 
 def _vectors(given: Any, name: str, metric: str) -> Tensor:
-    vectors = torch.as_tensor(np.asarray(given) if not isinstance(given, Tensor) else given)
+    with warnings.catch_warnings():  # of a file opened to read: nothing is written to it here
+        warnings.filterwarnings("ignore", "The given NumPy array is not writable")
+        vectors = given if isinstance(given, Tensor) else torch.as_tensor(np.asarray(given))
     if vectors.dim() != 2 or not vectors.is_floating_point() or 0 in vectors.shape:
         raise ValueError(
             f"{name} must be embeddings (N, D) of a floating type, at least one, but they are "
@@ -111,21 +119,15 @@ def _vectors(given: Any, name: str, metric: str) -> Tensor:
     return vectors
 
 
-def _largest(vectors: Tensor) -> float:
-    chunks = range(0, len(vectors), _CHUNK)
-    largest = max(float(norms(vectors[i : i + _CHUNK].double()).max()) for i in chunks)
-    return largest or 1.0
-
-
 def _labels(
     first: Any, second: Any, queries: Tensor, gallery: Tensor, symmetric: bool
 ) -> tuple[type[ClassLabels] | type[LabelSets], list[Tensor]]:
     if not symmetric and second is None:
         raise ValueError("a gallery needs gallery_labels, but there are none.")
-    several = _is_several(first) or (not symmetric and _is_several(second))
     given = [first] if symmetric else [first, second]
+    several = any([is_sets(one) for one in given])
     if several:
-        sides = table_of(*[[tuple(row) for row in one] for one in given])
+        sides = table_of(*given)
     else:
         sides = [_integers(one, "labels") for one in given]
     sides = sides * 2 if symmetric else sides
@@ -140,24 +142,25 @@ def _labels(
     return (LabelSets if several else ClassLabels), sides
 
 
-def _is_several(labels: Any) -> bool:
-    if isinstance(labels, Tensor | np.ndarray):
-        return labels.ndim != 1 or labels.dtype is np.dtype(object)
-    return len(labels) > 0 and not isinstance(labels[0], int | np.integer | Tensor)
-
-
 def _integers(given: Any, name: str) -> Tensor:
-    values = torch.as_tensor(given)
-    if values.dtype not in (torch.int64, torch.int32, torch.int16, torch.int8, torch.uint8):
+    try:
+        values = given if isinstance(given, Tensor) else torch.as_tensor(np.asarray(given))
+    except TypeError:  # torch holds neither text nor objects
+        raise ValueError(
+            f"{name} must be integers, but they are like {given[0]!r}. Number them first."
+        ) from None
+    if values.dtype not in _INTEGERS:
         raise ValueError(
             f"{name} must be integers, but they are {values.dtype}: as float32, 16,777,216 equals "
             "16,777,217. Convert them to int64."
         )
-    return values.to("cpu", torch.int64)
+    if values.dim() != 1:
+        raise ValueError(f"{name} must be (N,), but they are {tuple(values.shape)}.")
+    return values.detach().to("cpu", torch.int64)
 
 
 def _order(labels: Tensor) -> Tensor:
-    if labels.dim() == 2:  # tables need no order
+    if labels.dim() == 2:  # sets have no order
         return torch.arange(len(labels))
     return torch.argsort(labels, stable=True)
 
@@ -166,7 +169,7 @@ def _ids(given: Any, count: int, name: str) -> Tensor | None:
     if given is None:
         return None
     ids = _integers(given, name)
-    if ids.dim() != 1 or len(ids) != count:
+    if len(ids) != count:
         raise ValueError(f"{name} must be {count:,}, one each, but they are {tuple(ids.shape)}.")
     values, counts = ids.unique(return_counts=True)
     if len(values) < count:

@@ -5,20 +5,23 @@ then multiples of 2^-52, and every partial sum of a scalar product fits a float6
 So a float64 product of two such rows is *exact*, whatever the order of its sum: blocks, threads,
 ranks and devices cannot change it, and a tie is a tie. Products in bfloat16 or float32 serve to
 find out which pairs are clear; the others are computed exactly.
+
+Why nothing is rounded: after rounding to the grid a row's norm is at most 1 + sqrt(D) 2^-27. Any
+partial sum of a scalar product, a sum over some of the D, is by Cauchy-Schwarz at most the product
+of two such norms: less than 2^53 units of 2^-52 for D up to 2^50. Under l2 rows have 25 bits, so
+that 2 ab - aa - bb, of at most 4 in size, has 2^52 units of 2^-50.
 """
 
 from __future__ import annotations
 
-import contextlib
 import math
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import dataclass
-from functools import lru_cache
-from pathlib import Path
-from typing import Any
 
 import torch
 from torch import Tensor
+
+from kd_retrieval.precision import fast_bfloat16
 
 METRICS = ("cosine", "l2", "dot")
 _BITS = 26
@@ -32,7 +35,8 @@ class Rows:
 
     Attributes:
         steps: Multiples of the grid's step, int32 (N, D).
-        step: The grid's step, a power of 2; norms of ``steps * step`` are at most 1.
+        step: The grid's step, a power of 2; norms of ``steps * step`` are at most 1, but for the
+            rounding.
         half: The same rows rounded to bfloat16 (N, D), where the machine multiplies those
             quickly; else None.
         squares: Squared norms for ``l2``, exact, float64 (N,); else None.
@@ -53,26 +57,29 @@ class Rows:
         return self.steps[rows].to(dtype).mul_(self.step)
 
 
-def grid_rows(vectors: Tensor, order: Tensor, metric: str, scale: float = 1.0) -> Rows:
+def grid_rows(vectors: Tensor, order: Tensor, metric: str, exponent: int = 0) -> Rows:
     """Put vectors on the grid; under cosine they are first scaled to length 1, in float64.
 
     Args:
         vectors: Vectors (N, D), finite; under cosine none is zero.
         order: In which order to take them, int64 (N,).
         metric: ``cosine``, ``l2`` or ``dot``.
-        scale: Under l2 and dot, the largest norm of queries and gallery: vectors are divided by
-            the power of 2 above it, so the grid is relative to the largest.
+        exponent: Under l2 and dot, that of :func:`exponent_of` queries and gallery: vectors are
+            divided by this power of 2, so the grid is relative to the longest.
 
     Returns:
         The rows; N x D x 6 bytes, 4 without the bfloat16 copy.
     """
     step = 2.0 ** -(_BITS - (metric == "l2"))  # l2 adds three products, so it needs one bit more
     steps = torch.empty(vectors.shape, dtype=torch.int32, device=vectors.device)
-    larger: Any = 2.0 ** math.frexp(scale)[1]
     for begin in range(0, len(vectors), _CHUNK):
         part = vectors[order[begin : begin + _CHUNK]].double()
-        length = norms(part)[:, None] if metric == "cosine" else larger
-        steps[begin : begin + _CHUNK] = part.div_(length * step).round_().to(torch.int32)
+        if metric == "cosine":
+            part = _of_moderate_size(part) if vectors.dtype == torch.float64 else part
+            part.div_(norms(part)[:, None] * step)
+        else:
+            part = times_power(part, -exponent).div_(step)
+        steps[begin : begin + _CHUNK] = part.round_().to(torch.int32)
     rows = Rows(steps, step, None, None)
     if metric == "l2":
         rows.squares = _in_chunks(rows, lambda part: part.square().sum(dim=1))
@@ -98,6 +105,29 @@ def norms(vectors: Tensor) -> Tensor:
     return squares[:, 0].sqrt()
 
 
+def exponent_of(*sides: Tensor) -> int:
+    """Find the power of 2 above the longest of all vectors; 0 if all are zero.
+
+    Args:
+        sides: Vectors (N, D), finite, of any size: norms that no float64 can hold, too.
+    """
+    exponents = []
+    for side in sides:
+        for begin in range(0, len(side), _CHUNK):
+            part = side[begin : begin + _CHUNK].double()
+            if (largest := float(part.abs().max())) > 0:
+                first = math.frexp(largest)[1]
+                longest = float(norms(times_power(part, -first)).max())
+                exponents.append(first + math.frexp(longest)[1])
+    return max(exponents, default=0)
+
+
+def times_power(values: Tensor, exponent: int) -> Tensor:
+    """Multiply float64 values by a power of 2, in two steps: it may be beyond float64."""
+    half = exponent // 2
+    return values * 2.0**half * 2.0 ** (exponent - half)
+
+
 class Similarity:
     """Scalar products (or negative squared distances) between rows of queries and of a gallery.
 
@@ -108,15 +138,30 @@ class Similarity:
 
     def __init__(self, queries: Rows, gallery: Rows) -> None:
         self.queries, self.gallery = queries, gallery
-        self.levels = (torch.float32, torch.float64)
-        if queries.half is not None:
+        self.levels: tuple[torch.dtype, ...] = (torch.float32, torch.float64)
+        if queries.half is not None and gallery.half is not None:
             self.levels = (torch.bfloat16, *self.levels)
         self._errors: dict[torch.dtype, float] = {}
 
-    def tile(self, rows: Tensor | slice, columns: Tensor | slice, dtype: torch.dtype) -> Tensor:
-        """Compute a tile (R, C); in float64 it is exact."""
+    def tile(
+        self,
+        rows: Tensor | slice,
+        columns: Tensor | slice,
+        dtype: torch.dtype,
+        room: Tensor | None = None,
+    ) -> Tensor:
+        """Compute a tile (R, C); in float64 it is exact.
+
+        Args:
+            rows: Rows of the queries.
+            columns: Rows of the gallery.
+            dtype: That of the tile.
+            room: Memory of that dtype to use, at least R x C numbers.
+        """
         left, right = self.queries.at(rows, dtype), self.gallery.at(columns, dtype)
-        tile = left @ right.T
+        shape = len(left), len(right)
+        out = None if room is None else room[: shape[0] * shape[1]].view(shape)
+        tile = torch.mm(left, right.T, out=out)
         if self.queries.squares is not None and self.gallery.squares is not None:
             tile.mul_(2).sub_(self.queries.squares[rows, None].to(dtype))
             tile.sub_(self.gallery.squares[None, columns].to(dtype))
@@ -149,52 +194,41 @@ class Similarity:
         """
         if dtype == torch.float64:
             return values, values
-        roundoff = _ROUNDOFF[dtype]
         if dtype not in self._errors:
             self._errors[dtype] = self._error(dtype)
         error = self._errors[dtype]
-        error = error + 4 * roundoff * (values.abs() + error)  # of the result, and of the bounds
-        high, low = (values + error).to(dtype), (values - error).to(dtype)
-        return high, low
+        # The quick result was rounded to the dtype too. Rounding keeps the order, so it is enough
+        # that the bounds are numbers of the dtype, not inside those computed here.
+        return _rounded(values + error, dtype, up=True), _rounded(values - error, dtype, up=False)
 
     def _error(self, dtype: torch.dtype) -> float:
         """Bound |quick - exact|, but for the rounding of the result itself."""
         size = self.queries.steps.shape[1]
         left, right = (_rounding(rows, dtype) for rows in (self.queries, self.gallery))
-        # Cauchy-Schwarz on the rounding of the rows; sums are in float32, in any order.
-        product = 1.01 * (left + right + left * right) + 2 * size * 2.0**-24
+        # Cauchy-Schwarz on the rounding of the rows; sums are in float32, in any order. Twice what
+        # rounding to nearest needs, and twice that again for matrix units, which cut off.
+        terms = (4 if dtype == torch.bfloat16 else 2) * size
+        product = 1.01 * (left + right + left * right) + terms * 2.0**-24
         if self.queries.squares is None:
             return product
-        return 2 * product + 16 * _ROUNDOFF[dtype]  # two squared norms of at most 1
+        return 2 * product + 16 * _ROUNDOFF[dtype]  # two squared norms of at most 1, and two sums
 
 
-@lru_cache
-def fast_bfloat16(device: torch.device) -> bool:
-    """Tell whether bfloat16 products are much quicker than float32 ones."""
-    if device.type == "cuda":
-        return torch.cuda.is_bf16_supported(including_emulation=False)
-    if device.type != "cpu" or not torch.backends.mkldnn.is_available():
-        return False
-    try:
-        known = Path("/proc/cpuinfo").read_text(encoding="utf-8")
-    except OSError:
-        return False
-    return "avx512_bf16" in known or "amx_bf16" in known
+def _of_moderate_size(vectors: Tensor) -> Tensor:
+    """Scale rows by powers of 2 where their squares would be beyond float64."""
+    largest = vectors.abs().amax(dim=1, keepdim=True)
+    power = torch.ones_like(largest)
+    power[largest > 2.0**400] = 2.0**-600
+    power[largest < 2.0**-400] = 2.0**600
+    return vectors * power
 
 
-@contextlib.contextmanager
-def full_precision() -> Iterator[None]:
-    """Have float32 products computed in float32, and bfloat16 ones summed in float32."""
-    before = torch.get_float32_matmul_precision()
-    matmul: Any = torch.backends.cuda.matmul
-    reduced = matmul.allow_bf16_reduced_precision_reduction
-    torch.set_float32_matmul_precision("highest")
-    matmul.allow_bf16_reduced_precision_reduction = False
-    try:
-        yield
-    finally:
-        torch.set_float32_matmul_precision(before)
-        matmul.allow_bf16_reduced_precision_reduction = reduced
+def _rounded(values: Tensor, dtype: torch.dtype, up: bool) -> Tensor:
+    """Round float64 values to the next number of a dtype above, or below."""
+    nearest = values.to(dtype)
+    inside = nearest < values if up else nearest > values  # compared in float64
+    beyond = nearest.new_full((), math.inf if up else -math.inf)
+    return torch.where(inside, torch.nextafter(nearest, beyond), nearest)
 
 
 def _rounding(rows: Rows, dtype: torch.dtype) -> float:
@@ -206,7 +240,8 @@ def _rounding(rows: Rows, dtype: torch.dtype) -> float:
         chosen = slice(begin, begin + _CHUNK)
         distance = (rows.at(chosen, torch.float32) - rows.half[chosen]).norm(dim=1)
         largest = max(largest, float(distance.max()))
-    return 1.01 * largest + 2.0**-20
+    size = rows.steps.shape[1]  # the norms are computed in float32
+    return (1.01 + size * 2.0**-23) * largest + 2.0**-20
 
 
 def _in_chunks(rows: Rows, function: Callable[[Tensor], Tensor]) -> Tensor:

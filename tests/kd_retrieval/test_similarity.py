@@ -5,7 +5,8 @@ import torch
 
 from kd_retrieval import similarity
 from kd_retrieval.faiss_search import FlatSearch
-from kd_retrieval.similarity import METRICS, Similarity, full_precision, grid_rows, norms
+from kd_retrieval.precision import full_precision
+from kd_retrieval.similarity import METRICS, Similarity, exponent_of, grid_rows, norms
 
 HALF = 2**-9  # roundoff of bfloat16
 
@@ -48,8 +49,7 @@ HARD = (cancelling, halfway, signs, collapsed, spread)
 def compare(rows, metric, half=True):
     """Put rows on the grid, and compare them with each other."""
     with mock.patch.object(similarity, "fast_bfloat16", lambda device: half):
-        scale = float(norms(rows.double()).max())
-        one = grid_rows(rows, torch.arange(len(rows)), metric, scale)
+        one = grid_rows(rows, torch.arange(len(rows)), metric, exponent_of(rows))
     return Similarity(one, one)
 
 
@@ -115,7 +115,7 @@ def test_quick_similarities_are_within_their_bounds(metric, make, size):
     compared = compare(make(size), metric)
     assert compared.levels[-2:] == (torch.float32, torch.float64)
     everything = slice(0, len(compared.queries))
-    with full_precision():
+    with full_precision(torch.device("cpu")):
         for dtype in compared.levels[:-1]:
             require_within_bounds(compared, compared.tile(everything, everything, dtype), dtype)
 
@@ -161,17 +161,6 @@ def test_norms_are_the_same_in_any_batch():
     alone = torch.cat([norms(row[None]) for row in rows])
     assert torch.equal(norms(rows), alone)
     assert torch.allclose(alone, rows.norm(dim=1), rtol=1e-14, atol=0)
-
-
-def test_settings_of_products_are_put_back():
-    before = torch.get_float32_matmul_precision()
-    torch.set_float32_matmul_precision("medium")
-    try:
-        with full_precision():
-            assert torch.get_float32_matmul_precision() == "highest"
-        assert torch.get_float32_matmul_precision() == "medium"
-    finally:
-        torch.set_float32_matmul_precision(before)
 
 
 def test_rows_keep_the_order_that_is_asked_for():
