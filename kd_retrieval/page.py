@@ -85,8 +85,13 @@ def _card(card: Card, what: str) -> str:
     return (
         f'<figure class={card.kind} title="{escape(card.path)}">{picture}<figcaption>'
         f"<span class=sign><i>{_SIGNS[card.kind]}</i>{spoken}<span>{escape(card.note)}</span>"
-        f"</span><span class=name>{escape(card.name)}</span></figcaption></figure>"
+        f"</span><span class=name>{_breakable(card.name)}</span></figcaption></figure>"
     )
+
+
+def _breakable(name: str) -> str:
+    """Escape a name, and let it go on in the next line after a slash or an underscore."""
+    return escape(name).replace("/", "/<wbr>").replace("_", "_<wbr>")
 
 
 _SIGNS = {"query": "query", "right": "&#10003;", "wrong": "&#10007;", "open": "?"}

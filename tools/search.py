@@ -7,7 +7,7 @@
 Both files are from tools/embed.py. The page shows 20 queries, chosen by chance but always the same
 ones, or with --worst those with the fewest right neighbours; every neighbour is marked as right or
 wrong, and recall@K of all queries stands at the top. The page is one file, without scripts, of
-about 8 KiB for each picture.
+at most about 8 KiB for each picture.
 
 Queries are the images of the first file, each of which is left out of its own neighbours by its id,
 or those of --queries. A query of a class that the gallery does not have, such as a new picture, is
