@@ -151,7 +151,7 @@ def _check(rows: Rows) -> None:
     _require(rows, splits, _SPLITS.__contains__, f"say {', '.join(_SPLITS)} or nothing")
     _require(rows, roles, _ROLES.__contains__, "say query, gallery, both or nothing")
     if any(ids):
-        _require(rows, ids, is_integer, "have a whole number as id, as other lines do,")
+        _require(rows, ids, is_integer, "have a whole number as id, as other lines do")
     seen: dict[str, str] = {}
     for row, (group, split) in enumerate(zip(groups, splits, strict=True)):
         if group and seen.setdefault(group, split) != split:

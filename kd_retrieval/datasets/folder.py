@@ -134,7 +134,7 @@ def _of_classes(table: Table, split: str, test_classes: Sequence[str] | int | No
             "Make folders train/ and test/, or give test_classes: names, or how many."
         )
     if isinstance(test_classes, int):
-        chosen = names[len(names) - max(test_classes, 0) :]
+        chosen = names[-test_classes:] if 0 < test_classes < len(names) else ()
     else:
         chosen = tuple(test_classes)
     unknown = sorted(set(chosen) - set(names))
