@@ -8,12 +8,13 @@ import tempfile
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from kd_engine.transfer import Patience, Source, download_file
+from kd_engine.transfer import DownloadError, Patience, Source, download_file
 from kd_engine.unpack import unpack
 from kd_engine.voc_to_coco import write_coco_splits
 
 _BCCD = "d272fb14cdff6e473fafeeeba32aba5f560e9e43"
 _CHESS = "246442c35465cdc9c917cdd0aa36698320def063"
+_STANFORD = "http://ftp.cs.stanford.edu/cs/cvgl"
 
 
 @dataclass(frozen=True)
@@ -26,6 +27,7 @@ class Part:
         inside: Folder within the archives that becomes ``folder``.
         extras: Files elsewhere in the archives to keep, and their new names.
         voc_classes: Classes in the order of their ids if COCO JSON is to be made from VOC.
+        by_hand: What to do when no source answers.
     """
 
     folder: str
@@ -33,6 +35,7 @@ class Part:
     inside: str
     extras: dict[str, str] = field(default_factory=dict)
     voc_classes: tuple[str, ...] = ()
+    by_hand: str = ""
 
 
 def _coco(name: str, md5: str) -> tuple[Source, ...]:
@@ -93,6 +96,44 @@ DATASETS: dict[str, tuple[Part, ...]] = {
     "chess": (
         Part("chess_coco", _github("jsansao/ChessPiecesv23", _CHESS), f"ChessPiecesv23-{_CHESS}"),
     ),
+    "cub": (
+        Part(
+            "CUB_200_2011",
+            (
+                Source(
+                    ("https://data.caltech.edu/records/65de6-vp158/files/CUB_200_2011.tgz",),
+                    md5="97eceeb196236b17998738112f37df78",
+                ),
+            ),
+            "CUB_200_2011",
+            {"attributes.txt": "attributes.txt"},
+        ),
+    ),
+    "cars": (
+        Part(
+            "cars196",
+            (Source((f"{_STANFORD}/CARS196.zip",)),),
+            "CARS196",
+            by_hand="The original address of Cars196 is gone; the other sources want an account. "
+            "docs/retrieval_data.md names them and says which files go where in cars196/.",
+        ),
+    ),
+    "sop": (
+        Part(
+            "Stanford_Online_Products",
+            (
+                Source(
+                    (
+                        f"{_STANFORD}/Stanford_Online_Products.zip",
+                        "https://drive.usercontent.google.com/download"
+                        "?id=1TclrpQOF_ullUP99wk_gjGN8pKvtErG8&export=download&confirm=t",
+                    ),
+                    md5="7f73d41a2f44250d4779881525aea32e",
+                ),
+            ),
+            "Stanford_Online_Products",
+        ),
+    ),
 }
 
 
@@ -130,9 +171,7 @@ def fetch_dataset(
         if target.is_dir() and any(target.iterdir()):
             print(f"{target} is there already")
             continue
-        archives = [
-            _fetch_archive(source, root / ".downloads", patience) for source in part.sources
-        ]
+        archives = _fetch_archives(part, root / ".downloads", patience)
         _install(part, archives, target)
         print(f"{target} is ready")
         for archive in [] if keep_archives else archives:
@@ -183,6 +222,13 @@ def missing_data_message(path: str | os.PathLike[str]) -> str:
     return f"{text}Put the data there, correct the path in the config, or set KD_DATA."
 
 
+def _fetch_archives(part: Part, folder: Path, patience: Patience | None) -> list[Path]:
+    try:
+        return [_fetch_archive(source, folder, patience) for source in part.sources]
+    except DownloadError as error:
+        raise DownloadError(f"{error} {part.by_hand}".strip()) from error
+
+
 def _fetch_archive(source: Source, folder: Path, patience: Patience | None) -> Path:
     archive = folder / source.urls[0].rpartition("/")[2]
     sha256 = download_file(source, archive, patience)
@@ -203,7 +249,7 @@ def _install(part: Part, archives: list[Path], target: Path) -> None:
     try:
         for archive in archives:
             unpack(archive, workplace)
-        inner = workplace / part.inside
+        inner = _any_case(workplace, part.inside)
         if not inner.is_dir():
             names = ", ".join(sorted(path.name for path in workplace.iterdir())) or "nothing"
             raise ValueError(
@@ -218,3 +264,11 @@ def _install(part: Part, archives: list[Path], target: Path) -> None:
         inner.rename(target)
     finally:
         shutil.rmtree(workplace, ignore_errors=True)
+
+
+def _any_case(folder: Path, inside: str) -> Path:
+    """Find a folder, whether or not its name has the expected capitals."""
+    for found in folder.iterdir():
+        if found.name.lower() == inside.lower():
+            return found
+    return folder / inside

@@ -5,6 +5,12 @@
     python tools/download_data.py bccd     blood cells, VOC and COCO: bccd_voc/
     python tools/download_data.py chess    chess pieces, COCO: chess_coco/
 
+    python tools/download_data.py cub      CUB-200-2011, about 1.2 GB: CUB_200_2011/
+    python tools/download_data.py cars     Cars196, about 2 GB: cars196/
+    python tools/download_data.py sop      products, 3.1 GB: Stanford_Online_Products/
+
+In-Shop is given out after an agreement and is fetched by hand: see docs/retrieval_data.md.
+
 A broken download goes on where it stopped when the command is run again. Folders appear only when
 they are complete; those that are there already are left alone.
 """

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import functools
 import hashlib
 import io
@@ -110,6 +111,66 @@ def test_a_bad_archive_leaves_no_folder(
     assert [path.name for path in (tmp_path / "data").iterdir()] == [".downloads"]
 
 
+def serve_instead(monkeypatch: pytest.MonkeyPatch, name: str, source: Source) -> None:
+    """Fetch a known data set from here, all else being as it is."""
+    (part,) = DATASETS[name]
+    monkeypatch.setitem(DATASETS, name, (dataclasses.replace(part, sources=(source,)),))
+
+
+def test_cub_keeps_what_lies_beside_its_folder(
+    served: tuple[Path, str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    folder, url = served
+    contents = {"attributes.txt": "1 bill", "CUB_200_2011/images.txt": "1 a.jpg"}
+    with tarfile.open(folder / "CUB_200_2011.tgz", "w:gz") as archive:
+        for name, text in contents.items():
+            info = tarfile.TarInfo(f"./{name}")
+            info.size = len(text)
+            archive.addfile(info, io.BytesIO(text.encode()))
+    serve_instead(monkeypatch, "cub", Source((f"{url}/CUB_200_2011.tgz",)))
+    fetch_dataset("cub", tmp_path / "data", QUICK)
+    root = tmp_path / "data/CUB_200_2011"
+    assert {path.name for path in root.iterdir()} == {"attributes.txt", "images.txt"}
+
+
+@pytest.mark.parametrize("top", ["CARS196", "cars196"])
+def test_cars_come_whatever_the_capitals_of_their_folder(
+    served: tuple[Path, str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch, top: str
+) -> None:
+    folder, url = served
+    with zipfile.ZipFile(folder / "CARS196.zip", "w") as archive:
+        archive.writestr(f"{top}/cars_annos.mat", "x")
+        archive.writestr(f"{top}/car_ims/000001.jpg", "x")
+    serve_instead(monkeypatch, "cars", Source((f"{url}/CARS196.zip",)))
+    fetch_dataset("cars", tmp_path / "data", QUICK)
+    assert (tmp_path / "data/cars196/car_ims/000001.jpg").is_file()
+
+
+def test_cars_that_cannot_be_fetched_say_what_to_do_by_hand(
+    served: tuple[Path, str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    serve_instead(monkeypatch, "cars", Source((f"{served[1]}/CARS196.zip",)))
+    with pytest.raises(DownloadError, match=r"404.*want an account.*docs/retrieval_data\.md"):
+        fetch_dataset("cars", tmp_path / "data", QUICK)
+    assert not (tmp_path / "data/cars196").exists()
+
+
+def test_sop_is_taken_from_its_second_address_if_the_first_has_another_file(
+    served: tuple[Path, str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    folder, url = served
+    with zipfile.ZipFile(folder / "right.zip", "w") as archive:
+        archive.writestr("Stanford_Online_Products/Ebay_train.txt", "x")
+        archive.writestr("__MACOSX/._x", "x")
+    (folder / "wrong.zip").write_text("<html>too many downloads</html>")
+    md5 = hashlib.md5((folder / "right.zip").read_bytes(), usedforsecurity=False).hexdigest()
+    urls = (f"{url}/wrong.zip", f"{url}/right.zip?confirm=t")
+    serve_instead(monkeypatch, "sop", Source(urls, md5=md5))
+    fetch_dataset("sop", tmp_path / "data", QUICK)
+    assert (tmp_path / "data/Stanford_Online_Products/Ebay_train.txt").is_file()
+    assert [path.name for path in (tmp_path / "data").glob("[!.]*")] == ["Stanford_Online_Products"]
+
+
 def test_a_missing_archive_is_named(
     served: tuple[Path, str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -129,6 +190,7 @@ def test_the_table_is_well_formed() -> None:
     assert folders == [
         *("coco/annotations", "coco/val2017", "coco/train2017"),
         *("VOCdevkit/VOC2007", "VOCdevkit/VOC2012", "bccd_voc", "chess_coco"),
+        *("CUB_200_2011", "cars196", "Stanford_Online_Products"),
     ]
     sources = [s for parts in DATASETS.values() for part in parts for s in part.sources]
     assert all(len(source.md5) == 32 for source in sources if source.md5)
@@ -142,6 +204,9 @@ def test_the_table_is_well_formed() -> None:
         ("data/VOCdevkit/VOC2007/JPEGImages", "python tools/download_data.py voc"),
         ("data/bccd_voc", "python tools/download_data.py bccd"),
         ("data/chess_coco/train", "python tools/download_data.py chess"),
+        ("data/CUB_200_2011", "python tools/download_data.py cub"),
+        ("data/cars196/cars_annos.mat", "python tools/download_data.py cars"),
+        ("data/Stanford_Online_Products", "python tools/download_data.py sop"),
         ("data/digits/annotations", "python tools/make_digits.py --out data/digits"),
     ],
 )

@@ -64,3 +64,13 @@ def test_an_unknown_name_is_refused_with_the_choices(
     with pytest.raises(SystemExit):
         tool.main(["cocoa"])
     assert "chess" in capsys.readouterr().err
+
+
+def test_the_help_names_every_set_and_what_is_fetched_by_hand(
+    tool: ModuleType, capsys: pytest.CaptureFixture[str]
+) -> None:
+    with pytest.raises(SystemExit):
+        tool.main(["--help"])
+    text = capsys.readouterr().out
+    assert all(f"download_data.py {name} " in text for name in tool.DATASETS)
+    assert "In-Shop" in text and "docs/retrieval_data.md" in text
