@@ -14,6 +14,7 @@ from PIL import Image
 
 from kd_engine.student import build_model, load_checkpoint_into
 from kd_retrieval.onnx_export import OnnxEmbedder
+from kd_retrieval.recall import recall_at_k
 
 TOY = runpy.run_path(str(Path(__file__).parents[1] / "kd_retrieval/toy_retrieval.py"))
 
@@ -80,20 +81,31 @@ def test_without_the_data_recall_is_not_compared(toy, run_tool, tmp_path):
 def test_recall_of_images_of_several_classes_with_roles(toy, run_tool, tmp_path):
     root = tmp_path / "pictures"
     shutil.copytree(toy.root, root)
-    lines = ["path,label,split,role"]
+    lines, labels, pictures = ["path,label,split,role"], [], []
     for label in (2, 3):
         for number in range(8):
             role = "query" if number < 3 else "gallery"
-            lines.append(f"{label}/{number}.png,{label};{number},test,{role}")
+            lines.append(f"{label}/{number}.png,{label};{number % 4},test,{role}")
+            labels.append((label, 10 + number % 4))
             picture = Image.open(root / f"{label}/{number}.png").resize((32, 32))
             picture.save(root / f"{label}/{number}.png")
+            pictures.append(np.asarray(picture).transpose(2, 0, 1))
     (root / "list.csv").write_text("\n".join(lines))
     code, text, error = run_tool(
         "export_onnx", toy.config, toy.student, tmp_path / "net.onnx", "--cfg-options",
         "test_dataloader.dataset.type=kd_retrieval.CSVFile",
         "test_dataloader.dataset.ann_file=list.csv", f"test_dataloader.dataset.data_root={root}",
     )  # fmt: skip
-    assert code == 0 and "recall@8  original" in text, error
+    assert code == 0, error
+    vectors = by_torch(toy, "student", np.stack(pictures).astype(np.float32))
+    asked = np.array([row % 8 < 3 for row in range(16)])
+    shares = recall_at_k(
+        vectors[asked], [labels[row] for row in np.flatnonzero(asked)],
+        vectors[~asked], [labels[row] for row in np.flatnonzero(~asked)],
+        query_ids=np.arange(6), gallery_ids=np.arange(6, 16),
+    ).recall  # fmt: skip
+    found = re.findall(r"recall@(\d)  original ([\d.]+)", text)
+    assert found == [(str(k), f"{share:.4f}") for k, share in shares.items()]
 
 
 def test_a_network_that_changes_under_onnxruntime_leaves_no_file(
@@ -103,6 +115,14 @@ def test_a_network_that_changes_under_onnxruntime_leaves_no_file(
     monkeypatch.setattr(OnnxEmbedder, "__call__", lambda self, x: honest(self, x)[:, ::-1].copy())
     code, _, error = run_tool("export_onnx", toy.config, toy.student, tmp_path / "net.onnx")
     assert code == 1 and "must embed as the original within 0.0001" in error
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_another_recall_leaves_no_file(toy, run_tool, tmp_path, monkeypatch):
+    shares = iter([{1: 0.5, 2: 0.75}, {1: 0.5, 2: 0.7}])
+    monkeypatch.setattr("kd_retrieval.onnx_check._recall", lambda *_: next(shares))
+    code, _, error = run_tool("export_onnx", toy.config, toy.student, tmp_path / "net.onnx")
+    assert code == 1 and "the original's recall@2 0.7500, but it has 0.7000" in error
     assert list(tmp_path.iterdir()) == []
 
 
