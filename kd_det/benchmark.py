@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import os
-import platform
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
@@ -14,7 +12,7 @@ from torch import Tensor
 
 from kd_core.losses import HMATLoss
 from kd_det.contest import Contest, seed_all
-from kd_engine.measure import interleave, peak_bytes, ratios, spread
+from kd_engine.measure import describe_machine, interleave, peak_bytes, ratios, spread
 
 RATIO_LIMIT = 1.05
 HMAT_LIMIT = 300e6  # bytes
@@ -72,7 +70,7 @@ def measure_distillation(config: Config, settings: Settings) -> dict[str, Any]:
     terms = contest.term_actions()
     interleave(terms, 1, device)
     return {
-        "machine": _machine(device),
+        "machine": describe_machine(device),
         "settings": {"size": list(settings.size), "batch": settings.batch,
                      "rounds": settings.rounds, "hmat_size": list(settings.hmat_size)},
         "seconds": times,
@@ -182,13 +180,3 @@ def _row(title: str, *cells: str) -> str:
 
 def _milliseconds(times: dict[str, list[float]]) -> list[str]:
     return [f"{1000 * spread(times[clock])['median']:.1f}" for clock in _CLOCKS]
-
-
-def _machine(device: torch.device) -> str:
-    if device.type == "cuda":
-        where = torch.cuda.get_device_name(device)
-    else:
-        where = (
-            f"CPU {platform.machine()}, {os.cpu_count()} cores, {torch.get_num_threads()} threads"
-        )
-    return f"{where}; torch {torch.__version__}, Python {platform.python_version()}"

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import itertools
 import json
+import os
+import platform
 import statistics
 import tempfile
 import time
@@ -83,6 +85,17 @@ def peak_bytes(action: Action, device: torch.device) -> int:
         profiler.export_chrome_trace(str(path))
         events = json.loads(path.read_text(encoding="utf-8"))["traceEvents"]
     return _peak(event for event in events if event.get("name") == _MEMORY_EVENT)
+
+
+def describe_machine(device: torch.device) -> str:
+    """Return in one line what a figure was measured on."""
+    if device.type == "cuda":
+        where = torch.cuda.get_device_name(device)
+    else:
+        where = (
+            f"CPU {platform.machine()}, {os.cpu_count()} cores, {torch.get_num_threads()} threads"
+        )
+    return f"{where}; torch {torch.__version__}, Python {platform.python_version()}"
 
 
 def _peak(events: Iterable[Mapping[str, Any]]) -> int:

@@ -184,7 +184,7 @@ def _ids(given: Any, count: int, name: str) -> Tensor | None:
 def _same_id(first: Tensor, second: Tensor) -> Tensor:
     """Find for each id of the first its place in the second; -1 where it is not there."""
     order = torch.argsort(second)
-    found = torch.searchsorted(second[order], first).clamp(max=len(order) - 1)
+    found = torch.searchsorted(second[order], first.contiguous()).clamp(max=len(order) - 1)
     candidates = order[found]
     return torch.where(second[candidates] == first, candidates, -1)
 

@@ -2,6 +2,7 @@
 
 import contextlib
 import functools
+import warnings
 from unittest import mock
 
 import numpy as np
@@ -222,6 +223,64 @@ def test_a_storage_dtype_is_as_good_as_float64(dtype, backend):
     require_equal(recall_at_k(stored, torch.from_numpy(labels), backend=backend), expected)
 
 
+@pytest.mark.parametrize("backend", BACKENDS)
+@pytest.mark.parametrize("metric", METRICS)
+@pytest.mark.parametrize("exponent", [-1000, -520, 520, 1015])
+def test_vectors_may_be_of_any_size(exponent, metric, backend):
+    rows, labels = planted(9, 80, 8, 12, {"duplicates"})
+    call = functools.partial(recall_at_k, query_labels=labels, metric=metric, backend=backend)
+    scaled, plain = call(rows.astype(np.float64) * 2.0**exponent), call(rows)
+    assert scaled.recall == plain.recall
+    assert torch.equal(scaled.found_at, plain.found_at)
+    assert 0.1 < plain.recall[1] < 0.9
+
+
+def test_a_norm_may_be_beyond_float64():
+    rows = np.array([[1.0, 1.0], [1.0, 0.9], [-1.0, 1.0], [-1.0, 0.8]]) * 1.7e308
+    for metric in METRICS:
+        assert recall_at_k(rows, PAIRS, ks=(1,), metric=metric).recall == {1: 1.0}
+    tiny = np.array([[3, 4], [5, 1], [4, 3], [1, 5]]) * 5e-324
+    assert recall_at_k(tiny, [0, 1, 0, 1], ks=(1,)).recall == {1: 0.5}
+
+
+@pytest.mark.parametrize("backend", BACKENDS)
+@pytest.mark.parametrize("metric", METRICS)
+def test_the_queries_as_an_explicit_gallery_change_nothing(metric, backend):
+    rows, labels = planted(10, 200, 8, 30, {"duplicates", "singletons"})
+    one = recall_at_k(rows, labels, metric=metric, backend=backend)
+    order = np.random.default_rng(0).permutation(200)
+    ids = np.arange(200)
+    other = recall_at_k(
+        rows, labels, rows[order], labels[order], metric=metric, backend=backend,
+        query_ids=ids, gallery_ids=ids[order],
+    )  # fmt: skip
+    assert torch.equal(one.found_at, other.found_at)
+    assert (one.recall, one.optimistic) == (other.recall, other.optimistic)
+
+
+@pytest.mark.parametrize("size", [128, 4096])
+@pytest.mark.parametrize("half", [True, False])
+def test_long_embeddings_that_hardly_differ_equal_the_oracle(size, half):
+    rows, labels = planted(11, 150, size, 20, {"duplicates"})
+    rows = 1 + 1e-4 * rows
+    sets = [(label,) for label in labels.tolist()]
+    for metric in METRICS:
+        expected = oracle(rows, sets, rows, sets, np.arange(150), (1, 2, 4), metric)
+        for backend in BACKENDS:
+            with small_pieces(64, half):
+                result = recall_at_k(rows, labels, ks=(1, 2, 4), metric=metric, backend=backend)
+            require_equal(result, expected, f"{metric} {backend}")
+
+
+@pytest.mark.parametrize("backend", BACKENDS)
+def test_autocast_changes_nothing(backend):
+    rows, labels = planted(12, 300, 32, 40, set())
+    rows = 1 + 0.01 * rows
+    expected = recall_at_k(rows, labels)
+    with small_pieces(64, False), torch.autocast("cpu", dtype=torch.bfloat16):
+        assert recall_at_k(rows, labels, backend=backend).recall == expected.recall
+
+
 def test_float64_is_not_rounded_to_float32():
     rows = torch.tensor([[0.5], [0.75], [0.75 + 2**-26]], dtype=torch.float64)
     assert rows[1].float() == rows[2].float()
@@ -235,7 +294,10 @@ def test_embeddings_may_lie_in_a_file(tmp_path, backend):
     np.save(tmp_path / "rows.npy", rows)
     mapped = np.load(tmp_path / "rows.npy", mmap_mode="r")
     assert isinstance(mapped, np.memmap)
-    assert recall_at_k(mapped, labels, backend=backend).recall == recall_at_k(rows, labels).recall
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        found = recall_at_k(mapped, labels, backend=backend)
+    assert found.recall == recall_at_k(rows, labels).recall
 
 
 @pytest.mark.parametrize("backend", BACKENDS)
@@ -258,6 +320,17 @@ def test_a_label_set_needs_one_label_in_common(backend):
     result = recall_at_k(rows, [[1, 2], [3], [2, 3], []], ks=(1, 2), backend=backend)
     assert result.recall == {1: 1 / 3, 2: 1.0}
     assert result.n_valid == 3
+    table = np.array([[1, 1, 0], [0, 0, 1], [0, 1, 1], [0, 0, 0]]) == 1
+    assert recall_at_k(rows, table, ks=(1, 2), backend=backend).recall == result.recall
+
+
+@pytest.mark.parametrize("backend", BACKENDS)
+def test_many_labels_equal_the_oracle(backend):
+    rows, labels = planted(13, 120, 4, 15, {"duplicates"})
+    sets = [{label, 1000 + i % 90} for i, label in enumerate(labels.tolist())]
+    expected = oracle(rows, sets, rows, sets, np.arange(120), (1, 2, 200), "l2")
+    found = recall_at_k(rows, sets, ks=(1, 2, 200), metric="l2", backend=backend)
+    require_equal(found, expected)
 
 
 @pytest.mark.parametrize("backend", BACKENDS)
@@ -332,6 +405,11 @@ def test_labels_and_ids_must_be_integers():
     refuse("labels must be integers, but they are torch.float32", EYE, torch.zeros(4))
     refuse("labels must be integers, but they are torch.float64", EYE, np.zeros(4))
     refuse("query_ids must be integers", EYE, PAIRS, query_ids=torch.arange(4.0))
+    refuse("labels must be integers, but they are like 'car'", EYE, ["car", "cat", "car", "cat"])
+    refuse("do its rows list labels, or mark them by 1", EYE, torch.eye(4).long())
+    refuse("label 3 differs from the first", EYE, [[1], [1], [2], 2])
+    refuse("must both be sets where one is", EYE, [[0]] * 4, EYE[:1] + 1, [0])
+    assert recall_at_k(EYE, np.array(PAIRS, dtype=np.uint32)).n_valid == 4
 
 
 def test_images_in_both_sides_need_unique_ids():

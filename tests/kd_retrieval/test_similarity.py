@@ -108,7 +108,7 @@ def require_within_bounds(compared, quick, dtype):
     assert (high.double() - low.double()).max() <= width
 
 
-@pytest.mark.parametrize("size", [3, 64, 1000])
+@pytest.mark.parametrize("size", [3, 64, 1000, 4096])
 @pytest.mark.parametrize("make", HARD)
 @pytest.mark.parametrize("metric", METRICS)
 def test_quick_similarities_are_within_their_bounds(metric, make, size):
@@ -120,7 +120,7 @@ def test_quick_similarities_are_within_their_bounds(metric, make, size):
             require_within_bounds(compared, compared.tile(everything, everything, dtype), dtype)
 
 
-@pytest.mark.parametrize("size", [3, 64, 1000])
+@pytest.mark.parametrize("size", [3, 64, 1000, 4096])
 @pytest.mark.parametrize("make", HARD)
 @pytest.mark.parametrize("metric", METRICS)
 def test_similarities_of_faiss_are_within_the_bounds_of_float32(metric, make, size):
@@ -132,6 +132,20 @@ def test_similarities_of_faiss_are_within_the_bounds_of_float32(metric, make, si
         found, columns = (torch.cat(side) for side in zip(*parts, strict=True))
         quick = torch.empty_like(found).scatter_(1, columns, found)
         require_within_bounds(compared, quick, torch.float32)
+
+
+@pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float32])
+def test_bounds_are_the_next_numbers_outside(dtype):
+    compared = compare(signs(64), "cosine")
+    values = torch.linspace(-1, 1, 10_001, dtype=torch.float64)
+    high, low = compared.bounds(values, dtype)
+    error = compared._error(dtype)
+    for bound, wanted in ((high, values + error), (-low, -(values - error))):
+        assert (bound.double() >= wanted).all()
+        below = torch.nextafter(bound, torch.full_like(bound, -torch.inf))
+        assert (below.double() < wanted).all()
+    nothing = torch.tensor([-torch.inf], dtype=torch.float64)
+    assert torch.cat(compared.bounds(nothing, dtype)).tolist() == [-torch.inf] * 2
 
 
 def test_bfloat16_is_used_where_it_is_quick_but_not_for_distances():
@@ -154,6 +168,17 @@ def test_the_grid_is_relative_to_the_longest_row():
     for metric in ("l2", "dot"):
         one = compare(rows, metric).queries
         assert torch.equal(one.at(slice(0, 2), torch.float64) * 8, rows.double())
+
+
+def test_the_exponent_is_of_the_power_above_the_longest_row():
+    rows = torch.tensor([[3.0, 4.0], [0.25, 0.0]], dtype=torch.float64)
+    assert exponent_of(rows) == 3
+    assert exponent_of(rows[1:], rows) == 3
+    assert exponent_of(rows * 2.0**1020) == 1023
+    assert exponent_of(rows[1:] * 2.0**-1072) == -1073
+    assert exponent_of(torch.full((1, 4), 1.5 * 2.0**1023, dtype=torch.float64)) == 1025
+    assert exponent_of(torch.zeros(2, 2)) == 0
+    assert exponent_of(torch.ones(1, 1)) == 1  # the power is above
 
 
 def test_norms_are_the_same_in_any_batch():

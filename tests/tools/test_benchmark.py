@@ -1,9 +1,14 @@
+import dataclasses
 import json
+from unittest import mock
 
+import numpy as np
 import pytest
 import torch
 
 from kd_engine.measure import interleave, peak_bytes, ratios, spread
+from kd_retrieval.recall_benchmark import resident_peak_bytes
+from kd_retrieval.recall_contest import SIZES, RecallContest, Size, synthetic
 
 TINY = """
 _base_ = "mmdet::_base_/models/faster-rcnn_r50_fpn.py"
@@ -75,6 +80,69 @@ def test_a_plain_config_is_refused(configs, run_tool):
     code, _, errors = run_tool("benchmark", "distill", configs / "student.py")
     assert code == 1
     assert "the config must be one with a teacher" in errors
+
+
+TINY_SET = Size(600, 16, 60, (1, 4, 100), 0.8)
+
+
+def test_recall_prints_the_table_and_writes_json(tmp_path, run_tool):
+    out = tmp_path / "report.json"
+    with mock.patch.dict(SIZES, tiny=TINY_SET):
+        code, printed, _ = run_tool(
+            "benchmark", "recall", "--sizes", "tiny", "--rounds", 2, "--out", out
+        )
+    assert code == 0
+    for text in ("tiny: 600 x 16, 60 classes", "faiss k=1", "pytorch-metric-learning", "agree"):
+        assert text in printed
+    found = json.loads(out.read_text(encoding="utf-8"))["sizes"]["tiny"]
+    ours, theirs = (found["seconds"][name]["wall"] for name in ("kdkit", "faiss k=1"))
+    median = found["ratio"]["kdkit"]["wall"]["median"]
+    assert median == pytest.approx((ours[0] / theirs[0] + ours[1] / theirs[1]) / 2)
+    assert 0.2 < found["recall"]["1"] < 0.9 < found["recall"]["100"]
+    assert "faiss k=1" not in found["ratio"]
+
+
+def test_an_unknown_size_is_named(run_tool):
+    code, _, errors = run_tool("benchmark", "recall", "--sizes", "cub", "huge")
+    assert code == 1
+    assert "sizes must be of cub, sop128, sop512, 200k, 1m, but 'huge' is not" in errors
+
+
+def test_results_that_differ_stop_the_benchmark():
+    contest = RecallContest(TINY_SET, torch.device("cpu"))
+    for action in contest.actions().values():
+        action()
+    contest.check_agreement()
+    found = dict(contest.found)
+    contest.found["pytorch-metric-learning"] -= 0.01
+    with pytest.raises(ValueError, match="R@1 must agree"):
+        contest.check_agreement()
+    contest.found = found | {"kdkit without bfloat16": dataclasses.replace(
+        found["kdkit"], optimistic={1: 1.0})}  # fmt: skip
+    with pytest.raises(ValueError, match="results must agree"):
+        contest.check_agreement()
+    contest.found = found
+    found["kdkit"].found_at[77] += 1
+    with pytest.raises(ValueError, match="backends must agree, but at query 77"):
+        contest.check_agreement()
+
+
+def test_synthetic_embeddings_have_the_shape_of_their_set():
+    rows, labels = synthetic(TINY_SET)
+    assert rows.shape == (600, 16) and labels.shape == (600,)
+    assert torch.allclose(rows.norm(dim=1), torch.ones(600))
+    assert labels.unique(return_counts=True)[1].min() >= 2 and len(labels.unique()) == 60
+    assert torch.equal(rows, synthetic(TINY_SET)[0])
+    for name, size in SIZES.items():
+        assert 2 * size.classes < size.rows, name
+
+
+def test_resident_memory_counts_all_that_a_process_takes():
+    taken = resident_peak_bytes(lambda: [np.ones(10_000_000), torch.ones(2_500_000)])
+    if taken is None:
+        pytest.skip("takes Linux")
+    assert 90e6 - 1e6 < taken < 90e6 + 10e6
+    assert resident_peak_bytes(lambda: None) < 10e6
 
 
 def test_peak_is_that_of_the_tensors_alive_together():
