@@ -11,7 +11,14 @@ from kd_det.mmcv_ops import provide_ops
 from kd_det.probe import dry_run
 from kd_engine.runs import dataset_configs
 
-__all__ = ["STUDENT_ALONE", "check_data", "check_export", "dry_run", "environment"]
+__all__ = [
+    "STUDENT_ALONE",
+    "check_data",
+    "check_export",
+    "check_test",
+    "dry_run",
+    "environment",
+]
 
 STUDENT_ALONE = "DetInferencer('{config}', '{weights}') in plain mmdet"
 
@@ -43,3 +50,7 @@ def check_data(config: Config, images: bool = False) -> list[str]:
         for report in reports.values()
         for line in (report.source, *(f"  {note}" for note in report.notes))
     ]
+
+
+def check_test(config: Config, teacher: bool = False) -> None:
+    """Check nothing: mmdet's metrics and the class counts of a checkpoint tell what is wrong."""

@@ -3,15 +3,14 @@
 import kd_engine  # noqa: F401  first: it refuses two distributions of mmengine
 
 # isort: split
-from mmengine.registry import DATA_SAMPLERS, DATASETS, METRICS, MODELS
-
+from kd_retrieval.batch import collate
 from kd_retrieval.datasets import (
+    CUB200,
     SOP,
     BuiltInDigits,
     Caltech100,
     Cars196,
     CSVFile,
-    CUB200,
     InShop,
     LabelledFolder,
     Omniglot,
@@ -23,3 +22,25 @@ from kd_retrieval.recall import RecallResult, recall_at_k
 from kd_retrieval.sampler import MPerClassBatchSampler
 from kd_retrieval.stored import StoredEmbeddings
 from kd_retrieval.trunks import TimmTrunk, TorchvisionTrunk
+
+__all__ = [
+    "BuiltInDigits",
+    "CSVFile",
+    "CUB200",
+    "Caltech100",
+    "Cars196",
+    "DistilledEmbedder",
+    "Embedder",
+    "InShop",
+    "LabelledFolder",
+    "MPerClassBatchSampler",
+    "Omniglot",
+    "RecallMetric",
+    "RecallResult",
+    "SOP",
+    "StoredEmbeddings",
+    "TimmTrunk",
+    "TorchvisionTrunk",
+    "collate",
+    "recall_at_k",
+]

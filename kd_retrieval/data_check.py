@@ -7,18 +7,24 @@ from typing import Any
 
 import numpy as np
 from mmengine.config import Config
+from mmengine.logging import print_log
 from mmengine.registry import DATASETS
 
-from kd_engine.student import is_distilled
-from kd_retrieval.datasets import GALLERY, QUERY
+from kd_engine.build import student_config
+from kd_engine.runs import require_datasets
+from kd_engine.student import is_distilled, teacher_of
+from kd_retrieval.datasets import BOTH, GALLERY, QUERY
 from kd_retrieval.stored import StoredEmbeddings
 
 _LOADERS = ("train", "val", "test")
+_COLLATE = "kd_retrieval.collate"
 _SHOWN = 5  # names in a message
+
+Found = list[tuple[list[str], Any]]  # the loaders that have a data set, and the data set
 
 
 def check_datasets(config: Config, images: bool = False) -> list[str]:
-    """Check the data sets of a config's loaders against each other.
+    """Check the data sets of a config's loaders against each other and against its model.
 
     Args:
         config: The config of a run.
@@ -30,12 +36,17 @@ def check_datasets(config: Config, images: bool = False) -> list[str]:
     Raises:
         FileNotFoundError: If data is missing.
         ValueError: If counts differ from those published, classes to be searched are trained on,
-            stored embeddings of the teacher are of other data, or a picture cannot be decoded.
+            a loss has proxies for another number of classes, stored embeddings of the teacher are
+            of other data, batches cannot hold the labels, or a picture cannot be decoded.
     """
-    datasets = _datasets(config)
+    datasets = _datasets(config, _LOADERS)
     lines = [f"{'+'.join(names)}: {_describe(dataset)}" for names, dataset in datasets]
     _check_classes(config, datasets)
-    _check_stored(config, datasets)
+    for names, dataset in datasets:
+        _check_labels(config, names, dataset)
+        if "train" in names:
+            _check_proxies(config, dataset)
+            _check_stored(config, dataset)
     if images:
         for names, dataset in datasets:
             _decode(names[0], dataset)
@@ -43,10 +54,31 @@ def check_datasets(config: Config, images: bool = False) -> list[str]:
     return lines
 
 
-def _datasets(config: Config) -> list[tuple[list[str], Any]]:
+def check_test_classes(config: Config) -> None:
+    """Refuse a score on classes that were trained on, if the training data is there.
+
+    Raises:
+        FileNotFoundError: If the test data is missing.
+        ValueError: If train and test data share classes, or batches cannot hold the labels.
+    """
+    datasets = _datasets(config, ("test",))
+    for names, dataset in datasets:
+        _check_labels(config, names, dataset)
+    try:
+        require_datasets(config, ("train_dataloader",))
+        datasets += _datasets(config, ("train",))
+    except FileNotFoundError as error:
+        print_log(
+            f"nobody can tell whether the classes to be searched were trained on: {error}",
+            "current",
+        )
+    _check_classes(config, datasets)
+
+
+def _datasets(config: Config, loaders: tuple[str, ...]) -> Found:
     """Build each different data set once, with the loaders that have it."""
     found: list[tuple[list[str], Mapping[str, Any]]] = []
-    for name in _LOADERS:
+    for name in loaders:
         loader = config.get(f"{name}_dataloader")
         if not loader:
             continue
@@ -63,13 +95,13 @@ def _describe(dataset: Any) -> str:
         f"{type(dataset).__name__}, {len(dataset):,} images of {len(dataset.class_names):,} classes"
     )
     roles = np.asarray(dataset.roles)
-    if (roles != 0).any():
+    if (roles != BOTH).any():
         text += f", {int((roles != GALLERY).sum()):,} queries, "
         text += f"{int((roles != QUERY).sum()):,} in the gallery"
     return text
 
 
-def _check_classes(config: Config, datasets: list[tuple[list[str], Any]]) -> None:
+def _check_classes(config: Config, datasets: Found) -> None:
     """Refuse a score on classes that were trained on: it is no metric-learning score."""
     classes = {name: set(dataset.class_names) for names, dataset in datasets for name in names}
     for name in ("val", "test"):
@@ -84,26 +116,55 @@ def _check_classes(config: Config, datasets: list[tuple[list[str], Any]]) -> Non
 
 
 def _allowed(evaluator: Any) -> bool:
-    several = evaluator if isinstance(evaluator, list | tuple) else [evaluator or {}]
-    return any(one.get("allow_shared_classes") for one in several)
+    return any(one.get("allow_shared_classes") for one in evaluators_of(evaluator))
 
 
-def _check_stored(config: Config, datasets: list[tuple[list[str], Any]]) -> None:
-    teacher = config.model.teacher.config if is_distilled(config.model) else None
-    if not isinstance(teacher, Mapping) or "file" not in teacher:
+def evaluators_of(evaluator: Any) -> list[Mapping[str, Any]]:
+    """List the metrics of a config's evaluator: one, several or none."""
+    return list(evaluator) if isinstance(evaluator, list | tuple) else [evaluator or {}]
+
+
+def _check_labels(config: Config, names: list[str], dataset: Any) -> None:
+    """Require that batches can hold several labels an image, where there are."""
+    if isinstance(dataset.labels, np.ndarray):
         return
-    options = {key: value for key, value in teacher.items() if key != "type"}
-    for names, dataset in datasets:
-        if "train" in names:
-            StoredEmbeddings(**options).check(dataset)
+    for name in names:
+        found = (config[f"{name}_dataloader"].get("collate_fn") or {}).get("type")
+        if found != _COLLATE:
+            raise ValueError(
+                f"images of the {name} data have several labels each, which "
+                f"{found or 'the default collate_fn'} cannot put into a batch. Set "
+                f"{name}_dataloader.collate_fn=dict(type='{_COLLATE}')."
+            )
+
+
+def _check_proxies(config: Config, dataset: Any) -> None:
+    """Require that a loss with proxies has one for each training class."""
+    criterion = student_config(config.model).get("criterion") or {}
+    loss: Mapping[str, Any] = criterion.get("loss") or {}
+    classes = len(dataset.class_names)
+    if loss.get("num_classes", classes) != classes:
+        raise ValueError(
+            f"{loss['type']} has num_classes={loss['num_classes']}, but the training data has "
+            f"{classes} classes. Set it to {classes}."
+        )
+
+
+def _check_stored(config: Config, dataset: Any) -> None:
+    """Require that a teacher of stored embeddings has those of the training data."""
+    if not is_distilled(config.model):
+        return
+    teacher = teacher_of(config)[0]
+    if str(teacher.pop("type")).endswith(StoredEmbeddings.__name__):
+        StoredEmbeddings(**teacher).check(dataset)
 
 
 def _decode(name: str, dataset: Any) -> None:
     broken = list(_broken(dataset))
     if broken:
         raise ValueError(
-            f"every picture must decode, but {len(broken)} of the {name} data do not: "
-            + " ".join(broken[:_SHOWN])
+            f"every picture must decode, but {len(broken)} of the {len(dataset):,} of the {name} "
+            f"data do not: {' '.join(broken[:_SHOWN])}"
         )
 
 

@@ -13,7 +13,9 @@ from torch import Tensor, nn
 from kd_core import Distiller, FrozenTeacher, GradientShares, Term
 from kd_engine.build import build_distilled
 from kd_engine.renormalise import Renormalise
-from kd_retrieval.embedder import channels_last
+from kd_retrieval.embedder import Embedder
+from kd_retrieval.stored import StoredEmbeddings
+from kd_retrieval.trunks import image_size_of
 
 
 def DistilledEmbedder(  # noqa: N802  a config names it as a type
@@ -21,7 +23,7 @@ def DistilledEmbedder(  # noqa: N802  a config names it as a type
     teacher: Mapping[str, Any],
     terms: Mapping[str, Mapping[str, Any]],
     gradient_shares: Mapping[str, Any] | None = None,
-    dry_run_size: tuple[int, int] = (128, 128),
+    dry_run_size: tuple[int, int] | None = None,
 ) -> nn.Module:
     """Build a student embedder, a frozen teacher, and attach a distiller.
 
@@ -36,8 +38,8 @@ def DistilledEmbedder(  # noqa: N802  a config names it as a type
         terms: Name to ``dict(loss=, layers=, teacher_layers=, weight=, schedule=)``.
         gradient_shares: ``dict(layer=, interval=50)`` logs each term's share of the gradient
             norm at one of the student's layers.
-        dry_run_size: Height and width in pixels of the images of the dry run; a vision
-            transformer wants its own.
+        dry_run_size: Height and width in pixels of the images of the dry run; ``None`` takes
+            what a vision transformer wants, and else 128 x 128.
 
     Returns:
         The student, with the distiller as its child ``distiller``.
@@ -58,7 +60,7 @@ def attach(
     *,
     precision: torch.dtype | None = None,
     gradient_shares: GradientShares | None = None,
-    dry_run_size: tuple[int, int] = (128, 128),
+    dry_run_size: tuple[int, int] | None = None,
 ) -> Distiller:
     """Attach a teacher to a student; both exist already.
 
@@ -68,14 +70,15 @@ def attach(
         terms: Name to term.
         precision: Autocast dtype of the teacher's forward.
         gradient_shares: Where and how often to log gradient shares.
-        dry_run_size: Height and width in pixels of the dry run.
+        dry_run_size: Height and width in pixels of the dry run; ``None`` takes what a vision
+            transformer wants, and else 128 x 128.
 
     Returns:
         The distiller.
     """
     forward = EmbedderForward(_paths(terms, "teacher"), _renormaliser(student, teacher))
     distiller = Distiller(FrozenTeacher(teacher, forward, precision), terms, gradient_shares)
-    example = (torch.randn(2, 3, *dry_run_size),)
+    example = (torch.randn(2, 3, *(dry_run_size or image_size_of(student, teacher))),)
     distiller.attach(student, example, EmbedderForward(_paths(terms, "student")))
     print_log(f"Layers of student and teacher:\n{distiller.shape_table}", "current")
     return distiller
@@ -95,7 +98,7 @@ class EmbedderForward:
 
     def __call__(
         self,
-        model: nn.Module,
+        model: Any,
         inputs: Tensor,
         labels: Any = None,
         ids: Tensor | None = None,
@@ -119,7 +122,7 @@ class EmbedderForward:
         """
         images = inputs if self.renormalise is None else self.renormalise(inputs, None)
         if self.trunk_only:
-            return model.get_submodule("trunk")(channels_last(images))
+            return model.features(images)
         return model(images, ids=ids, mode="tensor")
 
 
@@ -128,13 +131,12 @@ def _paths(terms: Mapping[str, Term], side: str) -> list[str]:
 
 
 def _renormaliser(student: nn.Module, teacher: nn.Module) -> Renormalise | None:
-    preprocessors = [getattr(model, "data_preprocessor", None) for model in (student, teacher)]
-    if preprocessors[1] is None:  # stored embeddings see no images
+    if isinstance(teacher, StoredEmbeddings):  # they see no images
         return None
-    if not all(isinstance(one, nn.Module) for one in preprocessors):
+    if not (isinstance(student, Embedder) and isinstance(teacher, Embedder)):
         raise ValueError(
             f"student and teacher must be embedders, but they are {type(student).__name__} and "
             f"{type(teacher).__name__}. Use kd_core.Distiller for other models."
         )
-    renormalise = Renormalise(*preprocessors)
+    renormalise = Renormalise(student.data_preprocessor, teacher.data_preprocessor)
     return renormalise if renormalise.needed else None

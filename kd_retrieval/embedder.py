@@ -63,12 +63,12 @@ class Embedder(BaseModel):  # type: ignore[misc]
         data_preprocessor: Mapping[str, Any] | nn.Module | None = None,
     ) -> None:
         super().__init__(data_preprocessor=data_preprocessor or IMAGENET)
-        self.trunk = trunk if isinstance(trunk, nn.Module) else MODELS.build(dict(trunk))
-        self.pool = Pooling(pooling) if isinstance(pooling, str) else Pooling(**pooling)
-        features = int(self.trunk.num_features)
-        self.projection = nn.Identity() if dim is None else nn.Linear(features, dim)
+        self.trunk = trunk if isinstance(trunk, nn.Module) else _build_trunk(trunk)
+        self.pool = _pooling(pooling, self.trunk)
+        self.num_features = _num_features(self.trunk)
+        self.projection = nn.Identity() if dim is None else nn.Linear(self.num_features, dim)
         self.embedding = UnitLength() if normalize else nn.Identity()
-        self.dim = features if dim is None else dim
+        self.dim = self.num_features if dim is None else dim
         self.criterion = None if criterion is None else _criterion(criterion, self.dim)
         self.frozen, self.norm_eval, self.precision = _training(training or {})
         for module in self._frozen():
@@ -77,13 +77,38 @@ class Embedder(BaseModel):  # type: ignore[misc]
     def init_weights(self) -> None:
         """Keep the weights: they were loaded or drawn when the model was made."""
 
-    def extract(self, images: Tensor) -> Tensor:
-        """Embed normalised images (N, 3, H, W) as vectors (N, D)."""
+    def features(self, images: Tensor) -> Tensor:
+        """Run the trunk alone on normalised images (N, 3, H, W).
+
+        Raises:
+            ValueError: If it does not take images of their size.
+        """
         precision = self.precision if self.training else None
         with torch.autocast(images.device.type, precision) if precision else nullcontext():
-            features = self.trunk(channels_last(images))
-        features = features.float() if precision else features
-        embeddings: Tensor = self.embedding(self.projection(self.pool(features)))
+            try:
+                found: Tensor = self.trunk(channels_last(images))
+            except AssertionError as error:  # so timm's transformers tell
+                height, width = images.shape[2:]
+                raise ValueError(
+                    f"the trunk does not take images of {height} x {width}: {error} Resize them "
+                    "(transforms, dry_run_size, --size), or give the trunk options=dict(img_size=)."
+                ) from error
+        return found.float() if precision else found
+
+    def extract(self, images: Tensor) -> Tensor:
+        """Embed normalised images (N, 3, H, W) as vectors (N, D).
+
+        Raises:
+            ValueError: If the trunk returns other features than it says.
+        """
+        pooled = self.pool(self.features(images))
+        if pooled.shape[1] != self.num_features:
+            raise ValueError(
+                f"the trunk must return {self.num_features} features, as its num_features says, "
+                f"but after pooling there are {pooled.shape[1]}. It must return (N, C, H, W) or "
+                "tokens (N, L, C)."
+            )
+        embeddings: Tensor = self.embedding(self.projection(pooled))
         return embeddings
 
     def forward(
@@ -159,6 +184,32 @@ def channels_last(images: Tensor) -> Tensor:
     return images.contiguous(memory_format=torch.channels_last)
 
 
+def _build_trunk(config: Mapping[str, Any]) -> nn.Module:
+    try:
+        trunk: nn.Module = MODELS.build(dict(config))
+    except KeyError as error:  # of mmengine's registry
+        raise ValueError(
+            "trunk must be dict(type=...) of kd_retrieval.TorchvisionTrunk, kd_retrieval.TimmTrunk "
+            f"or a module of your own, but it is {dict(config)}: {error}"
+        ) from error
+    return trunk
+
+
+def _num_features(trunk: nn.Module) -> int:
+    found = getattr(trunk, "num_features", None)
+    if not isinstance(found, int):
+        raise ValueError(
+            "a trunk must have the attribute num_features, how many features it returns, but that "
+            f"of {type(trunk).__name__} is {found!r}."
+        )
+    return found
+
+
+def _pooling(config: str | Mapping[str, Any], trunk: nn.Module) -> Pooling:
+    options = dict(kind=config) if isinstance(config, str) else dict(config)
+    return Pooling(**{"prefix": int(getattr(trunk, "num_prefix_tokens", 0)), **options})
+
+
 def _criterion(config: Mapping[str, Any], dim: int) -> MetricLearning:
     unknown = sorted(set(config) - {"loss", "miner"})
     if unknown or "loss" not in config:
@@ -203,4 +254,11 @@ def _predictions(embeddings: Tensor, labels: Any, ids: Any, roles: Any) -> list[
 
 
 def _list(labels: Any) -> list[Any]:
-    return labels.tolist() if isinstance(labels, Tensor) else list(labels)
+    if isinstance(labels, Tensor):
+        return labels.tolist()
+    if any(isinstance(one, Tensor) for one in labels):
+        raise ValueError(
+            "labels must be one list for each image, but they came as columns. Set the loader's "
+            "collate_fn=dict(type='kd_retrieval.collate')."
+        )
+    return list(labels)

@@ -7,17 +7,18 @@ from typing import Any
 
 import numpy as np
 import torch
-import torch.distributed as distributed
+from mmengine import dist
 from mmengine.evaluator import BaseMetric
 from mmengine.logging import print_log
 from numpy.typing import NDArray
-from torch import Tensor
 
-from kd_retrieval.datasets import GALLERY, QUERY
-from kd_retrieval.embeddings import read_embeddings
-from kd_retrieval.recall import RecallResult, recall_at_k
+from kd_retrieval.datasets import BOTH, GALLERY, QUERY
+from kd_retrieval.embeddings import read_key
+from kd_retrieval.neighbours import ranking_scores
+from kd_retrieval.recall import recall_at_k
+from kd_retrieval.stored_gallery import Side, read_gallery
 
-Sample = tuple[Tensor, Any, int, int]  # embedding (D,), label or labels, id, role
+_SHOWN = 5  # ids in a message
 
 
 class RecallMetric(BaseMetric):  # type: ignore[misc]
@@ -25,38 +26,48 @@ class RecallMetric(BaseMetric):  # type: ignore[misc]
 
     The copies with which a distributed sampler fills its last batch are removed by id. Where
     images have roles, queries are searched in the gallery, otherwise in all images but
-    themselves.
+    themselves. All ranks share the work, on a GPU if there is one.
 
     Args:
         ks: The K to report.
         distance: ``cosine``, ``l2`` or ``dot``.
         backend: ``torch`` or ``faiss``; both give the same numbers.
-        gallery: File of stored embeddings that are searched instead of the model's own, such as
-            the teacher's of the same images (asymmetric retrieval). The model's must have the
-            same size and lie in the same space: train with a term whose loss ``aligns_spaces``.
+        gallery: What ``tools/embed.py`` wrote, to be searched instead of the model's own
+            embeddings, such as the teacher's of the same images (asymmetric retrieval). Sizes
+            must be equal and the two spaces one: train with a term whose loss ``aligns_spaces``.
+            The values are then called ``asymmetric/...``.
         map_at_r: Report mean average precision at R and R-precision as well.
         allow_shared_classes: Report a score although test classes were trained on; read by the
             tools' data checks.
-    """
 
-    default_prefix = "recall"
+    Raises:
+        FileNotFoundError: If there is no such gallery.
+        ValueError: If it is damaged, or K, distance or backend is wrong.
+        ImportError: If FAISS is needed and not installed.
+    """
 
     def __init__(
         self,
-        ks: Sequence[int] = (1, 2, 4, 8),
+        ks: int | Sequence[int] = (1, 2, 4, 8),
         distance: str = "cosine",
         backend: str = "torch",
         gallery: str | None = None,
         map_at_r: bool = False,
         allow_shared_classes: bool = False,
     ) -> None:
-        super().__init__()
-        self.ks = tuple(ks)
+        super().__init__(prefix="recall" if gallery is None else "asymmetric")
+        if gallery is not None:
+            read_key(gallery)
+        self.ks = (ks,) if isinstance(ks, int) else tuple(ks)
         self.distance = distance
         self.backend = backend
         self.gallery = gallery
         self.map_at_r = map_at_r
         self.allow_shared_classes = allow_shared_classes
+        pair: list[Any] = [torch.ones(2, 2), [0, 0]]  # wrong settings fail now, not after training
+        recall_at_k(*pair, ks=self.ks, metric=distance, backend=backend)
+        if map_at_r:
+            ranking_scores(*pair, metric=distance)
 
     def process(self, data_batch: Any, data_samples: Sequence[Mapping[str, Any]]) -> None:
         """Keep the embeddings of a batch, in float32 on the CPU."""
@@ -71,81 +82,103 @@ class RecallMetric(BaseMetric):  # type: ignore[misc]
             size: Number of images of the data set.
 
         Returns:
-            ``recall/R@K`` in percent for each K, the share of images with a positive, and what
-            else was asked for.
+            ``recall/R@K`` in percent for each K, the number of queries and of those with a
+            positive, and in percent what else was asked for.
 
         Raises:
-            ValueError: If images are missing or recall_at_k refuses the embeddings.
+            ValueError: If images are missing, an embedding is not finite or is zero under
+                cosine (names the image), or recall_at_k refuses them.
         """
-        samples = _unique(_joined(self.results))
+        parts = [part for part in dist.all_gather_object(_stacked(self.results)) if part]
         self.results.clear()
-        if len(samples) != size:
-            raise ValueError(
-                f"the data set has {size} images, but {len(samples)} different ids were embedded. "
-                "Ids must be unique in a data set, and no batch may be dropped (drop_last=False)."
-            )
-        vectors = torch.stack([sample[0] for sample in samples])
-        parts = _parts(samples)
-        values = self._measure(vectors, *parts)
+        images = _without_copies(parts, size)
+        _require_usable(images, self.distance)
+        values = self._measure(images)
         return {f"{self.prefix}/{name}": value for name, value in values.items()}
 
     def compute_metrics(self, results: list[Any]) -> dict[str, float]:
         """Not used: evaluate joins the ranks itself."""
         raise NotImplementedError
 
-    def _measure(
-        self, vectors: Tensor, labels: Any, ids: NDArray[Any], roles: NDArray[Any]
-    ) -> dict[str, float]:
-        queries = roles != GALLERY
-        chosen: dict[str, Any] = {}
-        if self.gallery is not None:
-            stored = read_embeddings(self.gallery)
-            chosen = dict(gallery=torch.from_numpy(np.array(stored.vectors)),
-                          gallery_labels=stored.labels, gallery_ids=stored.ids)  # fmt: skip
-        elif (roles == QUERY).any() or not queries.all():
-            members = roles != QUERY
-            chosen = dict(gallery=vectors[torch.from_numpy(members)],
-                          gallery_labels=_pick(labels, members), gallery_ids=ids[members])  # fmt: skip
+    def _measure(self, images: Side) -> dict[str, float]:
+        queries, gallery = images.select(images.roles != GALLERY), self._gallery(images)
+        device = "cuda" if torch.cuda.is_available() else "cpu"
+        sides: list[Any] = [queries.vectors.to(device), queries.labels]
+        options: dict[str, Any] = dict(query_ids=queries.ids, metric=self.distance)
+        if gallery is not None:
+            sides += [gallery.vectors.to(device), gallery.labels]
+            options["gallery_ids"] = gallery.ids
         result = recall_at_k(
-            vectors[torch.from_numpy(queries)], _pick(labels, queries), **chosen, ks=self.ks,
-            query_ids=ids[queries], metric=self.distance, backend=self.backend,
-        )  # fmt: skip
+            *sides, **options, ks=self.ks, backend=self.backend, distributed=dist.is_distributed()
+        )
         print_log(str(result), "current")
-        return _values(result) | self._neighbours(vectors, labels, ids, chosen)
+        values = {f"R@{k}": 100 * share for k, share in result.recall.items()}
+        if self.map_at_r:
+            values |= _ranking(sides, options)
+        return values | dict(valid_queries=float(result.n_valid), queries=float(result.n_queries))
 
-    def _neighbours(self, vectors: Tensor, labels: Any, ids: Any, chosen: Any) -> dict[str, float]:
-        if not self.map_at_r:
-            return {}
-        raise NotImplementedError
-
-
-def _values(result: RecallResult) -> dict[str, float]:
-    values = {f"R@{k}": 100 * share for k, share in result.recall.items()}
-    return values | {"valid_queries": float(result.n_valid), "queries": float(result.n_queries)}
-
-
-def _joined(samples: list[Sample]) -> list[Sample]:
-    if not (distributed.is_available() and distributed.is_initialized()):
-        return list(samples)
-    everything: list[Any] = [None] * distributed.get_world_size()
-    distributed.all_gather_object(everything, samples)
-    return [sample for part in everything for sample in part]
+    def _gallery(self, images: Side) -> Side | None:
+        """Return what is searched; None where each image is searched in all others."""
+        if self.gallery is not None:
+            classes = (self.dataset_meta or {}).get("classes")
+            return read_gallery(self.gallery, images.select(images.roles != GALLERY), classes)
+        if (images.roles == BOTH).all():
+            return None
+        return images.select(images.roles != QUERY)
 
 
-def _unique(samples: list[Sample]) -> list[Sample]:
-    first = {sample[2]: sample for sample in reversed(samples)}
-    return [first[number] for number in sorted(first)]
+def _ranking(sides: Sequence[Any], options: Mapping[str, Any]) -> dict[str, float]:
+    """Measure what needs neighbours, on the first rank alone."""
+    found: list[Any] = [None]
+    if dist.is_main_process():
+        scores = ranking_scores(*sides, **options)
+        found = [{"MAP@R": 100 * scores.map_at_r, "R-precision": 100 * scores.r_precision}]
+    dist.broadcast_object_list(found)
+    values: dict[str, float] = found[0]
+    return values
 
 
-def _parts(samples: list[Sample]) -> tuple[Any, NDArray[Any], NDArray[Any]]:
-    labels: Any = [sample[1] for sample in samples]
-    if not any(isinstance(label, list | tuple) for label in labels):
-        labels = np.array(labels, dtype=np.int64)
-    ids, roles = (np.array([sample[i] for sample in samples], dtype=np.int64) for i in (2, 3))
-    return labels, ids, roles
+def _stacked(samples: list[Any]) -> tuple[Any, ...] | None:
+    """Join the images of this rank; None if it had none."""
+    if not samples:
+        return None
+    vectors, *columns = zip(*samples, strict=True)
+    return torch.stack(vectors), *map(list, columns)
 
 
-def _pick(labels: Any, mask: NDArray[Any]) -> Any:
-    if isinstance(labels, np.ndarray):
-        return labels[mask]
-    return [label for label, kept in zip(labels, mask, strict=True) if kept]
+def _without_copies(parts: Sequence[tuple[Any, ...]], size: int) -> Side:
+    """Join the images of all ranks, each id once, in the order of their ids."""
+    labels, ids, roles = ([one for part in parts for one in part[i]] for i in (1, 2, 3))
+    numbers, first = np.unique(np.array(ids, dtype=np.int64), return_index=True)
+    if len(numbers) != size:
+        raise ValueError(
+            f"the data set has {size} images, but {len(numbers)} different ids were embedded. "
+            "Ids must be unique in a data set, and no batch may be dropped (drop_last=False)."
+        )
+    chosen: Any = [labels[row] for row in first]
+    if not any(isinstance(label, list | tuple) for label in chosen):
+        chosen = np.array(chosen, dtype=np.int64)
+    vectors = torch.cat([part[0] for part in parts])[torch.from_numpy(first)]
+    return Side(vectors, chosen, numbers, np.array(roles, dtype=np.int64)[first])
+
+
+def _require_usable(images: Side, distance: str) -> None:
+    """Require finite embeddings that have a direction, and name the image that has none."""
+    finite = torch.isfinite(images.vectors).all(dim=1).numpy()
+    zero = (images.vectors == 0).all(dim=1).numpy()
+    if not finite.all():
+        raise ValueError(
+            f"embeddings must be finite, but {_some(images.ids[~finite])} of {len(finite)} images "
+            "have NaN or infinity. The training diverged (lower the learning rate, clip the "
+            "gradient), or the weights are damaged."
+        )
+    if distance == "cosine" and zero.any():
+        raise ValueError(
+            f"under cosine an embedding must not be zero, but {_some(images.ids[zero])} of "
+            f"{len(zero)} images have a zero vector. The model is dead, or use distance='l2'."
+        )
+
+
+def _some(ids: NDArray[Any]) -> str:
+    shown = ", ".join(str(one) for one in ids[:_SHOWN])
+    return f"{len(ids)} (id {shown}{', ...' if len(ids) > _SHOWN else ''})"

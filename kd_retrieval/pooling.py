@@ -12,38 +12,45 @@ _SMALLEST = 1e-6  # keeps the gradient of the power finite where a value is 0
 class Pooling(nn.Module):
     """Pool a feature map (N, C, H, W) or a transformer's tokens (N, L, C) to vectors (N, C).
 
-    ``average`` and ``max`` are over positions, ``average_max`` is their sum; ``gem`` is the generalised mean
-    ``(mean over positions of max(x, 1e-6)^p)^(1/p)`` with a trained power p (Radenovic, Tolias and
-    Chum, "Fine-tuning CNN Image Retrieval with No Human Annotation", TPAMI 2019,
-    https://arxiv.org/abs/1711.02512). Of tokens, the first one is the class token: ``token`` takes
-    it, the others pool what follows it.
+    ``average`` and ``max`` are over positions, ``average_max`` is their sum; ``gem`` is the
+    generalised mean ``(mean over positions of max(x, 1e-6)^p)^(1/p)`` with a trained power p
+    (Radenovic, Tolias and Chum, "Fine-tuning CNN Image Retrieval with No Human Annotation", TPAMI
+    2019, https://arxiv.org/abs/1711.02512), taken relative to the largest x so that no power
+    overflows. Tokens may begin with some that are no positions: ``token`` takes the first of
+    these, the class token; the others pool what follows them.
 
     Args:
         kind: One of ``average``, ``max``, ``average_max``, ``gem``, ``token``.
         power: Initial power of ``gem``.
+        prefix: Tokens before the first position; 1 is the class token alone.
 
     Raises:
-        ValueError: If the kind is unknown or the power is not positive.
+        ValueError: If the kind is unknown, the power is not positive, or there is no class token
+            to take.
 
     Example:
         >>> Pooling("max")(torch.arange(4.0).reshape(1, 1, 2, 2)).tolist()
         [[3.0]]
     """
 
-    def __init__(self, kind: str = "average", power: float = 3.0) -> None:
+    def __init__(self, kind: str = "average", power: float = 3.0, prefix: int = 1) -> None:
         super().__init__()
         if kind not in POOLINGS:
             raise ValueError(f"pooling must be one of {', '.join(POOLINGS)}, but it is {kind!r}.")
         if power <= 0:
             raise ValueError(f"the power of GeM pooling must be above 0, but it is {power}.")
-        self.kind = kind
+        if kind == "token" and prefix < 1:
+            raise ValueError(
+                "pooling 'token' takes the class token, but this trunk has none. Use 'average'."
+            )
+        self.kind, self.prefix = kind, prefix
         self.power = nn.Parameter(torch.tensor(float(power))) if kind == "gem" else None
 
     def forward(self, features: Tensor) -> Tensor:
         """Pool.
 
         Args:
-            features: Feature map (N, C, H, W) or tokens (N, L, C), the class token first.
+            features: Feature map (N, C, H, W) or tokens (N, L, C).
 
         Returns:
             Vectors (N, C).
@@ -56,7 +63,7 @@ class Pooling(nn.Module):
         elif features.dim() == 3:
             if self.kind == "token":
                 return features[:, 0]
-            positions = features[:, 1:].transpose(1, 2)
+            positions = features[:, self.prefix :].transpose(1, 2)
         else:
             wanted = "tokens (N, L, C)" if self.kind == "token" else "a feature map (N, C, H, W)"
             raise ValueError(
@@ -67,8 +74,10 @@ class Pooling(nn.Module):
 
     def _over(self, positions: Tensor) -> Tensor:
         if self.power is not None:
-            powered = positions.clamp(min=_SMALLEST).pow(self.power)
-            return powered.mean(dim=2).pow(1 / self.power)
+            positions = positions.clamp(min=_SMALLEST)
+            largest = positions.detach().amax(dim=2, keepdim=True)  # (N, C, 1)
+            powered = (positions / largest).pow(self.power)
+            return largest[:, :, 0] * powered.mean(dim=2).pow(1 / self.power)
         if self.kind == "max":
             return positions.amax(dim=2)
         average = positions.mean(dim=2)

@@ -2,33 +2,33 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import logging
 from importlib import metadata
-from typing import Any
 
 import torch
 from mmengine.config import Config
 from mmengine.logging import print_log
-from mmengine.registry import MODELS
 from torch import nn
 
 from kd_engine.build import build_terms
 from kd_engine.student import is_distilled
-from kd_retrieval.data_check import check_datasets
+from kd_retrieval.data_check import check_datasets, check_test_classes, evaluators_of
 from kd_retrieval.export_check import check_export
+from kd_retrieval.trunks import image_size_of
 
 __all__ = [
     "STUDENT_ALONE",
     "check_asymmetric",
     "check_data",
     "check_export",
+    "check_test",
     "dry_run",
     "environment",
 ]
 
 STUDENT_ALONE = "tools/embed.py {config} {weights} embeddings.npz"
 _LIBRARIES = ("faiss-cpu", "timm", "pytorch-metric-learning", "onnx", "onnxruntime")
-_TEACHER = "kd_retrieval.StoredEmbeddings"
+_EMBEDDING = ("embedding", "projection")  # the same vector, with and without its length
 
 
 def environment() -> list[tuple[str, str]]:
@@ -46,8 +46,18 @@ def check_data(config: Config, images: bool = False) -> list[str]:
         ValueError: If anything would harm the training or falsify the score.
     """
     check_asymmetric(config)
-    _check_proxies(config)
     return check_datasets(config, images)
+
+
+def check_test(config: Config, teacher: bool = False) -> None:
+    """Check what could falsify a score on the test data, of the student or the teacher.
+
+    Raises:
+        ValueError: If something does.
+    """
+    if not teacher:
+        check_asymmetric(config)
+    check_test_classes(config)
 
 
 def check_asymmetric(config: Config) -> bool:
@@ -56,53 +66,45 @@ def check_asymmetric(config: Config) -> bool:
     Returns:
         True if there was reason to warn.
     """
-    evaluators = config.get("test_evaluator") or []
-    evaluators = evaluators if isinstance(evaluators, list | tuple) else [evaluators]
+    evaluators = [
+        one for name in ("val", "test") for one in evaluators_of(config.get(f"{name}_evaluator"))
+    ]
     if not any(one.get("gallery") for one in evaluators) or not is_distilled(config.model):
         return False
     terms = build_terms(config.model.terms)
     for term in terms.values():
-        layers = [selector.path for selectors in term.student.values() for selector in selectors]
-        if getattr(term.loss, "aligns_spaces", False) and "embedding" in layers:
+        paths = [selector.path for selectors in term.student.values() for selector in selectors]
+        aligns = getattr(term.loss, "aligns_spaces", False)  # a loss of one's own may not say
+        if aligns and term.weight and set(paths) & set(_EMBEDDING):
             return False
     print_log(
         "student queries are searched in another network's gallery, but no term on 'embedding' "
         f"aligns the two spaces ({', '.join(terms)} do not): the score will be near chance. Add "
         "FeatureImitationLoss or EmbeddingCosineLoss on the embedding, with equal sizes.",
         "current",
-        30,
+        logging.WARNING,
     )
     return True
 
 
-def dry_run(model: nn.Module, size: tuple[int, int] = (128, 128)) -> None:
-    """Run an embedder on random images, without gradients; its modes stay as they are."""
+def dry_run(model: nn.Module, size: tuple[int, int] | None = None) -> None:
+    """Run an embedder on random images, without gradients; its modes stay as they are.
+
+    Args:
+        model: The embedder.
+        size: Height and width in pixels; ``None`` takes what a vision transformer wants, and else
+            128 x 128.
+    """
     modes = [(module, module.training) for module in model.modules()]
     model.eval()
     generator = torch.Generator().manual_seed(0)
-    images = torch.randn(2, 3, *size, generator=generator)
+    images = torch.randn(2, 3, *(size or image_size_of(model)), generator=generator)
     try:
         with torch.no_grad():
             model(images)
     finally:
         for module, mode in modes:
             module.training = mode
-
-
-def _check_proxies(config: Config) -> None:
-    """Require that a loss with proxies has one for each training class."""
-    student = config.model.student if is_distilled(config.model) else config.model
-    loss: Mapping[str, Any] = (student.get("criterion") or {}).get("loss") or {}
-    if "num_classes" not in loss or not config.get("train_dataloader"):
-        return
-    from mmengine.registry import DATASETS
-
-    classes = len(DATASETS.build(config.train_dataloader.dataset).class_names)
-    if loss["num_classes"] != classes:
-        raise ValueError(
-            f"{loss['type']} has num_classes={loss['num_classes']}, but the training data has "
-            f"{classes} classes. Set it to {classes}."
-        )
 
 
 def _version(name: str) -> str:

@@ -13,12 +13,13 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
-from torchvision.models import VisionTransformer, get_model, get_model_weights
+from torchvision.models import VisionTransformer, get_model, get_model_weights, list_models
 
 from kd_core.checkpoint import load_weights, read_checkpoint, state_dict_of
 
 _HEADS = ("avgpool", "pool", "classifier", "fc", "head", "heads")
 _PROBE = 64  # pixels; enough for the strides of every convolutional network here
+_USUAL = 128
 
 
 def TorchvisionTrunk(  # noqa: N802  a config names it as a type
@@ -44,8 +45,9 @@ def TorchvisionTrunk(  # noqa: N802  a config names it as a type
         transformer into tokens (N, L, C); its attribute ``num_features`` is C.
 
     Raises:
-        ValueError: If both checkpoint and weights are given, the model is not of a kind whose
-            parts run one after another, or has no part ``until``.
+        ValueError: If both checkpoint and weights are given, torchvision has no such model,
+            weights or option, or the model is not of a kind whose parts run one after another, or
+            has no part ``until``.
         kd_core.checkpoint.CheckpointError: If the weights do not fit, strictly.
     """
     if checkpoint is not None and weights is not None:
@@ -53,8 +55,8 @@ def TorchvisionTrunk(  # noqa: N802  a config names it as a type
             f"a trunk starts from one set of weights, but it is given checkpoint={checkpoint!r} "
             f"and weights={weights!r}. Leave one of them out."
         )
-    model = get_model(name, weights=None, **dict(options or {}))
-    source = get_model_weights(name)[weights].url if weights else checkpoint
+    model = _torchvision_model(name, dict(options or {}))
+    source = _url(name, weights) if weights else checkpoint
     if isinstance(model, VisionTransformer):
         if until is not None:
             raise ValueError(f"a transformer cannot end earlier, but until is {until!r}.")
@@ -87,7 +89,8 @@ def TimmTrunk(  # noqa: N802  a config names it as a type
 
     Raises:
         ImportError: If timm is not installed.
-        ValueError: If both checkpoint and pretrained are given, or timm has no such model.
+        ValueError: If both checkpoint and pretrained are given, or timm has no such model or
+            option.
         kd_core.checkpoint.CheckpointError: If the weights do not fit, strictly.
     """
     try:
@@ -100,12 +103,34 @@ def TimmTrunk(  # noqa: N802  a config names it as a type
             "and pretrained=True. Leave one of them out."
         )
     if not timm.is_model(name):
-        near = difflib.get_close_matches(name, timm.list_models(), n=5)
-        raise ValueError(f"timm has no model {name!r}. The nearest names: {', '.join(near)}.")
-    model: nn.Module = timm.create_model(
-        name, pretrained=pretrained, num_classes=0, global_pool="", **dict(options or {})
-    )
+        raise ValueError(f"timm has no model {name!r}. {_nearest(name, timm.list_models())}")
+    try:
+        model: nn.Module = timm.create_model(
+            name, pretrained=pretrained, num_classes=0, global_pool="", **dict(options or {})
+        )
+    except TypeError as error:
+        raise ValueError(f"{name} of timm with options={options}: {error}.") from error
+    if getattr(model, "output_fmt", "NCHW") == "NHWC":
+        model.register_forward_hook(_channels_first)
     return _filled(model, checkpoint)
+
+
+def image_size_of(*models: nn.Module) -> tuple[int, int]:
+    """Tell the height and width of images that embedders take: what a transformer wants, or 128.
+
+    Args:
+        models: Embedders, or other modules; the first whose trunk wants a size of its own decides.
+    """
+    for model in models:
+        trunk = getattr(model, "trunk", model)
+        size = getattr(trunk, "image_size", None)
+        size = size or getattr(getattr(trunk, "patch_embed", None), "img_size", None)
+        settings = getattr(trunk, "default_cfg", None) or {}
+        if size is None and settings.get("fixed_input_size"):
+            size = settings["input_size"][1:]
+        if size is not None:
+            return (size, size) if isinstance(size, int) else (int(size[0]), int(size[1]))
+    return _USUAL, _USUAL
 
 
 class _ConvolutionalTrunk(nn.Sequential):
@@ -146,7 +171,7 @@ class _TransformerTrunk(nn.Module):
     def __init__(self, model: VisionTransformer) -> None:
         super().__init__()
         self.patch_size, self.image_size = model.patch_size, model.image_size
-        self.num_features = int(model.hidden_dim)
+        self.num_features, self.num_prefix_tokens = int(model.hidden_dim), 1
         self.class_token = model.class_token
         self.conv_proj = model.conv_proj
         self.encoder = model.encoder
@@ -163,6 +188,35 @@ class _TransformerTrunk(nn.Module):
         token = self.class_token.expand(images.shape[0], -1, -1)
         tokens: Tensor = self.encoder(torch.cat([token, patches], dim=1))
         return tokens
+
+
+def _torchvision_model(name: str, options: dict[str, Any]) -> nn.Module:
+    if name.lower() not in (names := list_models()):
+        raise ValueError(f"torchvision has no model {name!r}. {_nearest(name, names)}")
+    try:
+        model: nn.Module = get_model(name, weights=None, **options)
+    except TypeError as error:
+        raise ValueError(f"{name} of torchvision with options={options}: {error}.") from error
+    return model
+
+
+def _url(name: str, weights: str) -> str:
+    published = get_model_weights(name).__members__
+    if weights not in published:
+        raise ValueError(
+            f"torchvision has no weights {weights!r} of {name}. It has {', '.join(published)}."
+        )
+    return str(published[weights].url)
+
+
+def _nearest(name: str, names: Sequence[str]) -> str:
+    near = difflib.get_close_matches(name, names, n=5)
+    return f"The nearest names: {', '.join(near)}." if near else f"It has {len(names)} others."
+
+
+def _channels_first(module: nn.Module, args: Any, output: Tensor) -> Tensor:
+    """Turn a map (N, H, W, C) into (N, C, H, W)."""
+    return output.permute(0, 3, 1, 2)
 
 
 def _cut(module: nn.Module, path: Sequence[str], until: str) -> None:

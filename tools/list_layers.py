@@ -28,8 +28,8 @@ def main(arguments: Sequence[str] | None = None) -> None:
         config = load_run_config(options.config, options.cfg_options)
         dry_run = task_of(config).dry_run
         model = teacher_of(config)[0] if options.teacher else student_config(config.model)
-        height, width = options.size
-        rows = layer_rows(build_model(config, model), lambda built: dry_run(built, (height, width)))
+        size = [] if options.size is None else [tuple(options.size)]
+        rows = layer_rows(build_model(config, model), lambda built: dry_run(built, *size))
         print(layer_table(rows, options.depth, options.match))
 
 
@@ -45,9 +45,9 @@ def _parser() -> argparse.ArgumentParser:
         "--size",
         nargs=2,
         type=int,
-        default=(256, 320),
         metavar=("HEIGHT", "WIDTH"),
-        help="pixels of the random images (default: 256 320)",
+        help="pixels of the random images (default: 256 320 of a detector; of an embedder what "
+        "its transformer wants, or 128 128)",
     )
     return parser
 

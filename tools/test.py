@@ -26,6 +26,7 @@ from kd_engine.runs import (
     start_processes,
 )
 from kd_engine.student import evaluate_model, teacher_of, write_json
+from kd_engine.tasks import task_of
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
@@ -36,6 +37,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
         config = load_run_config(options.config, options.cfg_options, options.work_dir)
         start_processes(config, options.launcher)
         require_datasets(config, ("test_dataloader",))
+        task_of(config).check_test(config, options.teacher)
         model, checkpoint, partial = None, options.checkpoint, False
         if options.teacher:
             model, named, partial = teacher_of(config)

@@ -61,5 +61,5 @@ def _probabilities(features: Tensor) -> Tensor:
     rows = flat_rows(features)
     rows = rows / (torch.linalg.vector_norm(rows, dim=1, keepdim=True) + _EPSILON)
     with full_precision(rows):
-        closeness = (rows @ rows.t() + 1) / 2  # (N, N)
+        closeness: Tensor = (rows @ rows.t() + 1) / 2  # (N, N)
     return closeness / closeness.sum(dim=1, keepdim=True)

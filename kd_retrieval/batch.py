@@ -1,0 +1,36 @@
+"""Make a batch of items whose images may have several labels."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import torch
+
+from kd_retrieval.extract import stack
+
+
+def collate(items: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
+    """Make a batch; for a config: ``collate_fn=dict(type="kd_retrieval.collate")``.
+
+    mmengine's ``default_collate`` does the same where each image has one label. Lists of labels
+    are refused by it, or turned into columns.
+
+    Args:
+        items: Of a data set of kd_retrieval.
+
+    Returns:
+        ``inputs`` uint8 (N, 3, H, W), ``ids`` and ``roles`` int64 (N,), and ``labels`` int64
+        (N,), or a list of lists if an image has several.
+
+    Raises:
+        ValueError: If images differ in size.
+    """
+    labels = [item["labels"] for item in items]
+    several = any(isinstance(label, list | tuple) for label in labels)
+    return dict(
+        inputs=stack(items)["inputs"],
+        labels=labels if several else torch.tensor(labels),
+        ids=torch.tensor([int(item["ids"]) for item in items]),
+        roles=torch.tensor([int(item["roles"]) for item in items]),
+    )
