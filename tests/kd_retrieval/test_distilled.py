@@ -1,12 +1,15 @@
 import copy
 
+import numpy as np
 import pytest
 import torch
 from mmengine.config import ConfigDict
+from mmengine.optim import OptimWrapper
 from mmengine.registry import MODELS
 
 from kd_core.checkpoint import CheckpointError
 from kd_retrieval import Embedder
+from kd_retrieval.embeddings import EmbeddingKey, Embeddings, write_embeddings
 
 SMALL = dict(type="kd_retrieval.TimmTrunk", name="resnet18", options=dict(channels=(4, 4, 8, 8)))
 WIDE = dict(type="kd_retrieval.TimmTrunk", name="resnet18", options=dict(channels=(4, 8, 8, 12)))
@@ -37,14 +40,26 @@ TERMS = dict(
 )  # fmt: skip
 
 
-def build(terms=("distance",), teacher=None, **changes):
+def build(terms=("distance",), teacher=None, student=STUDENT, weight=1.0, **changes):
     torch.manual_seed(0)
     return MODELS.build(ConfigDict(
-        type="kd_retrieval.DistilledEmbedder", student=copy.deepcopy(STUDENT),
+        type="kd_retrieval.DistilledEmbedder", student=copy.deepcopy(student),
         teacher=teacher or dict(config=copy.deepcopy(TEACHER), checkpoint=None),
-        terms={name: copy.deepcopy(TERMS[name]) for name in terms},
+        terms={name: dict(copy.deepcopy(TERMS[name]), weight=weight) for name in terms},
         **{"dry_run_size": (64, 64), **changes},
     ))  # fmt: skip
+
+
+def plain_student():
+    return MODELS.build(ConfigDict(copy.deepcopy(STUDENT)))
+
+
+def train(model):
+    optimizer = torch.optim.AdamW(model.parameters(), lr=1e-2)
+    wrapper = OptimWrapper(optimizer, clip_grad=dict(max_norm=1.0))
+    model.train()
+    for _ in range(3):
+        model.train_step(batch(), wrapper)
 
 
 def batch():
@@ -70,7 +85,11 @@ def test_each_term_alone(name):
     total = sum(parts.values())
     assert torch.isfinite(total) and total > 0
     total.backward()
-    assert model.trunk.layer1[0].conv1.weight.grad.abs().sum() > 0
+    # Not layer1: timm starts the last norm of each residual branch at 0.
+    gradient = model.trunk.conv1.weight.grad
+    assert torch.isfinite(gradient).all() and gradient.abs().sum() > 0
+    teacher = model.distiller.teacher.model
+    assert all(p.grad is None and not p.requires_grad for p in teacher.parameters())
 
 
 def test_all_terms_together():
@@ -99,13 +118,52 @@ def test_the_teacher_sees_its_own_normalisation():
     assert torch.allclose(seen[0], (batch()["inputs"].float() - 127.5) / 127.5, atol=1e-5)
 
 
-def test_nothing_of_the_teacher_is_saved_or_trained():
-    model = build(["cosine"])
-    names = set(model.state_dict())
-    plain = set(MODELS.build(ConfigDict(copy.deepcopy(STUDENT))).state_dict())
-    assert plain <= names
-    assert all(name.startswith("distiller.") for name in names - plain)
-    assert len(names - plain) < 6  # the connector and the iteration
+def test_nothing_of_the_teacher_is_saved():
+    model = build(["cosine", "distance"])
+    own = set(model.state_dict()) - set(plain_student().state_dict())
+    connector = {name for name in own if name.startswith("distiller.connectors.cosine.")}
+    assert connector and own == connector | {"distiller.iteration"}
+    assert set(plain_student().state_dict()) <= set(model.state_dict())
+    assert connector == {
+        f"distiller.connectors.cosine.0.{name}" for name in (
+            "project.weight", "norm.weight", "norm.bias", "norm.running_mean", "norm.running_var",
+            "norm.num_batches_tracked",
+        )
+    }  # fmt: skip
+
+
+def test_proxies_lie_beside_the_student():
+    loss = dict(type="ProxyAnchorLoss", num_classes=2, embedding_size=6)
+    model = build(student=dict(STUDENT, criterion=dict(loss=loss)))
+    own = set(model.state_dict()) - set(plain_student().state_dict())
+    assert own == {"criterion.loss.proxies", "distiller.iteration"}
+
+
+def test_training_leaves_the_teacher_as_it_is():
+    model = build(TERMS)
+    teacher = model.distiller.teacher.model
+    before = {key: value.clone() for key, value in teacher.state_dict().items()}
+    student = model.trunk.conv1.weight.clone()
+    train(model)
+    assert all(torch.equal(before[key], value) for key, value in teacher.state_dict().items())
+    assert any("running_mean" in key for key in before)
+    assert not torch.equal(student, model.trunk.conv1.weight)
+    assert model.distiller.iteration == 3
+
+
+def test_without_weight_the_student_trains_as_if_alone():
+    model = build(TERMS, weight=0.0)
+    numbers = torch.rand(4)
+    torch.manual_seed(0)
+    alone = plain_student()
+    assert torch.equal(numbers, torch.rand(4))
+    for one in (model, alone):
+        train(one)
+    state = model.state_dict()
+    assert all(torch.equal(state[key], value) for key, value in alone.state_dict().items())
+    weighted = build(["distance"])
+    train(weighted)
+    assert not torch.equal(weighted.trunk.conv1.weight, alone.trunk.conv1.weight)
 
 
 def test_terms_on_the_trunk_alone_do_not_run_the_teachers_embedding():
@@ -119,8 +177,10 @@ def test_terms_on_the_trunk_alone_do_not_run_the_teachers_embedding():
 
 def test_a_teachers_checkpoint_must_fit(tmp_path):
     file = tmp_path / "teacher.pth"
-    torch.save(MODELS.build(ConfigDict(copy.deepcopy(STUDENT))).state_dict(), file)
-    with pytest.raises(CheckpointError):
+    torch.save(plain_student().state_dict(), file)
+    with pytest.raises(
+        CheckpointError, match=r"trunk.layer2.0.conv1.weight +\(4, 4, 3, 3\) +\(8, 4, 3, 3\)"
+    ):
         build(teacher=dict(config=TEACHER, checkpoint=str(file)))
     torch.save(MODELS.build(ConfigDict(copy.deepcopy(TEACHER))).state_dict(), file)
     assert losses(build(teacher=dict(config=TEACHER, checkpoint=str(file))))["loss_distance"] > 0
@@ -139,8 +199,10 @@ def test_a_teacher_with_proxies_loads_without_them(tmp_path):
     [
         (dict(teacher=dict(config=TEACHER)), "teacher must have config and checkpoint"),
         (dict(teacher=dict(config=dict(type="ToyTeacher"), checkpoint=None)), "ToyTeacher"),
+        (dict(teacher=dict(config=dict(type="torch.nn.Identity"), checkpoint=None)),
+         "must be embedders, but they are Embedder and Identity"),
     ],
-)
+)  # fmt: skip
 def test_wrong_settings(changes, message):
     with pytest.raises((ValueError, KeyError), match=message):
         build(**changes)
@@ -152,3 +214,37 @@ def test_a_layer_that_is_not_there():
         MODELS.build(ConfigDict(
             type="kd_retrieval.DistilledEmbedder", student=STUDENT,
             teacher=dict(config=TEACHER, checkpoint=None), terms=terms))  # fmt: skip
+
+
+def transformer(size):
+    options = dict(img_size=size, depth=1, embed_dim=12, num_heads=2)
+    trunk = dict(type="kd_retrieval.TimmTrunk", name="vit_tiny_patch16_224", options=options)
+    return dict(type="kd_retrieval.Embedder", trunk=trunk, pooling="token")
+
+
+def test_a_transformer_decides_the_size_of_the_dry_run():
+    model = build(["distance"], dict(config=transformer(64), checkpoint=None), dry_run_size=None)
+    assert losses(model)["loss_distance"] > 0
+    with pytest.raises(ValueError, match="does not take images of 128 x 128: .*64.*dry_run_size"):
+        build(["distance"], dict(config=transformer(64), checkpoint=None), dry_run_size=(128, 128))
+    wrong = build(["distance"], dict(config=transformer(32), checkpoint=None), dry_run_size=None)
+    with pytest.raises(ValueError, match="does not take images of 64 x 64"):
+        losses(wrong)
+
+
+def test_a_file_of_embeddings_is_a_teacher(tmp_path):
+    rng = np.random.default_rng(0)
+    ids, zeros = np.arange(8)[::-1].copy(), np.zeros(8, np.int64)
+    rows = Embeddings(
+        vectors=rng.normal(size=(8, 10)).astype(np.float32), labels=zeros, ids=ids, roles=zeros,
+        paths=tuple("abcdefgh"), class_names=("x",), key=EmbeddingKey(),
+    )  # fmt: skip
+    write_embeddings(tmp_path / "teacher.npz", rows)
+    stored = dict(type="kd_retrieval.StoredEmbeddings", file=str(tmp_path / "teacher.npz"))
+    model = build(["cosine", "distance"], dict(config=stored, checkpoint=None))
+    seen = []
+    teacher = model.distiller.teacher.model
+    teacher.embedding.register_forward_hook(lambda *args: seen.append(args[2]))
+    found = losses(model)
+    assert torch.equal(seen[0], torch.from_numpy(rows.vectors[::-1].copy()))  # by id
+    assert found["loss_cosine"] > 0 and found["loss_distance"] > 0

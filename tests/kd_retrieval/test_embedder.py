@@ -13,7 +13,7 @@ TRIPLET = dict(loss=dict(type="TripletMarginLoss", margin=0.2))
 def embedder(**changes):
     torch.manual_seed(0)
     return MODELS.build(
-        ConfigDict(type="kd_retrieval.Embedder", trunk=TRUNK, **{"dim": 6, **changes})
+        ConfigDict(type="kd_retrieval.Embedder", **{"trunk": TRUNK, "dim": 6, **changes})
     )
 
 
@@ -85,6 +85,9 @@ def test_a_train_step_of_mmengine():
 
 def test_frozen_parts_and_batch_norms():
     model = embedder(criterion=TRIPLET, training=dict(frozen=["trunk.layer1"], norm_eval=True))
+    for module in model.modules():
+        if isinstance(module, nn.BatchNorm2d):
+            nn.init.ones_(module.weight)  # timm starts the last one of each branch at 0
     state = {key: value.clone() for key, value in model.trunk.state_dict().items()}
     model.train()
     model(images(), labels=torch.arange(8) % 2, mode="loss")["loss_metric"].backward()
@@ -135,11 +138,45 @@ def test_the_preprocessor_normalises():
         (dict(training=dict(precision="float16")), "precision .None or 'bfloat16'."),
         (dict(training=dict(frozen="trunk.layer9")), "must name parts of the embedder"),
         (dict(pooling="mean"), "pooling must be one of"),
+        (dict(pooling="token"), "this trunk has none"),
+        (dict(trunk=dict(type="kd_retrieval.TimTrunk")), "kd_retrieval.TimmTrunk .*TimTrunk"),
+        (dict(trunk=nn.Conv2d(3, 4, 3)), "num_features.*that of Conv2d is None"),
     ],
 )  # fmt: skip
 def test_wrong_settings(changes, message):
     with pytest.raises(ValueError, match=message):
         embedder(**changes)
+
+
+class Tokens(nn.Module):
+    """Four tokens of size 6 of each image; the first ones are no positions."""
+
+    num_features = 6
+
+    def __init__(self, prefix, features=6):
+        super().__init__()
+        self.num_prefix_tokens, self.features = prefix, features
+
+    def forward(self, images):
+        return torch.arange(4.0).reshape(1, 4, 1).expand(len(images), 4, self.features)
+
+
+@pytest.mark.parametrize(("prefix", "mean"), [(0, 1.5), (1, 2.0), (2, 2.5)])
+def test_a_trunk_says_which_tokens_are_no_positions(prefix, mean):
+    vectors = Embedder(Tokens(prefix), normalize=False)(images(2))
+    assert torch.equal(vectors, torch.full((2, 6), mean))
+
+
+def test_a_trunk_that_returns_other_features_than_it_says():
+    with pytest.raises(ValueError, match="must return 6 features.*after pooling there are 5"):
+        Embedder(Tokens(0, features=5), dim=3)(images(2))
+
+
+def test_labels_in_columns_are_refused():
+    """Two images with two labels each, as default_collate turns them."""
+    columns = [torch.tensor([1, 3]), torch.tensor([2, 4])]
+    with pytest.raises(ValueError, match="collate_fn=dict.type='kd_retrieval.collate'."):
+        embedder()(images(2), labels=columns, ids=torch.arange(2), mode="predict")
 
 
 def test_wrong_calls():

@@ -31,6 +31,26 @@ def test_the_power_of_gem_is_trained_even_on_zeros():
     assert torch.isfinite(pool.power.grad) and torch.isfinite(maps.grad).all()
 
 
+def test_gem_grows_with_its_power_and_does_not_overflow():
+    maps = 100 * features().abs()  # 100^20 is beyond float32
+    pooled = [Pooling("gem", power=power)(maps) for power in (1.0, 3.0, 20.0, 200.0)]
+    assert all((more > less).all() for less, more in zip(pooled, pooled[1:], strict=False))
+    assert (pooled[-1] <= Pooling("max")(maps)).all()
+
+
+def test_gem_has_the_gradients_of_its_formula():
+    maps = features().abs().double().add(0.1).requires_grad_()
+    pool = Pooling("gem", power=2.5).double()
+    assert torch.autograd.gradcheck(pool, (maps,))
+    pool(maps).sum().backward()
+    with torch.no_grad():
+        sums = []
+        for power in (2.5 + 1e-5, 2.5 - 1e-5):
+            pool.power.fill_(power)
+            sums.append(pool(maps).sum().item())
+    assert pool.power.grad.item() == pytest.approx((sums[0] - sums[1]) / 2e-5, rel=1e-6)
+
+
 @pytest.mark.parametrize("kind", [kind for kind in POOLINGS if kind != "token"])
 def test_tokens_are_pooled_without_the_class_token(kind):
     maps = features().abs()
@@ -66,5 +86,7 @@ def test_wrong_shapes(kind, shape, message):
 def test_wrong_settings():
     with pytest.raises(ValueError, match="one of average, max, average_max, gem, token"):
         Pooling("mean")
+    with pytest.raises(ValueError, match="this trunk has none. Use 'average'"):
+        Pooling("token", prefix=0)
     with pytest.raises(ValueError, match="above 0, but it is 0"):
         Pooling("gem", power=0)

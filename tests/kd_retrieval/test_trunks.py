@@ -1,9 +1,10 @@
 import pytest
 import torch
+from torch import nn
 from torchvision.models import get_model
 
 from kd_core.checkpoint import CheckpointError
-from kd_retrieval.trunks import TimmTrunk, TorchvisionTrunk
+from kd_retrieval.trunks import TimmTrunk, TorchvisionTrunk, image_size_of
 
 SMALL = dict(channels=(4, 4, 8, 8))
 
@@ -82,6 +83,34 @@ def test_a_classifiers_checkpoint_loads_without_its_head(tmp_path, kind):
         build(file)
 
 
+def test_a_map_with_the_channels_last_is_turned():
+    options = dict(img_size=32, window_size=2, depths=(1, 1, 1, 1), embed_dim=8,
+                   num_heads=(1, 1, 2, 2))  # fmt: skip
+    trunk = TimmTrunk("swin_tiny_patch4_window7_224", options=options)
+    assert trunk(torch.zeros(2, 3, 32, 32)).shape == (2, trunk.num_features, 1, 1)
+
+
+@pytest.mark.parametrize(
+    ("build", "size"),
+    [
+        (lambda: TimmTrunk("resnet18", options=SMALL), (128, 128)),
+        (lambda: TimmTrunk("vit_tiny_patch16_224", options=dict(depth=1)), (224, 224)),
+        (
+            lambda: TimmTrunk("vit_tiny_patch16_224", options=dict(depth=1, img_size=(32, 48))),
+            (32, 48),
+        ),
+        (lambda: TorchvisionTrunk("vit_b_16", options=dict(image_size=32)), (32, 32)),
+        (lambda: TimmTrunk("efficientformer_l1"), (224, 224)),
+    ],
+)
+def test_the_size_of_images_that_a_network_wants(build, size):
+    whole = nn.Module()
+    whole.trunk = build()
+    assert image_size_of(nn.Module(), whole) == size
+    with torch.no_grad():
+        whole.trunk.eval()(torch.zeros(1, 3, *size))
+
+
 def test_wrong_names_and_settings():
     with pytest.raises(ValueError, match="resnet18"):
         TorchvisionTrunk("resnet19")
@@ -91,8 +120,16 @@ def test_wrong_names_and_settings():
         TorchvisionTrunk("resnet18", checkpoint="a.pth", weights="DEFAULT")
     with pytest.raises(ValueError, match="one set of weights"):
         TimmTrunk("resnet18", checkpoint="a.pth", pretrained=True)
-    with pytest.raises(ValueError):
-        TorchvisionTrunk("maskrcnn_resnet50_fpn")
+    with pytest.raises(ValueError, match="maskrcnn_resnet50_fpn do not"):
+        TorchvisionTrunk("maskrcnn_resnet50_fpn", options=dict(weights_backbone=None))
+    with pytest.raises(ValueError, match="no weights 'BEST' of resnet18. It has IMAGENET1K_V1"):
+        TorchvisionTrunk("resnet18", weights="BEST")
+    with pytest.raises(ValueError, match="width_mult"):
+        TorchvisionTrunk("resnet18", options=dict(width_mult=0.5))
+    with pytest.raises(ValueError, match="chanels"):
+        TimmTrunk("resnet18", options=dict(chanels=(4, 4, 8, 8)))
+    with pytest.raises(ValueError, match=r"no model 'q'. It has \d+ others"):
+        TimmTrunk("q")
     with pytest.raises(ValueError, match="Use TimmTrunk"):
         TorchvisionTrunk("googlenet", options=dict(aux_logits=True, init_weights=False))
 
