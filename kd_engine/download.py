@@ -14,6 +14,7 @@ from kd_engine.voc_to_coco import write_coco_splits
 
 _BCCD = "d272fb14cdff6e473fafeeeba32aba5f560e9e43"
 _CHESS = "246442c35465cdc9c917cdd0aa36698320def063"
+_BY_HAND = ("caltech100", "omniglot", "inshop")
 _STANFORD = "http://ftp.cs.stanford.edu/cs/cvgl"
 
 
@@ -219,6 +220,8 @@ def missing_data_message(path: str | os.PathLike[str]) -> str:
                 f"{text}Fetch it with: python tools/download_data.py {names[parent]} "
                 f"- or set KD_DATA to the folder that holds {parent}."
             )
+    if set(_BY_HAND) & set(path.parts):
+        return f"{text}docs/retrieval_data.md says how to get it. Or set KD_DATA."
     return f"{text}Put the data there, correct the path in the config, or set KD_DATA."
 
 
