@@ -71,6 +71,7 @@ class Counter:
         self.symmetric, self.enough = symmetric, max(ks)
         self.scale = _GPU_SCALE if itself.is_cuda else 1
         self.tile = tile or _TILE * self.scale
+        self._height = min(self.tile, _TILE)  # of the tiles of a recount
         self.ks = torch.tensor(sorted(ks), device=itself.device)
         self._escalated = dict.fromkeys(similarity.levels, 0.0)
         self._room: dict[torch.dtype, Tensor] = {}
@@ -136,12 +137,11 @@ class Counter:
         """Count exactly for some queries; the others stay at 0."""
         counts = Counts(torch.zeros_like(self.itself), torch.zeros_like(self.itself))
         width = len(self.similarity.gallery)
-        height = min(self.tile, _TILE)  # few pairs are at hand at once, many or few are doubtful
-        blocks = [(i, j) for i in range(0, len(queries), height)
+        blocks = [(i, j) for i in range(0, len(queries), self._height)
                   for j in range(0, width, self.tile)]  # fmt: skip
         for top, left in blocks[rank::world]:
             columns = slice(left, min(left + self.tile, width))
-            chosen = queries[top : top + height]
+            chosen = queries[top : top + self._height]
             chosen = chosen[self._waiting(counts, best, chosen)]
             if len(chosen):
                 self._recount_tile(counts, best, chosen, columns, self._first_level())
@@ -159,7 +159,9 @@ class Counter:
     def _tile(self, rows: Tensor | slice, columns: slice, level: torch.dtype) -> Tensor:
         """Compute a tile in the place of the one before: fresh memory costs half as much again."""
         if level not in self._room:
-            self._room[level] = torch.empty(self.tile**2, dtype=level, device=self.itself.device)
+            first = level == self.similarity.levels[0]  # a recount, of fewer rows, has the others
+            cells = self.tile * (self.tile if first else self._height)
+            self._room[level] = torch.empty(cells, dtype=level, device=self.itself.device)
         return self.similarity.tile(rows, columns, level, self._room[level])
 
     def _waiting(self, counts: Counts, best: Tensor, queries: Tensor) -> Tensor:
@@ -227,12 +229,11 @@ class Counter:
         """Add pairs of a query and a row of the gallery; without ``best`` they are ties."""
         negative = ~self.labels.same_pairs(rows, columns)
         rows, columns = rows[negative], columns[negative]
-        size = len(counts.above)
         if best is not None:
             difference = self.similarity.pairs(rows, columns) - best[rows]
-            counts.above += torch.bincount(rows[difference > 0], minlength=size)
+            counts.above.index_add_(0, rows, (difference > 0).long())
             rows = rows[difference == 0]
-        counts.level += torch.bincount(rows, minlength=size)
+        counts.level.index_add_(0, rows, torch.ones_like(rows))
 
     def _first_level(self) -> torch.dtype:
         """Leave out a quick product that seldom decides: many ties, collapsed embeddings."""

@@ -179,7 +179,7 @@ def r_precision(queries: Any, query_labels: Any, *sides: Any, **options: Any) ->
 def _positives(given: RecallInput) -> Tensor:
     """Count the positives of each query (N,)."""
     counts = torch.zeros_like(given.itself)
-    step = max(1, min(_CHUNK, 4 * _CELLS // len(given.gallery)))
+    step = max(1, min(_CHUNK, _CELLS // len(given.gallery)))
     for begin in range(0, len(counts), step):
         rows = slice(begin, min(begin + step, len(counts)))
         first, last = given.labels.columns_of(rows)

@@ -72,8 +72,11 @@ def recall_at_k(
     Nothing is sorted: the negatives above each query's best positive are counted, in tiles. The
     result is exact and the same for any backend, device, number of threads and ranks; ties are
     ties (see :mod:`kd_retrieval.similarity`). A query is never compared with itself, found by id.
-    It costs at most one matrix product of N x M x D and takes N x D x 6 bytes (4 without quick
-    bfloat16 products) and tiles of 1,024 x 1,024.
+    It costs about one matrix product of N x M x D, or half of it without a gallery. It takes
+    (N + M) x D x 6 bytes (4 without quick bfloat16 products; M is 0 without a gallery) and 40 MB
+    for tiles; the faiss backend another M x D x 4 bytes and 130 MB for neighbours. On a GPU tiles
+    are larger: 400 MB. Sets of labels take a bit for each image and label, and have positives
+    looked for in the whole product.
 
     Args:
         queries: Embeddings (N, D), tensor or array, of any floating type, on any device.

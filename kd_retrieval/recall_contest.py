@@ -6,7 +6,6 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
-import numpy as np
 import torch
 from torch import Tensor
 
@@ -148,7 +147,7 @@ class RecallContest:
     def _faiss(self) -> Callable[[], None]:
         import faiss
 
-        rows: np.ndarray = self.rows.numpy()
+        rows: Any = self.rows.numpy()
         index = faiss.IndexFlatIP(self.size.size)
         index.add(rows)
 

@@ -101,6 +101,8 @@ def _vectors(given: Any, name: str, metric: str) -> Tensor:
             f"{vectors.dtype} {tuple(vectors.shape)}."
         )
     vectors = vectors.detach()
+    if vectors.device.type == "mps":  # which has no float64
+        vectors = vectors.cpu()
     for begin in range(0, len(vectors), _CHUNK):
         part = vectors[begin : begin + _CHUNK]
         bad = ~torch.isfinite(part).all(dim=1)

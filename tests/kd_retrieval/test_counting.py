@@ -36,8 +36,10 @@ def true_counts(counter, best):
     return (above & negative).sum(dim=1), (level & negative).sum(dim=1)
 
 
+@pytest.mark.parametrize("dense", [0, 64])
 @pytest.mark.parametrize("half", [True, False])
-def test_a_survey_holds_the_truth_between_its_counts_and_decides_most(half):
+def test_a_survey_holds_the_truth_between_its_counts_and_decides_most(half, dense, monkeypatch):
+    monkeypatch.setattr("kd_retrieval.counting._DENSE", dense)
     rows, labels = clustered(700, 24)
     rows[::9] = rows[0]
     counter = counter_of(rows, labels, half=half, tile=64)
@@ -91,10 +93,10 @@ def test_bits_of_bfloat16_are_compared_as_numbers():
 
 
 def test_more_than_256_are_counted_in_bfloat16():
-    part = torch.ones(3, 1000, dtype=torch.bfloat16)
-    part[1, 500:] = 0
+    part = torch.ones(3, 999, dtype=torch.bfloat16)
+    part[1, 501:] = 0
     found = _row_sums(torch.gt, part, torch.tensor([0.5, 0.5, 1.0]).bfloat16())
-    assert found.tolist() == [1000, 500, 0]
+    assert found.tolist() == [999, 501, 0]
 
 
 def few_tiles(limit):

@@ -78,11 +78,14 @@ KS = st.lists(st.integers(1, 60), min_size=1, max_size=4, unique=True)
 
 
 @contextlib.contextmanager
-def small_pieces(tile, half):
-    """Have everything done in small pieces, with or without bfloat16 products."""
+def small_pieces(tile, half, dense=64):
+    """Have everything done in small pieces, with or without bfloat16 products.
+
+    Doubtful pairs are then computed by finer tiles; with ``dense`` 0 each alone.
+    """
     with (
         mock.patch("kd_retrieval.recall.Counter", functools.partial(Counter, tile=tile)),
-        mock.patch("kd_retrieval.counting._POSITIVES", (tile, 3)),
+        mock.patch.multiple("kd_retrieval.counting", _POSITIVES=(tile, 3), _DENSE=dense),
         mock.patch("kd_retrieval.similarity.fast_bfloat16", lambda device: half),
         mock.patch("kd_retrieval.similarity._CHUNK", 6),
         mock.patch.multiple("kd_retrieval.faiss_search", _CHUNK=5, _SLACK=2),
@@ -119,12 +122,15 @@ def has_positive(labels):
     st.sampled_from(BACKENDS),
     st.sampled_from([1, 4, 7, 64]),
     st.booleans(),
+    st.sampled_from([0, 64]),
     st.sampled_from([1, 2]),
 )
-def test_searching_the_queries_equals_the_oracle(case, ks, metric, backend, tile, half, n_threads):
+def test_searching_the_queries_equals_the_oracle(
+    case, ks, metric, backend, tile, half, dense, n_threads
+):
     rows, labels = planted(**case)
     call = functools.partial(recall_at_k, rows, labels, ks=ks, metric=metric, backend=backend)
-    with small_pieces(tile, half), threads(n_threads):
+    with small_pieces(tile, half, dense), threads(n_threads):
         if not has_positive(labels):
             with pytest.raises(ValueError, match="recall needs a query with a positive"):
                 call()
@@ -162,7 +168,7 @@ def test_a_gallery_that_overlaps_equals_the_oracle(case, ks, metric, backend, ti
         query_ids=ids[asked], gallery_ids=ids[members], metric=metric, backend=backend,
     )  # fmt: skip
     groups = [[sets[i] for i in side] for side in (asked, members)]
-    with small_pieces(tile, True):
+    with small_pieces(tile, True, case["seed"] % 2 * 64):
         if any(
             set(one) & set(other) and itself[i] != j
             for i, one in enumerate(groups[0])
