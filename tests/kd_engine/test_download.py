@@ -207,7 +207,7 @@ def test_the_table_is_well_formed() -> None:
         ("data/CUB_200_2011", "python tools/download_data.py cub"),
         ("data/cars196/cars_annos.mat", "python tools/download_data.py cars"),
         ("data/Stanford_Online_Products", "python tools/download_data.py sop"),
-        ("data/omniglot/", "docs/retrieval_data.md says how to get it"),
+        ("data/omniglot", "docs/retrieval_data.md says how to get it"),
         ("data/digits/annotations", "python tools/make_digits.py --out data/digits"),
     ],
 )
