@@ -104,6 +104,17 @@ def start_processes(config: Config, launcher: str) -> None:
         )
 
 
+def share_statistics(config: Config) -> None:
+    """Have the processes of a distributed run average their batch norms before they validate.
+
+    Each has statistics of its own else, so that a checkpoint has those of one, and embeddings
+    of several processes are not comparable.
+    """
+    hooks = config.get("custom_hooks") or []
+    if config.launcher != "none" and "SyncBuffersHook" not in [hook["type"] for hook in hooks]:
+        config.custom_hooks = [*hooks, dict(type="SyncBuffersHook")]
+
+
 def use_mixed_precision(config: Config) -> None:
     """Train in mixed precision.
 

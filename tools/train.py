@@ -22,6 +22,7 @@ from kd_engine.runs import (
     clear_errors,
     load_run_config,
     require_datasets,
+    share_statistics,
     start_processes,
     use_mixed_precision,
 )
@@ -35,6 +36,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     with clear_errors():
         config = load_run_config(options.config, options.cfg_options, options.work_dir)
         start_processes(config, options.launcher)
+        share_statistics(config)
         require_datasets(config)
         task_of(config).check_data(config)
         if options.amp:

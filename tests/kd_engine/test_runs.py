@@ -14,17 +14,20 @@ from kd_engine.runs import (
     dataset_configs,
     load_run_config,
     require_datasets,
+    share_statistics,
     start_processes,
     use_mixed_precision,
 )
 
+TASK = "default_scope = 'mmengine'\ncustom_imports = dict(imports=['kd_retrieval'])\n"
+
 
 @pytest.fixture
 def config(tmp_path):
-    """A config file below a folder `configs`; mmengine's scope needs no package of ours."""
+    """A config file below a folder `configs`."""
     path = tmp_path / "configs" / "small" / "run.py"
     path.parent.mkdir(parents=True)
-    path.write_text("default_scope = 'mmengine'\nmodel = dict(width=4)\nsteps = 1\n")
+    path.write_text(TASK + "model = dict(width=4)\nsteps = 1\n")
     return str(path)
 
 
@@ -53,11 +56,11 @@ class TestLoadRunConfig:
 
     def test_a_config_outside_configs_has_its_name(self, tmp_path):
         path = tmp_path / "mine.py"
-        path.write_text("default_scope = 'mmengine'\n")
+        path.write_text(TASK)
         assert Path(load_run_config(str(path)).work_dir) == Path("work_dirs", "mine")
 
     def test_the_work_dir_asked_for_comes_first(self, config):
-        Path(config).write_text("default_scope = 'mmengine'\nwork_dir = 'own'\n")
+        Path(config).write_text(TASK + "work_dir = 'own'\n")
         assert load_run_config(config).work_dir == "own"
         assert load_run_config(config, {"work_dir": "option"}).work_dir == "option"
         assert load_run_config(config, {"work_dir": "option"}, "asked").work_dir == "asked"
@@ -148,6 +151,20 @@ class TestStartProcesses:
         start_processes(config, launcher)
         assert config.to_dict() == {"launcher": launcher}
         assert not distributed.is_initialized()
+
+
+class TestShareStatistics:
+    def test_of_several_processes_alone(self):
+        for launcher, count in (("none", 0), ("pytorch", 1), ("slurm", 1)):
+            config = Config({"launcher": launcher})
+            share_statistics(config)
+            assert len(config.get("custom_hooks", [])) == count
+
+    def test_other_hooks_stay(self):
+        config = Config({"launcher": "pytorch", "custom_hooks": [{"type": "EMAHook"}]})
+        for _ in range(2):
+            share_statistics(config)
+            assert [hook.type for hook in config.custom_hooks] == ["EMAHook", "SyncBuffersHook"]
 
 
 class TestUseMixedPrecision:
