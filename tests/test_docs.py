@@ -6,6 +6,7 @@ from pathlib import Path
 import pytest
 
 import kd_det
+import kd_retrieval
 from kd_engine.runs import load_run_config
 
 ROOT = Path(__file__).parents[1]
@@ -50,6 +51,38 @@ def test_the_readme(tmp_path, monkeypatch):
     assert "my_student.py" in write_blocks("README.md", tmp_path)
     _, student = build_student(tmp_path, monkeypatch)
     assert set(student.distiller.terms) == {"hmat"}
+
+
+def build_embedder(folder, monkeypatch, name):
+    """Build the distilled embedder of a page, without downloads."""
+    monkeypatch.chdir(folder)
+    config = load_run_config(name)
+    config.model.teacher.checkpoint = None
+    config.model.student.trunk.weights = None
+    teacher = config.model.teacher.config
+    (folder / teacher).write_text(
+        (folder / teacher).read_text() + "model = dict(dim=256, trunk=dict(weights=None))\n"
+    )
+    options = {key: value for key, value in config.model.items() if key != "type"}
+    return kd_retrieval.DistilledEmbedder(**options)
+
+
+def test_the_page_on_my_embedder(tmp_path, monkeypatch):
+    names = write_blocks("docs/your_embedder.md", tmp_path)
+    assert names == ["my_student_alone.py", "my_student.py"]
+    (tmp_path / "my_teacher.py").write_text('_base_ = "my_student_alone.py"\n')
+    student = build_embedder(tmp_path, monkeypatch, "my_student.py")
+    assert set(student.distiller.terms) == {"distance", "angle", "hmat"}
+
+
+def test_the_readme_on_embeddings(tmp_path, monkeypatch):
+    write_blocks("docs/your_embedder.md", tmp_path)
+    alone = tmp_path / "my_student_alone.py"
+    for name in ("my_small_embedder.py", "my_large_embedder.py"):
+        (tmp_path / name).write_text(f'_base_ = "{alone.name}"\n')
+    assert "my_embedder.py" in write_blocks("README.md", tmp_path)
+    student = build_embedder(tmp_path, monkeypatch, "my_embedder.py")
+    assert set(student.distiller.terms) == {"relaxed"}
 
 
 @pytest.mark.parametrize("page", [*sorted(ROOT.glob("docs/*.md")), ROOT / "README.md"])
