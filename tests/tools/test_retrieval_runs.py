@@ -119,6 +119,15 @@ def test_test_and_export_give_the_same_metrics(runs, run_tool, tmp_path):
     assert teacher == metrics(TEACHER, runs.teacher / "epoch_1.pth")[0]
 
 
+def test_no_score_on_classes_that_were_trained_on(runs, run_tool, tmp_path):
+    known = "test_dataloader.dataset.split=train"
+    test = ["test", MANY, runs.run / "epoch_2.pth", "--work-dir", tmp_path, "--cfg-options", known]
+    code, _, error = run_tool(*test)
+    assert code == 1 and "train and test data share 4 of 4" in error
+    code, text, error = run_tool(*test, "test_evaluator.allow_shared_classes=True")
+    assert code == 0 and "recall/R@1" in text, error
+
+
 def test_an_exported_config_trains_no_more_and_knows_no_teacher(runs, run_tool, tmp_path):
     code, _, error = run_tool("export_student", MANY, runs.run / "epoch_2.pth", tmp_path / "s.pth")
     assert code == 0, error
