@@ -6,17 +6,21 @@ docs/retrieval_data.md says how the set is made from its public source.
 default_scope = "mmengine"
 custom_imports = dict(imports=["kd_retrieval"])
 
-# The student: ResNet-18 at a quarter of its width and less, from scratch: 503,000 parameters.
+# The student: the first 12 of the teacher's 19 blocks with their ImageNet weights, 318,000
+# parameters of 2,224,000. The first three are frozen: on a CPU they take most of a backward.
 model = dict(
     type="kd_retrieval.Embedder",
     trunk=dict(
-        type="kd_retrieval.TimmTrunk",
-        name="resnet18",
-        options=dict(channels=(16, 32, 64, 96)),
+        type="kd_retrieval.TorchvisionTrunk",
+        name="mobilenet_v2",
+        checkpoint="{{$KD_DATA:data}}/weights/mobilenet_v2_imagenet_qat_fp16.safetensors",
+        until="features.11",
     ),
     dim=128,
     criterion=dict(loss=dict(type="ContrastiveLoss", pos_margin=0.2, neg_margin=1.0)),
-    training=dict(precision="bfloat16"),
+    training=dict(
+        frozen=("trunk.features.0", "trunk.features.1", "trunk.features.2"), precision="bfloat16"
+    ),
 )
 
 dataset = dict(type="kd_retrieval.Caltech100", data_root="{{$KD_DATA:data}}/caltech100/")
@@ -31,7 +35,10 @@ train_dataloader = dict(
         **dataset,
         split="trainval",  # all 50 training classes: the last epoch counts, none is chosen
         transforms=[
-            dict(type="RandomResizedCrop", size=128, scale=(0.3, 1.0)),
+            dict(
+                type="RandomResizedCrop", size=96, scale=(0.3, 1.0)
+            ),  # objects look larger than in
+            # the test's 128: at 96 a step takes half the time (Touvron et al., NeurIPS 2019)
             dict(type="RandomHorizontalFlip"),
         ],
     ),
@@ -52,17 +59,17 @@ val_dataloader = test_dataloader
 test_evaluator = dict(type="kd_retrieval.RecallMetric", ks=(1, 2, 4, 8))
 val_evaluator = test_evaluator
 
-max_epochs = 8
+max_epochs = 4
 train_cfg = dict(type="EpochBasedTrainLoop", max_epochs=max_epochs, val_interval=max_epochs)
 val_cfg = dict(type="ValLoop")
 test_cfg = dict(type="TestLoop")
 optim_wrapper = dict(
     type="OptimWrapper",
-    optimizer=dict(type="AdamW", lr=2e-3, weight_decay=1e-2),
+    optimizer=dict(type="AdamW", lr=5e-4, weight_decay=1e-2),
     clip_grad=dict(max_norm=10.0),
 )
 param_scheduler = [
-    dict(type="LinearLR", start_factor=0.1, by_epoch=False, begin=0, end=40),
+    dict(type="LinearLR", start_factor=0.1, by_epoch=False, begin=0, end=20),
     dict(
         type="CosineAnnealingLR",
         eta_min_ratio=0.01,

@@ -12,8 +12,8 @@ model = dict(
     ),
     terms=dict(
         asckd=dict(
-            loss=dict(type="kd_core.losses.ASCKDLoss", loss_weight=25.0),
-            layers=["trunk.layer2", "trunk.layer3", "trunk.layer4"],
+            loss=dict(type="kd_core.losses.ASCKDLoss", loss_weight=5.0),
+            layers=["trunk.features.6", "trunk.features.10", "trunk.features.11"],
             teacher_layers=["trunk.features.6", "trunk.features.13", "trunk.features.17"],
         ),
     ),

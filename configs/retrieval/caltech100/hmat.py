@@ -19,7 +19,9 @@ model = dict(
                 channel_weight=1.25,
             ),
             layers=dict(
-                low="trunk.layer1", mid=["trunk.layer2", "trunk.layer3"], high="trunk.layer4"
+                low="trunk.features.3",
+                mid=["trunk.features.6", "trunk.features.10"],
+                high="trunk.features.11",
             ),
             teacher_layers=dict(
                 low="trunk.features.3",

@@ -19,7 +19,9 @@ model = dict(
                 channel_weight=1.25,
             ),
             layers=dict(
-                low="trunk.layer1", mid=["trunk.layer2", "trunk.layer3"], high="trunk.layer4"
+                low="trunk.features.3",
+                mid=["trunk.features.6", "trunk.features.10"],
+                high="trunk.features.11",
             ),
             teacher_layers=dict(
                 low="trunk.features.3",
@@ -28,8 +30,8 @@ model = dict(
             ),
         ),
         asckd=dict(
-            loss=dict(type="kd_core.losses.ASCKDLoss", loss_weight=25.0),
-            layers=["trunk.layer2", "trunk.layer3", "trunk.layer4"],
+            loss=dict(type="kd_core.losses.ASCKDLoss", loss_weight=5.0),
+            layers=["trunk.features.6", "trunk.features.10", "trunk.features.11"],
             teacher_layers=["trunk.features.6", "trunk.features.13", "trunk.features.17"],
         ),
         distance=dict(
