@@ -20,6 +20,8 @@ from kd_core.checkpoint import load_weights, read_checkpoint, state_dict_of
 # What is trained beside a student and is no part of it: connectors, proxies of a metric loss.
 BESIDE = ("distiller.", "criterion.")
 NO_CHECKPOINT = "The teacher has no checkpoint: what its own config does not load is random."
+_TRUNKS = ("TorchvisionTrunk", "TimmTrunk")
+_INITIAL = ("checkpoint", "weights", "pretrained")
 _TERM_KEYS = ("loss", "layers", "teacher_layers", "weight", "schedule")
 _TEACHER_KEYS = ("config", "checkpoint", "allow_partial", "precision")
 
@@ -44,6 +46,19 @@ def student_config(model: Mapping[str, Any]) -> dict[str, Any]:
     """Return the plain student of a model config; a plain model is its own student."""
     plain = model["student"] if "student" in model and "teacher" in model else model
     return copy.deepcopy(dict(plain))
+
+
+def without_initial_weights(model: Mapping[str, Any]) -> dict[str, Any]:
+    """Return a model config that neither reads nor downloads what a checkpoint will replace.
+
+    mmdet's models read their initial weights when a training starts. The trunks of kd_retrieval
+    do when they are made, also where nothing is to be trained.
+    """
+    plain = copy.deepcopy(dict(model))
+    trunk = plain.get("trunk")
+    if isinstance(trunk, Mapping) and str(trunk.get("type")).endswith(_TRUNKS):
+        plain["trunk"] = {key: value for key, value in trunk.items() if key not in _INITIAL}
+    return plain
 
 
 def build_terms(configs: Mapping[str, Mapping[str, Any]]) -> dict[str, Term]:
@@ -125,9 +140,11 @@ def build_teacher(
     Raises:
         kd_core.checkpoint.CheckpointError: If the checkpoint is unsafe, broken or does not fit.
     """
-    model = read_config(config).model if isinstance(config, str) else config
+    model = student_config(read_config(config).model if isinstance(config, str) else config)
+    if checkpoint is not None and not allow_partial:
+        model = without_initial_weights(model)
     with torch.random.fork_rng(devices=[]):
-        teacher: nn.Module = MODELS.build(ConfigDict(student_config(model)))
+        teacher: nn.Module = MODELS.build(ConfigDict(model))
     if checkpoint is None:
         print_log(NO_CHECKPOINT, "current", 30)
         return teacher

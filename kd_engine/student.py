@@ -16,7 +16,13 @@ from mmengine.runner import Runner
 from torch import Tensor, nn
 
 from kd_core.checkpoint import LoadReport, load_weights, state_dict_of
-from kd_engine.build import BESIDE, read_config, read_engine_checkpoint, student_config
+from kd_engine.build import (
+    BESIDE,
+    read_config,
+    read_engine_checkpoint,
+    student_config,
+    without_initial_weights,
+)
 from kd_engine.checkpoint import AtomicLocalBackend
 
 _TRAINING = ("train_dataloader", "train_cfg", "optim_wrapper", "param_scheduler", "custom_hooks")
@@ -125,6 +131,8 @@ def evaluate_model(
     plain = plain_config(config, model)
     for key in (*_TRAINING, *_VALIDATION):
         plain.pop(key, None)
+    if checkpoint is not None and not allow_partial:
+        plain.model = without_initial_weights(plain.model)
     plain.work_dir, plain.launcher = config.work_dir, config.get("launcher", "none")
     runner = Runner.from_cfg(plain)
     network = runner.model.module if is_model_wrapper(runner.model) else runner.model
@@ -170,6 +178,7 @@ def student_checkpoint(checkpoint: Mapping[str, Any], config: Config) -> dict[st
     if classes:
         meta["dataset_meta"] = dict(classes)
     plain = plain_config(config)
+    plain.model = without_initial_weights(plain.model)
     plain.model.pop("criterion", None)
     meta["cfg"] = plain.pretty_text
     return {"meta": meta, "state_dict": weights}

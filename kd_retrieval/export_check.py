@@ -11,7 +11,7 @@ from torch import Tensor, nn
 
 from kd_core import Distiller
 from kd_core.checkpoint import read_checkpoint, state_dict_of
-from kd_engine.build import BESIDE, build_terms, student_config
+from kd_engine.build import BESIDE, build_terms, student_config, without_initial_weights
 from kd_engine.student import build_model, is_distilled, load_checkpoint_into
 from kd_retrieval.probe import normalised, probe_images
 
@@ -38,7 +38,7 @@ def check_export(config: Config, checkpoint: str, exported: str, plain: str) -> 
         RuntimeError: If the exported weights do not fit the plain model.
         ValueError: If the embeddings differ.
     """
-    distilled = build_model(config, student_config(config.model))
+    distilled = build_model(config, without_initial_weights(student_config(config.model)))
     load_checkpoint_into(distilled, checkpoint)
     if is_distilled(config.model):
         terms = {

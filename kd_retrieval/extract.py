@@ -21,7 +21,13 @@ from torch import Tensor, nn
 from torch.utils.data import DataLoader
 
 from kd_core.checkpoint import load_weights, state_dict_of
-from kd_engine.build import BESIDE, NO_CHECKPOINT, read_engine_checkpoint, student_config
+from kd_engine.build import (
+    BESIDE,
+    NO_CHECKPOINT,
+    read_engine_checkpoint,
+    student_config,
+    without_initial_weights,
+)
 from kd_engine.runs import require_datasets
 from kd_engine.student import build_model, teacher_of
 from kd_retrieval.embedder import Embedder
@@ -102,7 +108,9 @@ def open_model(
         checkpoint = checkpoint or named
     elif checkpoint is None:
         raise ValueError("a checkpoint is needed: CONFIG CHECKPOINT, of a run of this config.")
-    model: nn.Module = build_model(config, model_config)
+    fits = checkpoint is not None and not partial  # then it brings every weight
+    built = without_initial_weights(model_config) if fits else model_config
+    model: nn.Module = build_model(config, built)
     if not isinstance(model, Embedder):
         raise ValueError(
             f"the model must turn images into embeddings, but it is a {type(model).__name__}. "

@@ -14,7 +14,7 @@ from __future__ import annotations
 import argparse
 from collections.abc import Sequence
 
-from kd_engine.build import student_config
+from kd_engine.build import student_config, without_initial_weights
 from kd_engine.layer_table import layer_rows, layer_table
 from kd_engine.runs import add_config_arguments, clear_errors, load_run_config
 from kd_engine.student import build_model, teacher_of
@@ -29,7 +29,8 @@ def main(arguments: Sequence[str] | None = None) -> None:
         dry_run = task_of(config).dry_run
         model = teacher_of(config)[0] if options.teacher else student_config(config.model)
         size = [] if options.size is None else [tuple(options.size)]
-        rows = layer_rows(build_model(config, model), lambda built: dry_run(built, *size))
+        plain = build_model(config, without_initial_weights(model))
+        rows = layer_rows(plain, lambda built: dry_run(built, *size))
         print(layer_table(rows, options.depth, options.match))
 
 

@@ -186,6 +186,14 @@ def place(tmp_path_factory):
     return place
 
 
+@pytest.fixture(scope="session")
+def retrieval(tmp_path_factory):
+    """Runs of retrieval on the built-in digits."""
+    from .retrieval_run import make_runs
+
+    return make_runs(tmp_path_factory.mktemp("retrieval"))
+
+
 @pytest.fixture
 def run_tool(capsys):
     """Run a tool in this process; returns exit code, output and error output."""

@@ -1,0 +1,39 @@
+"""A short run of retrieval on the built-in digits, for several tests."""
+
+from types import SimpleNamespace
+
+import torch
+
+from kd_core.checkpoint import read_checkpoint
+from kd_engine.checkpoint import ALLOWED
+
+from .conftest import ROOT, load_tool
+
+DIGITS = ROOT / "configs/retrieval/digits"
+ALONE, TEACHER, DISTILLED = (DIGITS / f"{name}.py" for name in ("student", "teacher", "rkd"))
+MANY = DIGITS / "hmat_asckd_rkd.py"
+SHORT = ("train_dataloader.batch_sampler.num_batches=3", "default_hooks.logger.interval=1",
+         "log_level=WARNING", "train_cfg.val_interval=1")  # fmt: skip
+
+
+def short(work_dir, *options, epochs=1):
+    return ["--work-dir", work_dir, "--cfg-options", f"train_cfg.max_epochs={epochs}", *SHORT,
+            *options]  # fmt: skip
+
+
+def state_of(path):
+    return read_checkpoint(path, ALLOWED)["state_dict"]
+
+
+def make_runs(folder):
+    """Train a teacher for one epoch, and a student under it for two."""
+    torch.set_num_threads(1)
+    made = SimpleNamespace(teacher=folder / "teacher", run=folder / "run")
+    made.named = (
+        f"model.teacher.config={TEACHER}",
+        f"model.teacher.checkpoint={made.teacher / 'epoch_1.pth'}",
+    )
+    train = load_tool("train")
+    train.main(list(map(str, [TEACHER, *short(made.teacher)])))
+    train.main(list(map(str, [MANY, *short(made.run, *made.named, epochs=2)])))
+    return made
