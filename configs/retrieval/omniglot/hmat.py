@@ -16,9 +16,9 @@ model = dict(
         hmat=dict(
             loss=dict(
                 type="kd_core.losses.HMATLoss",
-                position_weight=2.5,
-                activation_weight=25.0,
-                channel_weight=1.25,
+                position_weight=1.0,
+                activation_weight=10.0,
+                channel_weight=0.5,
             ),
             layers=dict(
                 low="trunk.layer1", mid=["trunk.layer2", "trunk.layer3"], high="trunk.layer4"
