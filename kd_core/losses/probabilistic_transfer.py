@@ -27,7 +27,7 @@ class ProbabilisticTransferLoss(nn.Module):
 
     Example:
         >>> import torch
-        >>> ProbabilisticTransferLoss()(torch.eye(4), 3 * torch.eye(4)).item()
+        >>> ProbabilisticTransferLoss()(torch.eye(4), torch.eye(4)).item()
         0.0
     """
 
