@@ -143,7 +143,7 @@ def ranking_scores(
         >>> row = torch.tensor([[1.0, 0.0], [0.9, 0.1], [0.0, 1.0], [0.4, 0.6], [0.7, 0.3]])
         >>> scores = ranking_scores(row, [0, 0, 1, 1, 0])
         >>> round(scores.map_at_r, 4), scores.r_precision
-        (0.95, 1.0)
+        (0.8, 0.8)
     """
     given = prepare(
         (queries, query_labels, query_ids), (gallery, gallery_labels, gallery_ids), (1,), metric

@@ -105,7 +105,7 @@ def recall_at_k(
 
     Example:
         >>> recall_at_k(torch.eye(4)[[0, 0, 1, 1, 2]], [7, 7, 8, 9, 9], ks=(1,)).recall
-        {1: 0.4}
+        {1: 0.5}
     """
     if backend not in BACKENDS:
         raise ValueError(f"backend must be one of {', '.join(BACKENDS)}, but it is {backend!r}.")
