@@ -30,7 +30,7 @@ train_dataloader = dict(
     persistent_workers=True,
     sampler=dict(type="DefaultSampler", shuffle=True),
     batch_sampler=dict(type="kd_retrieval.MPerClassBatchSampler", samples_per_class=4),
-    collate_fn=dict(type="default_collate"),
+    collate_fn=dict(type="kd_retrieval.collate"),
     dataset=dict(
         **dataset,
         split="trainval",  # all 50 training classes: the last epoch counts, none is chosen
@@ -48,7 +48,7 @@ test_dataloader = dict(
     num_workers=1,
     drop_last=False,
     sampler=dict(type="DefaultSampler", shuffle=False),
-    collate_fn=dict(type="default_collate"),
+    collate_fn=dict(type="kd_retrieval.collate"),
     dataset=dict(
         **dataset,
         split="test",

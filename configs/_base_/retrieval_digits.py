@@ -20,7 +20,7 @@ train_dataloader = dict(
     num_workers=0,
     sampler=dict(type="DefaultSampler", shuffle=True),
     batch_sampler=dict(type="kd_retrieval.MPerClassBatchSampler", samples_per_class=8),
-    collate_fn=dict(type="default_collate"),
+    collate_fn=dict(type="kd_retrieval.collate"),
     dataset=dict(
         type="kd_retrieval.BuiltInDigits",
         split="trainval",  # all 6 training classes: the last epoch counts, none is chosen
@@ -34,7 +34,7 @@ test_dataloader = dict(
     num_workers=0,
     drop_last=False,
     sampler=dict(type="DefaultSampler", shuffle=False),
-    collate_fn=dict(type="default_collate"),
+    collate_fn=dict(type="kd_retrieval.collate"),
     dataset=dict(type="kd_retrieval.BuiltInDigits", split="test"),
 )
 val_dataloader = test_dataloader
