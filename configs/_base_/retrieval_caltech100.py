@@ -19,7 +19,9 @@ model = dict(
     dim=128,
     criterion=dict(loss=dict(type="ContrastiveLoss", pos_margin=0.2, neg_margin=1.0)),
     training=dict(
-        frozen=("trunk.features.0", "trunk.features.1", "trunk.features.2"), precision="bfloat16"
+        frozen=("trunk.features.0", "trunk.features.1", "trunk.features.2"),
+        norm_eval=True,  # the last epochs scatter less
+        precision="bfloat16",
     ),
 )
 
@@ -59,7 +61,7 @@ val_dataloader = test_dataloader
 test_evaluator = dict(type="kd_retrieval.RecallMetric", ks=(1, 2, 4, 8))
 val_evaluator = test_evaluator
 
-max_epochs = 4
+max_epochs = 6
 train_cfg = dict(type="EpochBasedTrainLoop", max_epochs=max_epochs, val_interval=max_epochs)
 val_cfg = dict(type="ValLoop")
 test_cfg = dict(type="TestLoop")
