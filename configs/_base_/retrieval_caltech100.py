@@ -20,7 +20,7 @@ model = dict(
     criterion=dict(loss=dict(type="ContrastiveLoss", pos_margin=0.2, neg_margin=1.0)),
     training=dict(
         frozen=("trunk.features.0", "trunk.features.1", "trunk.features.2"),
-        norm_eval=True,  # the last epochs scatter less
+        norm_eval=True,  # batch norms keep the statistics of ImageNet
         precision="bfloat16",
     ),
 )
