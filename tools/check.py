@@ -59,7 +59,7 @@ def _environment() -> None:
     from kd_engine.versions import check_opencv, version_rows
 
     for name, value in [*version_rows(), ("OpenCV", check_opencv())]:
-        print(f"{name:22}  {value}")
+        print(f"{name:24}  {value}")
 
 
 def _shapes(config: Any) -> None:
@@ -70,7 +70,7 @@ def _shapes(config: Any) -> None:
     from kd_engine.tasks import task_of
 
     for name, value in task_of(config).environment():
-        print(f"{name:22}  {value}")
+        print(f"{name:24}  {value}")
     MMLogger.get_instance("check", log_level="ERROR")
     model = copy.deepcopy(config.model)
     if is_distilled(model):

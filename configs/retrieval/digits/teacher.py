@@ -3,4 +3,4 @@
 
 _base_ = "../../_base_/retrieval_digits.py"
 
-model = dict(trunk=dict(options=dict(channels=(32, 64, 128, 256))), dim=128)
+model = dict(trunk=dict(options=dict(channels=(32, 64, 128, 256))), dim=None)
