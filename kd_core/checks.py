@@ -102,6 +102,32 @@ def check_logits(student: Tensor, teacher: Tensor) -> None:
     _check_filled(student, "student")
 
 
+def check_indices(name: str, indices: Tensor, count: int, limit: int | None = None) -> None:
+    """Require one whole number from 0 on for each sample.
+
+    Args:
+        name: What the message calls them.
+        indices: Labels or ids (N,).
+        count: How many samples N there are.
+        limit: All must be below it; ``None`` for no limit.
+
+    Raises:
+        ValueError: If they are not integers (N,), negative, or not below the limit.
+    """
+    whole = not (indices.is_floating_point() or indices.is_complex() or indices.dtype == torch.bool)
+    if indices.shape != (count,) or not whole:
+        raise ValueError(
+            f"{name} must be one whole number for each of the {count} samples, but they are "
+            f"{indices.dtype} of shape {tuple(indices.shape)}."
+        )
+    lowest, highest = (int(value) for value in indices.aminmax())
+    if lowest < 0 or (limit is not None and highest >= limit):
+        below = "" if limit is None else f" and below {limit}"
+        raise ValueError(
+            f"{name} must be at least 0{below}, but they go from {lowest} to {highest}."
+        )
+
+
 def check_choice(name: str, value: str, allowed: Collection[str]) -> None:
     """Require that an option is one of the known ones.
 

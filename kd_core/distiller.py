@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import copy
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
@@ -10,7 +9,8 @@ import torch
 from torch import Tensor, nn
 from torch.utils.hooks import RemovableHandle
 
-from kd_core.fit import TermConnectors
+from kd_core.beside import named_arguments, pick_needed
+from kd_core.fit import TermConnectors, idle_parameters, prepare_and_try
 from kd_core.gradients import GradientShares
 from kd_core.layers import Selector, Taps
 from kd_core.logged import check_finite, merge_losses, total_loss
@@ -30,7 +30,8 @@ class Distiller(nn.Module):
     from :meth:`losses`. In eval mode and without gradients nothing happens.
 
     The distiller becomes the student's child ``distiller``: its iteration and what is trained
-    beside the student (the connectors) are saved under ``distiller.``; the teacher is not.
+    beside the student (connectors, a loss's own parameters) are saved under ``distiller.``; the
+    teacher is not.
 
     Args:
         teacher: The trained model; wrapped in a :class:`FrozenTeacher` if it is not one.
@@ -149,19 +150,24 @@ class Distiller(nn.Module):
         """Return what came in: a Sequential student runs its children, and this is one now."""
         return features
 
-    def losses(self) -> dict[str, Tensor]:
+    def losses(self, **beside: Any) -> dict[str, Tensor]:
         """Return the terms of the student's last training forward, once.
 
         For students that return no dict of losses: add the sum of these to your own loss.
 
+        Args:
+            beside: What losses need beside the layers and the student's forward does not take,
+                such as ``labels=labels``.
+
         Raises:
             RuntimeError: If the student has not run in training mode since the last call.
+            ValueError: If a loss needs something that neither this call nor the forward has.
         """
         if self._call is None:
             raise RuntimeError("losses() needs a forward of the student in training mode first.")
         args, kwargs = self._call
         self._call = None
-        return self._step(args, kwargs, {})
+        return self._step(args, kwargs, {}, beside)
 
     def active_terms(self) -> dict[str, float]:
         """Return the factor of each term that is not 0 at the present iteration."""
@@ -186,14 +192,16 @@ class Distiller(nn.Module):
         if not (student.training and torch.is_grad_enabled()):
             return
         if isinstance(output, dict) and any("loss" in str(key) for key in output):
-            output.update(self._step(args, kwargs, output))
+            output.update(self._step(args, kwargs, output, {}))
         else:
             self._call = (args, kwargs)
 
-    def _step(self, args: Any, kwargs: Any, task: Mapping[str, Any]) -> dict[str, Tensor]:
+    def _step(
+        self, args: Any, kwargs: Any, task: Mapping[str, Any], beside: Mapping[str, Any]
+    ) -> dict[str, Tensor]:
         factors = self.active_terms()
         try:
-            values = self._values(args, kwargs, factors) if factors else {}
+            values = self._values(args, kwargs, factors, beside) if factors else {}
         finally:
             if self._taps is not None:
                 self._taps.clear()
@@ -201,7 +209,8 @@ class Distiller(nn.Module):
         if self.check_finite:
             check_finite(result, self._count or 0)
         result |= self._shares(values, task)
-        idle = self.connectors.idle(factors) if _distributed() else []
+        beside_it = (self.connectors, self.criteria)
+        idle = idle_parameters(beside_it, factors) if _distributed() else []
         if idle:  # DDP waits for every parameter's gradient
             result["loss_idle_connectors"] = 0.0 * torch.stack([p.sum() for p in idle]).sum()
         self.iteration += 1
@@ -210,15 +219,18 @@ class Distiller(nn.Module):
         return result
 
     def _values(
-        self, args: Any, kwargs: Any, factors: Mapping[str, float]
+        self, args: Any, kwargs: Any, factors: Mapping[str, float], beside: Mapping[str, Any]
     ) -> dict[str, dict[str, Tensor]]:
         assert self._taps is not None
+        known = named_arguments(self._student[0], args, kwargs) | dict(beside)
         terms = {name: self.terms[name] for name in factors}
         student = self._taps.read_all({name: term.student for name, term in terms.items()})
         teacher = self.teacher.run(args, kwargs, {n: term.teacher for n, term in terms.items()})
         values = {}
         for name, term in terms.items():
-            parts = term.compare(self.connectors.connect(name, student[name]), teacher[name])
+            needed = pick_needed(name, term.needs, known)
+            connected = self.connectors.connect(name, student[name])
+            parts = term.compare(connected, teacher[name], needed)
             values[name] = {
                 f"loss_{name}_{part}" if part else f"loss_{name}": factors[name] * value
                 for part, value in parts.items()
@@ -251,16 +263,7 @@ class Distiller(nn.Module):
     ) -> None:
         self.shape_table = ShapeTable(self.terms, student, teacher)
         self.connectors.add(self.shape_table)
-        self.connectors.eval()
-        for name, term in self.terms.items():
-            trial = copy.copy(term)
-            trial.loss = copy.deepcopy(term.loss)  # a loss may remember what it has seen
-            try:
-                trial.compare(self.connectors.connect(name, student[name]), teacher[name])
-            except ValueError as error:
-                message = f"term {name!r} does not fit: {error}\n{self.shape_table}"
-                raise ValueError(message) from error
-        self.connectors.train()
+        prepare_and_try(self.terms, self.connectors, self.shape_table, student, teacher)
 
     def _shares(
         self, values: Mapping[str, Mapping[str, Tensor]], task: Mapping[str, Any]

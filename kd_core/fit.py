@@ -1,15 +1,17 @@
-"""Where student and teacher differ in channels: a connector for each such pair of maps."""
+"""What is trained beside the student: connectors where channels differ, and losses' own."""
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Iterable, Mapping
 
 import torch
 from torch import nn
 
+from kd_core.beside import stand_ins
 from kd_core.connectors import Connector, VectorConnector
 from kd_core.shapes import ShapeTable, connector_key
-from kd_core.term import Features
+from kd_core.term import Features, Term
 
 
 class TermConnectors(nn.ModuleDict):
@@ -65,15 +67,58 @@ class TermConnectors(nn.ModuleDict):
             result[target] = connected if isinstance(features, list) else connected[0]
         return result
 
-    def idle(self, active: Iterable[str]) -> list[nn.Parameter]:
-        """Return the parameters of the terms that are not active."""
-        used = set(active)
-        return [p for name, module in self.items() if name not in used for p in module.parameters()]
-
     def _of(self, term: str) -> nn.ModuleDict | None:
         found = self[term] if term in self else None
         assert found is None or isinstance(found, nn.ModuleDict)
         return found
+
+
+def prepare_and_try(
+    terms: Mapping[str, Term],
+    connectors: TermConnectors,
+    table: ShapeTable,
+    student: Mapping[str, Mapping[str, Features]],
+    teacher: Mapping[str, Mapping[str, Features]],
+) -> None:
+    """Let every loss prepare for the features of a dry run, and try it on them.
+
+    What a loss remembers of the trial is forgotten, and the random numbers that follow are those
+    without it.
+
+    Args:
+        terms: Name to term.
+        connectors: Those of the same terms.
+        table: What the dry run found, for the message.
+        student: Term name, then role, to the features of the dry run.
+        teacher: The same for the teacher.
+
+    Raises:
+        ValueError: If a loss refuses them; the term is named.
+    """
+    connectors.eval()
+    for name, term in terms.items():
+        connected = connectors.connect(name, student[name])
+        try:
+            with torch.random.fork_rng(devices=[]):
+                term.prepare(connected, teacher[name])
+                trial = copy.copy(term)
+                trial.loss = copy.deepcopy(term.loss)
+                trial.compare(connected, teacher[name], stand_ins(term.needs, connected))
+        except ValueError as error:
+            raise ValueError(f"term {name!r} does not fit: {error}\n{table}") from error
+    connectors.train()
+
+
+def idle_parameters(modules: Iterable[nn.ModuleDict], active: Iterable[str]) -> list[nn.Parameter]:
+    """Return the parameters of the terms that are not active.
+
+    Args:
+        modules: Term name to what is trained for it.
+        active: Names of the active terms.
+    """
+    used = set(active)
+    idle = [module for of in modules for name, module in of.items() if name not in used]
+    return [parameter for module in idle for parameter in module.parameters()]
 
 
 def _fits(connector: nn.Module, sizes: tuple[int, int]) -> bool:

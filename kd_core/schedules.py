@@ -7,7 +7,7 @@ decay combine. A factor of exactly 0 costs nothing: the term is not computed.
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 Schedule = Callable[[int], float]
@@ -96,6 +96,27 @@ class CosineDecay:
         if progress >= 1.0:
             return self.final
         return self.final + (1.0 - self.final) * 0.5 * (1.0 + math.cos(math.pi * progress))
+
+
+@dataclass(frozen=True)
+class StepDecay:
+    """1, and multiplied by ``factor`` at each of the iterations ``at``.
+
+    Example:
+        >>> StepDecay(at=(100, 200), factor=0.5)(200)
+        0.25
+    """
+
+    at: Sequence[int]
+    factor: float = 0.1
+
+    def __post_init__(self) -> None:
+        if self.factor < 0:
+            raise ValueError(f"factor must not be negative, but it is {self.factor}.")
+
+    def __call__(self, iteration: int) -> float:
+        """Return the factor at an iteration (counted from 0)."""
+        return self.factor ** sum(iteration >= step for step in self.at)
 
 
 @dataclass(frozen=True)

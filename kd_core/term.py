@@ -61,8 +61,31 @@ class Term:
         equal: Any = getattr(self.loss, "equal_channels", False)
         return bool(equal) if isinstance(equal, bool) else role in equal
 
+    @property
+    def needs(self) -> tuple[str, ...]:
+        """What the loss needs beside the layers, such as ``labels``."""
+        return tuple(getattr(self.loss, "needs", ()))
+
+    def prepare(self, student: Mapping[str, Features], teacher: Mapping[str, Features]) -> None:
+        """Let a loss with parameters of its own make them, for features of these shapes.
+
+        Args:
+            student: Role to feature map (N, C_s, H, W) or list of them.
+            teacher: The same roles.
+
+        Raises:
+            ValueError: If the loss refuses them.
+        """
+        prepare: Any = getattr(self.loss, "prepare", None)
+        if prepare is not None:
+            has_roles = hasattr(self.loss, "roles")
+            prepare(*((side if has_roles else side[WHOLE]) for side in (student, teacher)))
+
     def compare(
-        self, student: Mapping[str, Features], teacher: Mapping[str, Features]
+        self,
+        student: Mapping[str, Features],
+        teacher: Mapping[str, Features],
+        beside: Mapping[str, Tensor] | None = None,
     ) -> dict[str, Tensor]:
         """Call the loss in the form that it takes.
 
@@ -70,6 +93,7 @@ class Term:
             student: Role to feature map (N, C_s, H, W) or list of them; the only role of a loss
                 without roles is "".
             teacher: The same roles.
+            beside: What the loss needs beside the layers, by name.
 
         Returns:
             Part of the loss to scalar; the part of a loss that has one value is "".
@@ -79,16 +103,19 @@ class Term:
         """
         for role in self.student:
             _check_levels(student[role], teacher[role])
+        beside = beside or {}
         if hasattr(self.loss, "roles"):
-            value = self.loss(student, teacher)
+            value = self.loss(student, teacher, **beside)
         else:
-            value = self._compare_levels(student[WHOLE], teacher[WHOLE])
+            value = self._compare_levels(student[WHOLE], teacher[WHOLE], beside)
         return dict(value) if isinstance(value, Mapping) else {WHOLE: value}
 
-    def _compare_levels(self, student: Features, teacher: Features) -> Any:
+    def _compare_levels(
+        self, student: Features, teacher: Features, beside: Mapping[str, Tensor]
+    ) -> Any:
         if getattr(self.loss, "accepts_lists", False) or not isinstance(student, list):
-            return self.loss(student, teacher)
-        values = [self.loss(*pair) for pair in zip(student, teacher, strict=True)]
+            return self.loss(student, teacher, **beside)
+        values = [self.loss(*pair, **beside) for pair in zip(student, teacher, strict=True)]
         return sum(values[1:], start=values[0])
 
     def _check_roles(self) -> None:

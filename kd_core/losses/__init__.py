@@ -4,11 +4,16 @@ from kd_core.losses.asckd import ASCKDLoss
 from kd_core.losses.attention_transfer import AttentionTransferLoss
 from kd_core.losses.channel_attention import ChannelAttentionLoss
 from kd_core.losses.channel_distillation import ChannelDistillationLoss
+from kd_core.losses.channel_relation import ChannelRelationLoss
 from kd_core.losses.channel_wise import ChannelWiseLoss
 from kd_core.losses.correlation_congruence import CorrelationCongruenceLoss
+from kd_core.losses.crd import CRDLoss
 from kd_core.losses.dark_rank import DarkRankLoss
+from kd_core.losses.dist import DISTLoss
+from kd_core.losses.dkd import DKDLoss
 from kd_core.losses.embedding_cosine import EmbeddingCosineLoss
 from kd_core.losses.feature_imitation import FeatureImitationLoss
+from kd_core.losses.flow_of_solution_procedure import FlowOfSolutionProcedureLoss
 from kd_core.losses.hmat import HMATLoss
 from kd_core.losses.pearson_feature import PearsonFeatureLoss
 from kd_core.losses.position_attention import PositionAttentionLoss
@@ -16,19 +21,26 @@ from kd_core.losses.probabilistic_transfer import ProbabilisticTransferLoss
 from kd_core.losses.relational_angle import RelationalAngleLoss
 from kd_core.losses.relational_distance import RelationalDistanceLoss
 from kd_core.losses.relaxed_contrastive import RelaxedContrastiveLoss
+from kd_core.losses.selective_target import SelectiveTargetLoss
 from kd_core.losses.similarity_preserving import SimilarityPreservingLoss
 from kd_core.losses.soft_target import SoftTargetLoss
+from kd_core.losses.vid import VIDLoss
 
 __all__ = [
     "ASCKDLoss",
     "AttentionTransferLoss",
+    "CRDLoss",
     "ChannelAttentionLoss",
     "ChannelDistillationLoss",
+    "ChannelRelationLoss",
     "ChannelWiseLoss",
     "CorrelationCongruenceLoss",
+    "DISTLoss",
+    "DKDLoss",
     "DarkRankLoss",
     "EmbeddingCosineLoss",
     "FeatureImitationLoss",
+    "FlowOfSolutionProcedureLoss",
     "HMATLoss",
     "PearsonFeatureLoss",
     "PositionAttentionLoss",
@@ -36,6 +48,8 @@ __all__ = [
     "RelationalAngleLoss",
     "RelationalDistanceLoss",
     "RelaxedContrastiveLoss",
+    "SelectiveTargetLoss",
     "SimilarityPreservingLoss",
     "SoftTargetLoss",
+    "VIDLoss",
 ]

@@ -4,7 +4,7 @@ import pytest
 from torch import nn
 
 from kd_core import Term
-from kd_core.schedules import Constant, CosineDecay, LinearDecay, LinearWarmup, Stop
+from kd_core.schedules import Constant, CosineDecay, LinearDecay, LinearWarmup, StepDecay, Stop
 
 
 @pytest.mark.parametrize(
@@ -21,6 +21,8 @@ from kd_core.schedules import Constant, CosineDecay, LinearDecay, LinearWarmup, 
             {0: 1.0, 10: 1.0, 15: 0.5, 20: 0.0, 99: 0.0, 12: (1 + math.cos(math.pi / 5)) / 2},
         ),
         (CosineDecay(begin=0, end=4, final=0.2), {0: 1.0, 2: 0.6, 4: 0.2, 5: 0.2}),
+        (StepDecay(at=(2, 5), factor=0.5), {0: 1.0, 1: 1.0, 2: 0.5, 4: 0.5, 5: 0.25, 99: 0.25}),
+        (StepDecay(at=[]), {0: 1.0, 99: 1.0}),
         (Stop(at=3), {0: 1.0, 2: 1.0, 3: 0.0, 4: 0.0}),
         (Stop(at=0), {0: 0.0}),
     ],
@@ -61,3 +63,5 @@ def test_an_empty_span_is_refused(kind, begin, end):
 def test_a_negative_factor_is_refused():
     with pytest.raises(ValueError, match=r"must not be negative, but it is -0\.5"):
         Constant(-0.5)
+    with pytest.raises(ValueError, match=r"must not be negative, but it is -0\.5"):
+        StepDecay(at=(3,), factor=-0.5)

@@ -9,11 +9,16 @@ from kd_core.losses import (
     AttentionTransferLoss,
     ChannelAttentionLoss,
     ChannelDistillationLoss,
+    ChannelRelationLoss,
     ChannelWiseLoss,
     CorrelationCongruenceLoss,
+    CRDLoss,
     DarkRankLoss,
+    DISTLoss,
+    DKDLoss,
     EmbeddingCosineLoss,
     FeatureImitationLoss,
+    FlowOfSolutionProcedureLoss,
     HMATLoss,
     PearsonFeatureLoss,
     PositionAttentionLoss,
@@ -21,8 +26,10 @@ from kd_core.losses import (
     RelationalAngleLoss,
     RelationalDistanceLoss,
     RelaxedContrastiveLoss,
+    SelectiveTargetLoss,
     SimilarityPreservingLoss,
     SoftTargetLoss,
+    VIDLoss,
 )
 
 # Loss, options, then the shapes of student and teacher.
@@ -66,15 +73,23 @@ CASES = [
     pytest.param(
         ChannelDistillationLoss, {}, (2, 8, 4, 4), (2, 8, 2, 2), id="channel-distillation"
     ),
+    pytest.param(ChannelRelationLoss, {}, (5, 8, 4, 4), (5, 6, 2, 2), id="channel-relation"),
     pytest.param(ChannelWiseLoss, {}, (2, 8, 4, 4), (2, 8, 6, 3), id="channel-wise"),
     pytest.param(CorrelationCongruenceLoss, {}, (5, 8), (5, 12), id="correlation"),
+    pytest.param(
+        CRDLoss, {"samples": 9, "negatives": 6, "dim": 4}, (5, 8), (5, 12), id="contrastive"
+    ),
     pytest.param(DarkRankLoss, {}, (7, 8), (7, 12), id="dark-rank-hard"),
     pytest.param(
         DarkRankLoss, {"form": "soft", "alpha": 0.1}, (7, 8), (7, 12), id="dark-rank-soft"
     ),
+    pytest.param(DISTLoss, {"form": "code"}, (4, 10), (4, 10), id="dist"),
+    pytest.param(DISTLoss, {"form": "paper"}, (4, 10), (4, 10), id="dist-paper"),
+    pytest.param(DKDLoss, {}, (4, 10), (4, 10), id="decoupled"),
     pytest.param(EmbeddingCosineLoss, {}, (5, 8), (5, 8), id="cosine"),
     pytest.param(FeatureImitationLoss, {}, (2, 8, 4, 4), (2, 8, 6, 3), id="imitation"),
     pytest.param(FeatureImitationLoss, {}, (2, 8), (2, 8), id="imitation-vectors"),
+    pytest.param(FlowOfSolutionProcedureLoss, {}, (2, 8, 4, 4), (2, 8, 6, 3), id="flow"),
     pytest.param(HMATLoss, {}, (2, 8, 5, 5), (2, 8, 4, 4), id="hmat"),
     pytest.param(PearsonFeatureLoss, {}, (2, 8, 4, 4), (2, 8, 6, 3), id="pearson"),
     pytest.param(PositionAttentionLoss, {}, (2, 8, 4, 4), (2, 16, 6, 3), id="position"),
@@ -97,13 +112,24 @@ CASES = [
     pytest.param(RelationalAngleLoss, {}, (5, 8), (5, 12), id="angle"),
     pytest.param(RelationalDistanceLoss, {}, (5, 8), (5, 12), id="distance"),
     pytest.param(RelationalDistanceLoss, {}, (5, 3, 2, 2), (5, 4, 3, 3), id="distance-maps"),
+    pytest.param(SelectiveTargetLoss, {}, (4, 10), (4, 10), id="selective"),
     pytest.param(SimilarityPreservingLoss, {}, (4, 8, 4, 4), (4, 16, 7, 5), id="similarity"),
     pytest.param(SoftTargetLoss, {}, (4, 10), (4, 10), id="soft-target"),
+    pytest.param(VIDLoss, {}, (2, 8, 4, 4), (2, 6, 6, 3), id="variational"),
 ]
 
 
-NEVER_ZERO = {(DarkRankLoss, "hard"), (RelaxedContrastiveLoss, "hard")}
+NEVER_ZERO = {
+    (CRDLoss, "hard"),
+    (DarkRankLoss, "hard"),
+    (DISTLoss, "code"),
+    (RelaxedContrastiveLoss, "hard"),
+    (VIDLoss, "hard"),
+}
 ALIGNING = {EmbeddingCosineLoss, FeatureImitationLoss}
+LEARNING = {CRDLoss, VIDLoss}  # they have parameters of their own
+OF_STAGES = {FlowOfSolutionProcedureLoss}  # they need more than one map
+BESIDE = {"labels": torch.tensor([0, 1, 2, 0, 1]), "ids": torch.tensor([4, 0, 8, 3, 1])}
 
 
 def inputs(student_shape, teacher_shape, dtype=torch.float32):
@@ -113,11 +139,26 @@ def inputs(student_shape, teacher_shape, dtype=torch.float32):
 
 
 def compare(loss, student, teacher):
+    if type(loss) in OF_STAGES:
+        return loss([student, student], [teacher, teacher])
+    beside = {name: BESIDE[name][: len(teacher)] for name in getattr(loss, "needs", ())}
+    if hasattr(loss, "prepare"):
+        learn(loss, student, teacher, beside)
     if not hasattr(loss, "roles"):
-        return loss(student, teacher)
+        return loss(student, teacher, **beside)
     parts = loss(dict.fromkeys(loss.roles, student), dict.fromkeys(loss.roles, teacher))
     assert all(part.dtype == torch.float32 and part.shape == () for part in parts.values())
     return sum(parts.values())
+
+
+def learn(loss, student, teacher, beside):
+    """Make a loss ready, the first time: the same parameters, memory and draws in every test."""
+    torch.manual_seed(1)
+    loss.prepare(student, teacher)
+    if loss.training:
+        loss(student.detach(), teacher, **beside)
+    loss.eval()  # it remembers nothing more
+    torch.manual_seed(2)
 
 
 def test_every_loss_has_a_case():
@@ -157,7 +198,7 @@ class TestContract:
 
     def test_zero_against_itself(self, make, options, student_shape, teacher_shape):
         if (make, options.get("form", "hard")) in NEVER_ZERO:
-            pytest.skip("a likelihood, or a contrast of pairs: not 0 for equals, by its formula")
+            pytest.skip("a likelihood, a contrast, or an epsilon: not 0 for equals, by its formula")
         feature = torch.randn(teacher_shape)
         value = compare(make(**options), feature, feature.clone())
         assert value.item() == pytest.approx(0.0, abs=1e-6)
@@ -224,10 +265,13 @@ class TestContract:
         with pytest.raises(ValueError, match=r"must be (a|logits).*\(\d+,\)"):
             compare(make(**options), student.flatten(), teacher)
 
-    def test_state_dict_is_empty(self, make, options, student_shape, teacher_shape):
+    def test_state_is_that_of_parameters_that_learn(
+        self, make, options, student_shape, teacher_shape
+    ):
         loss = make(**options)
-        compare(loss, *inputs(student_shape, teacher_shape))
-        assert not loss.state_dict()
+        compare(loss, *inputs(student_shape, teacher_shape)).backward()
+        assert bool(loss.state_dict()) == bool(list(loss.parameters())) == (make in LEARNING)
+        assert all(parameter.grad.any() for parameter in loss.parameters())
 
 
 @pytest.mark.parametrize(
@@ -237,6 +281,7 @@ class TestContract:
         ChannelDistillationLoss,
         ChannelWiseLoss,
         FeatureImitationLoss,
+        FlowOfSolutionProcedureLoss,
         PearsonFeatureLoss,
     ],
 )

@@ -1,0 +1,72 @@
+"""Selective soft targets: where the teacher is right, the student follows it more closely."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from kd_core.checks import check_indices, check_logits
+
+
+class SelectiveTargetLoss(nn.Module):
+    """Divergence from the teacher's class probabilities, weighted sample by sample.
+
+        m_n  = 1 + [argmax of teacher_n = label_n]
+        loss = loss_weight * t^2 * mean over N of m_n^2 * sum over classes of p log(p / q)
+        p = softmax(teacher / t), q = softmax(student / t)
+
+    The selective part of CCSKD: Gou, Xiong, Yu, Zhan and Yi, "Channel-Correlation-Based Selective
+    Knowledge Distillation", IEEE TCDS 2022, https://doi.org/10.1109/TCDS.2022.3232569. Status: the
+    authors' code in its gradient. Its value differs: the code multiplies p and log q by m before it
+    compares them, which is not 0 for equal logits but has the gradient of the formula above. It
+    also multiplies m by 0.9 every 30 epochs. Here that is a schedule of the term, in iterations:
+    ``StepDecay(at=(30 epochs, 60 epochs, ...), factor=0.81)``, since m is squared.
+
+    Args:
+        temperature: Divisor t of both logits, above 0.
+        loss_weight: Factor on the returned loss; CCSKD's is 0.1.
+
+    Raises:
+        ValueError: If ``temperature`` is not above 0.
+
+    Example:
+        >>> import torch
+        >>> labels = torch.tensor([3, 7])
+        >>> SelectiveTargetLoss()(torch.zeros(2, 10), torch.ones(2, 10), labels).item()
+        0.0
+    """
+
+    needs = ("labels",)
+    aligns_spaces = False
+
+    def __init__(self, temperature: float = 1.0, loss_weight: float = 1.0) -> None:
+        super().__init__()
+        if temperature <= 0:
+            raise ValueError(f"temperature must be above 0, but it is {temperature}.")
+        self.temperature = temperature
+        self.loss_weight = loss_weight
+
+    def forward(self, student: Tensor, teacher: Tensor, labels: Tensor) -> Tensor:
+        """Compare the class scores of a batch.
+
+        Args:
+            student: Logits (N, classes).
+            teacher: Logits (N, classes); no gradient flows into them.
+            labels: Class of each sample, integers (N,).
+
+        Returns:
+            Scalar loss in float32.
+
+        Raises:
+            ValueError: If logits are not 2-D or differ in shape, or if the labels are not N of
+                these classes.
+        """
+        check_logits(student, teacher)
+        check_indices("labels", labels, len(student), student.shape[1])
+        student_log = torch.log_softmax(student.float() / self.temperature, dim=1)
+        teacher_log = torch.log_softmax(teacher.detach().float() / self.temperature, dim=1)
+        divergence = F.kl_div(student_log, teacher_log, reduction="none", log_target=True)
+        multiplier = 1.0 + (teacher.argmax(dim=1) == labels).float()  # (N,)
+        selected = multiplier.square() * divergence.sum(dim=1)
+        return self.loss_weight * self.temperature**2 * selected.mean()
