@@ -1,4 +1,4 @@
-"""Two processes on gloo: DDP waits for the gradient of every parameter, connectors included."""
+"""Two processes on gloo: DDP waits for every parameter, those of connectors and losses too."""
 
 import json
 import os
@@ -11,7 +11,7 @@ import torch
 from torch import nn
 
 from kd_core import Distiller, Term
-from kd_core.losses import AttentionTransferLoss, ChannelWiseLoss
+from kd_core.losses import AttentionTransferLoss, ChannelWiseLoss, VIDLoss
 from kd_core.schedules import LinearWarmup, Stop
 
 
@@ -33,7 +33,7 @@ def work(rank, port):
     student = Net(4)
     terms = {
         "late": Term(ChannelWiseLoss(), "high", schedule=LinearWarmup(begin=2, end=3)),
-        "early": Term(ChannelWiseLoss(), "high", schedule=Stop(at=1)),
+        "early": Term(VIDLoss(), "high", schedule=Stop(at=1)),
         "off": Term(AttentionTransferLoss(), "high", weight=0.0),
     }
     images = torch.randn(2, 3, 8, 8, generator=torch.Generator().manual_seed(rank))
@@ -56,7 +56,7 @@ def work(rank, port):
     torch.distributed.destroy_process_group()
 
 
-def test_a_connector_whose_term_is_at_zero_does_not_stop_ddp():
+def test_what_is_trained_for_a_term_at_zero_does_not_stop_ddp():
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         port = free.getsockname()[1]

@@ -53,9 +53,10 @@ def test_the_first_program_distils_in_a_short_loop(tmp_path):
 
 
 def test_the_other_programs_run(tmp_path):
-    assert len(PROGRAMS) == 3
+    assert len(PROGRAMS) == 4
     result = run("\n".join(PROGRAMS[1:]), tmp_path)
     assert result.returncode == 0, result.stderr
+    assert float(re.findall(r"^sum of DKD and CRD: (.*)$", result.stdout, re.MULTILINE)[0]) > 0
     assert "high" in result.stdout and "layer4" in result.stdout
     lines = [line for line in result.stdout.splitlines() if line.startswith("{")]
     assert ["loss_at" in line for line in lines] == [False, True, True]

@@ -1,0 +1,173 @@
+import copy
+
+import pytest
+import torch
+from torch import nn
+
+from kd_core import Distiller, Term
+from kd_core.beside import named_arguments
+from kd_core.losses import CRDLoss, DKDLoss, SoftTargetLoss, VIDLoss
+
+IMAGES = torch.randn(4, 3, 8, 8, generator=torch.Generator().manual_seed(0))
+LABELS, IDS = torch.tensor([1, 0, 4, 4]), torch.tensor([7, 2, 0, 5])
+
+
+class Net(nn.Module):
+    """A classifier that is called with images alone."""
+
+    def __init__(self, width):
+        super().__init__()
+        self.stage = nn.Conv2d(3, width, 3)
+        self.pool = nn.Sequential(nn.AdaptiveAvgPool2d(1), nn.Flatten())
+        self.head = nn.Linear(width, 5)
+
+    def forward(self, images):
+        return self.head(self.pool(self.stage(images)))
+
+
+class Labelled(Net):
+    """A classifier whose forward takes labels and ids, and returns losses in training."""
+
+    def forward(self, images, labels=None, *, ids=None):
+        logits = super().forward(images)
+        if labels is None:
+            return logits
+        return {"loss_cls": nn.functional.cross_entropy(logits, labels)}
+
+
+class Seen(nn.Module):
+    """Keeps what it is given beside the layers."""
+
+    needs = ("labels", "ids")
+
+    def forward(self, student, teacher, labels, ids):
+        self.labels, self.ids = labels, ids
+        return student.mean()
+
+
+def attach(student, loss, layers="head", example=True, teacher=None):
+    term = Term(loss, layers)
+    distiller = Distiller(teacher or type(student)(8), {"term": term})
+    return distiller.attach(student, example=(IMAGES,) if example else None)
+
+
+class TestNeeds:
+    @pytest.mark.parametrize(
+        "args, kwargs",
+        [((IMAGES, LABELS), {"ids": IDS}), ((), {"images": IMAGES, "labels": LABELS, "ids": IDS})],
+    )
+    def test_are_found_in_the_forwards_arguments_by_name(self, args, kwargs):
+        student = attach(Labelled(4), Seen())
+        student(*args, **kwargs)
+        seen = student.distiller.terms["term"].loss
+        assert torch.equal(seen.labels, LABELS) and torch.equal(seen.ids, IDS)
+
+    def test_are_given_to_losses_where_the_forward_does_not_take_them(self):
+        student = attach(Net(4), Seen())
+        student(IMAGES)
+        student.distiller.losses(labels=LABELS, ids=IDS)
+        seen = student.distiller.terms["term"].loss
+        assert torch.equal(seen.labels, LABELS) and torch.equal(seen.ids, IDS)
+
+    def test_what_losses_is_given_counts_before_the_forwards(self):
+        student = attach(Labelled(4), Seen())
+        student(IMAGES, ids=IDS)  # without labels it returns logits
+        student.distiller.losses(labels=LABELS, ids=IDS + 1)
+        assert torch.equal(student.distiller.terms["term"].loss.ids, IDS + 1)
+
+    def test_reach_the_loss_at_every_level(self):
+        student = attach(Net(4), DKDLoss(), ["head", "head"])
+        student(IMAGES)
+        twice = student.distiller.losses(labels=LABELS)["loss_term"].item()
+        assert twice == pytest.approx(2 * self.by_hand(student), rel=1e-5)
+
+    @staticmethod
+    def by_hand(student):
+        logits = student.head(student.pool(student.stage(IMAGES)))
+        return DKDLoss()(logits, student.distiller.teacher.model(IMAGES), LABELS).item()
+
+    def test_that_are_missing_are_named(self):
+        student = attach(Labelled(4), Seen())
+        student(IMAGES)
+        with pytest.raises(ValueError, match=r"'term' needs \['labels', 'ids'\].*\['images'\]"):
+            student.distiller.losses()
+        with pytest.raises(
+            ValueError, match=r"needs \['ids'\].*\['images', 'labels'\].*\(ids=ids\)"
+        ):
+            student(IMAGES, LABELS)
+
+    def test_are_not_asked_of_a_term_that_is_off(self):
+        student = Net(4)
+        terms = {"on": Term(SoftTargetLoss(), "head"), "off": Term(Seen(), "head", weight=0.0)}
+        Distiller(Net(8), terms).attach(student)
+        student(IMAGES)
+        assert list(student.distiller.losses()) == ["loss_on"]
+
+
+def test_arguments_that_have_no_name_are_left_out():
+    class Any(nn.Module):
+        def forward(self, images, *rest, scale=1, **options):
+            return images
+
+    named = named_arguments(Any(), (1, 2, 3), {"scale": 4, "labels": 5})
+    assert named == {"images": 1, "scale": 4, "labels": 5}
+
+
+LEARNING = [(VIDLoss, {}, "stage"), (CRDLoss, {"samples": 8, "negatives": 4, "dim": 3}, "pool")]
+
+
+@pytest.mark.parametrize("make, options, layer", LEARNING)
+class TestLossesThatLearn:
+    def test_are_prepared_trained_and_saved_beside_the_student(self, make, options, layer):
+        student = Labelled(4)
+        plain = list(student.state_dict())
+        attach(student, make(**options), layer)
+        own = {
+            key: value.clone()
+            for key, value in student.named_parameters()
+            if key.startswith("distiller.criteria.term.")
+        }
+        optimizer = torch.optim.SGD(student.parameters(), lr=0.1)
+        sum(student(IMAGES, LABELS, ids=IDS).values()).backward()
+        optimizer.step()
+        after = dict(student.named_parameters())
+        assert own and all(not torch.equal(after[key], value) for key, value in own.items())
+        saved = [key for key in student.state_dict() if not key.startswith("distiller.")]
+        assert saved == plain
+        assert list(student.distiller.detach().state_dict()) == plain
+
+    def test_go_on_from_a_checkpoint(self, make, options, layer):
+        first, second = Labelled(4), Labelled(4)
+        for student in (first, second):
+            attach(student, make(**options), layer)
+        first(IMAGES, LABELS, ids=IDS)
+        second.load_state_dict(copy.deepcopy(first.state_dict()))
+        for key, value in second.distiller.criteria.state_dict().items():
+            assert torch.equal(value, first.distiller.criteria.state_dict()[key])
+
+    def test_remember_nothing_of_the_dry_run(self, make, options, layer):
+        prepared = make(**options)
+        student = attach(Labelled(4), prepared, layer)
+        for name, value in student.distiller.criteria["term"].named_buffers():
+            unused = {"labels": torch.full((8,), -1), "log_z": torch.full((2,), torch.nan)}
+            if name in unused:
+                torch.testing.assert_close(value, unused[name], equal_nan=True)
+        assert student.distiller.criteria["term"] is prepared
+
+    def test_leave_the_random_numbers_as_they_were(self, make, options, layer):
+        student, loss = Labelled(4), make(**options)
+        distiller = Distiller(Labelled(8), {"term": Term(loss, layer)})
+        torch.manual_seed(5)
+        expected = torch.rand(3)
+        torch.manual_seed(5)
+        distiller.attach(student, example=(IMAGES,))
+        assert torch.equal(torch.rand(3), expected)
+
+    def test_ask_for_an_example(self, make, options, layer):
+        student = attach(Labelled(4), make(**options), layer, example=False)
+        with pytest.raises(ValueError, match=r"attach an example, or call prepare\(\)"):
+            student(IMAGES, LABELS, ids=IDS)
+
+    def test_what_it_refuses_in_the_dry_run_is_told_with_the_term(self, make, options, layer):
+        with pytest.raises(ValueError, match=r"term 'term' does not fit: (?s:.*)student layer"):
+            attach(Labelled(4), make(**options), {VIDLoss: "pool", CRDLoss: ["pool", "head"]}[make])
