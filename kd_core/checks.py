@@ -120,7 +120,7 @@ def check_indices(name: str, indices: Tensor, count: int, limit: int | None = No
             f"{name} must be one whole number for each of the {count} samples, but they are "
             f"{indices.dtype} of shape {tuple(indices.shape)}."
         )
-    lowest, highest = (int(value) for value in indices.aminmax())
+    lowest, highest = torch.stack(indices.aminmax()).tolist()  # one wait for the GPU
     if lowest < 0 or (limit is not None and highest >= limit):
         below = "" if limit is None else f" and below {limit}"
         raise ValueError(
