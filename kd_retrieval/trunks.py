@@ -6,16 +6,21 @@ Both functions return the network's own modules under their own names, so that a
 
 from __future__ import annotations
 
-import difflib
 from collections import OrderedDict
 from collections.abc import Mapping, Sequence
 from typing import Any
 
 import torch
 from torch import Tensor, nn
-from torchvision.models import VisionTransformer, get_model, get_model_weights, list_models
+from torchvision.models import VisionTransformer
 
 from kd_core.checkpoint import load_weights, read_checkpoint, state_dict_of
+from kd_engine.model_zoos import (
+    check_one_source,
+    timm_model,
+    torchvision_model,
+    torchvision_weights,
+)
 
 _HEADS = ("avgpool", "pool", "classifier", "fc", "head", "heads")
 _PROBE = 64  # pixels; enough for the strides of every convolutional network here
@@ -50,13 +55,9 @@ def TorchvisionTrunk(  # noqa: N802  a config names it as a type
             has no part ``until``.
         kd_core.checkpoint.CheckpointError: If the weights do not fit, strictly.
     """
-    if checkpoint is not None and weights is not None:
-        raise ValueError(
-            f"a trunk starts from one set of weights, but it is given checkpoint={checkpoint!r} "
-            f"and weights={weights!r}. Leave one of them out."
-        )
-    model = _torchvision_model(name, dict(options or {}))
-    source = _url(name, weights) if weights else checkpoint
+    check_one_source(checkpoint, weights=weights)
+    model = torchvision_model(name, options or {})
+    source = torchvision_weights(name, weights) if weights else checkpoint
     if isinstance(model, VisionTransformer):
         if until is not None:
             raise ValueError(f"a transformer cannot end earlier, but until is {until!r}.")
@@ -93,23 +94,8 @@ def TimmTrunk(  # noqa: N802  a config names it as a type
             option.
         kd_core.checkpoint.CheckpointError: If the weights do not fit, strictly.
     """
-    try:
-        import timm
-    except ImportError as error:
-        raise ImportError("TimmTrunk needs: pip install timm") from error
-    if checkpoint is not None and pretrained:
-        raise ValueError(
-            f"a trunk starts from one set of weights, but it is given checkpoint={checkpoint!r} "
-            "and pretrained=True. Leave one of them out."
-        )
-    if not timm.is_model(name):
-        raise ValueError(f"timm has no model {name!r}. {_nearest(name, timm.list_models())}")
-    try:
-        model: nn.Module = timm.create_model(
-            name, pretrained=pretrained, num_classes=0, global_pool="", **dict(options or {})
-        )
-    except TypeError as error:
-        raise ValueError(f"{name} of timm with options={options}: {error}.") from error
+    check_one_source(checkpoint, pretrained=pretrained)
+    model = timm_model(name, options or {}, pretrained=pretrained, num_classes=0, global_pool="")
     if getattr(model, "output_fmt", "NCHW") == "NHWC":
         model.register_forward_hook(_channels_first)
     return _filled(model, checkpoint)
@@ -188,30 +174,6 @@ class _TransformerTrunk(nn.Module):
         token = self.class_token.expand(images.shape[0], -1, -1)
         tokens: Tensor = self.encoder(torch.cat([token, patches], dim=1))
         return tokens
-
-
-def _torchvision_model(name: str, options: dict[str, Any]) -> nn.Module:
-    if name.lower() not in (names := list_models()):
-        raise ValueError(f"torchvision has no model {name!r}. {_nearest(name, names)}")
-    try:
-        model: nn.Module = get_model(name, weights=None, **options)
-    except TypeError as error:
-        raise ValueError(f"{name} of torchvision with options={options}: {error}.") from error
-    return model
-
-
-def _url(name: str, weights: str) -> str:
-    published = get_model_weights(name).__members__
-    if weights not in published:
-        raise ValueError(
-            f"torchvision has no weights {weights!r} of {name}. It has {', '.join(published)}."
-        )
-    return str(published[weights].url)
-
-
-def _nearest(name: str, names: Sequence[str]) -> str:
-    near = difflib.get_close_matches(name, names, n=5)
-    return f"The nearest names: {', '.join(near)}." if near else f"It has {len(names)} others."
 
 
 def _channels_first(module: nn.Module, args: Any, output: Tensor) -> Tensor:
