@@ -22,9 +22,9 @@ from numpy.random import RandomState
 from numpy.typing import NDArray
 
 from kd_engine.digit_scenes import PlacedDigit, SceneOptions, draw_scene
+from kd_engine.splits import split_inside_classes
 
 DIGIT_CLASSES = ("0", "1", "2", "3", "4", "5", "6", "7", "8", "9")
-SPLITS = ("train", "val", "test")
 MARKER = "digits.json"
 _VERSION = 1  # raise it when the drawing changes, so that old folders are not taken for new ones
 
@@ -60,20 +60,9 @@ def load_digit_splits(
         ValueError: If the shares are negative or do not sum to one.
         ModuleNotFoundError: If scikit-learn is not installed.
     """
-    if min(shares) < 0 or abs(sum(shares) - 1.0) > 1e-9:
-        raise ValueError(
-            f"shares must be three numbers from 0 that sum to 1, but they are {shares}."
-        )
     images, labels = source_digits()
-    rng = RandomState(seed)
-    rows: dict[str, list[NDArray[Any]]] = {split: [] for split in SPLITS}
-    for label in range(len(DIGIT_CLASSES)):
-        members = rng.permutation(np.flatnonzero(labels == label))
-        cuts = np.round(np.cumsum(shares[:2]) * len(members)).astype(int)
-        for split, part in zip(SPLITS, np.split(members, cuts), strict=True):
-            rows[split].append(part)
-    joined = {split: np.concatenate(parts).astype(np.int64) for split, parts in rows.items()}
-    return {split: DigitSplit(images[row], labels[row], row) for split, row in joined.items()}
+    rows = split_inside_classes(labels, shares, seed)
+    return {split: DigitSplit(images[row], labels[row], row) for split, row in rows.items()}
 
 
 def make_detection_set(

@@ -2,25 +2,22 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
 from mmengine.config import Config
 from mmengine.logging import print_log
-from mmengine.registry import DATASETS
 
 from kd_engine.build import student_config
+from kd_engine.data_sets import BuiltDatasets, build_datasets, require_decodable
 from kd_engine.runs import require_datasets
 from kd_engine.student import is_distilled, teacher_of
 from kd_retrieval.datasets import BOTH, GALLERY, QUERY
 from kd_retrieval.stored import StoredEmbeddings
 
-_LOADERS = ("train", "val", "test")
 _COLLATE = "kd_retrieval.collate"
 _SHOWN = 5  # names in a message
-
-Found = list[tuple[list[str], Any]]  # the loaders that have a data set, and the data set
 
 
 def check_datasets(config: Config, images: bool = False) -> list[str]:
@@ -39,7 +36,7 @@ def check_datasets(config: Config, images: bool = False) -> list[str]:
             a loss has proxies for another number of classes, stored embeddings of the teacher are
             of other data, batches cannot hold the labels, or a picture cannot be decoded.
     """
-    datasets = _datasets(config, _LOADERS)
+    datasets = build_datasets(config)
     lines = [f"{'+'.join(names)}: {_describe(dataset)}" for names, dataset in datasets]
     _check_classes(config, datasets)
     for names, dataset in datasets:
@@ -49,7 +46,7 @@ def check_datasets(config: Config, images: bool = False) -> list[str]:
             _check_stored(config, dataset)
     if images:
         for names, dataset in datasets:
-            _decode(names[0], dataset)
+            require_decodable(names[0], dataset)
         lines.append("every picture decodes")
     return lines
 
@@ -61,33 +58,18 @@ def check_test_classes(config: Config) -> None:
         FileNotFoundError: If the test data is missing.
         ValueError: If train and test data share classes, or batches cannot hold the labels.
     """
-    datasets = _datasets(config, ("test",))
+    datasets = build_datasets(config, ("test",))
     for names, dataset in datasets:
         _check_labels(config, names, dataset)
     try:
         require_datasets(config, ("train_dataloader",))
-        datasets += _datasets(config, ("train",))
+        datasets += build_datasets(config, ("train",))
     except FileNotFoundError as error:
         print_log(
             f"nobody can tell whether the classes to be searched were trained on: {error}",
             "current",
         )
     _check_classes(config, datasets)
-
-
-def _datasets(config: Config, loaders: tuple[str, ...]) -> Found:
-    """Build each different data set once, with the loaders that have it."""
-    found: list[tuple[list[str], Mapping[str, Any]]] = []
-    for name in loaders:
-        loader = config.get(f"{name}_dataloader")
-        if not loader:
-            continue
-        same = next((names for names, given in found if given == loader["dataset"]), None)
-        if same is None:
-            found.append(([name], loader["dataset"]))
-        else:
-            same.append(name)
-    return [(names, DATASETS.build(given)) for names, given in found]
 
 
 def _describe(dataset: Any) -> str:
@@ -101,7 +83,7 @@ def _describe(dataset: Any) -> str:
     return text
 
 
-def _check_classes(config: Config, datasets: Found) -> None:
+def _check_classes(config: Config, datasets: BuiltDatasets) -> None:
     """Refuse a score on classes that were trained on: it is no metric-learning score."""
     classes = {name: set(dataset.class_names) for names, dataset in datasets for name in names}
     for name in ("val", "test"):
@@ -157,20 +139,3 @@ def _check_stored(config: Config, dataset: Any) -> None:
     teacher = teacher_of(config)[0]
     if str(teacher.pop("type")).endswith(StoredEmbeddings.__name__):
         StoredEmbeddings(**teacher).check(dataset)
-
-
-def _decode(name: str, dataset: Any) -> None:
-    broken = list(_broken(dataset))
-    if broken:
-        raise ValueError(
-            f"every picture must decode, but {len(broken)} of the {len(dataset):,} of the {name} "
-            f"data do not: {' '.join(broken[:_SHOWN])}"
-        )
-
-
-def _broken(dataset: Any) -> Iterator[str]:
-    for index in range(len(dataset)):
-        try:
-            dataset.read(index)
-        except (OSError, ValueError) as error:
-            yield str(error)

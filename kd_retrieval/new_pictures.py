@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 from mmengine.config import Config
 
-from kd_retrieval.datasets.folder import SUFFIXES
+from kd_engine.image_folder import SUFFIXES
 from kd_retrieval.datasets.records import RetrievalDataset, Table
 from kd_retrieval.extract import dataset_config
 

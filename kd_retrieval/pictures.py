@@ -12,7 +12,7 @@ from mmengine.config import Config
 from PIL import Image
 from torch import Tensor
 
-from kd_retrieval.datasets.images import read_image
+from kd_engine.images import read_image
 from kd_retrieval.embedding_rows import Rows
 from kd_retrieval.extract import open_dataset
 

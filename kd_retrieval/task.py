@@ -5,15 +5,15 @@ from __future__ import annotations
 import logging
 from importlib import metadata
 
-import torch
 from mmengine.config import Config
 from mmengine.logging import print_log
 from torch import nn
 
 from kd_engine.build import build_terms
+from kd_engine.export_check import compare_export
+from kd_engine.probe import run_once
 from kd_engine.student import is_distilled
 from kd_retrieval.data_check import check_datasets, check_test_classes, evaluators_of
-from kd_retrieval.export_check import check_export
 from kd_retrieval.trunks import image_size_of
 
 __all__ = [
@@ -95,16 +95,12 @@ def dry_run(model: nn.Module, size: tuple[int, int] | None = None) -> None:
         size: Height and width in pixels; ``None`` takes what a vision transformer wants, and else
             128 x 128.
     """
-    modes = [(module, module.training) for module in model.modules()]
-    model.eval()
-    generator = torch.Generator().manual_seed(0)
-    images = torch.randn(2, 3, *(size or image_size_of(model)), generator=generator)
-    try:
-        with torch.no_grad():
-            model(images)
-    finally:
-        for module, mode in modes:
-            module.training = mode
+    run_once(model, size or image_size_of(model))
+
+
+def check_export(config: Config, checkpoint: str, exported: str, plain: str) -> str:
+    """Compare the exported student's embeddings with the distilled model's: see compare_export."""
+    return compare_export(config, checkpoint, exported, plain, "embeddings")
 
 
 def _version(name: str) -> str:

@@ -34,7 +34,7 @@ from mmengine.config import Config, ConfigDict
 from mmengine.registry import FUNCTIONS
 
 from kd_engine.tasks import package_of
-from kd_retrieval.transforms import build_transforms
+from kd_engine.transforms import build_transforms
 
 ROOT = Path(__file__).parents[1]
 FOLDER = ROOT / "configs"

@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from kd_engine.image_lists import Rows, is_integer, read_lines
 from kd_retrieval.datasets.records import (
     BOTH,
     GALLERY,
@@ -20,7 +21,6 @@ from kd_retrieval.datasets.records import (
     number_classes,
     require_unique,
 )
-from kd_retrieval.datasets.text import Rows, is_integer, read_lines
 
 COLUMNS = ("path", "label", "split", "role", "group", "id")
 _ROLES = {"": BOTH, "both": BOTH, "query": QUERY, "gallery": GALLERY}

@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 
+from kd_engine.image_lists import read_rows
 from kd_retrieval.datasets.records import (
     RetrievalDataset,
     Table,
@@ -15,7 +16,6 @@ from kd_retrieval.datasets.records import (
     require_counts,
     require_unique,
 )
-from kd_retrieval.datasets.text import read_rows
 
 COUNTS = {"trainval": (5864, 100), "test": (5924, 100)}  # images, classes
 

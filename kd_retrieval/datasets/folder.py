@@ -2,25 +2,19 @@
 
 from __future__ import annotations
 
-import os
-import warnings
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
+from kd_engine.image_folder import find_images
 from kd_retrieval.datasets.records import (
     SPLITS,
     RetrievalDataset,
     Table,
     check_split,
     number_classes,
-)
-
-SUFFIXES = (
-    *(".jpg", ".jpeg", ".jfif", ".png", ".bmp", ".webp", ".avif"),
-    *(".tif", ".tiff", ".gif", ".ppm", ".pgm", ".jp2"),
 )
 
 
@@ -64,42 +58,13 @@ class LabelledFolder(RetrievalDataset):
                 f"{root} has folders {', '.join(parts)}, so test_classes must be left out, but it "
                 f"is {test_classes!r}."
             )
-        paths = _find(root)
+        paths = find_images(root)
         table = _table(root, paths, 2 if parts else 1)
         if parts:
             chosen = _of_folders(root, table, split, parts)
         else:
             chosen = _of_classes(table, split, test_classes)
         super().__init__(data_root, chosen, transforms)
-
-
-def _find(root: Path) -> list[str]:
-    """List the images below a folder, links to folders followed, as paths below it."""
-    found: list[str] = []
-    others: list[str] = []
-    visited: set[str] = set()
-    start = len(str(root)) + 1
-    for folder, names, files in os.walk(root, followlinks=True):
-        if (real := os.path.realpath(folder)) in visited:
-            raise ValueError(f"a folder must be linked to once, but {folder} is there twice.")
-        visited.add(real)
-        names[:] = [name for name in names if not name.startswith(".")]
-        below = folder[start:].replace(os.sep, "/") + "/" if len(folder) >= start else ""
-        for name in files:
-            if not name.startswith("."):
-                known = os.path.splitext(name)[1].lower() in SUFFIXES
-                (found if known else others).append(below + name)
-    if not found:
-        raise ValueError(
-            f"{root} has no image ({', '.join(SUFFIXES)}). It must have a folder for each class."
-        )
-    if others:
-        warnings.warn(
-            f"{len(others)} files of {root} are no images by their names and are left out, such "
-            f"as {min(others)}.",
-            stacklevel=4,
-        )
-    return sorted(found)
 
 
 def _table(root: Path, paths: list[str], levels: int) -> Table:

@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from kd_engine.image_lists import Rows, read_rows
 from kd_retrieval.datasets.records import (
     BOTH,
     GALLERY,
@@ -20,7 +21,6 @@ from kd_retrieval.datasets.records import (
     require_counts,
     require_unique,
 )
-from kd_retrieval.datasets.text import Rows, read_rows
 
 LIST = "list_eval_partition.txt"
 COUNTS = {"trainval": (25882, 3997), "test": (26830, 3985)}  # images, items

@@ -14,9 +14,9 @@ import numpy as np
 from numpy.typing import NDArray
 from torch.utils.data import Dataset
 
-from kd_retrieval.datasets.images import read_image
-from kd_retrieval.datasets.text import first_repeat
-from kd_retrieval.transforms import build_transforms
+from kd_engine.image_lists import first_repeat
+from kd_engine.images import read_image
+from kd_engine.transforms import build_transforms
 
 BOTH, QUERY, GALLERY = 0, 1, 2  # roles: a query searched in all others, query alone, gallery alone
 SPLITS = ("train", "val", "trainval", "test")
@@ -88,7 +88,7 @@ class RetrievalDataset(Dataset[dict[str, Any]]):
     Args:
         data_root: Folder that the paths are relative to.
         table: The images.
-        transforms: Configs for :func:`kd_retrieval.transforms.build_transforms`.
+        transforms: Configs for :func:`kd_engine.transforms.build_transforms`.
 
     Raises:
         ValueError: If the table has no image, or the same path or id twice.

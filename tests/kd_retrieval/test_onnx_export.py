@@ -10,6 +10,7 @@ import torch
 from torch import nn
 from torchvision.models import VisionTransformer
 
+from kd_engine.probe import normalised, random_images
 from kd_retrieval.embedder import Embedder
 from kd_retrieval.onnx_check import OnnxCheck
 from kd_retrieval.onnx_export import (
@@ -18,7 +19,6 @@ from kd_retrieval.onnx_export import (
     export_onnx,
     require_close,
 )
-from kd_retrieval.probe import normalised, random_images
 
 RESNET = dict(
     type="kd_retrieval.trunks.TimmTrunk",

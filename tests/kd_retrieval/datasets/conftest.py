@@ -1,33 +1,10 @@
-"""Pictures, lists, and what every data set must keep to."""
+"""What every data set must keep to."""
 
 import numpy as np
 import pytest
 import torch
-from PIL import Image
 
 SPLITS = ("train", "val", "trainval", "test")
-
-
-@pytest.fixture
-def draw():
-    """Write a small picture, its folders too."""
-
-    def write(path, size=(6, 5), mode="RGB"):
-        path.parent.mkdir(parents=True, exist_ok=True)
-        Image.new(mode, size, 200).save(path)
-
-    return write
-
-
-@pytest.fixture
-def write_lines():
-    """Write a text file."""
-
-    def write(path, *lines, end="\n", encoding="utf-8"):
-        path.parent.mkdir(parents=True, exist_ok=True)
-        path.write_bytes("".join(line + end for line in lines).encode(encoding))
-
-    return write
 
 
 @pytest.fixture

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from kd_retrieval.datasets.text import first_repeat, is_integer, read_lines, read_rows
+from kd_engine.image_lists import first_repeat, is_integer, read_lines, read_rows
 
 
 @pytest.mark.parametrize("end", ["\n", "\r\n", "\r"])

@@ -1,4 +1,4 @@
-"""Read the lists of data sets."""
+"""Read the text files that list the images of a data set."""
 
 from __future__ import annotations
 
@@ -94,7 +94,8 @@ def read_lines(path: Path) -> Iterator[str]:
     """
     if not path.is_file():
         raise FileNotFoundError(
-            f"{path} is missing. docs/retrieval_data.md shows the layout and where to get the data."
+            f"{path} is missing. docs/retrieval_data.md and docs/classification_data.md show the "
+            "layouts and where to get the data."
         )
     try:
         with path.open(encoding="utf-8-sig") as file:

@@ -5,7 +5,7 @@ import pytest
 import torch
 from PIL import Image
 
-from kd_retrieval.transforms import build_transforms
+from kd_engine.transforms import build_transforms
 
 PICTURE = Image.fromarray(np.arange(20 * 30 * 3, dtype=np.uint8).reshape(20, 30, 3))
 

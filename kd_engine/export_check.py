@@ -1,4 +1,4 @@
-"""Check that an exported student embeds alone as it does under its distiller."""
+"""Check that an exported student gives alone what it gives under its distiller."""
 
 from __future__ import annotations
 
@@ -12,16 +12,16 @@ from torch import Tensor, nn
 from kd_core import Distiller
 from kd_core.checkpoint import read_checkpoint, state_dict_of
 from kd_engine.build import BESIDE, build_terms, student_config, without_initial_weights
+from kd_engine.probe import normalised, probe_images
 from kd_engine.student import build_model, is_distilled, load_checkpoint_into
-from kd_retrieval.probe import normalised, probe_images
 
 
-def check_export(config: Config, checkpoint: str, exported: str, plain: str) -> str:
-    """Compare the embeddings of an exported student with those of the distilled model.
+def compare_export(config: Config, checkpoint: str, exported: str, plain: str, output: str) -> str:
+    """Compare what an exported student gives with what the distilled model gives.
 
     The one is built from the exported config alone, and torch loads the exported weights into it
     strictly. The other is the student of the training checkpoint with a distiller attached; its
-    teacher takes no part in an embedding, so a copy of the student stands in for it. The two must
+    teacher takes no part in its output, so a copy of the student stands in for it. The two must
     be equal in every bit.
 
     Args:
@@ -29,6 +29,7 @@ def check_export(config: Config, checkpoint: str, exported: str, plain: str) -> 
         checkpoint: The run's checkpoint.
         exported: The exported weights.
         plain: The exported config.
+        output: What the model makes of an image, in the plural: "embeddings", "predictions".
 
     Returns:
         What was compared, in one sentence.
@@ -36,7 +37,7 @@ def check_export(config: Config, checkpoint: str, exported: str, plain: str) -> 
     Raises:
         kd_core.checkpoint.CheckpointError: If the checkpoint does not fit the student.
         RuntimeError: If the exported weights do not fit the plain model.
-        ValueError: If the embeddings differ.
+        ValueError: If the two differ.
     """
     distilled = build_model(config, without_initial_weights(student_config(config.model)))
     load_checkpoint_into(distilled, checkpoint)
@@ -54,30 +55,30 @@ def check_export(config: Config, checkpoint: str, exported: str, plain: str) -> 
         )
     alone.load_state_dict(weights, strict=True)
     images, source = probe_images(config)
-    ours, theirs = _embed(alone, images), _embed(distilled, images)
-    _require_equal(ours, theirs)
+    ours, theirs = _run(alone, images), _run(distilled, images)
+    _require_equal(ours, theirs, output)
     return (
         f"plain {type(alone).__name__} loads {Path(exported).name} strictly and gives the same "
-        f"{len(ours)} embeddings of size {ours.shape[1]} as the distilled model on {source}"
+        f"{len(ours)} {output} of size {ours.shape[1]} as the distilled model on {source}"
     )
 
 
-def _embed(model: nn.Module, images: Tensor) -> Tensor:
+def _run(model: nn.Module, images: Tensor) -> Tensor:
     model.eval()
     with torch.no_grad():
         vectors: Tensor = model(normalised(model, images), mode="tensor")
     return vectors
 
 
-def _require_equal(plain: Tensor, distilled: Tensor) -> None:
+def _require_equal(plain: Tensor, distilled: Tensor, output: str) -> None:
     if plain.shape != distilled.shape:
         raise ValueError(
-            f"the exported student must embed as the distilled model does, but gives "
+            f"the exported student must give the {output} of the distilled model, but gives "
             f"{tuple(plain.shape)} instead of {tuple(distilled.shape)}."
         )
     if not torch.equal(plain, distilled):  # NaN is unequal too
         difference = float((plain - distilled).abs().max())
         raise ValueError(
-            "the exported student must embed as the distilled model does, but embeddings differ "
+            f"the exported student must give the {output} of the distilled model, but they differ "
             f"by up to {difference:.3g}."
         )

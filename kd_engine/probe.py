@@ -1,4 +1,4 @@
-"""Images for looking at an embedder: real ones of a config's test data, or random ones."""
+"""Images for looking at a model: real ones of a config's test data, or random ones."""
 
 from __future__ import annotations
 
@@ -7,9 +7,10 @@ from typing import Any
 
 import torch
 from mmengine.config import Config
+from mmengine.registry import DATASETS, init_default_scope
 from torch import Tensor, nn
 
-from kd_retrieval.extract import open_dataset
+from kd_engine.runs import require_datasets
 
 _DEFAULT = 128  # pixels, where nothing says more
 
@@ -28,10 +29,8 @@ def probe_images(
         Images uint8 (N, 3, H, W), and what they are.
     """
     try:
-        data = open_dataset(config, "test")
-    except (FileNotFoundError, ValueError) as error:
-        if isinstance(error, ValueError) and config.get("test_dataloader"):
-            raise
+        data = _test_data(config)
+    except FileNotFoundError as error:
         images = random_images(count, size or size_of_test_images(config))
         return images, f"{count} random images (its test data is absent: {error})"
     found = torch.stack([data[i]["inputs"] for i in range(min(count, len(data)))])
@@ -63,3 +62,30 @@ def normalised(model: nn.Module, images: Tensor) -> Tensor:
     preprocessor: Any = model.data_preprocessor
     inputs: Tensor = preprocessor({"inputs": images}, False)["inputs"]
     return inputs
+
+
+def run_once(model: nn.Module, size: tuple[int, int]) -> None:
+    """Run a model on two random images, without gradients; its modes stay as they are.
+
+    Args:
+        model: A model of images (N, 3, H, W).
+        size: Height and width in pixels.
+    """
+    modes = [(module, module.training) for module in model.modules()]
+    model.eval()
+    images = torch.randn(2, 3, *size, generator=torch.Generator().manual_seed(0))
+    try:
+        with torch.no_grad():
+            model(images)
+    finally:
+        for module, mode in modes:
+            module.training = mode
+
+
+def _test_data(config: Config) -> Any:
+    loader = config.get("test_dataloader")
+    if not loader:
+        raise FileNotFoundError("the config has no test_dataloader.")
+    require_datasets(config, ("test_dataloader",))
+    init_default_scope(config.get("default_scope") or "mmengine")
+    return DATASETS.build(loader["dataset"])

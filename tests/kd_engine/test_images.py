@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from kd_retrieval.datasets.images import read_image
+from kd_engine.images import read_image
 
 GREY = np.array([[0, 60], [120, 255]], dtype=np.uint8)
 

@@ -1,0 +1,26 @@
+"""Small files that many tests need: pictures and lists."""
+
+import pytest
+from PIL import Image
+
+
+@pytest.fixture
+def draw():
+    """Write a small picture, its folders too."""
+
+    def write(path, size=(6, 5), mode="RGB"):
+        path.parent.mkdir(parents=True, exist_ok=True)
+        Image.new(mode, size, 200).save(path)
+
+    return write
+
+
+@pytest.fixture
+def write_lines():
+    """Write a text file."""
+
+    def write(path, *lines, end="\n", encoding="utf-8"):
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_bytes("".join(line + end for line in lines).encode(encoding))
+
+    return write
