@@ -20,8 +20,9 @@ from kd_core.checkpoint import load_weights, read_checkpoint, state_dict_of
 # What is trained beside a student and is no part of it: connectors, proxies of a metric loss.
 BESIDE = ("distiller.", "criterion.")
 NO_CHECKPOINT = "The teacher has no checkpoint: what its own config does not load is random."
-_TRUNKS = ("TorchvisionTrunk", "TimmTrunk")
-_INITIAL = ("checkpoint", "weights", "pretrained")
+_PARTS = ("trunk", "network")  # of an embedder, of a classifier
+_LIBRARIES = ("TorchvisionTrunk", "TimmTrunk", "TorchvisionNetwork", "TimmNetwork")
+_INITIAL = ("checkpoint", "weights", "pretrained", "new_head")
 _TERM_KEYS = ("loss", "layers", "teacher_layers", "weight", "schedule")
 _TEACHER_KEYS = ("config", "checkpoint", "allow_partial", "precision")
 
@@ -52,12 +53,13 @@ def without_initial_weights(model: Mapping[str, Any]) -> dict[str, Any]:
     """Return a model config that neither reads nor downloads what a checkpoint will replace.
 
     mmdet's models read their initial weights when a training starts. The trunks of kd_retrieval
-    do when they are made, also where nothing is to be trained.
+    and the networks of kd_cls do when they are made, also where nothing is to be trained.
     """
     plain = copy.deepcopy(dict(model))
-    trunk = plain.get("trunk")
-    if isinstance(trunk, Mapping) and str(trunk.get("type")).endswith(_TRUNKS):
-        plain["trunk"] = {key: value for key, value in trunk.items() if key not in _INITIAL}
+    for name in _PARTS:
+        part = plain.get(name)
+        if isinstance(part, Mapping) and str(part.get("type")).endswith(_LIBRARIES):
+            plain[name] = {key: value for key, value in part.items() if key not in _INITIAL}
     return plain
 
 

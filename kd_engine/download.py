@@ -14,7 +14,16 @@ from kd_engine.voc_to_coco import write_coco_splits
 
 _BCCD = "d272fb14cdff6e473fafeeeba32aba5f560e9e43"
 _CHESS = "246442c35465cdc9c917cdd0aa36698320def063"
-_BY_HAND = ("caltech100", "omniglot", "inshop")
+_BY_HAND = {
+    **dict.fromkeys(("caltech100", "omniglot", "inshop"), "docs/retrieval_data.md"),
+    **dict.fromkeys(
+        (
+            *("cifar-10-batches-bin", "cifar-100-binary", "svhn"),
+            *("tiny-imagenet-200", "imagenet", "fashion_mnist"),
+        ),
+        "docs/classification_data.md",
+    ),
+}
 _STANFORD = "http://ftp.cs.stanford.edu/cs/cvgl"
 
 
@@ -220,8 +229,9 @@ def missing_data_message(path: str | os.PathLike[str]) -> str:
                 f"{text}Fetch it with: python tools/download_data.py {names[parent]} "
                 f"- or set KD_DATA to the folder that holds {parent}."
             )
-    if set(_BY_HAND) & set(path.parts):
-        return f"{text}docs/retrieval_data.md says how to get it. Or set KD_DATA."
+    for name, page in _BY_HAND.items():
+        if name in path.parts:
+            return f"{text}{page} says how to get it. Or set KD_DATA."
     return f"{text}Put the data there, correct the path in the config, or set KD_DATA."
 
 

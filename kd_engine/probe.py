@@ -10,6 +10,7 @@ from mmengine.config import Config
 from mmengine.registry import DATASETS, init_default_scope
 from torch import Tensor, nn
 
+from kd_engine.build import student_config
 from kd_engine.runs import require_datasets
 
 _DEFAULT = 128  # pixels, where nothing says more
@@ -47,11 +48,15 @@ def random_images(count: int, size: tuple[int, int]) -> Tensor:
 
 
 def size_of_test_images(config: Config) -> tuple[int, int]:
-    """Tell the height and width of test images: the last size that their transforms name."""
+    """Tell the height and width of test images.
+
+    They are the last size that their transforms name, or else what the model says.
+    """
     loader = config.get("test_dataloader") or {}
     transforms = (loader.get("dataset") or {}).get("transforms") or []
     sizes = [one["size"] for one in transforms if isinstance(one, Mapping) and one.get("size")]
-    size: Any = sizes[-1] if sizes else config.model.get("dry_run_size", _DEFAULT)
+    wanted = student_config(config.model).get("image_size")
+    size: Any = sizes[-1] if sizes else wanted or config.model.get("dry_run_size") or _DEFAULT
     if isinstance(size, int):
         return size, size
     return int(size[0]), int(size[-1])

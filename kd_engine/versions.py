@@ -18,7 +18,7 @@ def version_rows() -> list[tuple[str, str]]:
 
     device = torch.cuda.get_device_name() if torch.cuda.is_available() else "no GPU"
     rows = [("python", platform.python_version()), ("device", device)]
-    rows += [(name, _version(name)) for name in _PACKAGES]
+    rows += [(name, version_of(name)) for name in _PACKAGES]
     return rows + sorted(check_distributions().items())
 
 
@@ -44,8 +44,9 @@ def check_opencv() -> str:
     return f"{cv2.__version__}, {build}"
 
 
-def _version(name: str) -> str:
+def version_of(name: str) -> str:
+    """Tell the version of a package, or how to install it."""
     try:
         return metadata.version(name)
     except metadata.PackageNotFoundError:
-        return "not installed"
+        return f"not installed: pip install {name}"

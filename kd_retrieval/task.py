@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import logging
-from importlib import metadata
 
 from mmengine.config import Config
 from mmengine.logging import print_log
@@ -13,6 +12,7 @@ from kd_engine.build import build_terms
 from kd_engine.export_check import compare_export
 from kd_engine.probe import run_once
 from kd_engine.student import is_distilled
+from kd_engine.versions import version_of
 from kd_retrieval.data_check import check_datasets, check_test_classes, evaluators_of
 from kd_retrieval.trunks import image_size_of
 
@@ -33,7 +33,7 @@ _EMBEDDING = ("embedding", "projection")  # the same vector, with and without it
 
 def environment() -> list[tuple[str, str]]:
     """List the libraries of retrieval and their versions."""
-    return [(name, _version(name)) for name in _LIBRARIES]
+    return [(name, version_of(name)) for name in _LIBRARIES]
 
 
 def check_data(config: Config, images: bool = False) -> list[str]:
@@ -101,10 +101,3 @@ def dry_run(model: nn.Module, size: tuple[int, int] | None = None) -> None:
 def check_export(config: Config, checkpoint: str, exported: str, plain: str) -> str:
     """Compare the exported student's embeddings with the distilled model's: see compare_export."""
     return compare_export(config, checkpoint, exported, plain, "embeddings")
-
-
-def _version(name: str) -> str:
-    try:
-        return metadata.version(name)
-    except metadata.PackageNotFoundError:
-        return f"not installed: pip install {name}"

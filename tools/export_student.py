@@ -1,13 +1,13 @@
-"""Write a distilled student's weights alone: a plain mmdet detector, a plain embedder.
+"""Write a distilled student's weights alone: a plain detector, embedder or classifier.
 
     python tools/export_student.py CONFIG CHECKPOINT student.pth
     python tools/export_student.py CONFIG CHECKPOINT student.safetensors
 
 Beside the weights goes the plain student's whole config, student.py. Before the two files appear,
 the tool checks that the plain model, given them alone, loads the weights strictly and predicts the
-same boxes or embeddings as the distilled one: on a few test images, or on random ones where the
-data is absent. Of a run with an EMAHook the averaged weights are exported. The teacher is not
-needed.
+same boxes, embeddings or logits as the distilled one: on a few test images, or on random ones
+where the data is absent. Of a run with an EMAHook the averaged weights are exported. The teacher
+is not needed.
 
 In plain mmdet:  DetInferencer('student.py', 'student.pth')
 """

@@ -47,8 +47,8 @@ def _parser() -> argparse.ArgumentParser:
         nargs=2,
         type=int,
         metavar=("HEIGHT", "WIDTH"),
-        help="pixels of the random images (default: 256 320 of a detector; of an embedder what "
-        "its transformer wants, or 128 128)",
+        help="pixels of the random images (default: 256 320 of a detector; of an embedder or "
+        "classifier what it wants, or 128 128 and 32 32)",
     )
     return parser
 

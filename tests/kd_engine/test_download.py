@@ -208,6 +208,7 @@ def test_the_table_is_well_formed() -> None:
         ("data/cars196/cars_annos.mat", "python tools/download_data.py cars"),
         ("data/Stanford_Online_Products", "python tools/download_data.py sop"),
         ("data/omniglot", "docs/retrieval_data.md says how to get it"),
+        ("data/cifar-100-binary", "docs/classification_data.md says how to get it"),
         ("data/digits/annotations", "python tools/make_digits.py --out data/digits"),
     ],
 )

@@ -30,6 +30,7 @@ def test_their_size_is_the_last_that_the_transforms_name():
     assert size(dict(type="Resize", size=40), dict(type="CenterCrop", size=[32, 24])) == (32, 24)
     assert size(dict(type="Resize", size=40)) == (40, 40)
     assert size(dict(type="RandomHorizontalFlip"), dry_run_size=(48, 64)) == (48, 64)
+    assert size(dict(type="RandomHorizontalFlip"), image_size=28) == (28, 28)
 
 
 def test_one_run_leaves_modes_and_statistics_alone():
