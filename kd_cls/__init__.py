@@ -1,8 +1,36 @@
-"""Image classifiers: teachers, students and the networks that this literature compares."""
+"""Image classifiers: teachers, students, the networks that this literature compares, data."""
 
 import kd_engine  # noqa: F401  first: it refuses two distributions of mmengine
 
 # isort: split
+from kd_cls.classifier import Classifier
+from kd_cls.datasets import (
+    CIFAR10,
+    CIFAR100,
+    SVHN,
+    BuiltInDigits,
+    Caltech100,
+    FashionMNIST,
+    ImageFolder,
+    TinyImageNet,
+)
+from kd_cls.distilled import DistilledClassifier
+from kd_cls.metric import ClassificationMetric
 from kd_cls.networks import CifarNetwork, TimmNetwork, TorchvisionNetwork
 
-__all__ = ["CifarNetwork", "TimmNetwork", "TorchvisionNetwork"]
+__all__ = [
+    "CIFAR10",
+    "CIFAR100",
+    "SVHN",
+    "BuiltInDigits",
+    "Caltech100",
+    "CifarNetwork",
+    "ClassificationMetric",
+    "Classifier",
+    "DistilledClassifier",
+    "FashionMNIST",
+    "ImageFolder",
+    "TimmNetwork",
+    "TinyImageNet",
+    "TorchvisionNetwork",
+]

@@ -1,0 +1,159 @@
+"""A network that turns images into class scores."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from mmengine.model import BaseModel
+from mmengine.registry import MODELS
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+# Of ImageNet, for RGB values from 0 to 255: what torchvision's and most of timm's networks expect.
+IMAGENET = dict(
+    type="ImgDataPreprocessor", mean=[123.675, 116.28, 103.53], std=[58.395, 57.12, 57.375]
+)
+
+
+class Classifier(BaseModel):  # type: ignore[misc]
+    """Logits (N, classes) for a batch of images, and their cross-entropy.
+
+    Its parts are the children ``network`` and ``logits``, whose output are the network's logits
+    themselves: a term selects ``network.stage2`` as well as ``logits``.
+
+    Args:
+        network: Config of a module from images (N, 3, H, W) to logits, such as
+            ``dict(type="kd_cls.CifarNetwork", name="resnet20", num_classes=10)``, or the module.
+        num_classes: Number of classes; ``None`` takes the network's attribute of that name.
+        image_size: Height and width in pixels that images must have, or one number for both;
+            ``None`` takes any.
+        data_preprocessor: mmengine's; the default normalises RGB with ImageNet's statistics.
+
+    Raises:
+        ValueError: If the network is unknown, or nothing says how many classes it has.
+
+    Example:
+        >>> import torch
+        >>> network = nn.Sequential(nn.Conv2d(3, 5, 8), nn.AdaptiveAvgPool2d(1), nn.Flatten())
+        >>> Classifier(network, num_classes=5)(torch.zeros(2, 3, 32, 32)).shape
+        torch.Size([2, 5])
+    """
+
+    def __init__(
+        self,
+        network: Mapping[str, Any] | nn.Module,
+        num_classes: int | None = None,
+        image_size: int | tuple[int, int] | None = None,
+        data_preprocessor: Mapping[str, Any] | nn.Module | None = None,
+    ) -> None:
+        super().__init__(data_preprocessor=data_preprocessor or IMAGENET)
+        self.network = network if isinstance(network, nn.Module) else _build_network(network)
+        self.logits = nn.Identity()
+        self.num_classes = _num_classes(self.network, num_classes)
+        both = (image_size, image_size) if isinstance(image_size, int) else image_size
+        self.image_size: tuple[int, int] | None = None if both is None else (both[0], both[1])
+
+    def init_weights(self) -> None:
+        """Keep the weights: they were loaded or drawn when the network was made."""
+
+    def classify(self, images: Tensor) -> Tensor:
+        """Compute the logits (N, classes) of normalised images (N, 3, H, W).
+
+        Raises:
+            ValueError: If the images have another size than the model's, or one that the network
+                does not take, or it returns something else than logits.
+        """
+        self._check_size(images)
+        try:
+            found = self.logits(self.network(images))
+        except AssertionError as error:  # so the transformers of both libraries tell
+            height, width = images.shape[2:]
+            raise ValueError(
+                f"the network does not take images of {height} x {width}: {error} Resize them "
+                "(transforms), or give the network's options another image size."
+            ) from error
+        if not isinstance(found, Tensor) or found.shape != (len(images), self.num_classes):
+            kind = tuple(found.shape) if isinstance(found, Tensor) else type(found).__name__
+            raise ValueError(
+                f"the network must return logits ({len(images)}, {self.num_classes}), but it "
+                f"returns {kind}. Correct num_classes, or take a network that returns logits alone."
+            )
+        return found
+
+    def forward(
+        self,
+        inputs: Tensor,
+        labels: Tensor | None = None,
+        ids: Tensor | None = None,
+        data_samples: None = None,
+        mode: str = "tensor",
+    ) -> Any:
+        """Classify a batch.
+
+        Args:
+            inputs: Normalised images (N, 3, H, W).
+            labels: Class of each image, int64 (N,).
+            ids: What names each image, int64 (N,).
+            data_samples: Not used; mmengine's preprocessor adds it.
+            mode: ``tensor``, ``loss`` or ``predict``.
+
+        Returns:
+            Logits (N, classes); or a dict with ``loss_ce``, the mean cross-entropy in float32; or
+            for each image a dict of its ``logits`` on the CPU, ``label`` and ``id``.
+
+        Raises:
+            ValueError: If the mode is unknown or lacks what it needs, or images do not fit.
+        """
+        logits = self.classify(inputs)
+        if mode == "tensor":
+            return logits
+        if mode == "loss":
+            return {"loss_ce": F.cross_entropy(logits.float(), _given(labels, "loss", "labels"))}
+        if mode == "predict":
+            labels, ids = _given(labels, mode, "labels"), _given(ids, mode, "ids")
+            rows = zip(logits.detach().float().cpu(), labels.tolist(), ids.tolist(), strict=True)
+            return [dict(logits=row, label=label, id=number) for row, label, number in rows]
+        raise ValueError(f"mode must be tensor, loss or predict, but it is {mode!r}.")
+
+    def _check_size(self, images: Tensor) -> None:
+        size: Sequence[int] = images.shape[2:]
+        if self.image_size is not None and tuple(size) != self.image_size:
+            raise ValueError(
+                f"images must have {self.image_size[0]} x {self.image_size[1]} pixels, as "
+                f"image_size of the model says, but they have {' x '.join(map(str, size))}. Resize "
+                "them (transforms), or correct image_size."
+            )
+
+
+def _build_network(config: Mapping[str, Any]) -> nn.Module:
+    try:
+        network: nn.Module = MODELS.build(dict(config))
+    except KeyError as error:  # of mmengine's registry
+        raise ValueError(
+            "network must be dict(type=...) of kd_cls.CifarNetwork, kd_cls.TorchvisionNetwork, "
+            f"kd_cls.TimmNetwork or a module of your own, but it is {dict(config)}: {error}"
+        ) from error
+    return network
+
+
+def _num_classes(network: nn.Module, given: int | None) -> int:
+    own = getattr(network, "num_classes", None)
+    count = own if given is None else given
+    if not isinstance(count, int) or count < 2:
+        raise ValueError(
+            f"num_classes must be at least 2, but it is {count!r}. Give the number of classes of "
+            f"{type(network).__name__} to the network or to the Classifier."
+        )
+    if isinstance(own, int) and own != count:
+        raise ValueError(
+            f"num_classes of the Classifier is {given}, but its {type(network).__name__} has "
+            f"{own} classes. Leave the Classifier's out, or make them equal."
+        )
+    return count
+
+
+def _given(value: Tensor | None, mode: str, name: str) -> Tensor:
+    if value is None:
+        raise ValueError(f"mode {mode!r} needs {name}; a data set of kd_cls has them.")
+    return value

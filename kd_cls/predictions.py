@@ -1,0 +1,102 @@
+"""Predictions of a classifier on a data set, in a file."""
+
+from __future__ import annotations
+
+import zipfile
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+_KEYS = ("ids", "labels", "predictions", "class_names")
+
+
+@dataclass
+class Predictions:
+    """What a classifier says of each image.
+
+    Attributes:
+        ids: What names each image, int64 (n,), in order.
+        labels: Its class, int64 (n,).
+        predictions: The class that the model gives it, int64 (n,).
+        class_names: Names of the classes, if they are known.
+    """
+
+    ids: NDArray[np.int64]
+    labels: NDArray[np.int64]
+    predictions: NDArray[np.int64]
+    class_names: tuple[str, ...] = ()
+
+    def of_the_images_of(self, other: Predictions) -> NDArray[np.int64]:
+        """Return the predictions (n,), if both are of the same images.
+
+        Raises:
+            ValueError: If images, their labels or the classes differ.
+        """
+        if self.class_names and other.class_names and self.class_names != other.class_names:
+            raise ValueError(
+                "predictions must be over the same classes in the same order, but the teacher's "
+                f"file has {len(self.class_names)} ({', '.join(self.class_names[:3])}, ...) and "
+                f"the data {len(other.class_names)} ({', '.join(other.class_names[:3])}, ...)."
+            )
+        same_ids = np.array_equal(self.ids, other.ids)
+        if not same_ids or not np.array_equal(self.labels, other.labels):
+            shared = len(np.intersect1d(self.ids, other.ids))
+            differ = "labels differ" if same_ids else f"{shared} ids are the same"
+            raise ValueError(
+                f"predictions must be of the same images, but the teacher's file has "
+                f"{len(self.ids)} and the data {len(other.ids)}, and {differ}. Write the file "
+                "again, from the same test data."
+            )
+        return self.predictions
+
+
+def check_target(path: str) -> None:
+    """Require a name that predictions can be written to.
+
+    Raises:
+        ValueError: If it does not end in ``.npz``.
+    """
+    if Path(path).suffix != ".npz":
+        raise ValueError(f"predictions go to a file that ends in .npz, but it is {path}.")
+
+
+def write_predictions(path: str, predictions: Predictions) -> None:
+    """Write predictions as ``.npz``; the folder is made if need be."""
+    Path(path).parent.mkdir(parents=True, exist_ok=True)
+    np.savez(
+        path,
+        ids=predictions.ids,
+        labels=predictions.labels,
+        predictions=predictions.predictions,
+        class_names=np.array(predictions.class_names, dtype=np.str_),
+    )
+
+
+def read_predictions(path: str) -> Predictions:
+    """Read what :func:`write_predictions` wrote; nothing is unpickled.
+
+    Raises:
+        FileNotFoundError: If there is no such file.
+        ValueError: If it is another or damaged.
+    """
+    if not Path(path).is_file():
+        raise FileNotFoundError(
+            f"there are no predictions {path}. Write them: tools/test.py CONFIG --teacher "
+            f"--cfg-options test_evaluator.predictions_out={path}"
+        )
+    try:
+        with np.load(path, allow_pickle=False) as content:
+            ids, labels, predictions, names = (content[key] for key in _KEYS)
+    except (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile) as error:
+        raise ValueError(
+            f"{path} must hold {', '.join(_KEYS)}, as predictions_out writes them, but reading it "
+            f"fails: {error}."
+        ) from error
+    if not (ids.ndim == 1 and ids.shape == labels.shape == predictions.shape):
+        raise ValueError(
+            f"{path} must have a label and a prediction for each id, but their shapes are "
+            f"{ids.shape}, {labels.shape} and {predictions.shape}."
+        )
+    return Predictions(ids, labels, predictions, tuple(str(name) for name in names))

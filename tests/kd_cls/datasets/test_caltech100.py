@@ -1,0 +1,67 @@
+"""Caltech100, divided within each class; and the real one where it is."""
+
+import os
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from kd_cls.datasets import Caltech100
+
+REAL = Path(os.environ.get("KD_DATA") or "data") / "caltech100"
+SPLITS = ("train", "val", "trainval", "test")
+
+
+@pytest.fixture
+def root(tmp_path, draw, write_lines):
+    """Four classes of 10 pictures, two in each list."""
+    for part, names in (("train", ("bee", "ant")), ("test", ("cow", "dog"))):
+        lines = []
+        for label, name in enumerate(names):
+            for number in range(10):
+                draw(tmp_path / f"images/{name}/{number}.png")
+                lines.append(f"images/{name}/{number}.png {label}")
+        write_lines(tmp_path / f"retrieval_{part}.txt", *lines)
+    return tmp_path
+
+
+def test_every_class_is_divided(root):
+    data = {split: Caltech100(str(root), split, check_counts=False) for split in SPLITS}
+    for split, each in zip(SPLITS, (6, 2, 8, 2), strict=True):
+        assert data[split].class_names == ("ant", "bee", "cow", "dog")
+        assert np.bincount(data[split].labels).tolist() == [each] * 4
+        for row in range(0, len(data[split]), 3):
+            name = data[split].images.name(row)
+            assert name.split("/")[1] == data[split].class_names[data[split].labels[row]]
+    assert sorted([*data["train"].ids, *data["val"].ids, *data["test"].ids]) == list(range(40))
+    again = Caltech100(str(root), "test", check_counts=False)
+    assert np.array_equal(again.ids, data["test"].ids)
+
+
+def test_the_split_does_not_depend_on_the_lists_order(root):
+    before = Caltech100(str(root), "test", check_counts=False)
+    path = root / "retrieval_train.txt"
+    path.write_text("\n".join(reversed(path.read_text().splitlines())))
+    after = Caltech100(str(root), "test", check_counts=False)
+    assert np.array_equal(before.images.paths, after.images.paths)
+
+
+def test_incomplete_or_repeated_pictures_are_named(root, write_lines):
+    with pytest.raises(ValueError, match="must have 5,233 images, but there are 40"):
+        Caltech100(str(root))
+    write_lines(root / "retrieval_test.txt", "images/ant/0.png 0")
+    with pytest.raises(ValueError, match=r"must not name images/ant/0.png twice"):
+        Caltech100(str(root), check_counts=False)
+    (root / "retrieval_test.txt").unlink()
+    with pytest.raises(FileNotFoundError, match=r"retrieval_test.txt is missing"):
+        Caltech100(str(root), check_counts=False)
+
+
+@pytest.mark.skipif(not REAL.is_dir(), reason="caltech100 is not in the folder KD_DATA")
+def test_real_pictures():
+    data = {split: Caltech100(str(REAL), split) for split in SPLITS}
+    assert {split: len(one) for split, one in data.items()} == dict(
+        train=3135, val=1052, trainval=4187, test=1046
+    )
+    assert np.bincount(data["test"].labels).min() >= 6
+    assert data["test"].read(0).mode == "RGB"
