@@ -10,10 +10,15 @@ from mmengine.registry import MODELS
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from kd_engine.image_size import wanted_image_size
+
 # Of ImageNet, for RGB values from 0 to 255: what torchvision's and most of timm's networks expect.
 IMAGENET = dict(
     type="ImgDataPreprocessor", mean=[123.675, 116.28, 103.53], std=[58.395, 57.12, 57.375]
 )
+
+
+_USUAL = 32  # pixels
 
 
 class Classifier(BaseModel):  # type: ignore[misc]
@@ -28,6 +33,7 @@ class Classifier(BaseModel):  # type: ignore[misc]
         num_classes: Number of classes; ``None`` takes the network's attribute of that name.
         image_size: Height and width in pixels that images must have, or one number for both;
             ``None`` takes any.
+        loss_weight: Factor on the cross-entropy, such as 0.1 beside soft targets of weight 0.9.
         data_preprocessor: mmengine's; the default normalises RGB with ImageNet's statistics.
 
     Raises:
@@ -45,12 +51,14 @@ class Classifier(BaseModel):  # type: ignore[misc]
         network: Mapping[str, Any] | nn.Module,
         num_classes: int | None = None,
         image_size: int | tuple[int, int] | None = None,
+        loss_weight: float = 1.0,
         data_preprocessor: Mapping[str, Any] | nn.Module | None = None,
     ) -> None:
         super().__init__(data_preprocessor=data_preprocessor or IMAGENET)
         self.network = network if isinstance(network, nn.Module) else _build_network(network)
         self.logits = nn.Identity()
         self.num_classes = _num_classes(self.network, num_classes)
+        self.loss_weight = loss_weight
         both = (image_size, image_size) if isinstance(image_size, int) else image_size
         self.image_size: tuple[int, int] | None = None if both is None else (both[0], both[1])
 
@@ -99,8 +107,9 @@ class Classifier(BaseModel):  # type: ignore[misc]
             mode: ``tensor``, ``loss`` or ``predict``.
 
         Returns:
-            Logits (N, classes); or a dict with ``loss_ce``, the mean cross-entropy in float32; or
-            for each image a dict of its ``logits`` on the CPU, ``label`` and ``id``.
+            Logits (N, classes); or a dict with ``loss_ce``, the mean cross-entropy in float32 times
+            ``loss_weight``; or for each image a dict of its ``logits`` on the CPU, its ``label``
+            and ``id``.
 
         Raises:
             ValueError: If the mode is unknown or lacks what it needs, or images do not fit.
@@ -109,7 +118,8 @@ class Classifier(BaseModel):  # type: ignore[misc]
         if mode == "tensor":
             return logits
         if mode == "loss":
-            return {"loss_ce": F.cross_entropy(logits.float(), _given(labels, "loss", "labels"))}
+            entropy = F.cross_entropy(logits.float(), _given(labels, mode, "labels"))
+            return {"loss_ce": self.loss_weight * entropy}
         if mode == "predict":
             labels, ids = _given(labels, mode, "labels"), _given(ids, mode, "ids")
             rows = zip(logits.detach().float().cpu(), labels.tolist(), ids.tolist(), strict=True)
@@ -124,6 +134,20 @@ class Classifier(BaseModel):  # type: ignore[misc]
                 f"image_size of the model says, but they have {' x '.join(map(str, size))}. Resize "
                 "them (transforms), or correct image_size."
             )
+
+
+def image_size_of(*models: nn.Module) -> tuple[int, int]:
+    """Tell the height and width of images that classifiers take.
+
+    Args:
+        models: Classifiers; the first that has a size of its own, or whose network has, decides.
+            If none does it is 32 x 32.
+    """
+    for model in models:
+        found = wanted_image_size(model) or wanted_image_size(getattr(model, "network", model))
+        if found is not None:
+            return found
+    return _USUAL, _USUAL
 
 
 def _build_network(config: Mapping[str, Any]) -> nn.Module:

@@ -10,8 +10,7 @@ import torch
 from mmengine.logging import print_log
 from torch import Tensor, nn
 
-from kd_cls.classifier import Classifier
-from kd_cls.image_size import image_size_of
+from kd_cls.classifier import Classifier, image_size_of
 from kd_core import Distiller, FrozenTeacher, GradientShares, Term
 from kd_engine.build import build_distilled
 from kd_engine.renormalise import Renormalise
@@ -78,14 +77,15 @@ def attach(
         The distiller.
 
     Raises:
-        ValueError: If one of the two is no classifier, or logits of different classes are
-            compared.
+        ValueError: If one of the two is no classifier, they take images of different size, or
+            logits of different classes are compared.
     """
     if not (isinstance(student, Classifier) and isinstance(teacher, Classifier)):
         raise ValueError(
             f"student and teacher must be classifiers, but they are {type(student).__name__} and "
             f"{type(teacher).__name__}. Use kd_core.Distiller for other models."
         )
+    _check_sizes(student, teacher)
     _check_classes(student, teacher, terms)
     renormalise = Renormalise(student.data_preprocessor, teacher.data_preprocessor)
     forward = ClassifierForward(renormalise if renormalise.needed else None)
@@ -129,6 +129,15 @@ class ClassifierForward:
             Logits (N, classes).
         """
         return model(inputs if self.renormalise is None else self.renormalise(inputs, None))
+
+
+def _check_sizes(student: Classifier, teacher: Classifier) -> None:
+    first, second = student.image_size, teacher.image_size
+    if first and second and first != second:
+        raise ValueError(
+            "student and teacher see the same images and must take one size, but image_size of "
+            f"the student is {first[0]} x {first[1]} and the teacher's {second[0]} x {second[1]}."
+        )
 
 
 def _check_classes(student: Classifier, teacher: Classifier, terms: Mapping[str, Term]) -> None:

@@ -5,8 +5,8 @@ from __future__ import annotations
 from mmengine.config import Config
 from torch import nn
 
+from kd_cls.classifier import image_size_of
 from kd_cls.data_check import check_datasets, check_test_data
-from kd_cls.image_size import image_size_of
 from kd_engine.export_check import compare_export
 from kd_engine.probe import run_once
 from kd_engine.versions import version_of

@@ -15,6 +15,7 @@ from torch import Tensor, nn
 from torchvision.models import VisionTransformer
 
 from kd_core.checkpoint import load_weights, read_checkpoint, state_dict_of
+from kd_engine.image_size import wanted_image_size
 from kd_engine.model_zoos import (
     check_one_source,
     timm_model,
@@ -108,14 +109,8 @@ def image_size_of(*models: nn.Module) -> tuple[int, int]:
         models: Embedders, or other modules; the first whose trunk wants a size of its own decides.
     """
     for model in models:
-        trunk = getattr(model, "trunk", model)
-        size = getattr(trunk, "image_size", None)
-        size = size or getattr(getattr(trunk, "patch_embed", None), "img_size", None)
-        settings = getattr(trunk, "default_cfg", None) or {}
-        if size is None and settings.get("fixed_input_size"):
-            size = settings["input_size"][1:]
-        if size is not None:
-            return (size, size) if isinstance(size, int) else (int(size[0]), int(size[1]))
+        if (size := wanted_image_size(getattr(model, "trunk", model))) is not None:
+            return size
     return _USUAL, _USUAL
 
 

@@ -11,6 +11,7 @@ from pathlib import Path
 import pytest
 import torch
 
+import kd_cls  # noqa: F401
 import kd_det  # noqa: F401  first, for mmdet asks for mmcv's operators
 import kd_retrieval  # noqa: F401
 
@@ -42,7 +43,8 @@ BASES = sorted(FOLDER.glob("_base_/*.py"))
 CONFIGS = sorted(set(FOLDER.rglob("*.py")) - set(BASES))
 DISTILLED = [path for path in CONFIGS if "teacher=" in path.read_text()]
 UNTRAINED = {"configs/retrieval/caltech100/teacher.py"}  # a teacher that is evaluated as it is
-CLASSES = {"CUB200": 100, "Cars196": 98, "Caltech100": 50, "Omniglot": 136, "BuiltInDigits": 6}
+CLASSES = {"CUB200": 100, "Cars196": 98, "Caltech100": 50, "Omniglot": 136, "BuiltInDigits": 6,
+           "kd_cls.BuiltInDigits": 10}  # fmt: skip
 REGISTRIES = {
     "dataset": DATASETS, "datasets": DATASETS, "collate_fn": FUNCTIONS,
     "pipeline": TRANSFORMS, "transforms": TRANSFORMS,
@@ -66,7 +68,7 @@ def load(path):
 
 def types(node, registry=None):
     """Yield each ``type`` below a node, and the registry that its place belongs to."""
-    if _is_of_retrieval(node):
+    if _is_of_torchvision(node):
         build_transforms(node.pop("transforms", ()))  # by torchvision's names, in no registry
     if isinstance(node, list | tuple):
         for one in node:
@@ -82,8 +84,8 @@ def types(node, registry=None):
                 )
 
 
-def _is_of_retrieval(node):
-    return isinstance(node, dict) and str(node.get("type")).startswith("kd_retrieval.")
+def _is_of_torchvision(node):
+    return isinstance(node, dict) and str(node.get("type")).startswith(("kd_retrieval.", "kd_cls."))
 
 
 def without_downloads(node):
@@ -93,7 +95,7 @@ def without_downloads(node):
     if not isinstance(node, dict):
         return node
     gone = {"init_cfg"} if dict(node.get("init_cfg") or {}).get("type") == "Pretrained" else set()
-    if _is_of_retrieval(node):
+    if _is_of_torchvision(node):
         gone |= {"weights", "pretrained"}
     return {
         key: None if key == "checkpoint" else without_downloads(value)
@@ -108,6 +110,8 @@ def test_there_are_configs():
     }  # fmt: skip
     assert needed <= {path.stem for path in CONFIGS}
     assert {"bccd", "chess", "demo"} <= {path.parent.name for path in CONFIGS}
+    methods = {path.stem.split("_")[0] for path in CONFIGS if path.parent.name == "cls"}
+    assert {"teacher", "student", "kd", "hmat", "asckd"} <= methods
     sets = {"cub", "cars", "digits", "caltech100", "omniglot"}
     assert sets == {path.parent.name for path in CONFIGS if "retrieval" in path.parts}
 
@@ -155,13 +159,29 @@ def test_the_model_builds(path, monkeypatch):
         source = config.model.teacher
         assert (source.checkpoint is None) == (source.config in UNTRAINED)
         model["teacher"]["config"] = _teacher(source.config)
-        model.setdefault("dry_run_size", (64, 64))
+        model.setdefault("dry_run_size", (64, 64) if package_of(config) != "kd_cls" else None)
     built = MODELS.build(ConfigDict(model))
     assert hasattr(built, "distiller") == ("terms" in model)
-    if package_of(config) == "kd_det":
-        assert built.roi_head.bbox_head.num_classes == _classes(config)
-    else:
-        _check_embedder(built, config)
+    check = {
+        "kd_det": _check_detector,
+        "kd_retrieval": _check_embedder,
+        "kd_cls": _check_classifier,
+    }
+    check[package_of(config)](built, config)
+
+
+def _check_detector(built, config):
+    assert built.roi_head.bbox_head.num_classes == _classes(config)
+
+
+def _check_classifier(built, config):
+    built.eval()
+    size = built.image_size or (64, 64)
+    known = CLASSES[config.train_dataloader.dataset.type]
+    with torch.no_grad():
+        assert built(torch.zeros(2, 3, *size)).shape == (2, known)
+    if hasattr(built, "distiller"):
+        assert built.distiller.teacher.model.num_classes == known
 
 
 def _check_embedder(built, config):
@@ -186,7 +206,7 @@ def _classes(config):
     return {"CocoDataset": 80, "VOCDataset": 20}[dataset.type]
 
 
-OF_DETECTORS = [path for path in DISTILLED if "retrieval" not in path.parts]
+OF_DETECTORS = [path for path in DISTILLED if not {"retrieval", "cls"} & set(path.parts)]
 
 
 @pytest.mark.parametrize("path", OF_DETECTORS, ids=name)

@@ -194,6 +194,14 @@ def retrieval(tmp_path_factory):
     return make_runs(tmp_path_factory.mktemp("retrieval"))
 
 
+@pytest.fixture(scope="session")
+def classification(tmp_path_factory):
+    """Runs of classification on the built-in digits."""
+    from .classification_run import make_runs
+
+    return make_runs(tmp_path_factory.mktemp("classification"))
+
+
 @pytest.fixture
 def run_tool(capsys):
     """Run a tool in this process; returns exit code, output and error output."""

@@ -1,0 +1,20 @@
+# python tools/train.py configs/cls/hmat_resnet8_resnet20_6e_digits.py
+"""HMAT with its default weights: position at the low, activation, channel at the high stage."""
+
+_base_ = "../_base_/cls_digits.py"
+
+model = dict(
+    _delete_=True,
+    type="kd_cls.DistilledClassifier",
+    student={{_base_.model}},
+    teacher=dict(
+        config="configs/cls/teacher_resnet20_6e_digits.py",
+        checkpoint="work_dirs/cls/teacher_resnet20_6e_digits/epoch_6.pth",
+    ),
+    terms=dict(
+        hmat=dict(
+            loss=dict(type="kd_core.losses.HMATLoss"),
+            layers=dict(low="network.stage1", mid="network.stage2", high="network.stage3"),
+        ),
+    ),
+)

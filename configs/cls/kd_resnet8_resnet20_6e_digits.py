@@ -1,0 +1,20 @@
+# python tools/train.py configs/cls/kd_resnet8_resnet20_6e_digits.py
+"""Soft targets: cross-entropy + KL at temperature 4."""
+
+_base_ = "../_base_/cls_digits.py"
+
+model = dict(
+    _delete_=True,
+    type="kd_cls.DistilledClassifier",
+    student={{_base_.model}},
+    teacher=dict(
+        config="configs/cls/teacher_resnet20_6e_digits.py",
+        checkpoint="work_dirs/cls/teacher_resnet20_6e_digits/epoch_6.pth",
+    ),
+    terms=dict(
+        kd=dict(
+            loss=dict(type="kd_core.losses.SoftTargetLoss", temperature=4.0),
+            layers="logits",
+        ),
+    ),
+)

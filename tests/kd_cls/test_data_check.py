@@ -1,0 +1,117 @@
+"""What is wrong with the data of a config is said before it trains or scores."""
+
+import pytest
+from mmengine.config import Config
+
+from kd_cls.task import check_data, check_test, dry_run, environment
+
+from .toy_classifiers import STUDENT, TEACHER
+
+DIGITS = dict(type="kd_cls.BuiltInDigits")
+NETWORK = dict(type="ToyNetwork", num_classes=3)
+THREE = dict(type="kd_cls.Classifier", network=NETWORK)
+KD = dict(kd=dict(loss=dict(type="kd_core.losses.SoftTargetLoss"), layers="logits"))
+
+
+def config(train=None, test=None, model=None, val=None):
+    train, test = train or dict(DIGITS, split="trainval"), test or dict(DIGITS, split="test")
+    return Config(dict(
+        model=model or dict(STUDENT, num_classes=10), train_dataloader=dict(dataset=train),
+        val_dataloader=dict(dataset=val or test), test_dataloader=dict(dataset=test),
+        default_scope="mmengine",
+    ))  # fmt: skip
+
+
+def distilled(teacher=TEACHER):
+    return dict(type="kd_cls.DistilledClassifier", student=STUDENT,
+                teacher=dict(config=teacher, checkpoint=None), terms=KD)  # fmt: skip
+
+
+@pytest.fixture
+def folders(tmp_path, draw):
+    """Three classes in train, val and test."""
+    for split in ("train", "val", "test"):
+        for name in "abc":
+            for number in range(2):
+                draw(tmp_path / split / name / f"{number}.png")
+    return {split: dict(type="kd_cls.ImageFolder", data_root=str(tmp_path), split=split)
+            for split in ("train", "val", "test")}  # fmt: skip
+
+
+def test_a_line_for_each_split(folders):
+    assert check_data(config(), images=True) == [
+        "train: BuiltInDigits, 1,438 images of 10 classes",
+        "val+test: BuiltInDigits, 359 images of 10 classes",
+        "every picture decodes",
+    ]
+    lines = check_data(config(folders["train"], folders["test"], THREE, folders["val"]))
+    assert lines == [f"{split}: ImageFolder, 6 images of 3 classes" for split in folders]
+
+
+@pytest.mark.parametrize("model", [THREE, dict(THREE, network=dict(NETWORK, told=False),
+                                               num_classes=3)])  # fmt: skip
+def test_another_number_of_classes_is_refused(model):
+    with pytest.raises(ValueError, match="model must have as many .* it has 3 and the train data "):
+        check_data(config(model=model))
+    with pytest.raises(ValueError, match="it has 3 and the test data has 10 .0, 1, 2"):
+        check_test(config(model=model))
+
+
+def test_a_count_that_no_config_says_is_the_built_models(folders):
+    silent = dict(type="kd_cls.Classifier", network=dict(type="ToyNetwork"))
+    check_test(config(model=silent))
+    with pytest.raises(ValueError, match="it has 10 and the test data has 3"):
+        check_test(config(test=folders["test"], model=silent))
+
+
+def test_student_and_teacher_are_told_apart():
+    wide = dict(TEACHER, network=dict(type="ToyNetwork", num_classes=12))
+    lines = check_data(config(model=distilled(wide)))
+    assert lines[-1] == "the teacher has 12 classes and the student 10"
+    assert len(check_data(config(model=distilled()))) == 2
+    check_test(config(model=distilled(wide)))
+    with pytest.raises(ValueError, match="the teacher must .* it has 12 and the test data has 10"):
+        check_test(config(model=distilled(wide)), teacher=True)
+
+
+def test_all_data_must_have_the_same_classes(folders, draw, tmp_path):
+    draw(tmp_path / "other/train/a/0.png")
+    draw(tmp_path / "other/train/d/0.png")
+    other = dict(folders["train"], data_root=str(tmp_path / "other"))
+    with pytest.raises(ValueError, match=r"train has 3 \(a, b, c\) and val 2 \(a, d\)"):
+        check_data(config(folders["train"], other, THREE))
+
+
+@pytest.mark.parametrize(
+    ("train", "scored"), [("trainval", "val"), ("train", "train"), ("train", "trainval")]
+)
+def test_no_score_on_images_that_were_trained_on(train, scored):
+    data = config(dict(DIGITS, split=train), val=dict(DIGITS, split=scored))
+    with pytest.raises(ValueError, match="images of the val data are training images. Set another"):
+        check_data(data)
+    check_data(config(dict(DIGITS, split="train"), val=dict(DIGITS, split="val")))
+
+
+def test_a_broken_picture_is_found_by_decoding(folders, tmp_path):
+    (tmp_path / "val/b/1.png").write_bytes(b"no picture")
+    given = config(folders["train"], folders["test"], THREE, folders["val"])
+    check_data(given)
+    with pytest.raises(ValueError, match=r"1 of the 6 of the val data do not: .*b/1.png"):
+        check_data(given, images=True)
+
+
+def test_a_dry_run_and_the_libraries():
+    from kd_cls import Classifier
+
+    from .toy_classifiers import ToyNetwork
+
+    model = Classifier(ToyNetwork(), image_size=(24, 16)).train()
+    shapes = []
+    model.network.stage1.register_forward_hook(lambda _, args, out: shapes.append(out.shape))
+    dry_run(model)
+    model.image_size = None
+    dry_run(model, (40, 48))
+    dry_run(model)
+    assert [tuple(shape[2:]) for shape in shapes] == [(12, 8), (20, 24), (16, 16)]
+    assert model.training and model.network.stage1[1].num_batches_tracked == 0
+    assert dict(environment())["timm"][0].isdigit()

@@ -1,0 +1,43 @@
+"""A short run of classification on the built-in digits, for several tests."""
+
+from types import SimpleNamespace
+
+import torch
+
+from kd_core.checkpoint import read_checkpoint
+from kd_engine.checkpoint import ALLOWED
+
+from .conftest import ROOT, load_tool
+
+CLS = ROOT / "configs/cls"
+ALONE = CLS / "student_resnet8_6e_digits.py"
+TEACHER = CLS / "teacher_resnet20_6e_digits.py"
+DISTILLED = CLS / "kd_resnet8_resnet20_6e_digits.py"
+MANY = CLS / "hmat_resnet8_resnet20_6e_digits.py"
+SHORT = ("train_dataloader.batch_size=16", "train_dataloader.num_batch_per_epoch=3",
+         "default_hooks.logger.interval=1", "log_level=WARNING",
+         "train_cfg.val_interval=1")  # fmt: skip
+
+
+def short(work_dir, *options, epochs=1):
+    """Options of a run of three batches an epoch."""
+    return ["--work-dir", work_dir, "--cfg-options", f"train_cfg.max_epochs={epochs}", *SHORT,
+            *options]  # fmt: skip
+
+
+def state_of(path):
+    return read_checkpoint(path, ALLOWED)["state_dict"]
+
+
+def make_runs(folder):
+    """Train a teacher for one epoch, and a student under it for two."""
+    torch.set_num_threads(1)
+    made = SimpleNamespace(teacher=folder / "teacher", run=folder / "run")
+    made.named = (
+        f"model.teacher.config={TEACHER}",
+        f"model.teacher.checkpoint={made.teacher / 'epoch_1.pth'}",
+    )
+    train = load_tool("train")
+    train.main(list(map(str, [TEACHER, *short(made.teacher)])))
+    train.main(list(map(str, [MANY, *short(made.run, *made.named, epochs=2)])))
+    return made
