@@ -162,11 +162,7 @@ def test_the_model_builds(path, monkeypatch):
         model.setdefault("dry_run_size", (64, 64) if package_of(config) != "kd_cls" else None)
     built = MODELS.build(ConfigDict(model))
     assert hasattr(built, "distiller") == ("terms" in model)
-    check = {
-        "kd_det": _check_detector,
-        "kd_retrieval": _check_embedder,
-        "kd_cls": _check_classifier,
-    }
+    check = dict(kd_det=_check_detector, kd_retrieval=_check_embedder, kd_cls=_check_classifier)
     check[package_of(config)](built, config)
 
 
