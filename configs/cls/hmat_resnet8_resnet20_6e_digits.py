@@ -1,5 +1,5 @@
 # python tools/train.py configs/cls/hmat_resnet8_resnet20_6e_digits.py
-"""HMAT with its default weights: position at the low, activation, channel at the high stage."""
+"""HMAT: position at the low, activation at the mid and high, channel at the high stage."""
 
 _base_ = "../_base_/cls_digits.py"
 
@@ -15,6 +15,7 @@ model = dict(
         hmat=dict(
             loss=dict(type="kd_core.losses.HMATLoss"),
             layers=dict(low="network.stage1", mid="network.stage2", high="network.stage3"),
+            weight=0.03,  # of 1, 0.3, 0.1 and 0.03, on the validation digits
         ),
     ),
 )

@@ -17,7 +17,7 @@ def records(count, classes, label_bytes, shift=0):
     rows[:, 0] = rows[:, 0] if label_bytes == 1 else 19
     for channel in range(3):
         rows[:, label_bytes + channel * 1024] = (place + channel) % 256
-        rows[:, label_bytes + channel * 1024 + 33] = 7  # row 1, column 1
+        rows[:, label_bytes + channel * 1024 + 34] = 7  # row 1, column 2
     return rows
 
 
@@ -50,7 +50,7 @@ def test_cifar10(cifar10):
     assert (item["labels"], item["ids"]) == (6, 20_003)
     assert item["inputs"].shape == (3, 32, 32)
     assert item["inputs"][:, 0, 0].tolist() == [6, 7, 8]
-    assert item["inputs"][:, 1, 1].tolist() == [7, 7, 7] and item["inputs"][:, 1, 0].sum() == 0
+    assert item["inputs"][:, 1, 2].tolist() == [7, 7, 7] and item["inputs"][:, 2, 1].sum() == 0
     assert test.ids[0] == 50_000 and test[4]["labels"] == 4
 
 

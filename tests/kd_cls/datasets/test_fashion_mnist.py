@@ -41,6 +41,17 @@ def test_a_limit_takes_the_first_of_each_class(root):
     assert not set(parts[0].ids) & set(parts[1].ids)
 
 
+def test_the_test_set_stays_whole_and_has_ids_of_its_own(root):
+    write(root / "t10k-images-idx3-ubyte.gz", np.zeros((10_000, 28, 28)))
+    write(root / "t10k-labels-idx1-ubyte.gz", np.arange(10_000) % 10)
+    data = FashionMNIST(str(root), "test", limit=20)
+    assert len(data) == 10_000 and data.ids[0] == 60_000
+    write(root / "t10k-images-idx3-ubyte.gz", np.zeros((9_990, 28, 28)))
+    write(root / "t10k-labels-idx1-ubyte.gz", np.arange(9_990) % 10)
+    with pytest.raises(ValueError, match="must have 10,000 images, but there are 9,990"):
+        FashionMNIST(str(root), "test")
+
+
 def test_without_a_limit_the_published_number_is_wanted(root):
     with pytest.raises(ValueError, match="60,000 images, but there are 60. .* limit=60 takes"):
         FashionMNIST(str(root))

@@ -1,0 +1,58 @@
+"""Two processes on gloo, through tools/train.py, on an odd number of test pictures."""
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from mmengine.config import Config
+
+import kd_cls  # noqa: F401
+from kd_engine.student import evaluate_model
+
+ROOT = Path(__file__).parents[2]
+
+CONFIG = """
+_base_ = {base!r}
+model = dict(
+    _delete_=True,
+    type="kd_cls.DistilledClassifier",
+    student={{{{_base_.model}}}},
+    teacher=dict(config="configs/cls/teacher_resnet20_6e_digits.py", checkpoint=None),
+    terms=dict(kd=dict(loss=dict(type="kd_core.losses.SoftTargetLoss"), layers="logits")),
+)
+train_dataloader = dict(batch_size=8, num_batch_per_epoch=4)
+test_dataloader = dict(batch_size=50)
+val_dataloader = test_dataloader
+test_evaluator = dict(predictions_out={out!r})
+val_evaluator = test_evaluator
+train_cfg = dict(max_epochs=1, val_interval=1)
+"""
+
+
+@pytest.mark.slow
+def test_accuracy_is_that_of_one_process(tmp_path):
+    """359 pictures fill two processes with one copy, which would be counted twice."""
+    config = tmp_path / "two.py"
+    base, out = str(ROOT / "configs/_base_/cls_digits.py"), str(tmp_path / "two.npz")
+    config.write_text(CONFIG.format(base=base, out=out))
+    done = subprocess.run(
+        [sys.executable, "-m", "torch.distributed.run", "--nproc_per_node=2",
+         "--rdzv-backend=c10d", "--rdzv-endpoint=localhost:0", "tools/train.py", str(config),
+         "--work-dir", str(tmp_path / "run"), "--launcher", "pytorch"],
+        cwd=ROOT, capture_output=True, text=True, timeout=600,
+        env={**os.environ, "PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1", "KD_TRACEBACK": "1"},
+    )  # fmt: skip
+    assert done.returncode == 0, done.stderr[-3000:]
+    (scalars,) = (tmp_path / "run").glob("*/vis_data/scalars.json")
+    rows = [json.loads(line) for line in scalars.read_text().splitlines()]
+    logged = [row for row in rows if "cls/top1" in row][-1]
+    alone = Config.fromfile(config)
+    alone.work_dir = str(tmp_path)
+    alone.test_evaluator = dict(type="kd_cls.ClassificationMetric", teacher_predictions=out)
+    found = evaluate_model(alone, str(tmp_path / "run/epoch_1.pth"))
+    assert found.pop("cls/agreement") == 100  # with what two processes wrote
+    assert {key: logged[key] for key in found} == pytest.approx(found, abs=1e-6)
+    assert 0 < found["cls/top1"] < 100
