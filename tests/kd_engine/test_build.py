@@ -6,7 +6,13 @@ from torch import nn
 
 from kd_core.checkpoint import CheckpointError
 from kd_core.losses import AttentionTransferLoss, HMATLoss
-from kd_engine.build import build_teacher, build_terms, read_config, student_config
+from kd_engine.build import (
+    build_teacher,
+    build_terms,
+    read_config,
+    student_config,
+    without_initial_weights,
+)
 
 LINEAR = {"type": "torch.nn.Linear", "in_features": 3, "out_features": 2}
 AT = {"type": "kd_core.losses.AttentionTransferLoss", "loss_weight": 5.0}
@@ -160,3 +166,14 @@ class TestTeacher:
         with pytest.raises(CheckpointError, match=r"evil\.pth"):
             build_teacher(LINEAR, path)
         assert not trace.exists()
+
+
+@pytest.mark.parametrize("part", ["trunk", "network"])
+def test_initial_weights_are_left_out_of_library_networks(part):
+    kinds = {"trunk": "kd_retrieval.TorchvisionTrunk", "network": "kd_cls.TorchvisionNetwork"}
+    given = dict(type=kinds[part], name="resnet18", checkpoint="a.pth", new_head=True)
+    plain = without_initial_weights({"type": "x", part: given})
+    assert plain == {"type": "x", part: dict(type=kinds[part], name="resnet18")}
+    assert "checkpoint" in given  # a copy
+    own = {"type": "x", part: dict(type="my.Network", checkpoint="a.pth")}
+    assert without_initial_weights(own) == own
