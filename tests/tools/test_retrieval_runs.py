@@ -3,6 +3,7 @@
 import json
 import re
 
+import pytest
 import torch
 from mmengine.config import Config
 from mmengine.registry import MODELS
@@ -193,3 +194,33 @@ def test_initial_weights_are_needed_only_where_training_starts(retrieval, run_to
     distilled.write_text(f'_base_ = "{DISTILLED}"\nmodel = dict(teacher={teacher})\n')
     code, _, error = run_tool("train", distilled, *short(tmp_path / "under"))
     assert code == 0, error
+
+
+@pytest.mark.slow
+def test_a_missing_teacher_is_trained_first(run_tool, tmp_path):
+    """By one command; when it is there, it is left as it is."""
+    config, weights = tmp_path / "small.py", tmp_path / "small/epoch_1.pth"
+    config.write_text(
+        f'_base_ = "{TEACHER}"\n'
+        "model = dict(trunk=dict(options=dict(channels=(8, 8, 8, 8))))\n"
+        "train_dataloader = dict(batch_sampler=dict(num_batches=2))\n"
+        "train_cfg = dict(max_epochs=1, val_interval=1)\n"
+    )
+    named = (f"model.teacher.config={config}", f"model.teacher.checkpoint={weights}")
+    code, _, error = run_tool("train", DISTILLED, *short(tmp_path / "run", *named))
+    assert code == 1 and f"python tools/train.py {config}" in error
+    for number in (1, 2):
+        run = tmp_path / f"run{number}"
+        code, _, error = run_tool("train", DISTILLED, "--with-teacher", *short(run, *named))
+        assert code == 0, error
+        assert (run / "epoch_1.pth").is_file()
+        assert len(list(weights.parent.glob("2*/vis_data"))) == 1  # trained once
+
+
+def test_only_a_config_file_can_be_trained_first(run_tool, tmp_path):
+    named = (
+        f"model.teacher.checkpoint={tmp_path / 'lost.pth'}",
+        "model.teacher.config=mmdet::faster_rcnn/faster-rcnn_r50_fpn_1x_coco.py",
+    )
+    code, _, error = run_tool("train", DISTILLED, "--with-teacher", *short(tmp_path, *named))
+    assert code == 1 and "--with-teacher trains a teacher that is a config file" in error
