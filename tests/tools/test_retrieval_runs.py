@@ -154,7 +154,7 @@ def test_a_student_in_its_teachers_gallery(retrieval, run_tool, tmp_path):
     config = tmp_path / "aligned.py"
     config.write_text(
         f'_base_ = "{DISTILLED}"\n'
-        "model = dict(student=dict(dim=128), terms=dict(cosine=dict("
+        "model = dict(student=dict(dim=256), terms=dict(cosine=dict("
         'loss=dict(type="kd_core.losses.EmbeddingCosineLoss"), layers="embedding")))\n'
     )
     code, text, error = run_tool("train", config, *short(tmp_path / "aligned", *retrieval.named))
