@@ -132,7 +132,9 @@ def test_killed_at_any_moment_it_resumes_from_a_whole_checkpoint(runs, undisturb
             wait_for(lambda reached=reached: number(tmp_path) > reached)
             wait_for(lambda: any(path.stat().st_size for path in halves(tmp_path)))
         else:  # anywhere between its start and its first checkpoints
-            time.sleep(moments.uniform(0.05, 0.6))
+            ahead = moments.choice((0, 0, 1))
+            wait_for(lambda goal=reached + ahead: number(tmp_path) >= goal)
+            time.sleep(moments.uniform(0.0, 0.02))
         os.kill(child, signal.SIGKILL)
         assert runs.answer() == -signal.SIGKILL, runs.log.read_text()
         half_written += bool(halves(tmp_path))

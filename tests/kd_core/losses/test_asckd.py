@@ -13,6 +13,7 @@ ROOT = Path(__file__).parents[3]
 
 # One of the ranks: the batch's own share through a shared layer, gradients averaged as DDP does.
 RANK = """
+import os
 import sys
 import torch
 from torch import distributed
@@ -34,8 +35,9 @@ if relation == "varying":
     try:
         ASCKDLoss(gather=True)(torch.nn.functional.conv2d(images, weight), teacher)
     except ValueError as error:
-        print(error)
-    sys.exit()
+        print(error, flush=True)
+    distributed.barrier()
+    os._exit(0)  # a thread of gloo may still run, which an ordinary exit takes for an error
 loss = ASCKDLoss(relation, side=side, queue_size=int(queue), gather=True)
 for _ in range(2 if int(queue) else 1):
     weight.grad = None
@@ -43,7 +45,8 @@ for _ in range(2 if int(queue) else 1):
     value.backward()
     distributed.all_reduce(weight.grad)
 torch.save({"value": value.detach(), "grad": weight.grad / 2}, f"{folder}/rank{rank}.pt")
-distributed.destroy_process_group()
+distributed.barrier()
+os._exit(0)
 """
 
 
