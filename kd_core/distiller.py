@@ -7,12 +7,12 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
-from torch.utils.hooks import RemovableHandle
 
-from kd_core.beside import named_arguments, pick_needed
+from kd_core.attachment import Attachment, Call
+from kd_core.beside import pick_needed
 from kd_core.fit import TermConnectors, idle_parameters, prepare_and_try
 from kd_core.gradients import GradientShares
-from kd_core.layers import Selector, Taps
+from kd_core.layers import Selector
 from kd_core.logged import check_finite, merge_losses, total_loss
 from kd_core.shapes import ShapeTable
 from kd_core.teacher import FrozenTeacher
@@ -21,7 +21,7 @@ from kd_core.term import Features, Term
 Forward = Callable[..., Any]
 
 
-class Distiller(nn.Module):
+class Distiller(Attachment):
     """Adds ``loss_<term>`` to the losses of a student in training.
 
     ``attach`` hooks the named layers of student and teacher. In every training forward the
@@ -52,8 +52,6 @@ class Distiller(nn.Module):
         ['loss_at']
     """
 
-    iteration: Tensor
-
     def __init__(
         self,
         teacher: FrozenTeacher | nn.Module,
@@ -75,12 +73,6 @@ class Distiller(nn.Module):
         self.criteria = nn.ModuleDict({name: term.loss for name, term in terms.items()})
         self.connectors = TermConnectors()
         self.shape_table: ShapeTable | None = None
-        self.register_buffer("iteration", torch.zeros((), dtype=torch.long))
-        self._count: int | None = None  # the iteration without a wait for the GPU
-        self._student: tuple[nn.Module, ...] = ()  # in a tuple, so that it is no child
-        self._taps: Taps | None = None
-        self._handles: list[RemovableHandle] = []
-        self._call: tuple[tuple[Any, ...], dict[str, Any]] | None = None
 
     def attach(
         self,
@@ -105,12 +97,7 @@ class Distiller(nn.Module):
             ValueError: If a layer does not exist, the shapes do not fit a loss, or student or
                 distiller are attached already.
         """
-        if self._student or hasattr(student, "distiller"):
-            raise ValueError(
-                "the distiller must be free and the student must have no child 'distiller', but "
-                "one of them is attached already. Call detach() first."
-            )
-        self._taps = Taps(student, _selectors(self.terms, "student"), "student")
+        taps = self.tap(student, _selectors(self.terms, "student"))
         try:
             self.teacher.check(_selectors(self.terms, "teacher"))
             if self.gradient_shares is not None:
@@ -118,114 +105,46 @@ class Distiller(nn.Module):
             if example is not None:
                 self._dry_run(student, tuple(example), forward)
         except Exception:
-            self._taps.remove()
+            taps.remove()
             raise
-        self._handles = [
-            student.register_forward_pre_hook(self._start, with_kwargs=True),
-            student.register_forward_hook(self._finish, with_kwargs=True),
-        ]
-        self._student = (student,)
-        where = next((p.device for p in student.parameters()), self.iteration.device)
-        self.iteration = self.iteration.to(where)  # DDP wants all buffers in one place
-        student.distiller = self
+        self.listen(student)
         return student
-
-    def detach(self) -> nn.Module:
-        """Take everything away; the student is as it was.
-
-        Raises:
-            ValueError: If the distiller is not attached.
-        """
-        if not self._student or self._taps is None:
-            raise ValueError("the distiller is not attached to a student.")
-        for handle in self._handles:
-            handle.remove()
-        self._taps.remove()
-        (student,) = self._student
-        del student.distiller
-        self._student, self._handles, self._taps, self._call = (), [], None, None
-        return student
-
-    def forward(self, features: Any) -> Any:
-        """Return what came in: a Sequential student runs its children, and this is one now."""
-        return features
-
-    def losses(self, **beside: Any) -> dict[str, Tensor]:
-        """Return the terms of the student's last training forward, once.
-
-        For students that return no dict of losses: add the sum of these to your own loss.
-
-        Args:
-            beside: What losses need beside the layers and the student's forward does not take,
-                such as ``labels=labels``.
-
-        Raises:
-            RuntimeError: If the student has not run in training mode since the last call.
-            ValueError: If a loss needs something that neither this call nor the forward has.
-        """
-        if self._call is None:
-            raise RuntimeError("losses() needs a forward of the student in training mode first.")
-        args, kwargs = self._call
-        self._call = None
-        return self._step(args, kwargs, {}, beside)
 
     def active_terms(self) -> dict[str, float]:
         """Return the factor of each term that is not 0 at the present iteration."""
-        if self._count is None:
-            self._count = int(self.iteration)
-        factors = {name: term.factor(self._count) for name, term in self.terms.items()}
+        count = self.count()
+        factors = {name: term.factor(count) for name, term in self.terms.items()}
         return {name: factor for name, factor in factors.items() if factor != 0.0}
 
-    def _start(self, student: nn.Module, args: Any, kwargs: Any) -> None:
-        assert self._taps is not None
-        self._taps.clear()
-        self._call = None
-        self._taps.active = bool(
-            student.training and torch.is_grad_enabled() and self.active_terms()
-        )
-        if self._taps.active:
-            self._taps.hook(student)
+    def is_idle(self) -> bool:
+        """Tell whether every term is 0 at the present iteration."""
+        return not self.active_terms()
 
-    def _finish(self, student: nn.Module, args: Any, kwargs: Any, output: Any) -> None:
-        assert self._taps is not None
-        self._taps.active = False
-        if not (student.training and torch.is_grad_enabled()):
-            return
-        if isinstance(output, dict) and any("loss" in str(key) for key in output):
-            output.update(self._step(args, kwargs, output, {}))
-        else:
-            self._call = (args, kwargs)
+    def compute(self, call: Call) -> dict[str, Tensor]:
+        """Run the teacher and compare.
 
-    def _step(
-        self, args: Any, kwargs: Any, task: Mapping[str, Any], beside: Mapping[str, Any]
-    ) -> dict[str, Tensor]:
+        Raises:
+            ValueError: If a layer did not run, shapes do not fit, or a loss lacks what it needs.
+            FloatingPointError: If a term is not finite.
+        """
         factors = self.active_terms()
-        try:
-            values = self._values(args, kwargs, factors, beside) if factors else {}
-        finally:
-            if self._taps is not None:
-                self._taps.clear()
-        result = merge_losses(values, task)
+        values = self._values(call, factors) if factors else {}
+        result = merge_losses(values, call.task)
         if self.check_finite:
-            check_finite(result, self._count or 0)
-        result |= self._shares(values, task)
+            check_finite(result, call.iteration)
+        result |= self._shares(values, call)
         beside_it = (self.connectors, self.criteria)
         idle = idle_parameters(beside_it, factors) if _distributed() else []
         if idle:  # DDP waits for every parameter's gradient
             result["loss_idle_connectors"] = 0.0 * torch.stack([p.sum() for p in idle]).sum()
-        self.iteration += 1
-        assert self._count is not None
-        self._count += 1
         return result
 
-    def _values(
-        self, args: Any, kwargs: Any, factors: Mapping[str, float], beside: Mapping[str, Any]
-    ) -> dict[str, dict[str, Tensor]]:
-        assert self._taps is not None
-        known = named_arguments(self._student[0], args, kwargs) | dict(beside)
+    def _values(self, call: Call, factors: Mapping[str, float]) -> dict[str, dict[str, Tensor]]:
+        known = call.named()
         terms = {name: self.terms[name] for name in factors}
-        student = self._taps.read_all({name: term.student for name, term in terms.items()})
-        teacher = self.teacher.run(args, kwargs, {n: term.teacher for n, term in terms.items()})
+        student = call.taps.read_all({name: term.student for name, term in terms.items()})
+        wanted = {name: term.teacher for name, term in terms.items()}
+        teacher = self.teacher.run(call.args, call.kwargs, wanted)
         values = {}
         for name, term in terms.items():
             needed = pick_needed(name, term.needs, known)
@@ -265,26 +184,20 @@ class Distiller(nn.Module):
         self.connectors.add(self.shape_table)
         prepare_and_try(self.terms, self.connectors, self.shape_table, student, teacher)
 
-    def _shares(
-        self, values: Mapping[str, Mapping[str, Tensor]], task: Mapping[str, Any]
-    ) -> dict[str, Tensor]:
-        if self.gradient_shares is None or not self.gradient_shares.due(self._count or 0):
+    def _shares(self, values: Mapping[str, Mapping[str, Tensor]], call: Call) -> dict[str, Tensor]:
+        if self.gradient_shares is None or not self.gradient_shares.due(call.iteration):
             return {}
         losses = {name: torch.stack(list(v.values())).sum() for name, v in values.items()}
-        losses |= total_loss(task)
+        losses |= total_loss(call.task)
         if not losses:
             return {}
-        shares = self.gradient_shares.measure(self._student[0], losses)
+        shares = self.gradient_shares.measure(call.student, losses)
         return {f"gradient_share_{name}": share for name, share in shares.items()}
 
     def _apply(self, fn: Callable[..., Any], recurse: bool = True) -> Distiller:
         super()._apply(fn, recurse)  # type: ignore[no-untyped-call]
         self.teacher.apply(fn)
         return self
-
-    def _load_from_state_dict(self, *args: Any, **kwargs: Any) -> None:
-        super()._load_from_state_dict(*args, **kwargs)
-        self._count = None
 
 
 def _selectors(terms: Mapping[str, Term], side: str) -> list[Selector]:
