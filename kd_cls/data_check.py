@@ -8,9 +8,9 @@ from typing import Any
 import numpy as np
 from mmengine.config import Config
 
-from kd_engine.build import student_config, without_initial_weights
+from kd_engine.build import is_distilled, student_config, without_initial_weights
 from kd_engine.data_sets import BuiltDatasets, build_datasets, require_decodable
-from kd_engine.student import build_model, is_distilled, teacher_of
+from kd_engine.student import build_model, teacher_of
 
 _SHOWN = 3  # names in a message
 
@@ -127,7 +127,7 @@ def _same_set(first: Any, second: Any) -> bool:
 
 def _note_on_teacher(config: Config) -> str | None:
     """Say that the teacher has other classes: terms on logits are refused by the model itself."""
-    if not is_distilled(config.model):
+    if "teacher" not in config.model:
         return None
     counts = [
         num_classes_of(config, model)

@@ -19,8 +19,7 @@ from torch import Tensor
 
 from kd_core.layers import Taps
 from kd_det.probe import random_batch
-from kd_engine.build import read_config, student_config
-from kd_engine.student import is_distilled
+from kd_engine.build import is_distilled, read_config, student_config
 
 _OPTIMIZER = {"type": "OptimWrapper", "optimizer": {"type": "SGD", "momentum": 0.9}}
 _BOXES = 5  # on each image

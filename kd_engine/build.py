@@ -43,9 +43,14 @@ def read_config(name: str) -> Config:
     return Config.fromfile(name)
 
 
+def is_distilled(model: Mapping[str, Any]) -> bool:
+    """Tell whether a model config is a student with something attached: a teacher, peers, heads."""
+    return "student" in model
+
+
 def student_config(model: Mapping[str, Any]) -> dict[str, Any]:
     """Return the plain student of a model config; a plain model is its own student."""
-    plain = model["student"] if "student" in model and "teacher" in model else model
+    plain = model["student"] if is_distilled(model) else model
     return copy.deepcopy(dict(plain))
 
 
@@ -104,26 +109,45 @@ def build_distilled(
         kd_core.checkpoint.CheckpointError: If the teacher's checkpoint is unsafe, broken or
             does not fit.
     """
-    unknown = sorted(set(teacher) - set(_TEACHER_KEYS))
-    if unknown or "config" not in teacher or "checkpoint" not in teacher:
-        raise ValueError(
-            "teacher must have config and checkpoint, and may have allow_partial and precision, "
-            f"but it has {sorted(teacher)}."
-        )
     model: nn.Module = MODELS.build(ConfigDict(student))
-    teacher_model = build_teacher(
-        teacher["config"], teacher["checkpoint"], teacher.get("allow_partial", False)
-    )
-    precision = teacher.get("precision")
+    teacher_model, precision = build_trained(teacher)
     with torch.random.fork_rng(devices=[]):
         attach(
             model,
             teacher_model,
             build_terms(terms),
-            precision=None if precision is None else getattr(torch, precision),
+            precision=precision,
             gradient_shares=None if gradient_shares is None else GradientShares(**gradient_shares),
         )
     return model
+
+
+def build_trained(
+    reference: Mapping[str, Any], name: str = "teacher"
+) -> tuple[nn.Module, torch.dtype | None]:
+    """Build a trained model that a config refers to; see :func:`build_teacher`.
+
+    Args:
+        reference: ``dict(config=, checkpoint=, allow_partial=False, precision=None)``.
+        name: Its key in the model config, for the message.
+
+    Returns:
+        The model, and the autocast dtype of its forward.
+
+    Raises:
+        ValueError: If there is an unknown key, or one is lacking.
+        kd_core.checkpoint.CheckpointError: If the checkpoint is unsafe, broken or does not fit.
+    """
+    unknown = sorted(set(reference) - set(_TEACHER_KEYS))
+    if unknown or "config" not in reference or "checkpoint" not in reference:
+        raise ValueError(
+            f"{name} must have config and checkpoint, and may have allow_partial and precision, "
+            f"but it has {sorted(reference)}."
+        )
+    partial = reference.get("allow_partial", False)
+    model = build_teacher(reference["config"], reference["checkpoint"], partial)
+    precision = reference.get("precision")
+    return model, None if precision is None else getattr(torch, precision)
 
 
 def build_teacher(

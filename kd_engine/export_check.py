@@ -11,9 +11,14 @@ from torch import Tensor, nn
 
 from kd_core import Distiller
 from kd_core.checkpoint import read_checkpoint, state_dict_of
-from kd_engine.build import BESIDE, build_terms, student_config, without_initial_weights
+from kd_engine.build import (
+    BESIDE,
+    build_terms,
+    student_config,
+    without_initial_weights,
+)
 from kd_engine.probe import normalised, probe_images
-from kd_engine.student import build_model, is_distilled, load_checkpoint_into
+from kd_engine.student import build_model, load_checkpoint_into
 
 
 def compare_export(config: Config, checkpoint: str, exported: str, plain: str, output: str) -> str:
@@ -21,8 +26,8 @@ def compare_export(config: Config, checkpoint: str, exported: str, plain: str, o
 
     The one is built from the exported config alone, and torch loads the exported weights into it
     strictly. The other is the student of the training checkpoint with a distiller attached; its
-    teacher takes no part in its output, so a copy of the student stands in for it. The two must
-    be equal in every bit.
+    teacher takes no part in its output, so a copy of the student stands in for it. Of a method of
+    several networks the student alone is built. The two must be equal in every bit.
 
     Args:
         config: The config of the run.
@@ -41,7 +46,7 @@ def compare_export(config: Config, checkpoint: str, exported: str, plain: str, o
     """
     distilled = build_model(config, without_initial_weights(student_config(config.model)))
     load_checkpoint_into(distilled, checkpoint)
-    if is_distilled(config.model):
+    if "terms" in config.model:
         terms = {
             name: {key: value for key, value in term.items() if key != "teacher_layers"}
             for name, term in config.model.terms.items()

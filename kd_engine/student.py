@@ -31,11 +31,6 @@ _TEST = ("test_dataloader", "test_cfg", "test_evaluator")
 _RUN = ("launcher", "work_dir", "load_from", "resume", "local_rank")
 
 
-def is_distilled(model: Mapping[str, Any]) -> bool:
-    """Tell whether a model config is a student with a teacher."""
-    return "student" in model and "teacher" in model
-
-
 def teacher_of(config: Config) -> tuple[dict[str, Any], str | None, bool]:
     """Return the teacher of a distillation config.
 
@@ -45,32 +40,14 @@ def teacher_of(config: Config) -> tuple[dict[str, Any], str | None, bool]:
     Raises:
         ValueError: If the config is a plain one.
     """
-    if not is_distilled(config.model):
+    if "teacher" not in config.model:
         raise ValueError(
             "the config must be one with a teacher (model = dict(student=..., teacher=...)), but "
-            f"its model is a plain {config.model.get('type')}. Leave --teacher out."
+            f"its model is a {config.model.get('type')}. Leave --teacher out."
         )
     teacher = config.model.teacher
     model = read_config(teacher.config).model if _is_name(teacher.config) else teacher.config
     return student_config(model), teacher.get("checkpoint"), teacher.get("allow_partial", False)
-
-
-def require_teacher(config: Config) -> None:
-    """Stop if the teacher's checkpoint is a local file that is missing.
-
-    Raises:
-        FileNotFoundError: Says how to get one.
-    """
-    if not is_distilled(config.model):
-        return
-    teacher = config.model.teacher
-    path = teacher.get("checkpoint")
-    if path and "://" not in path and not Path(path).expanduser().is_file():
-        training = f": python tools/train.py {teacher.config}" if _is_name(teacher.config) else ""
-        raise FileNotFoundError(
-            f"the teacher's checkpoint {path} is missing. Train the teacher first{training}, or "
-            "name another one: --cfg-options model.teacher.checkpoint=FILE_OR_URL"
-        )
 
 
 def build_model(config: Config, model: Mapping[str, Any]) -> Any:

@@ -9,10 +9,10 @@ import numpy as np
 from mmengine.config import Config
 from mmengine.logging import print_log
 
-from kd_engine.build import student_config
+from kd_engine.build import is_distilled, student_config
 from kd_engine.data_sets import BuiltDatasets, build_datasets, require_decodable
 from kd_engine.runs import require_datasets
-from kd_engine.student import is_distilled, teacher_of
+from kd_engine.student import teacher_of
 from kd_retrieval.datasets import BOTH, GALLERY, QUERY
 from kd_retrieval.stored import StoredEmbeddings
 

@@ -8,10 +8,9 @@ from mmengine.config import Config
 from mmengine.logging import print_log
 from torch import nn
 
-from kd_engine.build import build_terms
+from kd_engine.build import build_terms, is_distilled
 from kd_engine.export_check import compare_export
 from kd_engine.probe import run_once
-from kd_engine.student import is_distilled
 from kd_engine.versions import version_of
 from kd_retrieval.data_check import check_datasets, check_test_classes, evaluators_of
 from kd_retrieval.trunks import image_size_of

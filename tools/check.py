@@ -66,29 +66,34 @@ def _shapes(config: Any) -> None:
     """Build the model as training would, but with a random teacher: this is about layers."""
     from mmengine.logging import MMLogger
 
-    from kd_engine.student import build_model, is_distilled
+    from kd_engine.build import is_distilled
+    from kd_engine.phases import references_of
+    from kd_engine.student import build_model
     from kd_engine.tasks import task_of
 
     for name, value in task_of(config).environment():
         print(f"{name:24}  {value}")
     MMLogger.get_instance("check", log_level="ERROR")
     model = copy.deepcopy(config.model)
+    for _, reference in references_of(model):
+        reference["checkpoint"] = None
+    built = build_model(config, model)
     if is_distilled(model):
-        model.teacher.checkpoint = None
-        print(build_model(config, model).distiller.shape_table)
+        print(built.distiller.shape_table)
     else:
-        print(f"plain {type(build_model(config, model)).__name__}, no teacher")
+        print(f"plain {type(built).__name__}, no teacher")
 
 
 def _weights(config: Any) -> Any:
     """Build the model with its teacher's and its own initial weights."""
-    from kd_engine.student import build_model, is_distilled, require_teacher
+    from kd_engine.phases import references_of, require_trained
+    from kd_engine.student import build_model
 
-    require_teacher(config)
+    require_trained(config)
     model = build_model(config, config.model)
-    if is_distilled(config.model):
-        named = config.model.teacher.checkpoint
-        print(f"teacher: {named or 'no checkpoint, what its config does not load is random'}")
+    for name, reference in references_of(config.model):
+        named = reference["checkpoint"]
+        print(f"{name}: {named or 'no checkpoint, what its config does not load is random'}")
     model.init_weights()
     print("student: initial weights")
     return model

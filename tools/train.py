@@ -3,6 +3,7 @@
     python tools/train.py configs/hmat_faster_rcnn.py
     python tools/train.py configs/bccd/hmat.py --resume
     python tools/train.py configs/retrieval/digits/rkd.py --with-teacher
+    python tools/train.py configs/cls/ckd_mkt_resnet8_resnet20_6e_digits.py --with-teacher
     torchrun --nproc_per_node 2 tools/train.py CONFIG --launcher pytorch
 
 Checkpoints and logs go to work_dirs/<folder>/<config>, or where --work-dir says.
@@ -12,15 +13,13 @@ from __future__ import annotations
 
 import argparse
 import os
-import subprocess
-import sys
 from collections.abc import Sequence
-from pathlib import Path
 
 from mmengine.config import Config
 from mmengine.runner import Runner
 
 from kd_engine.checkpoint import last_whole_checkpoint
+from kd_engine.phases import require_trained, train_missing
 from kd_engine.runs import (
     add_config_arguments,
     clear_errors,
@@ -30,7 +29,6 @@ from kd_engine.runs import (
     start_processes,
     use_mixed_precision,
 )
-from kd_engine.student import is_distilled, require_teacher
 from kd_engine.tasks import task_of
 
 
@@ -45,30 +43,13 @@ def main(arguments: Sequence[str] | None = None) -> None:
         require_datasets(config)
         task_of(config).check_data(config)
         if options.with_teacher:
-            _train_teacher(config)
-        require_teacher(config)
+            train_missing(config, __file__)
+        require_trained(config)
         if options.amp:
             use_mixed_precision(config)
         if options.resume:
             _resume(config, options.resume)
         Runner.from_cfg(config).train()
-
-
-def _train_teacher(config: Config) -> None:
-    """Train the teacher to the end if its checkpoint is missing, or go on where that stopped."""
-    teacher = config.model.teacher if is_distilled(config.model) else {}
-    path, source = teacher.get("checkpoint"), teacher.get("config")
-    if not path or "://" in path or Path(path).is_file():
-        return
-    if config.launcher != "none" or not isinstance(source, str) or "::" in source:
-        raise ValueError(
-            f"--with-teacher trains a teacher that is a config file, in one process, but it is "
-            f"{source!r} and the launcher {config.launcher!r}. Train it before."
-        )
-    work_dir = str(Path(path).parent)
-    done = subprocess.run([sys.executable, __file__, source, "--resume", "--work-dir", work_dir])
-    if done.returncode:
-        raise SystemExit(done.returncode)
 
 
 def _resume(config: Config, wanted: str) -> None:
@@ -92,7 +73,9 @@ def _parser() -> argparse.ArgumentParser:
         help="go on from a checkpoint, or from the last whole one of the work dir",
     )
     parser.add_argument(
-        "--with-teacher", action="store_true", help="train the teacher first if it is missing"
+        "--with-teacher",
+        action="store_true",
+        help="train first what the config needs and is missing: its teacher, its first phase",
     )
     parser.add_argument("--amp", action="store_true", help="train in mixed precision")
     parser.add_argument(

@@ -1,0 +1,199 @@
+"""What the methods of several networks have in common: how they meet a student classifier."""
+
+from __future__ import annotations
+
+from abc import abstractmethod
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from mmengine.logging import print_log
+from torch import Tensor, nn
+
+from kd_cls.classifier import Classifier
+from kd_cls.methods.networks import (
+    dry_features,
+    example_of,
+    flat,
+    network_table,
+    require_classifier,
+    require_same_task,
+    stage_layers,
+)
+from kd_core.attachment import Attachment, Call, read_layers
+from kd_core.layers import Selector, parse_selector
+from kd_core.logged import check_finite
+from kd_core.teacher import FrozenTeacher
+from kd_engine.renormalise import Renormalise
+
+LOGITS = parse_selector("logits")
+
+
+@dataclass(frozen=True)
+class Batch:
+    """A batch, and what the student made of it.
+
+    Attributes:
+        images: Normalised for the student (N, 3, H, W).
+        labels: Class of each image, int64 (N,).
+        logits: The student's (N, classes).
+        features: The student's at the method's layers, from shallow to deep: maps (N, C, H, W) or
+            vectors (N, D).
+        task: The losses that the student returned.
+        iteration: Counted from 0.
+    """
+
+    images: Tensor
+    labels: Tensor
+    logits: Tensor
+    features: list[Tensor]
+    task: Mapping[str, Any]
+    iteration: int
+
+
+class ClassifierMethod(Attachment):
+    """A method with more networks than a student and a frozen teacher.
+
+    It is attached to the student as a :class:`kd_core.Distiller` is: the student stays an
+    ordinary classifier, and what is trained beside it is saved under ``distiller.`` and never
+    exported.
+
+    Args:
+        layers: Selectors of the student's layers; ``None`` takes its stages.
+    """
+
+    def __init__(self, layers: Sequence[str] | None = None) -> None:
+        super().__init__()
+        self.layers = None if layers is None else [parse_selector(text) for text in layers]
+        self.teachers: dict[str, FrozenTeacher] = {}  # frozen ones by name, in no module tree
+        self.shape_table = ""  # of the student's layers and the other networks, for people
+        self._renormalise: dict[str, Renormalise] = {}
+
+    def attach(self, student: nn.Module) -> nn.Module:
+        """Listen to a student, and become its child ``distiller``.
+
+        Args:
+            student: A :class:`kd_cls.Classifier`.
+
+        Returns:
+            The student.
+
+        Raises:
+            ValueError: If it is no classifier, is attached already, lacks a layer, or its layers,
+                classes or images do not fit the other networks.
+        """
+        classifier = require_classifier(student, "student")
+        self.layers = self.layers or stage_layers(classifier)
+        taps = self.tap(student, [LOGITS, *self.layers])
+        try:
+            for name, network, _ in self.networks():
+                self._meet(classifier, name, network)
+            with torch.random.fork_rng(devices=[]):  # as if nothing were made beside the student
+                images = example_of(classifier)
+                features = dry_features(classifier, self.layers, images, "student")
+                self.prepare(classifier, features, images)
+        except Exception:
+            taps.remove()
+            raise
+        self.shape_table = network_table(self.layers, features, self.networks())
+        print_log(f"Student and other networks:\n{self.shape_table}", "current")
+        self.listen(student)
+        return student
+
+    def networks(self) -> list[tuple[str, nn.Module, bool]]:
+        """Return the other networks: name, module, and whether it is trained."""
+        return [(name, teacher.model, False) for name, teacher in self.teachers.items()]
+
+    def images_for(self, name: str, images: Tensor) -> Tensor:
+        """Return the student's images (N, 3, H, W) as another network wants them normalised."""
+        renormalise = self._renormalise.get(name)
+        return images if renormalise is None else renormalise(images, None)
+
+    def ask(self, name: str, images: Tensor, layers: Sequence[Selector]) -> list[Tensor]:
+        """Run a frozen network on the student's images and return the outputs of some layers.
+
+        Args:
+            name: Its name in ``teachers``.
+            images: Normalised for the student (N, 3, H, W).
+            layers: Its layers; each picks one tensor.
+        """
+        wanted = {"": {"": layers}}
+        found = self.teachers[name].run((self.images_for(name, images),), {}, wanted)
+        return flat(found[""][""])
+
+    def run(
+        self, name: str, network: nn.Module, images: Tensor, layers: Sequence[Selector]
+    ) -> list[Tensor]:
+        """Run a trained network likewise, with gradients."""
+        return read_layers(network, layers, self.images_for(name, images), owner=name)
+
+    def prepare(self, student: Classifier, features: list[Tensor], images: Tensor) -> None:
+        """Make what needs the shapes of features, and check them; nothing by default.
+
+        Args:
+            student: The student.
+            features: Its features at the method's layers, of the images.
+            images: Two random ones (2, 3, H, W).
+
+        Raises:
+            ValueError: If the features do not fit.
+        """
+
+    @abstractmethod
+    def compare(self, batch: Batch) -> dict[str, Tensor]:
+        """Return the losses of a batch, as :meth:`kd_core.attachment.Attachment.compute` does."""
+
+    def owner(self, loss: str) -> str:
+        """Name the network that diverges if this loss is not finite; "" if none is to blame."""
+        return "the student" if loss == "loss_ce" else ""
+
+    def compute(self, call: Call) -> dict[str, Tensor]:
+        """Compare, and require that every network converges.
+
+        Raises:
+            ValueError: If the student's forward has no labels, or features do not fit.
+            FloatingPointError: If a loss is not finite; names the network that diverges.
+        """
+        known = call.named()
+        if known.get("labels") is None:
+            raise ValueError(f"{type(self).__name__} needs the labels of each batch.")
+        assert self.layers is not None
+        logits, *features = flat(call.taps.read([LOGITS, *self.layers]))
+        result = self.compare(
+            Batch(known["inputs"], known["labels"], logits, features, call.task, call.iteration)
+        )
+        losses = {name: value for name, value in call.task.items() if "loss" in name} | result
+        self._require_convergence(losses, call.iteration)
+        if torch.distributed.is_available() and torch.distributed.is_initialized():
+            own = [parameter.sum() for parameter in self.parameters()]
+            if own:  # DDP waits for every parameter's gradient
+                result["loss_idle"] = 0.0 * torch.stack(own).sum()
+        return result
+
+    def _meet(self, student: Classifier, name: str, network: nn.Module) -> None:
+        other = require_same_task(student, name, network)
+        renormalise = Renormalise(student.data_preprocessor, other.data_preprocessor)
+        if renormalise.needed:
+            self._renormalise[name] = renormalise
+
+    def _apply(self, fn: Callable[..., Any], recurse: bool = True) -> ClassifierMethod:
+        super()._apply(fn, recurse)  # type: ignore[no-untyped-call]
+        for teacher in self.teachers.values():
+            teacher.apply(fn)
+        return self
+
+    def _require_convergence(self, losses: Mapping[str, Tensor], iteration: int) -> None:
+        try:
+            check_finite(losses, iteration)
+        except FloatingPointError as error:
+            lost = [name for name, value in losses.items() if not torch.isfinite(value)]
+            owners = sorted({self.owner(name) for name in lost} - {""})
+            if not owners:
+                raise
+            raise FloatingPointError(
+                f"every network must converge, but at iteration {iteration} {' and '.join(owners)} "
+                f"diverged ({', '.join(f'{name} is {losses[name].item()}' for name in lost)}). "
+                "Lower its learning rate (paramwise_cfg has one for each network), or take "
+                "another network."
+            ) from error

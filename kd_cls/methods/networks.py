@@ -1,0 +1,139 @@
+"""Classifiers of a method: what they must have in common, their layers, a dry run."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import torch
+from torch import Tensor, nn
+
+from kd_cls.classifier import Classifier, image_size_of
+from kd_core.attachment import read_layers
+from kd_core.layers import Selector, find_layer, parse_selector
+
+
+def require_classifier(model: nn.Module, name: str) -> Classifier:
+    """Require a classifier.
+
+    Raises:
+        ValueError: If it is something else.
+    """
+    if not isinstance(model, Classifier):
+        raise ValueError(f"the {name} must be a kd_cls.Classifier, but it is a {type(model)}.")
+    return model
+
+
+def require_same_task(student: Classifier, name: str, network: nn.Module) -> Classifier:
+    """Require that another network has the student's classes and takes its images.
+
+    Returns:
+        The network.
+
+    Raises:
+        ValueError: If it is no classifier, or the number of classes or the size differs.
+    """
+    other = require_classifier(network, name)
+    if other.num_classes != student.num_classes:
+        raise ValueError(
+            f"all networks must have the same classes, but the student has {student.num_classes} "
+            f"and {name} has {other.num_classes}. Correct num_classes, or take networks of the "
+            "same data."
+        )
+    first, second = student.image_size, other.image_size
+    if first and second and first != second:
+        raise ValueError(
+            "all networks see the same images and must take one size, but image_size of the "
+            f"student is {first[0]} x {first[1]} and that of {name} {second[0]} x {second[1]}."
+        )
+    return other
+
+
+def stage_layers(classifier: Classifier) -> list[Selector]:
+    """Select the stages of a classifier's network, from shallow to deep.
+
+    Raises:
+        ValueError: If the network does not say how many stages it has.
+    """
+    count = getattr(classifier.network, "num_stages", None)
+    if count is None:
+        raise ValueError(
+            f"{type(classifier.network).__name__} does not name its stages. Name its layers, such "
+            "as layers=['network.layer1', 'network.layer2']; tools/list_layers.py prints them."
+        )
+    return [parse_selector(f"network.stage{number}") for number in range(1, count + 1)]
+
+
+def layers_of(network: nn.Module, named: Sequence[str] | None, name: str) -> list[Selector]:
+    """Select layers by name, or the stages of a network.
+
+    Args:
+        network: A classifier.
+        named: Selectors; ``None`` takes its stages.
+        name: Which network it is, for messages.
+
+    Raises:
+        ValueError: If it is no classifier, or has no such layer.
+    """
+    classifier = require_classifier(network, name)
+    if named is None:
+        return stage_layers(classifier)
+    selectors = [parse_selector(text) for text in named]
+    for selector in selectors:
+        find_layer(classifier, selector, name)
+    return selectors
+
+
+def example_of(classifier: Classifier) -> Tensor:
+    """Draw two images (2, 3, H, W) of the size and on the device that a classifier wants."""
+    images = torch.randn(2, 3, *image_size_of(classifier))
+    parameter = next(classifier.parameters())
+    return images.to(parameter.device, parameter.dtype)
+
+
+def dry_features(
+    classifier: Classifier, selectors: Sequence[Selector], images: Tensor, owner: str
+) -> list[Tensor]:
+    """Run a classifier in eval mode, without gradients, and return the outputs of some layers.
+
+    Args:
+        classifier: Its modes stay as they are.
+        selectors: Its layers.
+        images: Normalised (N, 3, H, W).
+        owner: Whose classifier it is, for messages.
+    """
+    modes = [(module, module.training) for module in classifier.modules()]
+    classifier.eval()
+    try:
+        with torch.no_grad():
+            return read_layers(classifier, selectors, images, owner=owner)
+    finally:
+        for module, mode in modes:
+            module.training = mode
+
+
+def flat(found: Tensor | list[Tensor]) -> list[Tensor]:
+    """Put a single tensor into a list."""
+    return found if isinstance(found, list) else [found]
+
+
+def network_table(
+    layers: Sequence[Selector],
+    features: Sequence[Tensor],
+    networks: Sequence[tuple[str, nn.Module, bool]],
+) -> str:
+    """Describe the student's layers and the other networks, a line each.
+
+    Args:
+        layers: The student's layers.
+        features: Their outputs.
+        networks: Name, module and whether it is trained.
+    """
+    rows = [
+        (f"student {layer.text}", "x".join(map(str, feature.shape)))
+        for layer, feature in zip(layers, features, strict=True)
+    ]
+    for name, network, trained in networks:
+        count = sum(parameter.numel() for parameter in network.parameters())
+        rows.append((name, f"{count:,} parameters, {'trained' if trained else 'frozen'}"))
+    width = max(len(name) for name, _ in rows)
+    return "\n".join(f"{name:{width}}  {value}" for name, value in rows)
