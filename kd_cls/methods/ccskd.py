@@ -16,6 +16,7 @@ from kd_cls.classifier import Classifier
 from kd_cls.methods.method import LOGITS, Batch, ClassifierMethod
 from kd_cls.methods.networks import layers_of, require_as_many
 from kd_core.attention import pooled_channels
+from kd_core.checks import check_feature_maps
 from kd_core.connectors import Connector
 from kd_core.losses import (
     ChannelDistillationLoss,
@@ -162,6 +163,8 @@ class ChannelCorrelation(ClassifierMethod):
         """Make a connector for each layer."""
         require_as_many({"student": features, _TEACHER: self.teacher_layers})
         wanted = self.ask(_TEACHER, images, self.teacher_layers)
+        for pair in zip(features, wanted, strict=True):
+            check_feature_maps(*pair)
         self.connectors = nn.ModuleList(
             Connector(own.shape[1], other.shape[1]).to(own.device, own.dtype)
             for own, other in zip(features, wanted, strict=True)
@@ -188,9 +191,9 @@ class ChannelCorrelation(ClassifierMethod):
             values["selective"] = self.selective(batch.logits, logits, batch.labels)
         if active & {"channel", "relation"}:
             pairs = self._channels(batch.features, features)
-            for name in active & {"channel", "relation"}:
-                loss = self.channel if name == "channel" else self.relation
-                values[name] = torch.stack([loss(*pair) for pair in pairs]).sum()
+            for name, loss in (("channel", self.channel), ("relation", self.relation)):
+                if name in active:
+                    values[name] = torch.stack([loss(*pair) for pair in pairs]).sum()
         return own | {f"loss_{name}": weights[name] * value for name, value in values.items()}
 
     def _channels(
