@@ -15,14 +15,16 @@ from kd_cls.datasets import (
     TinyImageNet,
 )
 from kd_cls.distilled import DistilledClassifier
-from kd_cls.methods import CTKD
+from kd_cls.methods import CKDMKT, CTKD, DML
 from kd_cls.metric import ClassificationMetric
 from kd_cls.networks import CifarNetwork, TimmNetwork, TorchvisionNetwork
 
 __all__ = [
     "CIFAR10",
     "CIFAR100",
+    "CKDMKT",
     "CTKD",
+    "DML",
     "SVHN",
     "BuiltInDigits",
     "Caltech100",
