@@ -15,11 +15,12 @@ from kd_cls.datasets import (
     TinyImageNet,
 )
 from kd_cls.distilled import DistilledClassifier
-from kd_cls.methods import CKDMKT, CTKD, DML
+from kd_cls.methods import CCSKD, CKDMKT, CTKD, DML
 from kd_cls.metric import ClassificationMetric
 from kd_cls.networks import CifarNetwork, TimmNetwork, TorchvisionNetwork
 
 __all__ = [
+    "CCSKD",
     "CIFAR10",
     "CIFAR100",
     "CKDMKT",

@@ -104,8 +104,9 @@ def CKDMKT(  # noqa: N802  a config names it as a type
     weights = TransferWeights(alpha, beta, gamma, beta1, beta2, relation_scale)
     references = [pretrained, *require_list(peers, "dict(config=, checkpoint=)")]
     model: nn.Module = MODELS.build(ConfigDict(student))
-    _require_own_checkpoints(references, start)
     first = _first_phase(references)
+    if start == "pretrained":
+        _require_own_checkpoints(references)
     copies = [FrozenTeacher(copy.deepcopy(one), precision=precision) for one, precision in first]
     load_weights(  # also from scratch, into a copy: it must be the same network
         model if start == "pretrained" else copy.deepcopy(model),
@@ -195,10 +196,10 @@ class MultiKnowledgeTransfer(PeerMethod):
         return found
 
     def _relation(self, own: Tensor, other: Tensor) -> Tensor:
-        distance: Tensor = self.distance(own, other)
-        if not self.weights.beta1:
-            return distance
-        return distance + self.weights.beta1 * self.angle(own, other)
+        relation: Tensor = self.distance(own, other)
+        if self.weights.beta1:
+            relation = relation + self.weights.beta1 * self.angle(own, other)
+        return relation
 
 
 def _first_phase(
@@ -215,10 +216,10 @@ def _first_phase(
     return built
 
 
-def _require_own_checkpoints(references: Sequence[Mapping[str, Any]], start: str) -> None:
-    named = Counter(one["checkpoint"] for one in references if one.get("checkpoint"))
+def _require_own_checkpoints(references: Sequence[Mapping[str, Any]]) -> None:
+    named = Counter(one["checkpoint"] for one in references if one["checkpoint"] is not None)
     twice = [path for path, count in named.items() if count > 1]
-    if twice and start == "pretrained":
+    if twice:
         raise ValueError(
             "networks that go on from the same weights stay equal and teach each other nothing, "
             f"but {', '.join(twice)} is named more than once. Train phase 1 of each network with a "

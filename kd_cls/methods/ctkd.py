@@ -14,7 +14,7 @@ from torch.nn import functional as F
 
 from kd_cls.classifier import Classifier
 from kd_cls.methods.method import LOGITS, Batch, ClassifierMethod
-from kd_cls.methods.networks import layers_of
+from kd_cls.methods.networks import layers_of, require_as_many
 from kd_core.losses import AttentionTransferLoss
 from kd_core.teacher import FrozenTeacher
 from kd_engine.build import build_trained
@@ -117,13 +117,13 @@ class CollaborativeTeaching(ClassifierMethod):
 
     def prepare(self, student: Classifier, features: list[Tensor], images: Tensor) -> None:
         """Require as many layers of each network."""
-        assert self.layers is not None
-        counts = [len(one) for one in (self.layers, self.scratch_layers, self.expert_layers)]
-        if len(set(counts)) > 1:
-            raise ValueError(
-                "student, scratch teacher and expert must have as many layers, but they have "
-                f"{', '.join(map(str, counts))}. Name those of each: layers=dict(student=..., ...)."
-            )
+        require_as_many(
+            {
+                "student": features,
+                "the scratch teacher": self.scratch_layers,
+                "the expert teacher": self.expert_layers,
+            }
+        )
 
     def compare(self, batch: Batch) -> dict[str, Tensor]:
         """Train the scratch teacher, and compare the student with both."""

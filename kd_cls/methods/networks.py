@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -81,6 +82,24 @@ def layers_of(network: nn.Module, named: Sequence[str] | None, name: str) -> lis
     for selector in selectors:
         find_layer(classifier, selector, name)
     return selectors
+
+
+def require_as_many(layers: Mapping[str, Sequence[Any]]) -> None:
+    """Require that all networks have as many layers.
+
+    Args:
+        layers: Name of a network to its layers, or their features.
+
+    Raises:
+        ValueError: If they have not.
+    """
+    counts = {name: len(found) for name, found in layers.items()}
+    if len(set(counts.values())) > 1:
+        raise ValueError(
+            "all networks must have as many layers, but there are "
+            f"{', '.join(f'{count} of {name}' for name, count in counts.items())}. Name those of "
+            "each network; tools/list_layers.py prints them."
+        )
 
 
 def example_of(classifier: Classifier) -> Tensor:

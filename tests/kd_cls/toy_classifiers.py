@@ -12,7 +12,7 @@ class ToyNetwork(nn.Module):
     def __init__(self, width=4, num_classes=10, told=True):
         super().__init__()
         if told:
-            self.num_classes = num_classes
+            self.num_classes, self.num_stages = num_classes, 3
         sizes = [3, width, 2 * width, 4 * width]
         for number in (1, 2, 3):
             layers = (

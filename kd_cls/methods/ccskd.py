@@ -1,0 +1,220 @@
+"""CCSKD: follow the teacher where it is right, and let samples relate by their channels."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from mmengine.config import ConfigDict
+from mmengine.registry import MODELS
+from torch import Tensor, nn
+
+from kd_cls.classifier import Classifier
+from kd_cls.methods.method import LOGITS, Batch, ClassifierMethod
+from kd_cls.methods.networks import layers_of, require_as_many
+from kd_core.attention import pooled_channels
+from kd_core.checks import check_feature_maps
+from kd_core.connectors import Connector
+from kd_core.losses import (
+    ChannelDistillationLoss,
+    ChannelRelationLoss,
+    SelectiveTargetLoss,
+    SoftTargetLoss,
+)
+from kd_core.teacher import FrozenTeacher
+from kd_engine.build import build_trained
+
+_TEACHER = "the teacher"
+
+
+@dataclass(frozen=True)
+class CCSKDSchedule:
+    """How CCSKD's weights go with the epochs. The defaults are the authors', for 200 epochs.
+
+    Attributes:
+        epoch_length: Iterations of an epoch: images over batch size, rounded up.
+        start: Epoch at which cross-entropy and selective targets begin; before it the student
+            learns from the teacher alone.
+        decay: Epochs from which the weight of channel distillation is multiplied by ``factor``.
+        every: The selective multiplier is multiplied by ``factor`` every so many epochs.
+        factor: Between 0 and 1.
+
+    Raises:
+        ValueError: If a number of epochs or iterations is too small, or the factor is no such.
+    """
+
+    epoch_length: int
+    start: int = 60
+    decay: Sequence[int] = (60, 160)
+    every: int = 30
+    factor: float = 0.9
+
+    def __post_init__(self) -> None:
+        if self.epoch_length < 1 or self.every < 1 or self.start < 0:
+            raise ValueError(
+                "epoch_length and every must be at least 1 and start at least 0, but they are "
+                f"{self.epoch_length}, {self.every} and {self.start}."
+            )
+        if not 0 < self.factor <= 1:
+            raise ValueError(f"factor must be above 0 and at most 1, but it is {self.factor}.")
+
+    def has_started(self, iteration: int) -> bool:
+        """Tell whether cross-entropy and selective targets count."""
+        return iteration // self.epoch_length >= self.start
+
+    def selective(self, iteration: int) -> float:
+        """Return the factor on the squared multiplier: factor^(2 * floor(epoch / every))."""
+        return self.factor ** (2 * (iteration // self.epoch_length // self.every))
+
+    def channel(self, iteration: int) -> float:
+        """Return the factor on channel distillation: factor^(number of decays so far)."""
+        epoch = iteration // self.epoch_length
+        return float(self.factor ** sum(epoch >= step for step in self.decay))
+
+
+def CCSKD(  # noqa: N802  a config names it as a type
+    student: Mapping[str, Any],
+    teacher: Mapping[str, Any],
+    schedule: Mapping[str, Any],
+    weights: Mapping[str, float] | None = None,
+    layers: Sequence[str] | None = None,
+    teacher_layers: Sequence[str] | None = None,
+) -> nn.Module:
+    """Build a student and its teacher, and attach the teacher by CCSKD.
+
+    Args:
+        student: Config of a :class:`kd_cls.Classifier`.
+        teacher: ``dict(config=, checkpoint=, allow_partial=False, precision=None)``.
+        schedule: Arguments of :class:`CCSKDSchedule`; ``epoch_length`` is needed.
+        weights: Other weights than :class:`ChannelCorrelation` has, by name.
+        layers: Selectors of the student's layers; ``None`` takes its stages.
+        teacher_layers: Those of the teacher, as many.
+
+    Returns:
+        The student, with the method as its child ``distiller``.
+
+    Raises:
+        ValueError: If an option is wrong, or networks or layers do not fit.
+        kd_core.checkpoint.CheckpointError: If the teacher's checkpoint is unsafe, broken or does
+            not fit.
+    """
+    model: nn.Module = MODELS.build(ConfigDict(student))
+    trained, precision = build_trained(teacher)
+    frozen = FrozenTeacher(trained, precision=precision)
+    times = CCSKDSchedule(**schedule)
+    return ChannelCorrelation(frozen, times, weights, layers, teacher_layers).attach(model)
+
+
+class ChannelCorrelation(ClassifierMethod):
+    """Selective soft targets, channel distillation and channel relations, by a schedule of epochs.
+
+        s_l = GAP(ReLU(BN(conv1x1(F_l of the student)))), t_l = GAP(F_l of the teacher)
+        loss = w_CE * CE + 0.1 * KL(teacher || student)
+               + w_SEL * mean over N of m_n^2 * KL(teacher || student)_n
+               + w_CD * sum over l of mean (s_l - t_l)^2
+               + 6 * sum over l of [RKD-D + 2 RKD-A](s_l, t_l)
+        m_n = (1 + [the teacher is right on n]) * 0.9^floor(epoch / 30)
+        w_CE = 1 and w_SEL = 0.1 from epoch 60 on, both 0 before
+        w_CD = 6 * 0.9^([epoch >= 60] + [epoch >= 160])
+
+    CE is the student's own loss. The connectors s_l are there also where channels are equal.
+
+    Gou, Xiong, Yu, Zhan and Yi, "Channel-Correlation-Based Selective Knowledge Distillation",
+    IEEE TCDS 2022, https://doi.org/10.1109/TCDS.2022.3232569. Status: the authors' code, but for
+    two traps: its selective term is not 0 for equal logits (the gradient is that of the formula
+    above), and it runs the teacher's batch norm in training mode (here always in eval mode).
+
+    Args:
+        teacher: The frozen teacher, of a :class:`kd_cls.Classifier`.
+        schedule: How the weights go with the epochs.
+        weights: Factors of ``response`` (0.1), ``selective`` (0.1), ``channel`` (6) and
+            ``relation`` (6); what is not named keeps the authors'.
+        layers: Selectors of the student's layers; ``None`` takes its stages.
+        teacher_layers: Those of the teacher, as many.
+
+    Raises:
+        ValueError: If a weight is unknown, negative or not finite.
+    """
+
+    def __init__(
+        self,
+        teacher: FrozenTeacher,
+        schedule: CCSKDSchedule,
+        weights: Mapping[str, float] | None = None,
+        layers: Sequence[str] | None = None,
+        teacher_layers: Sequence[str] | None = None,
+    ) -> None:
+        super().__init__(layers)
+        self.teachers = {_TEACHER: teacher}
+        self.teacher_layers = layers_of(teacher.model, teacher_layers, "teacher")
+        self.schedule = schedule
+        defaults = dict(response=0.1, selective=0.1, channel=6.0, relation=6.0)
+        self.weights = _checked(defaults, weights or {})
+        self.response = SoftTargetLoss(temperature=1.0)
+        self.selective = SelectiveTargetLoss(temperature=1.0)
+        self.channel = ChannelDistillationLoss()
+        self.relation = ChannelRelationLoss()
+        self.connectors = nn.ModuleList()
+
+    def prepare(self, student: Classifier, features: list[Tensor], images: Tensor) -> None:
+        """Make a connector for each layer."""
+        require_as_many({"student": features, _TEACHER: self.teacher_layers})
+        wanted = self.ask(_TEACHER, images, self.teacher_layers)
+        for pair in zip(features, wanted, strict=True):
+            check_feature_maps(*pair)
+        self.connectors = nn.ModuleList(
+            Connector(own.shape[1], other.shape[1]).to(own.device, own.dtype)
+            for own, other in zip(features, wanted, strict=True)
+        )
+
+    def compare(self, batch: Batch) -> dict[str, Tensor]:
+        """Weigh the student's own loss by the schedule, and add those of the teacher."""
+        started = self.schedule.has_started(batch.iteration)
+        weights = self.weights | {
+            "selective": self.weights["selective"] * self.schedule.selective(batch.iteration),
+            "channel": self.weights["channel"] * self.schedule.channel(batch.iteration),
+        }
+        if not started:
+            weights["selective"] = 0.0
+        own = {} if started else {"loss_ce": 0.0 * batch.task["loss_ce"]}
+        active = {name for name, weight in weights.items() if weight}
+        if not active:
+            return own
+        logits, *features = self.ask(_TEACHER, batch.images, [LOGITS, *self.teacher_layers])
+        values = {}
+        if "response" in active:
+            values["response"] = self.response(batch.logits, logits)
+        if "selective" in active:
+            values["selective"] = self.selective(batch.logits, logits, batch.labels)
+        if active & {"channel", "relation"}:
+            pairs = self._channels(batch.features, features)
+            for name, loss in (("channel", self.channel), ("relation", self.relation)):
+                if name in active:
+                    values[name] = torch.stack([loss(*pair) for pair in pairs]).sum()
+        return own | {f"loss_{name}": weights[name] * value for name, value in values.items()}
+
+    def _channels(
+        self, student: Sequence[Tensor], teacher: Sequence[Tensor]
+    ) -> list[tuple[Tensor, Tensor]]:
+        connected = [
+            connector(feature).relu()
+            for connector, feature in zip(self.connectors, student, strict=True)
+        ]
+        return [
+            (pooled_channels(own), pooled_channels(other))  # (N, C_t) each
+            for own, other in zip(connected, teacher, strict=True)
+        ]
+
+
+def _checked(defaults: dict[str, float], given: Mapping[str, float]) -> dict[str, float]:
+    unknown = sorted(set(given) - set(defaults))
+    wrong = {name: weight for name, weight in given.items() if not 0 <= weight < math.inf}
+    if unknown or wrong:
+        raise ValueError(
+            f"weights must be of {', '.join(defaults)}, finite and at least 0, but they are "
+            f"{dict(given)}."
+        )
+    return defaults | dict(given)
