@@ -15,7 +15,7 @@ from kd_cls.datasets import (
     TinyImageNet,
 )
 from kd_cls.distilled import DistilledClassifier
-from kd_cls.methods import CCSKD, CTKD
+from kd_cls.methods import CCSKD, CKDMKT, CTKD, DML
 from kd_cls.metric import ClassificationMetric
 from kd_cls.networks import CifarNetwork, TimmNetwork, TorchvisionNetwork
 
@@ -23,7 +23,9 @@ __all__ = [
     "CCSKD",
     "CIFAR10",
     "CIFAR100",
+    "CKDMKT",
     "CTKD",
+    "DML",
     "SVHN",
     "BuiltInDigits",
     "Caltech100",
