@@ -15,15 +15,17 @@ from kd_cls.datasets import (
     TinyImageNet,
 )
 from kd_cls.distilled import DistilledClassifier
-from kd_cls.methods import CCSKD, CTKD
+from kd_cls.methods import BYOT, CCSKD, CTKD, MSKDSSR, TeacherHeads
 from kd_cls.metric import ClassificationMetric
 from kd_cls.networks import CifarNetwork, TimmNetwork, TorchvisionNetwork
 
 __all__ = [
+    "BYOT",
     "CCSKD",
     "CIFAR10",
     "CIFAR100",
     "CTKD",
+    "MSKDSSR",
     "SVHN",
     "BuiltInDigits",
     "Caltech100",
@@ -33,6 +35,7 @@ __all__ = [
     "DistilledClassifier",
     "FashionMNIST",
     "ImageFolder",
+    "TeacherHeads",
     "TimmNetwork",
     "TinyImageNet",
     "TorchvisionNetwork",
