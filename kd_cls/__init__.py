@@ -15,17 +15,19 @@ from kd_cls.datasets import (
     TinyImageNet,
 )
 from kd_cls.distilled import DistilledClassifier
-from kd_cls.methods import CCSKD, CKDMKT, CTKD, DML
+from kd_cls.methods import BYOT, CCSKD, CKDMKT, CTKD, DML, MSKDSSR, TeacherHeads
 from kd_cls.metric import ClassificationMetric
 from kd_cls.networks import CifarNetwork, TimmNetwork, TorchvisionNetwork
 
 __all__ = [
+    "BYOT",
     "CCSKD",
     "CIFAR10",
     "CIFAR100",
     "CKDMKT",
     "CTKD",
     "DML",
+    "MSKDSSR",
     "SVHN",
     "BuiltInDigits",
     "Caltech100",
@@ -35,6 +37,7 @@ __all__ = [
     "DistilledClassifier",
     "FashionMNIST",
     "ImageFolder",
+    "TeacherHeads",
     "TimmNetwork",
     "TinyImageNet",
     "TorchvisionNetwork",

@@ -1,0 +1,252 @@
+"""MSKD-SSR: every stage learns from the teacher's, and the stages from one another."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from mmengine.config import ConfigDict
+from mmengine.registry import MODELS
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from kd_cls.classifier import Classifier
+from kd_cls.methods.heads import HeadedClassifier, build_headed, heads_for
+from kd_cls.methods.method import Batch, ClassifierMethod
+from kd_cls.methods.networks import require_as_many
+from kd_core.checks import check_choice, check_feature_map
+from kd_core.connectors import Connector
+from kd_core.layers import parse_selector
+from kd_core.losses import ChannelDistillationLoss, SoftTargetLoss
+from kd_core.teacher import FrozenTeacher
+
+REVIEWS = ("adjacent", "deepest", "forward")
+_TEACHER = "the teacher"
+
+
+@dataclass(frozen=True)
+class ReflectionWeights:
+    """Weights and options of :class:`SelfReflection`.
+
+    Attributes:
+        c: Weight of each stage's cross-entropy, from shallow to deep; ``None`` takes 1 for the
+            last and 1 / (K - 1) for each other.
+        a: Weight of channel distillation.
+        b: Weight of response distillation.
+        g: Weight of the review.
+        temperature: Divisor t of logits, of both the responses and the review.
+        review: From whom a stage learns: ``adjacent``, the next one; ``deepest``, the last;
+            ``forward``, the one before it.
+
+    Raises:
+        ValueError: If a weight is negative or not finite, or the review is unknown.
+    """
+
+    c: Sequence[float] | None = None
+    a: float = 6.0
+    b: float = 1.0
+    g: float = 0.3
+    temperature: float = 4.0
+    review: str = "adjacent"
+
+    def __post_init__(self) -> None:
+        check_choice("review", self.review, REVIEWS)
+        if not all(0 <= weight < math.inf for weight in (*(self.c or ()), self.a, self.b, self.g)):
+            raise ValueError(
+                "c, a, b and g must be finite and at least 0, but they are "
+                f"{self.c}, {self.a}, {self.b} and {self.g}."
+            )
+
+    def of_stages(self, count: int) -> list[float]:
+        """Return the weight of each of so many stages' cross-entropy.
+
+        Raises:
+            ValueError: If there are more or fewer weights than stages.
+        """
+        if self.c is None:
+            return [1 / (count - 1)] * (count - 1) + [1.0]
+        if len(self.c) != count:
+            raise ValueError(
+                f"c must have a weight for each of the {count} stages, but it has {len(self.c)}: "
+                f"{list(self.c)}."
+            )
+        return list(self.c)
+
+
+def MSKDSSR(  # noqa: N802  a config names it as a type
+    student: Mapping[str, Any],
+    teacher: Mapping[str, Any],
+    c: Sequence[float] | None = None,
+    a: float = 6.0,
+    b: float = 1.0,
+    g: float = 0.3,
+    temperature: float = 4.0,
+    review: str = "adjacent",
+    layers: Sequence[str] | None = None,
+    teacher_layers: Sequence[str] | None = None,
+) -> nn.Module:
+    """Build a student and its teacher with trained heads, and attach the teacher by MSKD-SSR.
+
+    Args:
+        student: Config of a :class:`kd_cls.Classifier`.
+        teacher: ``dict(config=, checkpoint=, allow_partial=False, precision=None)`` of a
+            :func:`kd_cls.TeacherHeads`.
+        c: Weight of each stage's cross-entropy, from shallow to deep; ``None`` takes 1 for the
+            last of K stages and 1 / (K - 1) for each other.
+        a: Weight of channel distillation.
+        b: Weight of response distillation.
+        g: Weight of the review.
+        temperature: Divisor of logits, of both the responses and the review.
+        review: From whom a stage learns: ``adjacent``, ``deepest`` or ``forward``.
+        layers: Selectors of the student's layers; ``None`` takes its stages.
+        teacher_layers: Those of the teacher, as many.
+
+    Returns:
+        The student, with the method as its child ``distiller``.
+
+    Raises:
+        ValueError: If an option is wrong, networks or layers do not fit, or the checkpoint has no
+            heads.
+        kd_core.checkpoint.CheckpointError: If the teacher's checkpoint is unsafe, broken or does
+            not fit.
+    """
+    options = ReflectionWeights(c, a, b, g, temperature, review)
+    model: nn.Module = MODELS.build(ConfigDict(student))
+    headed, precision = build_headed(teacher, teacher_layers)
+    frozen = FrozenTeacher(headed, precision=precision)
+    return SelfReflection(frozen, options, layers).attach(model)
+
+
+class SelfReflection(ClassifierMethod):
+    """Each stage learns from labels, the teacher's stage, and another of the student's stages.
+
+        loss = sum over i of c_i * CE(z_i)
+               + a * sum over i of mean over N and C of (GAP(conn_i(F_i)) - GAP(F_i of teacher))^2
+               + b / K * sum over i of KL_t(z_i of teacher || z_i)
+               + g / (K - 1) * sum over i < K of review_i
+        review_i = KL_t(sg z_{i+1} || z_i)  adjacent
+                   KL_t(sg z_K || z_i)      deepest
+                   KL_t(sg z_i || z_{i+1})  forward
+
+    K stages; z_K are the network's logits, CE(z_K) is its own loss and z_i those of a
+    :class:`kd_cls.methods.heads.StageHead`; sg stops the gradient; KL_t has the factor t^2 and the
+    mean over N of :class:`kd_core.losses.SoftTargetLoss`. conn_i is a connector where channels
+    differ, nothing elsewhere. Heads and connectors train with the student and are never exported;
+    the teacher's heads are trained before, by :func:`kd_cls.TeacherHeads`.
+
+    Gou, Xiong, Yu, Du, Zhan and Tao, "Multi-target Knowledge Distillation via Student
+    Self-reflection", IJCV 131(7), 2023, https://doi.org/10.1007/s11263-023-01792-z. Status: our
+    reconstruction. Stage-wise channels and responses and a review among the student's own stages
+    are the paper's; the heads, the direction of the review and all weights are ours.
+
+    Args:
+        teacher: The frozen teacher, of a :class:`kd_cls.methods.heads.HeadedClassifier`.
+        weights: Weights, temperature and kind of review.
+        layers: Selectors of the student's layers; ``None`` takes its stages.
+
+    Raises:
+        ValueError: If the teacher has no heads.
+    """
+
+    def __init__(
+        self,
+        teacher: FrozenTeacher,
+        weights: ReflectionWeights | None = None,
+        layers: Sequence[str] | None = None,
+    ) -> None:
+        super().__init__(layers)
+        self.teachers = {_TEACHER: teacher}
+        self.teacher_layers = _require_headed(teacher.model).layers
+        self.weights = weights or ReflectionWeights()
+        self.channel = ChannelDistillationLoss()
+        self.response = SoftTargetLoss(self.weights.temperature)
+        self.heads = nn.ModuleList()
+        self.connectors = nn.ModuleList()
+        self.entropy_weights: list[float] = []  # of each stage
+
+    def prepare(self, student: Classifier, features: list[Tensor], images: Tensor) -> None:
+        """Make the student's heads, and connectors where channels differ."""
+        require_as_many({"student": features, _TEACHER: self.teacher_layers})
+        self.heads = heads_for(features, student.num_classes)
+        self.entropy_weights = self.weights.of_stages(len(features))
+        wanted, _ = self._targets(images)
+        for number, feature in enumerate(wanted, start=1):
+            check_feature_map(feature, f"the teacher's stage {number}")
+        self.connectors = nn.ModuleList(
+            _connector(*pair) for pair in zip(features, wanted, strict=True)
+        )
+
+    def compare(self, batch: Batch) -> dict[str, Tensor]:
+        """Compare each stage with the labels, the teacher's and another of the student's."""
+        weights, count = self.weights, len(batch.features)
+        stages = self._logits(batch)
+        losses = self._entropies(batch, stages)
+        if weights.a or weights.b:
+            features, logits = self._targets(batch.images)
+            if weights.a:
+                pairs = zip(self.connectors, batch.features, features, strict=True)
+                found = [self.channel(connect(own), other) for connect, own, other in pairs]
+                losses["loss_channel"] = weights.a * torch.stack(found).sum()
+            if weights.b:
+                losses["loss_response"] = weights.b / count * self._follow(stages, logits)
+        if weights.g:
+            losses["loss_review"] = weights.g / (count - 1) * self._follow(*self._review(stages))
+        return losses
+
+    def _logits(self, batch: Batch) -> list[Tensor]:
+        """Return the logits (N, classes) of each stage; of the last alone if no other counts."""
+        if not (any(self.entropy_weights[:-1]) or self.weights.b or self.weights.g):
+            return [batch.logits]
+        pairs = zip(self.heads, batch.features, strict=False)  # the last stage has no head
+        return [*(head(feature)[1] for head, feature in pairs), batch.logits]
+
+    def _entropies(self, batch: Batch, stages: Sequence[Tensor]) -> dict[str, Tensor]:
+        *earlier, last = self.entropy_weights
+        found = {} if last == 1 else {"loss_ce": last * batch.task["loss_ce"]}
+        for number, (weight, logits) in enumerate(zip(earlier, stages, strict=False), start=1):
+            if weight:
+                entropy = F.cross_entropy(logits.float(), batch.labels)
+                found[f"loss_head{number}_ce"] = weight * entropy
+        return found
+
+    def _targets(self, images: Tensor) -> tuple[list[Tensor], list[Tensor]]:
+        """Return the teacher's maps and logits, one of each for each stage."""
+        count = len(self.teacher_layers)
+        names = [f"classifier.{layer.text}" for layer in self.teacher_layers]
+        names += [f"heads.{number}[1]" for number in range(count - 1)] + ["classifier.logits"]
+        found = self.ask(_TEACHER, images, [parse_selector(name) for name in names])
+        return found[:count], found[count:]
+
+    def _review(self, stages: Sequence[Tensor]) -> tuple[Sequence[Tensor], Sequence[Tensor]]:
+        """Return the logits of stages that learn, and of those that they learn from."""
+        if self.weights.review == "forward":
+            return stages[1:], stages[:-1]
+        if self.weights.review == "deepest":
+            return stages[:-1], [stages[-1]] * (len(stages) - 1)
+        return stages[:-1], stages[1:]
+
+    def _follow(self, learners: Sequence[Tensor], targets: Sequence[Tensor]) -> Tensor:
+        pairs = zip(learners, targets, strict=True)
+        return torch.stack([self.response(*pair) for pair in pairs]).sum()
+
+    def _meet(self, student: Classifier, name: str, network: nn.Module) -> None:
+        super()._meet(student, name, _require_headed(network).classifier)
+
+
+def _connector(student: Tensor, teacher: Tensor) -> nn.Module:
+    channels = student.shape[1], teacher.shape[1]
+    if channels[0] == channels[1]:
+        return nn.Identity()
+    return Connector(*channels).to(student.device, student.dtype)
+
+
+def _require_headed(network: nn.Module) -> HeadedClassifier:
+    if not isinstance(network, HeadedClassifier):
+        raise ValueError(
+            f"the teacher must be a HeadedClassifier, but it is a {type(network).__name__}. "
+            "kd_cls.methods.heads.build_headed builds one."
+        )
+    return network
