@@ -11,14 +11,12 @@ from mmengine.config import Config
 from torch import Tensor
 
 from kd_core.losses import HMATLoss
-from kd_det.contest import Contest, seed_all
-from kd_engine.measure import describe_machine, interleave, peak_bytes, ratios, spread
+from kd_det.contest import Contest
+from kd_engine.measure import peak_bytes
+from kd_engine.step_costs import cost_lines, step_costs
 
-RATIO_LIMIT = 1.05
 HMAT_LIMIT = 300e6  # bytes
-_WARM_UP = 2
 _STRIDES = {"low": [4], "mid": [8, 16], "high": [32]}
-_CLOCKS = ("wall", "cpu")
 
 
 @dataclass(frozen=True)
@@ -55,30 +53,10 @@ def measure_distillation(config: Config, settings: Settings) -> dict[str, Any]:
     """
     device = torch.device(settings.device)
     contest = Contest(config, settings.size, settings.batch, device)
-    actions = contest.actions()
-    interleave(actions, _WARM_UP, device, seed_all)
-    times = interleave(actions, settings.rounds, device, seed_all)
-    contest.check_same_work()
-    ratio = {
-        clock: ratios(*(times[name][clock] for name in ("distilled", "student", "teacher")))
-        for clock in _CLOCKS
-    }
-    memory = {}
-    for name, action in actions.items():
-        seed_all()
-        memory[name] = peak_bytes(action, device)
-    terms = contest.term_actions()
-    interleave(terms, 1, device)
     return {
-        "machine": describe_machine(device),
+        **step_costs(contest, settings.rounds, device),
         "settings": {"size": list(settings.size), "batch": settings.batch,
                      "rounds": settings.rounds, "hmat_size": list(settings.hmat_size)},
-        "seconds": times,
-        "ratios": ratio,
-        "ratio": {clock: spread(values) for clock, values in ratio.items()},
-        "ratio_limit": RATIO_LIMIT,
-        "terms_seconds": interleave(terms, settings.rounds, device),
-        "peak_bytes": memory,
         "hmat_bytes": hmat_bytes(settings.hmat_size, device),
         "hmat_limit_bytes": HMAT_LIMIT,
     }  # fmt: skip
@@ -139,20 +117,10 @@ def describe(report: dict[str, Any]) -> str:
     lines = [
         report["machine"],
         f"{settings['batch']} images of {height} x {width}, {settings['rounds']} rounds\n",
-        _row("median of the rounds", "wall ms", "CPU ms", "peak MB"),
+        *cost_lines(report, _TITLES),
+        "",
+        *_hmat_lines(report),
     ]
-    for name, times in report["seconds"].items():
-        peak = f"{report['peak_bytes'][name] / 1e6:.0f}"
-        lines.append(_row(_TITLES[name], *_milliseconds(times), peak))
-    for name, times in report["terms_seconds"].items():
-        lines.append(_row(f"  term {name} alone", *_milliseconds(times)))
-    lines += ["", _row("distilled / (student + teacher)", "median", "quartiles", "range")]
-    for clock, ratio in report["ratio"].items():
-        lines.append(_row(
-            f"  {'CPU' if clock == 'cpu' else clock} time", f"{ratio['median']:.3f}",
-            f"{ratio['q1']:.3f}-{ratio['q3']:.3f}", f"{ratio['min']:.3f}-{ratio['max']:.3f}",
-        ))  # fmt: skip
-    lines += [f"  wanted: at most {report['ratio_limit']}", "", *_hmat_lines(report)]
     return "\n".join(lines)
 
 
@@ -172,11 +140,3 @@ def _hmat_lines(report: dict[str, Any]) -> list[str]:
         f"{found['pyramid']} on strides 4 to 32",
         f"  wanted: at most {report['hmat_limit_bytes'] / 1e6:.0f} MB",
     ]
-
-
-def _row(title: str, *cells: str) -> str:
-    return f"{title:32}" + "".join(f"{cell:>14}" for cell in cells)
-
-
-def _milliseconds(times: dict[str, list[float]]) -> list[str]:
-    return [f"{1000 * spread(times[clock])['median']:.1f}" for clock in _CLOCKS]

@@ -3,23 +3,19 @@
 from __future__ import annotations
 
 import copy
-import functools
 import math
-import random
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from typing import Any
 
-import numpy as np
 import torch
 from mmdet.registry import MODELS
 from mmengine.config import Config, ConfigDict
 from mmengine.optim import build_optim_wrapper
 from mmengine.structures import InstanceData
-from torch import Tensor
 
-from kd_core.layers import Taps
 from kd_det.probe import random_batch
-from kd_engine.build import is_distilled, read_config, student_config
+from kd_engine.build import is_distilled, student_config
+from kd_engine.step_costs import seed_all, term_actions, without_weights
 
 _OPTIMIZER = {"type": "OptimWrapper", "optimizer": {"type": "SGD", "momentum": 0.9}}
 _BOXES = 5  # on each image
@@ -112,42 +108,13 @@ class Contest:
                 f"losses are {alone} and {other}."
             )
 
+    def parts(self) -> list[str]:
+        """Name what the distilled step is compared with."""
+        return ["student", "teacher"]
+
     def term_actions(self) -> dict[str, Callable[[], None]]:
         """Return, for each term, its forward and backward on features captured once."""
-        model, terms = self.students["distilled"], self.distiller.terms
-        wanted = {name: term.student for name, term in terms.items()}
-        selectors = [s for roles in wanted.values() for found in roles.values() for s in found]
-        taps = Taps(model, selectors, "student")
-        self.distiller.terms, taps.active = {}, True
-        try:
-            model(**self.data, mode="loss")
-            student = _leaves(taps.read_all(wanted))
-        finally:
-            self.distiller.terms = terms
-            taps.remove()
-        teacher = self.distiller.teacher.run(
-            (), self.data, {name: term.teacher for name, term in terms.items()}
-        )
-
-        def action(name: str) -> None:
-            connected = self.distiller.connectors.connect(name, student[name])
-            values = terms[name].compare(connected, teacher[name])
-            torch.stack(list(values.values())).sum().backward()
-
-        return {name: functools.partial(action, name) for name in terms}
-
-
-def without_weights(model: Mapping[str, Any]) -> dict[str, Any]:
-    """Return a model config that reads no file of weights, and has no schedules."""
-    plain = _without_files(dict(model))
-    teacher = plain["teacher"]
-    if isinstance(teacher["config"], str):
-        found = read_config(teacher["config"]).model.to_dict()
-        teacher["config"] = _without_files(student_config(found))
-    plain["gradient_shares"] = None
-    for term in plain["terms"].values():
-        term.pop("schedule", None)
-    return dict(plain)
+        return term_actions(self.students["distilled"], self.distiller, self.data)
 
 
 def boxed_batch(count: int, size: tuple[int, int]) -> dict[str, Any]:
@@ -161,32 +128,3 @@ def boxed_batch(count: int, size: tuple[int, int]) -> dict[str, Any]:
         boxes = torch.cat([corner * extent, (corner + side) * extent], dim=1)
         sample.gt_instances = InstanceData(bboxes=boxes, labels=torch.zeros(_BOXES).long())
     return batch
-
-
-def seed_all(seed: int = 0) -> None:
-    """Seed every generator from which samplers draw."""
-    random.seed(seed)
-    np.random.seed(seed)
-    torch.manual_seed(seed)
-
-
-def _without_files(node: Any) -> Any:
-    if isinstance(node, Mapping):
-        return {key: None if _reads(key, value) else _without_files(value)
-                for key, value in node.items()}  # fmt: skip
-    if isinstance(node, list | tuple):
-        return type(node)(_without_files(item) for item in node)
-    return node
-
-
-def _reads(key: str, value: Any) -> bool:
-    pretrained = isinstance(value, Mapping) and value.get("type") == "Pretrained"
-    return pretrained or (key in ("checkpoint", "pretrained") and isinstance(value, str))
-
-
-def _leaves(node: Any) -> Any:
-    if isinstance(node, Tensor):
-        return node.detach().clone().requires_grad_()
-    if isinstance(node, Mapping):
-        return {key: _leaves(value) for key, value in node.items()}
-    return [_leaves(item) for item in node]

@@ -6,6 +6,7 @@ import itertools
 import json
 import os
 import platform
+import random
 import statistics
 import tempfile
 import time
@@ -19,6 +20,7 @@ from torch.profiler import ProfilerActivity, profile
 Action = Callable[[], object]
 Times = dict[str, list[float]]  # clock -> seconds of each round
 _MEMORY_EVENT = "[memory]"
+_FEW = 5  # of which all orders are listed
 _CPU = 0  # the profiler's number for this device
 
 
@@ -36,10 +38,9 @@ def interleave(
     Returns:
         Name to seconds of each round: "wall", and "cpu" of all threads of this process.
     """
-    orders = list(itertools.permutations(actions))  # neighbours are alike: take every fifth
     times: dict[str, Times] = {name: {"wall": [], "cpu": []} for name in actions}
     for number in range(rounds):
-        for name in orders[number * 5 % len(orders)]:
+        for name in _order(list(actions), number):
             if prepare is not None:
                 prepare()
             _wait(device)
@@ -96,6 +97,13 @@ def describe_machine(device: torch.device) -> str:
             f"CPU {platform.machine()}, {os.cpu_count()} cores, {torch.get_num_threads()} threads"
         )
     return f"{where}; torch {torch.__version__}, Python {platform.python_version()}"
+
+
+def _order(names: list[str], number: int) -> Sequence[str]:
+    if len(names) > _FEW:
+        return random.Random(number).sample(names, len(names))
+    orders = list(itertools.permutations(names))  # neighbours are alike: take every fifth
+    return orders[number * 5 % len(orders)]
 
 
 def _peak(events: Iterable[Mapping[str, Any]]) -> int:

@@ -3,12 +3,15 @@
     python tools/benchmark.py distill
     python tools/benchmark.py distill configs/bccd/hmat_asckd.py --size 240 320 --batch 8
     python tools/benchmark.py distill --device cuda --size 800 1333 --out benchmark.json
+    python tools/benchmark.py distill configs/cls/kd_resnet8_resnet20_6e_digits.py --threads 1
     python tools/benchmark.py recall
     python tools/benchmark.py recall --sizes sop512 200k --rounds 3 --threads 2 --out recall.json
 
-distill: the time of a distilled training step over that of the student's own step and the
-teacher's extract_feat together; the peak memory of each; the time of each term; the memory of
-HMAT on a map of stride 4. Weights and images are random: no data set and no download is needed.
+distill: the time of a distilled training step over that of the steps of its networks alone: the
+student's own step and the teacher's forward (a detector's extract_feat), or all networks of a
+method that trains several; the peak memory of each; the time of each term; of detectors the memory
+of HMAT on a map of stride 4; of classifiers the step of torchdistill, if it is installed and has
+the method. Weights and images are random: no data set and no download is needed.
 
 recall: the time of recall_at_k, all K, over that of a search of one neighbour by FAISS, and of
 pytorch-metric-learning's precision at 1; the memory it takes. Embeddings are synthetic.
@@ -17,12 +20,20 @@ pytorch-metric-learning's precision at 1; the memory it takes. Embeddings are sy
 from __future__ import annotations
 
 import argparse
+import importlib
 from collections.abc import Sequence
+from dataclasses import fields
+from types import ModuleType
+from typing import Any
+
+from mmengine.config import Config
 
 from kd_engine.runs import clear_errors, load_run_config
 from kd_engine.student import write_json
+from kd_engine.tasks import package_of
 
 DEFAULT_CONFIG = "configs/hmat_asckd_faster_rcnn.py"
+MEASURED = ("kd_det", "kd_cls")
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
@@ -33,20 +44,42 @@ def main(arguments: Sequence[str] | None = None) -> None:
 
 
 def _distill(options: argparse.Namespace) -> None:
+    import torch
     from mmengine.logging import MMLogger
 
     MMLogger.get_current_instance().setLevel("ERROR")
+    if options.threads:
+        torch.set_num_threads(options.threads)
     config = load_run_config(options.config)
-    from kd_det.benchmark import Settings, describe, measure_distillation  # after the operators
-
-    settings = Settings(
-        tuple(options.size), options.batch, options.rounds, options.device, tuple(options.hmat_size)
-    )
-    report = measure_distillation(config, settings)
+    module = _benchmark_of(config, options.config)
+    report = module.measure_distillation(config, module.Settings(**_given(options, module)))
     report["config"] = options.config
-    print(describe(report))
+    print(module.describe(report))
     if options.out:
         write_json(report, options.out)
+
+
+def _benchmark_of(config: Config, name: str) -> ModuleType:
+    """Import the benchmark of the package that serves a config, after the package itself."""
+    package = package_of(config)
+    if package not in MEASURED:
+        raise ValueError(
+            f"distill measures configs of {' and '.join(MEASURED)}, but {name} is one of {package}."
+        )
+    return importlib.import_module(f"{package}.benchmark")
+
+
+def _given(options: argparse.Namespace, module: ModuleType) -> dict[str, Any]:
+    """Return the settings that the command line names; the others are the package's."""
+    named = {
+        name: tuple(value) if isinstance(value, list) else value
+        for name in ("size", "batch", "rounds", "device", "hmat_size")
+        if (value := getattr(options, name)) is not None
+    }
+    known = {field.name for field in fields(module.Settings)}
+    if unknown := sorted(set(named) - known):
+        raise ValueError(f"{', '.join(unknown)} is for detectors only; leave it out.")
+    return named
 
 
 def _recall(options: argparse.Namespace) -> None:
@@ -76,15 +109,16 @@ def _add_distill(parser: argparse.ArgumentParser) -> None:
         "config", nargs="?", default=DEFAULT_CONFIG, help=f"default: {DEFAULT_CONFIG}"
     )
     parser.add_argument(
-        "--size", nargs=2, type=_positive, default=(256, 320), metavar=("HEIGHT", "WIDTH"),
-        help="pixels of the images (default: 256 320)",
+        "--size", nargs=2, type=_positive, metavar=("HEIGHT", "WIDTH"),
+        help="pixels of the images (default: 256 320; of classifiers what the student wants)",
     )  # fmt: skip
-    parser.add_argument("--batch", type=_positive, default=2, help="images (default: 2)")
-    parser.add_argument("--rounds", type=_positive, default=12, help="rounds (default: 12)")
-    parser.add_argument("--device", default="cpu", help="cpu (default), cuda or cuda:<n>")
+    parser.add_argument("--batch", type=_positive, help="images (default: 2; of classifiers 64)")
+    parser.add_argument("--rounds", type=_positive, help="default: 12; of classifiers 60")
+    parser.add_argument("--threads", type=_positive, help="of torch (default: its own)")
+    parser.add_argument("--device", help="cpu (default), cuda or cuda:<n>")
     parser.add_argument(
-        "--hmat-size", nargs=2, type=_positive, default=(800, 1333), metavar=("HEIGHT", "WIDTH"),
-        help="pixels of the two images of the memory measurement (default: 800 1333)",
+        "--hmat-size", nargs=2, type=_positive, metavar=("HEIGHT", "WIDTH"),
+        help="detectors: pixels of the two images of the memory measurement (default: 800 1333)",
     )  # fmt: skip
     parser.add_argument("--out", metavar="FILE", help="write all numbers as JSON")
 
