@@ -2,7 +2,7 @@
 
 default_scope = "mmengine"
 custom_imports = dict(imports=["kd_cls"])
-data_root = "{{$KD_DATA:data}}/cifar100"
+data_root = "{{$KD_DATA:data}}/cifar-100-binary"
 
 # The student: ResNet-18 with a 3x3 stem, 11.2 M parameters.
 model = dict(

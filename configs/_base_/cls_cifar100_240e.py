@@ -2,7 +2,7 @@
 
 default_scope = "mmengine"
 custom_imports = dict(imports=["kd_cls"])
-data_root = "{{$KD_DATA:data}}/cifar100"
+data_root = "{{$KD_DATA:data}}/cifar-100-binary"
 
 # The student: WRN-16-2, 0.70 M parameters.
 model = dict(

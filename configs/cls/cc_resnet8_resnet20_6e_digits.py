@@ -15,7 +15,7 @@ model = dict(
         cc=dict(
             loss=dict(type="kd_core.losses.CorrelationCongruenceLoss"),
             layers="network.pool",
-            weight=100.0,  # ours
+            weight=100.0,  # ours; RepDistiller's 0.02 is of another formula
         ),
     ),
 )

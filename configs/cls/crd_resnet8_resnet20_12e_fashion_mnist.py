@@ -13,7 +13,7 @@ model = dict(
     ),
     terms=dict(
         crd=dict(
-            # samples: the largest id of these 2,000 images is 2,084
+            # samples: 1 + the largest id of the 2,000 images; RepDistiller has 16384 negatives
             loss=dict(type="kd_core.losses.CRDLoss", samples=2085, negatives=1024),
             layers="network.pool",
             weight=0.8,  # RepDistiller's

@@ -13,6 +13,7 @@ model = dict(
     ),
     terms=dict(
         dkd=dict(
+            # weights 1 and 8: the default of the authors' code (mdistiller), without its warm-up
             loss=dict(
                 type="kd_core.losses.DKDLoss", target_weight=1.0, others_weight=8.0, temperature=4.0
             ),

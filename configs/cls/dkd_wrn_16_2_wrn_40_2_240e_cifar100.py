@@ -14,13 +14,12 @@ model = dict(
     ),
     terms=dict(
         dkd=dict(
+            # weights 1 and 6, and the warm-up: the authors' for this pair (mdistiller)
             loss=dict(
-                type="kd_core.losses.DKDLoss", target_weight=1.0, others_weight=8.0, temperature=4.0
+                type="kd_core.losses.DKDLoss", target_weight=1.0, others_weight=6.0, temperature=4.0
             ),
             layers="logits",
-            schedule=dict(
-                type="kd_core.schedules.LinearWarmup", end=20 * epoch
-            ),  # authors' 20 epochs
+            schedule=dict(type="kd_core.schedules.LinearWarmup", end=20 * epoch),
         ),
     ),
 )

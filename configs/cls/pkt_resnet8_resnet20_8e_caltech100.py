@@ -15,7 +15,7 @@ model = dict(
         pkt=dict(
             loss=dict(type="kd_core.losses.ProbabilisticTransferLoss"),
             layers="network.pool",
-            weight=30000.0,  # RepDistiller's
+            weight=1.0,  # RepDistiller's 30000 is the loss's own default
         ),
     ),
 )
