@@ -66,7 +66,7 @@ class SelfDistillation(ClassifierMethod):
     heads (the paper's are bottlenecks) and the mean over N are ours. The authors' later code
     (https://github.com/ArchipLab-LinfengZhang/pytorch-self-distillation-final) has the same
     weights, but lacks t^2, takes the distance without the square and over the whole batch, of
-    vectors behind one more linear layer, and not of the first stage.
+    vectors behind one more linear layer, and leaves the stage next to the last out of it.
 
     Args:
         alpha: Share of the last stage's logits in what a head learns, from 0 to 1.
