@@ -123,6 +123,7 @@ def test_what_was_detached_attaches_again():
         (dict(alpha=-0.1), "but they are -0.1 and 0.03"),
         (dict(feature=-1.0), "feature finite and at least 0"),
         (dict(feature=float("nan")), "feature finite"),
+        (dict(feature=float("inf")), "feature finite"),
         (dict(temperature=0.0), "temperature must be above 0"),
         (dict(layers=STAGES[:1]), "at least 2 stages"),
         (dict(layers=["network.stage9"]), "no layer 'network.stage9'"),

@@ -161,6 +161,10 @@ def test_the_teacher_does_not_run_for_the_review_alone():
     assert set(losses(model)) == {"loss_ce", "loss_head1_ce", "loss_head2_ce", "loss_review"}
 
 
+def test_a_stage_of_weight_0_has_no_loss():
+    assert set(losses(ssr(**(NOTHING | dict(c=[0.0, 0.5, 1.0]))))) == {"loss_ce", "loss_head2_ce"}
+
+
 def test_the_checkpoint_is_the_plain_students_beside_heads_and_connectors():
     model = ssr()
     train(model)
