@@ -15,7 +15,7 @@ from kd_cls.datasets import (
     TinyImageNet,
 )
 from kd_cls.distilled import DistilledClassifier
-from kd_cls.methods import BYOT, CCSKD, CTKD, MSKDSSR, TeacherHeads
+from kd_cls.methods import BYOT, CCSKD, CKDMKT, CTKD, DML, MSKDSSR, TeacherHeads
 from kd_cls.metric import ClassificationMetric
 from kd_cls.networks import CifarNetwork, TimmNetwork, TorchvisionNetwork
 
@@ -24,7 +24,9 @@ __all__ = [
     "CCSKD",
     "CIFAR10",
     "CIFAR100",
+    "CKDMKT",
     "CTKD",
+    "DML",
     "MSKDSSR",
     "SVHN",
     "BuiltInDigits",

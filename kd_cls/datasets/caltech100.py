@@ -13,6 +13,7 @@ from kd_cls.datasets.samples import (
     ImageFiles,
     Samples,
     check_split,
+    decoded,
     require_count,
 )
 from kd_engine.image_lists import first_repeat, read_rows
@@ -31,13 +32,16 @@ class Caltech100(ClassificationDataset):
     here each class is divided 60 : 20 : 20 into train, val and test by
     :func:`kd_engine.splits.split_inside_classes` with seed 0, over the pictures in the order of
     their paths. That is a split of our own, not one that others report on. Pictures are decoded
-    each time: all of them would take 0.4 GB. An id is a picture's place among all paths.
+    each time (all of them would take 0.4 GB), or once at a small size. An id is a picture's place
+    among all paths.
 
     Args:
         data_root: Folder with the two lists and the pictures.
         split: ``train``, ``val``, ``trainval`` or ``test``.
         transforms: Configs of transforms; the last ones must give one size.
         check_counts: Require the published numbers.
+        in_memory: Height and width: decode every picture once, resize it to them and keep it,
+            H * W * 3 bytes each.
 
     Raises:
         FileNotFoundError: If a list is missing.
@@ -50,6 +54,7 @@ class Caltech100(ClassificationDataset):
         split: str = "trainval",
         transforms: Sequence[Mapping[str, Any]] = (),
         check_counts: bool = True,
+        in_memory: tuple[int, int] | None = None,
     ) -> None:
         check_split(split)
         root = Path(data_root)
@@ -68,8 +73,9 @@ class Caltech100(ClassificationDataset):
         parts = split_inside_classes(labels, _SHARES)
         chosen = ("train", "val") if split == "trainval" else (split,)
         rows = np.sort(np.concatenate([parts[part] for part in chosen]))
+        files = ImageFiles(root, [paths[row] for row in rows])
         samples = Samples(
-            ImageFiles(root, [paths[row] for row in rows]),
+            files if in_memory is None else decoded(files, len(rows), in_memory),
             labels[rows],
             rows,
             tuple(str(name) for name in names),

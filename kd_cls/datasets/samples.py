@@ -86,6 +86,24 @@ class ImageFiles:
         return ImageFiles(self.root, self.paths[rows])
 
 
+def decoded(images: Images, count: int, size: tuple[int, int]) -> DecodedImages:
+    """Decode images once, resize them and keep them: H * W * 3 bytes each.
+
+    Args:
+        images: Where they are.
+        count: How many there are.
+        size: Height H and width W.
+
+    Raises:
+        ValueError: If one cannot be decoded; names the file.
+    """
+    pixels = np.empty((count, *size, 3), dtype=np.uint8)
+    for row in range(count):
+        image = images.read(row)
+        pixels[row] = np.asarray(image.resize((size[1], size[0]), Image.Resampling.BILINEAR))
+    return DecodedImages(pixels)
+
+
 @dataclass
 class Samples:
     """The images of a split.

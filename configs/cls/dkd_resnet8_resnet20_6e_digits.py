@@ -1,0 +1,22 @@
+# python tools/train.py configs/cls/dkd_resnet8_resnet20_6e_digits.py --with-teacher
+"""DKD: the target class and the others apart."""
+
+_base_ = "../_base_/cls_digits.py"
+
+model = dict(
+    _delete_=True,
+    type="kd_cls.DistilledClassifier",
+    student={{_base_.model}},
+    teacher=dict(
+        config="configs/cls/teacher_resnet20_6e_digits.py",
+        checkpoint="work_dirs/cls/teacher_resnet20_6e_digits/epoch_6.pth",
+    ),
+    terms=dict(
+        dkd=dict(
+            loss=dict(
+                type="kd_core.losses.DKDLoss", target_weight=1.0, others_weight=8.0, temperature=4.0
+            ),
+            layers="logits",
+        ),
+    ),
+)

@@ -1,0 +1,26 @@
+# python tools/train.py configs/cls/dkd_wrn_16_2_wrn_40_2_240e_cifar100.py --with-teacher
+"""DKD: the target class and the others apart."""
+
+_base_ = "../_base_/cls_cifar100_240e.py"
+
+epoch = 782  # iterations: 50,000 images in batches of 64
+model = dict(
+    _delete_=True,
+    type="kd_cls.DistilledClassifier",
+    student={{_base_.model}},
+    teacher=dict(
+        config="configs/cls/teacher_wrn_40_2_240e_cifar100.py",
+        checkpoint="work_dirs/cls/teacher_wrn_40_2_240e_cifar100/epoch_240.pth",
+    ),
+    terms=dict(
+        dkd=dict(
+            loss=dict(
+                type="kd_core.losses.DKDLoss", target_weight=1.0, others_weight=8.0, temperature=4.0
+            ),
+            layers="logits",
+            schedule=dict(
+                type="kd_core.schedules.LinearWarmup", end=20 * epoch
+            ),  # authors' 20 epochs
+        ),
+    ),
+)

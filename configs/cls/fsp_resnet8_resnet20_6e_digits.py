@@ -1,0 +1,21 @@
+# python tools/train.py configs/cls/fsp_resnet8_resnet20_6e_digits.py --with-teacher
+"""FSP: channel products of consecutive stages, beside the task from the start."""
+
+_base_ = "../_base_/cls_digits.py"
+
+model = dict(
+    _delete_=True,
+    type="kd_cls.DistilledClassifier",
+    student={{_base_.model}},
+    teacher=dict(
+        config="configs/cls/teacher_resnet20_6e_digits.py",
+        checkpoint="work_dirs/cls/teacher_resnet20_6e_digits/epoch_6.pth",
+    ),
+    terms=dict(
+        fsp=dict(
+            loss=dict(type="kd_core.losses.FlowOfSolutionProcedureLoss"),
+            layers=["network.stem", "network.stage1", "network.stage2", "network.stage3"],
+            weight=50.0,  # RepDistiller's
+        ),
+    ),
+)

@@ -1,0 +1,32 @@
+# python tools/train.py configs/cls/heads_resnet20_4e_fashion_mnist.py --with-teacher
+"""Heads behind the stages of the trained ResNet-20, which is frozen: first phase of MSKD-SSR."""
+
+_base_ = "../_base_/cls_fashion_mnist.py"
+
+model = dict(
+    _delete_=True,
+    type="kd_cls.TeacherHeads",
+    student=dict(
+        type="kd_cls.Classifier",
+        network=dict(type="kd_cls.CifarNetwork", name="resnet20", num_classes=10),
+        image_size=32,
+        data_preprocessor={{_base_.model.data_preprocessor}},
+    ),
+    pretrained=dict(
+        config="configs/cls/teacher_resnet20_30e_fashion_mnist.py",
+        checkpoint="work_dirs/cls/teacher_resnet20_30e_fashion_mnist/epoch_30.pth",
+    ),
+)
+
+max_epochs = 4
+train_cfg = dict(max_epochs=max_epochs, val_interval=max_epochs)
+param_scheduler = [
+    dict(
+        type="CosineAnnealingLR",
+        eta_min=0.0,
+        by_epoch=True,
+        begin=0,
+        end=max_epochs,
+        convert_to_iter_based=True,
+    ),
+]

@@ -1,0 +1,20 @@
+# python tools/train.py configs/cls/hmat_resnet8_resnet20_8e_caltech100.py --with-teacher
+"""HMAT: position at the low, activation at the mid and high, channel at the high stage."""
+
+_base_ = "../_base_/cls_caltech100.py"
+
+model = dict(
+    _delete_=True,
+    type="kd_cls.DistilledClassifier",
+    student={{_base_.model}},
+    teacher=dict(
+        config="configs/cls/teacher_resnet20_40e_caltech100.py",
+        checkpoint="work_dirs/cls/teacher_resnet20_40e_caltech100/epoch_40.pth",
+    ),
+    terms=dict(
+        hmat=dict(
+            loss=dict(type="kd_core.losses.HMATLoss"),
+            layers=dict(low="network.stage1", mid="network.stage2", high="network.stage3"),
+        ),
+    ),
+)

@@ -1,0 +1,21 @@
+# python tools/train.py configs/cls/pkt_resnet8_resnet20_12e_fashion_mnist.py --with-teacher
+"""PKT: cosine affinities of the pooled features as probabilities."""
+
+_base_ = "../_base_/cls_fashion_mnist.py"
+
+model = dict(
+    _delete_=True,
+    type="kd_cls.DistilledClassifier",
+    student={{_base_.model}},
+    teacher=dict(
+        config="configs/cls/teacher_resnet20_30e_fashion_mnist.py",
+        checkpoint="work_dirs/cls/teacher_resnet20_30e_fashion_mnist/epoch_30.pth",
+    ),
+    terms=dict(
+        pkt=dict(
+            loss=dict(type="kd_core.losses.ProbabilisticTransferLoss"),
+            layers="network.pool",
+            weight=30000.0,  # RepDistiller's
+        ),
+    ),
+)

@@ -1,0 +1,21 @@
+# python tools/train.py configs/cls/vid_resnet8_resnet20_8e_caltech100.py --with-teacher
+"""VID: likelihood of the teacher's maps, told from the student's."""
+
+_base_ = "../_base_/cls_caltech100.py"
+
+model = dict(
+    _delete_=True,
+    type="kd_cls.DistilledClassifier",
+    student={{_base_.model}},
+    teacher=dict(
+        config="configs/cls/teacher_resnet20_40e_caltech100.py",
+        checkpoint="work_dirs/cls/teacher_resnet20_40e_caltech100/epoch_40.pth",
+    ),
+    terms=dict(
+        vid=dict(
+            loss=dict(type="kd_core.losses.VIDLoss"),
+            layers=["network.stage1", "network.stage2", "network.stage3"],
+            weight=1.0,  # RepDistiller's
+        ),
+    ),
+)
