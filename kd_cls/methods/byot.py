@@ -62,8 +62,11 @@ class SelfDistillation(ClassifierMethod):
 
     Zhang, Song, Gao, Chen, Bao and Ma, "Be Your Own Teacher: Improve the Performance of
     Convolutional Neural Networks via Self Distillation", ICCV 2019,
-    https://arxiv.org/abs/1905.08094. Status: the published formula, with the factor t^2 that is
-    usual; the heads (the paper's are bottlenecks) and the mean over N are ours.
+    https://arxiv.org/abs/1905.08094. Status: the published formula, with the usual factor t^2; the
+    heads (the paper's are bottlenecks) and the mean over N are ours. The authors' later code
+    (https://github.com/ArchipLab-LinfengZhang/pytorch-self-distillation-final) has the same
+    weights, but lacks t^2, takes the distance without the square and over the whole batch, of
+    vectors behind one more linear layer, and leaves the stage next to the last out of it.
 
     Args:
         alpha: Share of the last stage's logits in what a head learns, from 0 to 1.

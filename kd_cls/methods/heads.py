@@ -49,14 +49,11 @@ class StageHead(nn.Module):
     ) -> None:
         super().__init__()
         self.shrink = nn.AdaptiveAvgPool2d(size)
-        self.convolution = nn.Sequential(
-            nn.Conv2d(in_channels, num_features, 3, padding=1, bias=False),
-            nn.BatchNorm2d(num_features),
-            nn.ReLU(),
-        )
+        convolution = nn.Conv2d(in_channels, num_features, 3, padding=1, bias=False)
+        nn.init.kaiming_normal_(convolution.weight, mode="fan_out", nonlinearity="relu")
+        self.convolution = nn.Sequential(convolution, nn.BatchNorm2d(num_features), nn.ReLU())
         self.pool = nn.Sequential(nn.AdaptiveAvgPool2d(1), nn.Flatten())
         self.classifier = nn.Linear(num_features, num_classes)
-        nn.init.kaiming_normal_(self.convolution[0].weight, mode="fan_out", nonlinearity="relu")
 
     def forward(self, features: Tensor) -> tuple[Tensor, Tensor]:
         """Turn a map (N, C, H, W) into a vector (N, D) and logits (N, classes)."""
@@ -244,4 +241,5 @@ class HeadTraining(ClassifierMethod):
 
 
 def _stay_in_eval(student: nn.Module, args: Any) -> None:
+    assert isinstance(student, Classifier)
     student.network.eval()  # mmengine sets all to training mode before each epoch
