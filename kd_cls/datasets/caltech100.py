@@ -40,12 +40,13 @@ class Caltech100(ClassificationDataset):
         split: ``train``, ``val``, ``trainval`` or ``test``.
         transforms: Configs of transforms; the last ones must give one size.
         check_counts: Require the published numbers.
-        in_memory: Height and width: decode every picture once, resize it to them and keep it,
-            H * W * 3 bytes each.
+        in_memory: Height H and width W: decode every picture once, resize it to them and keep it
+            as uint8, in n * H * W * 3 bytes for n pictures (16 MB for 4,187 of 36 x 36).
 
     Raises:
         FileNotFoundError: If a list is missing.
-        ValueError: If a line is broken, a picture comes twice, or the counts are others.
+        ValueError: If a line is broken, a picture comes twice, the counts are others, or one that
+            is kept in memory cannot be decoded.
     """
 
     def __init__(

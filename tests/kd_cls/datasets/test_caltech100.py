@@ -5,6 +5,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from PIL import Image
 
 from kd_cls.datasets import Caltech100
 
@@ -55,6 +56,35 @@ def test_incomplete_or_repeated_pictures_are_named(root, write_lines):
     (root / "retrieval_test.txt").unlink()
     with pytest.raises(FileNotFoundError, match=r"retrieval_test.txt is missing"):
         Caltech100(str(root), check_counts=False)
+
+
+def test_pictures_are_decoded_once(root):
+    picture = root / "images/bee/0.png"
+    halves = np.zeros((20, 12, 3), np.uint8)
+    halves[10:] = (200, 100, 50)  # the lower half
+    Image.fromarray(halves).save(picture)
+    options = dict(split="trainval", check_counts=False)
+    from_files = Caltech100(str(root), **options)
+    data = Caltech100(str(root), in_memory=[4, 6], **options)
+    assert np.array_equal(data.ids, from_files.ids)
+    assert np.array_equal(data.labels, from_files.labels)
+    (row,) = (row for row in range(len(data)) if from_files.images.name(row) == "images/bee/0.png")
+    for path in root.glob("images/*/*.png"):
+        path.unlink()
+    assert data.images.pixels.nbytes == len(data) * 4 * 6 * 3
+    assert {tuple(data[row]["inputs"].shape) for row in range(len(data))} == {(3, 4, 6)}
+    lower = np.asarray(data.read(row))
+    assert lower.shape == (4, 6, 3)
+    assert (lower[0] == 0).all() and (lower[3] == (200, 100, 50)).all()
+
+
+def test_a_broken_picture_is_named_when_it_is_decoded(root):
+    options = dict(split="val", check_counts=False)
+    broken = Caltech100(str(root), **options).images.name(3)
+    (root / broken).write_bytes(b"no picture")
+    assert len(Caltech100(str(root), **options)) == 8  # decoded each time: not yet
+    with pytest.raises(ValueError, match=f"{broken} cannot be decoded"):
+        Caltech100(str(root), in_memory=(4, 4), **options)
 
 
 @pytest.mark.skipif(not REAL.is_dir(), reason="caltech100 is not in the folder KD_DATA")
