@@ -1,6 +1,7 @@
 """Phases: what a config needs first is found, named when missing, trained in order, once."""
 
 import copy
+import runpy
 import sys
 from pathlib import Path
 from types import SimpleNamespace
@@ -8,9 +9,12 @@ from types import SimpleNamespace
 import pytest
 from mmengine.config import Config
 
+from kd_core.checkpoint import read_checkpoint
 from kd_engine import phases
+from kd_engine.checkpoint import ALLOWED
 from kd_engine.phases import references_of, require_trained, train_missing
 
+ROOT = Path(__file__).parents[2]
 KINDS = ["teacher", "pretrained", "peers.0", "peers.1"]
 
 
@@ -150,3 +154,52 @@ def test_a_model_config_that_is_missing_its_weights_is_told_without_a_command(co
     config.model.teacher.config = dict(type="Any")
     with pytest.raises(FileNotFoundError, match="Train it first, let"):
         require_trained(config)
+
+
+CHAIN = """
+_base_ = {base!r}
+model = dict(
+    _delete_=True, type="kd_cls.CKDMKT", student={{{{_base_.model}}}},
+    pretrained=dict(config={one!r}, checkpoint={first!r}),
+    peers=[dict(config={two!r}, checkpoint={second!r})],
+)
+"""
+SHORT = """
+_base_ = {base!r}
+train_cfg = dict(max_epochs=1, val_interval=2)
+train_dataloader = dict(batch_size=16, num_batch_per_epoch=2)
+log_level = "WARNING"
+"""
+
+
+@pytest.mark.slow
+def test_a_chain_trains_what_is_missing_and_then_itself(tmp_path, monkeypatch):
+    monkeypatch.setenv("LOCAL_RANK", "0")  # the tool sets it
+    digits = ROOT / "configs/cls"
+    one, two, both = (tmp_path / f"{name}.py" for name in ("one", "two", "both"))
+    one.write_text(SHORT.format(base=str(digits / "student_resnet8_6e_digits.py")))
+    two.write_text(SHORT.format(base=str(digits / "teacher_resnet20_6e_digits.py")))
+    paths = {path: tmp_path / path.stem / "epoch_1.pth" for path in (one, two, both)}
+    both.write_text(CHAIN.format(
+        base=str(one), one=str(one), two=str(two), first=str(paths[one]), second=str(paths[two])
+    ))  # fmt: skip
+    main = runpy.run_path(str(ROOT / "tools/train.py"))["main"]
+
+    def train(path, *options):
+        main([str(path), "--work-dir", str(tmp_path / path.stem), *options])
+
+    train(one)
+    before = paths[one].stat().st_mtime_ns
+    train(both, "--with-teacher")
+    weights = [read_checkpoint(paths[path], ALLOWED)["state_dict"] for path in (one, two, both)]
+    assert weights[2].pop("distiller.iteration") == 2
+    beside = {f"distiller.peers.0.{key}" for key in weights[1]}
+    assert set(weights[2]) == set(weights[0]) | beside
+    key = "network.stem.1.num_batches_tracked"  # phase 2 went on from phase 1
+    assert [weights[0][key], weights[1][key], weights[2][key]] == [2, 2, 4]
+    assert weights[2][f"distiller.peers.0.{key}"] == 4
+    times = [paths[path].stat().st_mtime_ns for path in (one, two)]
+    assert times[0] == before
+    train(both, "--with-teacher", "--resume", "--cfg-options", "train_cfg.max_epochs=2")
+    assert times == [paths[path].stat().st_mtime_ns for path in (one, two)]
+    assert (tmp_path / "both" / "epoch_2.pth").is_file()
