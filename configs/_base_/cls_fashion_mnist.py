@@ -14,7 +14,6 @@ model = dict(
     ),  # of the published training images, 28 x 28
 )
 
-pad = dict(type="Pad", padding=2)  # 28 to 32 pixels
 train_dataloader = dict(
     batch_size=64,
     num_workers=0,
@@ -26,7 +25,7 @@ train_dataloader = dict(
         split="trainval",  # the last epoch counts, none is chosen
         limit=2000,
         transforms=[
-            pad,
+            dict(type="Pad", padding=2),  # 28 to 32 pixels
             dict(type="RandomCrop", size=32, padding=4),
             dict(type="RandomHorizontalFlip"),
         ],
@@ -38,7 +37,12 @@ test_dataloader = dict(
     drop_last=False,
     sampler=dict(type="DefaultSampler", shuffle=False),
     collate_fn=dict(type="default_collate"),
-    dataset=dict(type="kd_cls.FashionMNIST", data_root=data_root, split="test", transforms=[pad]),
+    dataset=dict(
+        type="kd_cls.FashionMNIST",
+        data_root=data_root,
+        split="test",
+        transforms=[dict(type="Pad", padding=2)],
+    ),
 )
 val_dataloader = test_dataloader
 test_evaluator = dict(type="kd_cls.ClassificationMetric")
