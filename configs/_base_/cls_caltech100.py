@@ -1,4 +1,4 @@
-"""Caltech-100 at 32 pixels: 4,187 pictures to train on, 1,046 to test; 8 short epochs."""
+"""Caltech-100 at 32 pixels: 4,187 pictures to train on, 1,046 to test; 6 short epochs."""
 
 default_scope = "mmengine"
 custom_imports = dict(imports=["kd_cls"])
@@ -45,7 +45,7 @@ val_dataloader = test_dataloader
 test_evaluator = dict(type="kd_cls.ClassificationMetric")
 val_evaluator = test_evaluator
 
-max_epochs = 8
+max_epochs = 6
 train_cfg = dict(type="EpochBasedTrainLoop", max_epochs=max_epochs, val_interval=max_epochs)
 val_cfg = dict(type="ValLoop")
 test_cfg = dict(type="TestLoop")

@@ -82,6 +82,52 @@ def test_a_plain_config_is_refused(configs, run_tool):
     assert "the config must be one with a teacher" in errors
 
 
+CLASSIFIER = """
+custom_imports = dict(imports=["kd_cls"])
+student = dict(
+    type="kd_cls.Classifier",
+    network=dict(type="kd_cls.CifarNetwork", name="resnet8", num_classes=10),
+)
+model = dict(
+    type="kd_cls.DistilledClassifier",
+    student=student,
+    teacher=dict(config=student, checkpoint="weights that are not there.pth"),
+    terms=dict(kd=dict(loss=dict(type="kd_core.losses.SoftTargetLoss"), layers="logits")),
+)
+"""
+
+
+@pytest.fixture
+def threads():
+    before = torch.get_num_threads()
+    yield
+    torch.set_num_threads(before)
+
+
+def test_distill_measures_a_classifier_by_its_own_package(tmp_path, run_tool, threads):
+    config, out = tmp_path / "kd.py", tmp_path / "report.json"
+    config.write_text(CLASSIFIER, encoding="utf-8")
+    options = ["--size", 16, 16, "--batch", 3, "--rounds", 1, "--threads", 1, "--out", out]
+    code, printed, _ = run_tool("benchmark", "distill", config, *options)
+    assert code == 0
+    assert "3 images of 16 x 16, 1 rounds" in printed and " 1 threads" in printed
+    for text in ("student step", "teacher", "distilled step", "term kd alone", "torchdistill"):
+        assert text in printed
+    report = json.loads(out.read_text(encoding="utf-8"))
+    assert report["settings"] == dict(size=[16, 16], batch=3, rounds=1)
+    assert report["config"] == str(config)
+    code, _, errors = run_tool("benchmark", "distill", config, "--hmat-size", 64, 64)
+    assert code == 1 and "hmat_size is for detectors only" in errors
+
+
+def test_distill_says_which_packages_it_measures(tmp_path, run_tool):
+    config = tmp_path / "embedder.py"
+    config.write_text('custom_imports = dict(imports=["kd_retrieval"])', encoding="utf-8")
+    code, _, errors = run_tool("benchmark", "distill", config)
+    assert code == 1
+    assert "distill measures configs of kd_det and kd_cls" in errors and "kd_retrieval" in errors
+
+
 TINY_SET = Size(600, 16, 60, (1, 4, 100), 0.8)
 
 
@@ -161,6 +207,15 @@ def test_interleave_runs_all_of_them_in_changing_order():
     orders = {tuple(seen[start : start + 3]) for start in range(0, 18, 3)}
     assert len(seen) == 18 and len(orders) == 6
     assert all(len(times[name][clock]) == 6 for name in "abc" for clock in ("wall", "cpu"))
+
+
+def test_many_actions_run_in_changing_order_too():
+    seen = []
+    names = "abcdefghijkl"
+    actions = {name: (lambda name=name: seen.append(name)) for name in names}
+    interleave(actions, 3, torch.device("cpu"))
+    orders = ["".join(seen[start : start + 12]) for start in (0, 12, 24)]
+    assert len(set(orders)) == 3 and all(sorted(order) == list(names) for order in orders)
 
 
 def test_ratios_are_those_of_each_round():

@@ -1,4 +1,4 @@
-# python tools/train.py configs/cls/crd_resnet8_resnet20_8e_caltech100.py --with-teacher
+# python tools/train.py configs/cls/crd_resnet8_resnet20_6e_caltech100.py --with-teacher
 """CRD: contrast of the pooled features with a memory bank."""
 
 _base_ = "../_base_/cls_caltech100.py"

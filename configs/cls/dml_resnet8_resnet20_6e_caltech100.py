@@ -1,4 +1,4 @@
-# python tools/train.py configs/cls/dml_resnet8_resnet20_8e_caltech100.py
+# python tools/train.py configs/cls/dml_resnet8_resnet20_6e_caltech100.py
 """DML: ResNet-8 and ResNet-20 learn from each other, both from scratch."""
 
 _base_ = "../_base_/cls_caltech100.py"

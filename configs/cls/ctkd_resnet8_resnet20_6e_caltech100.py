@@ -1,4 +1,4 @@
-# python tools/train.py configs/cls/ctkd_resnet8_resnet20_8e_caltech100.py --with-teacher
+# python tools/train.py configs/cls/ctkd_resnet8_resnet20_6e_caltech100.py --with-teacher
 """CTKD: a teacher trained beside the student gives its logits, an expert its attention."""
 
 _base_ = "../_base_/cls_caltech100.py"

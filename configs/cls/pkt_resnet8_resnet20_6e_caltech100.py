@@ -1,5 +1,5 @@
-# python tools/train.py configs/cls/cc_resnet8_resnet20_8e_caltech100.py --with-teacher
-"""Correlation congruence of the pooled features."""
+# python tools/train.py configs/cls/pkt_resnet8_resnet20_6e_caltech100.py --with-teacher
+"""PKT: cosine affinities of the pooled features as probabilities."""
 
 _base_ = "../_base_/cls_caltech100.py"
 
@@ -12,10 +12,10 @@ model = dict(
         checkpoint="work_dirs/cls/teacher_resnet20_40e_caltech100/epoch_40.pth",
     ),
     terms=dict(
-        cc=dict(
-            loss=dict(type="kd_core.losses.CorrelationCongruenceLoss"),
+        pkt=dict(
+            loss=dict(type="kd_core.losses.ProbabilisticTransferLoss"),
             layers="network.pool",
-            weight=100.0,  # ours; RepDistiller's 0.02 is of another formula
+            weight=1.0,  # RepDistiller's 30000 is the loss's own default
         ),
     ),
 )

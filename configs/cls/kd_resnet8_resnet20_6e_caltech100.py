@@ -1,5 +1,5 @@
-# python tools/train.py configs/cls/sp_resnet8_resnet20_8e_caltech100.py --with-teacher
-"""Similarity preserving: the Gram matrix of the batch, on the last stage."""
+# python tools/train.py configs/cls/kd_resnet8_resnet20_6e_caltech100.py --with-teacher
+"""Soft targets: cross-entropy + KL at temperature 4."""
 
 _base_ = "../_base_/cls_caltech100.py"
 
@@ -12,10 +12,9 @@ model = dict(
         checkpoint="work_dirs/cls/teacher_resnet20_40e_caltech100/epoch_40.pth",
     ),
     terms=dict(
-        sp=dict(
-            loss=dict(type="kd_core.losses.SimilarityPreservingLoss"),
-            layers="network.stage3",
-            weight=3000.0,  # RepDistiller's
+        kd=dict(
+            loss=dict(type="kd_core.losses.SoftTargetLoss", temperature=4.0),
+            layers="logits",
         ),
     ),
 )

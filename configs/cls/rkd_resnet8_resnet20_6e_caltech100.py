@@ -1,4 +1,4 @@
-# python tools/train.py configs/cls/rkd_resnet8_resnet20_8e_caltech100.py --with-teacher
+# python tools/train.py configs/cls/rkd_resnet8_resnet20_6e_caltech100.py --with-teacher
 """RKD: distances and angles of the pooled features."""
 
 _base_ = "../_base_/cls_caltech100.py"

@@ -1,5 +1,5 @@
-# python tools/train.py configs/cls/asckd_resnet8_resnet20_8e_caltech100.py --with-teacher
-"""ASCKD: relations between the samples of a batch, on attention maps of all three stages."""
+# python tools/train.py configs/cls/vid_resnet8_resnet20_6e_caltech100.py --with-teacher
+"""VID: likelihood of the teacher's maps, told from the student's."""
 
 _base_ = "../_base_/cls_caltech100.py"
 
@@ -12,9 +12,10 @@ model = dict(
         checkpoint="work_dirs/cls/teacher_resnet20_40e_caltech100/epoch_40.pth",
     ),
     terms=dict(
-        asckd=dict(
-            loss=dict(type="kd_core.losses.ASCKDLoss"),
+        vid=dict(
+            loss=dict(type="kd_core.losses.VIDLoss"),
             layers=["network.stage1", "network.stage2", "network.stage3"],
+            weight=1.0,  # RepDistiller's
         ),
     ),
 )

@@ -1,4 +1,4 @@
-# python tools/train.py configs/cls/cd_resnet8_resnet20_8e_caltech100.py --with-teacher
+# python tools/train.py configs/cls/cd_resnet8_resnet20_6e_caltech100.py --with-teacher
 """Channel distillation: channel means of all three stages."""
 
 _base_ = "../_base_/cls_caltech100.py"

@@ -1,4 +1,4 @@
-# python tools/train.py configs/cls/fsp_resnet8_resnet20_8e_caltech100.py --with-teacher
+# python tools/train.py configs/cls/fsp_resnet8_resnet20_6e_caltech100.py --with-teacher
 """FSP: channel products of consecutive stages, beside the task from the start."""
 
 _base_ = "../_base_/cls_caltech100.py"

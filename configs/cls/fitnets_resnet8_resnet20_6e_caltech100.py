@@ -1,5 +1,5 @@
-# python tools/train.py configs/cls/hmat_resnet8_resnet20_8e_caltech100.py --with-teacher
-"""HMAT: position at the low, activation at the mid and high, channel at the high stage."""
+# python tools/train.py configs/cls/fitnets_resnet8_resnet20_6e_caltech100.py --with-teacher
+"""FitNets: the middle stage's map, from the start of training."""
 
 _base_ = "../_base_/cls_caltech100.py"
 
@@ -12,9 +12,10 @@ model = dict(
         checkpoint="work_dirs/cls/teacher_resnet20_40e_caltech100/epoch_40.pth",
     ),
     terms=dict(
-        hmat=dict(
-            loss=dict(type="kd_core.losses.HMATLoss"),
-            layers=dict(low="network.stage1", mid="network.stage2", high="network.stage3"),
+        fitnets=dict(
+            loss=dict(type="kd_core.losses.FeatureImitationLoss"),
+            layers="network.stage2",
+            weight=100.0,  # RepDistiller's
         ),
     ),
 )

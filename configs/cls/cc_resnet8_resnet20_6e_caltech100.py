@@ -1,5 +1,5 @@
-# python tools/train.py configs/cls/at_resnet8_resnet20_8e_caltech100.py --with-teacher
-"""Attention transfer, on all three stages."""
+# python tools/train.py configs/cls/cc_resnet8_resnet20_6e_caltech100.py --with-teacher
+"""Correlation congruence of the pooled features."""
 
 _base_ = "../_base_/cls_caltech100.py"
 
@@ -12,10 +12,10 @@ model = dict(
         checkpoint="work_dirs/cls/teacher_resnet20_40e_caltech100/epoch_40.pth",
     ),
     terms=dict(
-        at=dict(
-            loss=dict(type="kd_core.losses.AttentionTransferLoss"),
-            layers=["network.stage1", "network.stage2", "network.stage3"],
-            weight=1000.0,  # RepDistiller's
+        cc=dict(
+            loss=dict(type="kd_core.losses.CorrelationCongruenceLoss"),
+            layers="network.pool",
+            weight=100.0,  # ours; RepDistiller's 0.02 is of another formula
         ),
     ),
 )

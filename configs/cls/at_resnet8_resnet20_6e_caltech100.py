@@ -1,5 +1,5 @@
-# python tools/train.py configs/cls/vid_resnet8_resnet20_8e_caltech100.py --with-teacher
-"""VID: likelihood of the teacher's maps, told from the student's."""
+# python tools/train.py configs/cls/at_resnet8_resnet20_6e_caltech100.py --with-teacher
+"""Attention transfer, on all three stages."""
 
 _base_ = "../_base_/cls_caltech100.py"
 
@@ -12,10 +12,10 @@ model = dict(
         checkpoint="work_dirs/cls/teacher_resnet20_40e_caltech100/epoch_40.pth",
     ),
     terms=dict(
-        vid=dict(
-            loss=dict(type="kd_core.losses.VIDLoss"),
+        at=dict(
+            loss=dict(type="kd_core.losses.AttentionTransferLoss"),
             layers=["network.stage1", "network.stage2", "network.stage3"],
-            weight=1.0,  # RepDistiller's
+            weight=1000.0,  # RepDistiller's
         ),
     ),
 )

@@ -1,5 +1,5 @@
-# python tools/train.py configs/cls/kd_resnet8_resnet20_8e_caltech100.py --with-teacher
-"""Soft targets: cross-entropy + KL at temperature 4."""
+# python tools/train.py configs/cls/hmat_resnet8_resnet20_6e_caltech100.py --with-teacher
+"""HMAT: position at the low, activation at the mid and high, channel at the high stage."""
 
 _base_ = "../_base_/cls_caltech100.py"
 
@@ -12,9 +12,9 @@ model = dict(
         checkpoint="work_dirs/cls/teacher_resnet20_40e_caltech100/epoch_40.pth",
     ),
     terms=dict(
-        kd=dict(
-            loss=dict(type="kd_core.losses.SoftTargetLoss", temperature=4.0),
-            layers="logits",
+        hmat=dict(
+            loss=dict(type="kd_core.losses.HMATLoss"),
+            layers=dict(low="network.stage1", mid="network.stage2", high="network.stage3"),
         ),
     ),
 )

@@ -1,4 +1,4 @@
-# python tools/train.py configs/cls/mskd_ssr_resnet8_resnet20_8e_caltech100.py --with-teacher
+# python tools/train.py configs/cls/mskd_ssr_resnet8_resnet20_6e_caltech100.py --with-teacher
 """MSKD-SSR: each stage learns from the teacher's, and from the student's next one."""
 
 _base_ = "../_base_/cls_caltech100.py"

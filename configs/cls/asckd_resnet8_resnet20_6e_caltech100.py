@@ -1,0 +1,20 @@
+# python tools/train.py configs/cls/asckd_resnet8_resnet20_6e_caltech100.py --with-teacher
+"""ASCKD: relations between the samples of a batch, on attention maps of all three stages."""
+
+_base_ = "../_base_/cls_caltech100.py"
+
+model = dict(
+    _delete_=True,
+    type="kd_cls.DistilledClassifier",
+    student={{_base_.model}},
+    teacher=dict(
+        config="configs/cls/teacher_resnet20_40e_caltech100.py",
+        checkpoint="work_dirs/cls/teacher_resnet20_40e_caltech100/epoch_40.pth",
+    ),
+    terms=dict(
+        asckd=dict(
+            loss=dict(type="kd_core.losses.ASCKDLoss"),
+            layers=["network.stage1", "network.stage2", "network.stage3"],
+        ),
+    ),
+)

@@ -1,0 +1,20 @@
+# python tools/train.py configs/cls/ckd_mkt_resnet8_resnet20_6e_caltech100.py --with-teacher
+"""CKD-MKT: ResNet-8 and ResNet-20, each trained alone before, go on and teach each other."""
+
+_base_ = "../_base_/cls_caltech100.py"
+
+model = dict(
+    _delete_=True,
+    type="kd_cls.CKDMKT",
+    student={{_base_.model}},
+    pretrained=dict(
+        config="configs/cls/student_resnet8_6e_caltech100.py",
+        checkpoint="work_dirs/cls/student_resnet8_6e_caltech100/epoch_6.pth",
+    ),
+    peers=[
+        dict(
+            config="configs/cls/peer_resnet20_6e_caltech100.py",
+            checkpoint="work_dirs/cls/peer_resnet20_6e_caltech100/epoch_6.pth",
+        ),
+    ],
+)
