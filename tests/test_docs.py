@@ -5,6 +5,7 @@ from pathlib import Path
 
 import pytest
 
+import kd_cls
 import kd_det
 import kd_retrieval
 from kd_engine.runs import load_run_config
@@ -61,7 +62,8 @@ def build_embedder(folder, monkeypatch, name):
     config.model.student.trunk.weights = None
     teacher = config.model.teacher.config
     (folder / teacher).write_text(
-        (folder / teacher).read_text() + "model = dict(dim=256, trunk=dict(weights=None))\n"
+        (folder / teacher).read_text()
+        + "model = dict(dim=256, trunk=dict(weights=None, new_head=False))\n"
     )
     options = {key: value for key, value in config.model.items() if key != "type"}
     return kd_retrieval.DistilledEmbedder(**options)
@@ -85,7 +87,24 @@ def test_the_readme_on_embeddings(tmp_path, monkeypatch):
     assert set(student.distiller.terms) == {"relaxed"}
 
 
-@pytest.mark.parametrize("page", [*sorted(ROOT.glob("docs/*.md")), ROOT / "README.md"])
+def test_the_page_on_my_classifier(tmp_path, monkeypatch):
+    names = write_blocks("docs/your_classifier.md", tmp_path)
+    assert names == ["my_classifier_alone.py", "my_classifier.py"]
+    (tmp_path / "my_teacher.py").write_text('_base_ = "my_classifier_alone.py"\n')
+    monkeypatch.chdir(tmp_path)
+    config = load_run_config("my_classifier.py")
+    for network in (config.model.student.network, load_run_config("my_teacher.py").model.network):
+        assert network.pop("weights") == "DEFAULT" and network.pop("new_head")
+    (tmp_path / "my_teacher.py").write_text(
+        '_base_ = "my_classifier_alone.py"\nmodel = dict(network=dict(weights=None, new_head=False))\n'
+    )
+    config.model.teacher.checkpoint = None
+    options = {key: value for key, value in config.model.items() if key != "type"}
+    student = kd_cls.DistilledClassifier(**options)
+    assert set(student.distiller.terms) == {"kd"} and student.num_classes == 20
+
+
+@pytest.mark.parametrize("page", [*sorted(ROOT.glob("docs/**/*.md")), ROOT / "README.md"])
 def test_every_link_to_a_file_leads_somewhere(page):
     for target in re.findall(r"\]\(([^)#]+)[^)]*\)", page.read_text()):
         if not target.startswith("http"):
