@@ -5,145 +5,18 @@ from __future__ import annotations
 import os
 import shutil
 import tempfile
-from dataclasses import dataclass, field
 from pathlib import Path
 
-from kd_engine.transfer import DownloadError, Patience, Source, download_file
+from kd_engine.classification_sets import CLASSIFICATION_SETS
+from kd_engine.public_sets import PUBLIC_SETS, Part
+from kd_engine.transfer import DownloadError, Patience, Source, check_space, download_file
 from kd_engine.unpack import unpack
 from kd_engine.voc_to_coco import write_coco_splits
 
-_BCCD = "d272fb14cdff6e473fafeeeba32aba5f560e9e43"
-_CHESS = "246442c35465cdc9c917cdd0aa36698320def063"
+DATASETS: dict[str, tuple[Part, ...]] = {**PUBLIC_SETS, **CLASSIFICATION_SETS}
 _BY_HAND = {
     **dict.fromkeys(("caltech100", "omniglot", "inshop"), "docs/retrieval_data.md"),
-    **dict.fromkeys(
-        (
-            *("cifar-10-batches-bin", "cifar-100-binary", "svhn"),
-            *("tiny-imagenet-200", "imagenet", "fashion_mnist"),
-        ),
-        "docs/classification_data.md",
-    ),
-}
-_STANFORD = "http://ftp.cs.stanford.edu/cs/cvgl"
-
-
-@dataclass(frozen=True)
-class Part:
-    """One folder of a data set and the archives that fill it.
-
-    Args:
-        folder: Folder below the data folder; it appears whole or not at all.
-        sources: Archives, unpacked one after the other into the same place.
-        inside: Folder within the archives that becomes ``folder``.
-        extras: Files elsewhere in the archives to keep, and their new names.
-        voc_classes: Classes in the order of their ids if COCO JSON is to be made from VOC.
-        by_hand: What to do when no source answers.
-    """
-
-    folder: str
-    sources: tuple[Source, ...]
-    inside: str
-    extras: dict[str, str] = field(default_factory=dict)
-    voc_classes: tuple[str, ...] = ()
-    by_hand: str = ""
-
-
-def _coco(name: str, md5: str) -> tuple[Source, ...]:
-    folder = "annotations" if name.startswith("annotations") else "zips"
-    return (Source((f"http://images.cocodataset.org/{folder}/{name}",), md5=md5),)
-
-
-def _voc(year: int, name: str, md5: str) -> Source:
-    official = f"http://host.robots.ox.ac.uk/pascal/VOC/voc{year}/{name}"
-    return Source((official, f"https://pjreddie.com/media/files/{name}"), md5=md5)
-
-
-def _github(repository: str, commit: str) -> tuple[Source, ...]:
-    return (Source((f"https://github.com/{repository}/archive/{commit}.zip",)),)
-
-
-DATASETS: dict[str, tuple[Part, ...]] = {
-    "coco": (
-        Part(
-            "coco/annotations",
-            _coco("annotations_trainval2017.zip", "f4bbac642086de4f52a3fdda2de5fa2c"),
-            "annotations",
-        ),
-        Part("coco/val2017", _coco("val2017.zip", "442b8da7639aecaf257c1dceb8ba8c80"), "val2017"),
-        Part(
-            "coco/train2017",
-            _coco("train2017.zip", "cced6f7f71b7629ddf16f17bbcfab6b2"),
-            "train2017",
-        ),
-    ),
-    "voc": (
-        Part(
-            "VOCdevkit/VOC2007",
-            (
-                _voc(2007, "VOCtrainval_06-Nov-2007.tar", "c52e279531787c972589f7e41ab4ae64"),
-                _voc(2007, "VOCtest_06-Nov-2007.tar", "b6e924de25625d8de591ea690078ad9f"),
-            ),
-            "VOCdevkit/VOC2007",
-        ),
-        Part(
-            "VOCdevkit/VOC2012",
-            (_voc(2012, "VOCtrainval_11-May-2012.tar", "6cd6e144f989b92b3379bac3b3de84fd"),),
-            "VOCdevkit/VOC2012",
-        ),
-    ),
-    "bccd": (
-        Part(
-            "bccd_voc",
-            _github("Shenggan/BCCD_Dataset", _BCCD),
-            f"BCCD_Dataset-{_BCCD}/BCCD",
-            {
-                f"BCCD_Dataset-{_BCCD}/LICENSE": "upstream_LICENSE",
-                f"BCCD_Dataset-{_BCCD}/README.md": "upstream_README.md",
-            },
-            ("RBC", "WBC", "Platelets"),
-        ),
-    ),
-    "chess": (
-        Part("chess_coco", _github("jsansao/ChessPiecesv23", _CHESS), f"ChessPiecesv23-{_CHESS}"),
-    ),
-    "cub": (
-        Part(
-            "CUB_200_2011",
-            (
-                Source(
-                    ("https://data.caltech.edu/records/65de6-vp158/files/CUB_200_2011.tgz",),
-                    md5="97eceeb196236b17998738112f37df78",
-                ),
-            ),
-            "CUB_200_2011",
-            {"attributes.txt": "attributes.txt"},
-        ),
-    ),
-    "cars": (
-        Part(
-            "cars196",
-            (Source((f"{_STANFORD}/CARS196.zip",)),),
-            "CARS196",
-            by_hand="The original address of Cars196 is gone; the other sources want an account. "
-            "docs/retrieval_data.md names them and says which files go where in cars196/.",
-        ),
-    ),
-    "sop": (
-        Part(
-            "Stanford_Online_Products",
-            (
-                Source(
-                    (
-                        f"{_STANFORD}/Stanford_Online_Products.zip",
-                        "https://drive.usercontent.google.com/download"
-                        "?id=1TclrpQOF_ullUP99wk_gjGN8pKvtErG8&export=download&confirm=t",
-                    ),
-                    md5="7f73d41a2f44250d4779881525aea32e",
-                ),
-            ),
-            "Stanford_Online_Products",
-        ),
-    ),
+    "imagenet": "docs/classification_data.md",
 }
 
 
@@ -260,15 +133,7 @@ def _install(part: Part, archives: list[Path], target: Path) -> None:
     target.parent.mkdir(parents=True, exist_ok=True)
     workplace = Path(tempfile.mkdtemp(prefix=f".{target.name}.", dir=target.parent))
     try:
-        for archive in archives:
-            unpack(archive, workplace)
-        inner = _any_case(workplace, part.inside)
-        if not inner.is_dir():
-            names = ", ".join(sorted(path.name for path in workplace.iterdir())) or "nothing"
-            raise ValueError(
-                f"the archive must hold the folder {part.inside}, but it holds {names}. "
-                "The source has changed; fetch the data by hand."
-            )
+        inner = _fill(part, archives, workplace)
         for name, new_name in part.extras.items():
             if (workplace / name).is_file():
                 (workplace / name).rename(inner / new_name)
@@ -277,6 +142,35 @@ def _install(part: Part, archives: list[Path], target: Path) -> None:
         inner.rename(target)
     finally:
         shutil.rmtree(workplace, ignore_errors=True)
+
+
+def _fill(part: Part, archives: list[Path], workplace: Path) -> Path:
+    """Unpack or copy what was fetched, and return the folder that becomes the part's."""
+    if not part.inside:
+        files = workplace / "files"
+        files.mkdir()
+        for file in archives:
+            check_space(files, file.stat().st_size, f"a copy of {file.name}")
+            shutil.copyfile(file, files / file.name)
+        return files
+    for archive in archives:
+        unpack(archive, workplace)
+    for name in part.nested:
+        if not (workplace / name).is_file():
+            raise _other_contents(f"the archive {name}", (workplace / name).parent)
+        unpack(workplace / name, workplace)
+    inner = _any_case(workplace, part.inside)
+    if not inner.is_dir():
+        raise _other_contents(f"the folder {part.inside}", workplace)
+    return inner
+
+
+def _other_contents(wanted: str, folder: Path) -> ValueError:
+    found = sorted(path.name for path in folder.iterdir()) if folder.is_dir() else []
+    return ValueError(
+        f"the archive must hold {wanted}, but it holds {', '.join(found) or 'nothing'}. "
+        "The source has changed; fetch the data by hand."
+    )
 
 
 def _any_case(folder: Path, inside: str) -> Path:

@@ -9,7 +9,16 @@
     python tools/download_data.py cars     Cars196, about 2 GB: cars196/
     python tools/download_data.py sop      products, 3.1 GB: Stanford_Online_Products/
 
-In-Shop is given out after an agreement and is fetched by hand: see docs/retrieval_data.md.
+    python tools/download_data.py cifar10        binary, 162 MB: cifar-10-batches-bin/
+    python tools/download_data.py cifar100       binary, 161 MB: cifar-100-binary/
+    python tools/download_data.py svhn           cropped digits, 246 MB: svhn/
+    python tools/download_data.py tiny-imagenet  248 MB: tiny-imagenet-200/
+    python tools/download_data.py fashion-mnist  31 MB: fashion_mnist/
+    python tools/download_data.py caltech101     137 MB: 101_ObjectCategories/, to make
+                                                 caltech100/ from: see docs/retrieval_data.md
+
+In-Shop is given out after an agreement and is fetched by hand: see docs/retrieval_data.md. So is
+ImageNet: see docs/classification_data.md.
 
 A broken download goes on where it stopped when the command is run again. Folders appear only when
 they are complete; those that are there already are left alone.

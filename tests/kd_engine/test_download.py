@@ -3,14 +3,10 @@
 from __future__ import annotations
 
 import dataclasses
-import functools
 import hashlib
 import io
 import tarfile
-import threading
 import zipfile
-from collections.abc import Iterator
-from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
 import pytest
@@ -24,26 +20,6 @@ XML = (
     "<annotation><size><width>9</width><height>9</height></size><object><name>cat</name><bndbox>"
     "<xmin>1</xmin><ymin>1</ymin><xmax>4</xmax><ymax>5</ymax></bndbox></object></annotation>"
 )
-
-
-@pytest.fixture
-def served(tmp_path: Path) -> Iterator[tuple[Path, str]]:
-    """A folder and the address it is served under."""
-    folder = tmp_path / "served"
-    folder.mkdir()
-
-    class Handler(SimpleHTTPRequestHandler):
-        def log_message(self, *_: object) -> None:
-            pass
-
-    handler = functools.partial(Handler, directory=str(folder))
-    http = ThreadingHTTPServer(("127.0.0.1", 0), handler)
-    thread = threading.Thread(target=http.serve_forever, args=(0.01,), daemon=True)
-    thread.start()
-    yield folder, f"http://127.0.0.1:{http.server_port}"
-    http.shutdown()
-    http.server_close()
-    thread.join()
 
 
 def _tar(path: Path, contents: dict[str, str]) -> str:
@@ -191,6 +167,8 @@ def test_the_table_is_well_formed() -> None:
         *("coco/annotations", "coco/val2017", "coco/train2017"),
         *("VOCdevkit/VOC2007", "VOCdevkit/VOC2012", "bccd_voc", "chess_coco"),
         *("CUB_200_2011", "cars196", "Stanford_Online_Products"),
+        *("cifar-10-batches-bin", "cifar-100-binary", "svhn"),
+        *("tiny-imagenet-200", "fashion_mnist", "101_ObjectCategories"),
     ]
     sources = [s for parts in DATASETS.values() for part in parts for s in part.sources]
     assert all(len(source.md5) == 32 for source in sources if source.md5)
@@ -208,7 +186,13 @@ def test_the_table_is_well_formed() -> None:
         ("data/cars196/cars_annos.mat", "python tools/download_data.py cars"),
         ("data/Stanford_Online_Products", "python tools/download_data.py sop"),
         ("data/omniglot", "docs/retrieval_data.md says how to get it"),
-        ("data/cifar-100-binary", "docs/classification_data.md says how to get it"),
+        ("data/cifar-10-batches-bin", "python tools/download_data.py cifar10"),
+        ("data/cifar-100-binary/train.bin", "python tools/download_data.py cifar100"),
+        ("data/svhn", "python tools/download_data.py svhn"),
+        ("data/tiny-imagenet-200/train", "python tools/download_data.py tiny-imagenet"),
+        ("data/fashion_mnist", "python tools/download_data.py fashion-mnist"),
+        ("data/caltech100", "docs/retrieval_data.md says how to get it"),
+        ("data/imagenet/train", "docs/classification_data.md says how to get it"),
         ("data/digits/annotations", "python tools/make_digits.py --out data/digits"),
     ],
 )
