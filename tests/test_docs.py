@@ -63,7 +63,7 @@ def build_embedder(folder, monkeypatch, name):
     teacher = config.model.teacher.config
     (folder / teacher).write_text(
         (folder / teacher).read_text()
-        + "model = dict(dim=256, trunk=dict(weights=None, new_head=False))\n"
+        + "model = dict(dim=256, trunk=dict(weights=None))\n"
     )
     options = {key: value for key, value in config.model.items() if key != "type"}
     return kd_retrieval.DistilledEmbedder(**options)
@@ -96,7 +96,8 @@ def test_the_page_on_my_classifier(tmp_path, monkeypatch):
     for network in (config.model.student.network, load_run_config("my_teacher.py").model.network):
         assert network.pop("weights") == "DEFAULT" and network.pop("new_head")
     (tmp_path / "my_teacher.py").write_text(
-        '_base_ = "my_classifier_alone.py"\nmodel = dict(network=dict(weights=None, new_head=False))\n'
+        '_base_ = "my_classifier_alone.py"\n'
+        "model = dict(network=dict(weights=None, new_head=False))\n"
     )
     config.model.teacher.checkpoint = None
     options = {key: value for key, value in config.model.items() if key != "type"}

@@ -15,6 +15,7 @@ model = dict(
         hmat=dict(
             loss=dict(type="kd_core.losses.HMATLoss"),
             layers=dict(low="network.stage1", mid="network.stage2", high="network.stage3"),
+            weight=0.1,  # of 1, 0.1 and 0.01, by the validation images of fashion_mnist
         ),
     ),
 )
