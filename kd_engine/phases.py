@@ -39,8 +39,8 @@ def require_trained(config: Config) -> None:
             continue
         training = f": python tools/train.py {source}" if isinstance(source, str) else ""
         raise FileNotFoundError(
-            f"the checkpoint {path} of {name} is missing, which is trained before this. Train it "
-            f"first{training}, let --with-teacher do it, or name another one: "
+            f"{name} is trained before this, but its checkpoint {path} is missing. Train the "
+            f"{name} first{training}, let --with-teacher do it, or name another one: "
             f"--cfg-options model.{name}.checkpoint=FILE_OR_URL"
         )
 

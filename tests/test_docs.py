@@ -62,8 +62,7 @@ def build_embedder(folder, monkeypatch, name):
     config.model.student.trunk.weights = None
     teacher = config.model.teacher.config
     (folder / teacher).write_text(
-        (folder / teacher).read_text()
-        + "model = dict(dim=256, trunk=dict(weights=None))\n"
+        (folder / teacher).read_text() + "model = dict(dim=256, trunk=dict(weights=None))\n"
     )
     options = {key: value for key, value in config.model.items() if key != "type"}
     return kd_retrieval.DistilledEmbedder(**options)

@@ -66,7 +66,7 @@ class CollaborativeTeaching(ClassifierMethod):
                + beta * sum over layers of AT(student, expert)
 
     The distance sums over classes; no gradient of it reaches the scratch teacher. CE(student) is
-    the student's own loss.
+    the student's own loss; both have the ``loss_weight`` of their classifier.
 
     Zhao, Sun, Dong, Chen and Dong, "Highlight Every Step: Knowledge Distillation via
     Collaborative Teaching", IEEE Transactions on Cybernetics 2020,
@@ -130,7 +130,8 @@ class CollaborativeTeaching(ClassifierMethod):
         scratch_logits, *scratch_features = self.run(
             "the scratch teacher", self.scratch, batch.images, [LOGITS, *self.scratch_layers]
         )
-        losses = {"loss_scratch_ce": F.cross_entropy(scratch_logits.float(), batch.labels)}
+        entropy = F.cross_entropy(scratch_logits.float(), batch.labels)
+        losses = {"loss_scratch_ce": self.scratch.loss_weight * entropy}
         if self.gamma:
             distance = batch.logits.float() - scratch_logits.detach().float()  # (N, classes)
             losses["loss_scratch"] = self.gamma * distance.square().sum(1).mean()

@@ -20,7 +20,7 @@ def require_classifier(model: nn.Module, name: str) -> Classifier:
         ValueError: If it is something else.
     """
     if not isinstance(model, Classifier):
-        raise ValueError(f"the {name} must be a kd_cls.Classifier, but it is a {type(model)}.")
+        raise ValueError(f"{name} must be a kd_cls.Classifier, but it is a {type(model).__name__}.")
     return model
 
 

@@ -56,3 +56,41 @@ def test_accuracy_is_that_of_one_process(tmp_path):
     assert found.pop("cls/agreement") == 100  # with what two processes wrote
     assert {key: logged[key] for key in found} == pytest.approx(found, abs=1e-6)
     assert 0 < found["cls/top1"] < 100
+
+
+METHODS = """
+_base_ = {base!r}
+model = dict(
+    _delete_=True,
+    type="kd_cls.CTKD",
+    student={{{{_base_.model}}}},
+    scratch=dict(
+        type="kd_cls.Classifier",
+        network=dict(type="kd_cls.CifarNetwork", name="resnet8", num_classes=10),
+    ),
+    teacher=dict(config="configs/cls/teacher_resnet20_6e_digits.py", checkpoint=None),
+    gamma={gamma},
+    beta={gamma},
+)
+train_dataloader = dict(batch_size=8, num_batch_per_epoch=3)
+train_cfg = dict(max_epochs=1, val_interval=2)
+"""
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("gamma", [0.03, 0.0])
+def test_networks_beside_the_student_stay_equal_in_both_processes(tmp_path, gamma):
+    """DDP averages their gradients too; a term of weight 0 leaves nobody waiting."""
+    config = tmp_path / "several.py"
+    base = str(ROOT / "configs/_base_/cls_digits.py")
+    config.write_text(METHODS.format(base=base, gamma=gamma))
+    done = subprocess.run(
+        [sys.executable, "-m", "torch.distributed.run", "--nproc_per_node=2",
+         "--rdzv-backend=c10d", "--rdzv-endpoint=localhost:0", "tools/train.py", str(config),
+         "--work-dir", str(tmp_path / "run"), "--launcher", "pytorch"],
+        cwd=ROOT, capture_output=True, text=True, timeout=600,
+        env={**os.environ, "PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1", "KD_TRACEBACK": "1",
+             "TORCH_DISTRIBUTED_DEBUG": "DETAIL"},
+    )  # fmt: skip
+    assert done.returncode == 0, done.stderr[-3000:]
+    assert (tmp_path / "run/epoch_1.pth").is_file()

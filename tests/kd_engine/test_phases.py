@@ -79,7 +79,8 @@ def test_what_is_missing_is_named_with_what_mends_it(config, number):
     with pytest.raises(FileNotFoundError) as error:
         require_trained(config)
     text = str(error.value)
-    assert f"{lost['checkpoint']} of {KINDS[number]} is missing, which is trained before" in text
+    start = f"{KINDS[number]} is trained before this, but its checkpoint"
+    assert f"{start} {lost['checkpoint']} is missing" in text
     assert f"python tools/train.py {lost['config']}, let --with-teacher do it" in text
     option = text.split("--cfg-options ")[1].split("=")[0]
     other = lost["checkpoint"].replace("epoch_1", "epoch_2")
@@ -129,7 +130,7 @@ def test_what_serves_two_is_trained_once(config, runs):
 def test_a_training_that_writes_another_file_is_told_afterwards(config, runs):
     runs.checkpoint = "epoch_9.pth"
     train_missing(config, "train.py")
-    with pytest.raises(FileNotFoundError, match="epoch_1.pth of teacher is missing"):
+    with pytest.raises(FileNotFoundError, match="^teacher is trained .*epoch_1.pth is missing"):
         require_trained(config)
 
 
@@ -152,7 +153,7 @@ def test_only_config_files_in_one_process_are_trained(config, runs, source, laun
 
 def test_a_model_config_that_is_missing_its_weights_is_told_without_a_command(config):
     config.model.teacher.config = dict(type="Any")
-    with pytest.raises(FileNotFoundError, match="Train it first, let"):
+    with pytest.raises(FileNotFoundError, match="Train the .* first, let"):
         require_trained(config)
 
 

@@ -224,4 +224,4 @@ def test_only_a_config_file_can_be_trained_first(run_tool, tmp_path):
         "model.teacher.config=mmdet::faster_rcnn/faster-rcnn_r50_fpn_1x_coco.py",
     )
     code, _, error = run_tool("train", DISTILLED, "--with-teacher", *short(tmp_path, *named))
-    assert code == 1 and "--with-teacher trains a teacher that is a config file" in error
+    assert code == 1 and "--with-teacher trains what is a config file" in error
