@@ -71,6 +71,13 @@ class Attachment(nn.Module, ABC):
         A name that the student's own losses have replaces theirs.
         """
 
+    def before(self, student: nn.Module, args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> None:
+        """Prepare for a training forward of the student; nothing by default.
+
+        What runs here, such as a frozen teacher, has given its memory back before the student
+        keeps its activations.
+        """
+
     def is_idle(self) -> bool:
         """Tell whether the present iteration needs none of the student's layers."""
         return False
@@ -153,6 +160,7 @@ class Attachment(nn.Module, ABC):
             student.training and torch.is_grad_enabled() and not self.is_idle()
         )
         if self._taps.active:
+            self.before(student, args, kwargs)
             self._taps.hook(student)
 
     def _finish(self, student: nn.Module, args: Any, kwargs: Any, output: Any) -> None:

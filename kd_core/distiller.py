@@ -27,7 +27,8 @@ class Distiller(Attachment):
     ``attach`` hooks the named layers of student and teacher. In every training forward the
     teacher runs on the student's own inputs, and the terms are added to the dict of losses
     that the student returns. A student that returns something else (a plain network) gets them
-    from :meth:`losses`. In eval mode and without gradients nothing happens.
+    from :meth:`losses`. In eval mode and without gradients nothing happens. The teacher runs
+    before the student: so it has given its memory back when the student keeps its activations.
 
     The distiller becomes the student's child ``distiller``: its iteration and what is trained
     beside the student (connectors, a loss's own parameters) are saved under ``distiller.``; the
@@ -73,6 +74,7 @@ class Distiller(Attachment):
         self.criteria = nn.ModuleDict({name: term.loss for name, term in terms.items()})
         self.connectors = TermConnectors()
         self.shape_table: ShapeTable | None = None
+        self._answer: dict[str, dict[str, Features]] = {}  # the teacher's, to this forward
 
     def attach(
         self,
@@ -120,8 +122,13 @@ class Distiller(Attachment):
         """Tell whether every term is 0 at the present iteration."""
         return not self.active_terms()
 
+    def before(self, student: nn.Module, args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> None:
+        """Run the teacher, as far as a term of weight above 0 needs it."""
+        wanted = {name: self.terms[name].teacher for name in self.active_terms()}
+        self._answer = self.teacher.run(args, kwargs, wanted)
+
     def compute(self, call: Call) -> dict[str, Tensor]:
-        """Run the teacher and compare.
+        """Compare the student with what the teacher has answered.
 
         Raises:
             ValueError: If a layer did not run, shapes do not fit, or a loss lacks what it needs.
@@ -143,8 +150,7 @@ class Distiller(Attachment):
         known = call.named()
         terms = {name: self.terms[name] for name in factors}
         student = call.taps.read_all({name: term.student for name, term in terms.items()})
-        wanted = {name: term.teacher for name, term in terms.items()}
-        teacher = self.teacher.run(call.args, call.kwargs, wanted)
+        teacher, self._answer = self._answer, {}
         values = {}
         for name, term in terms.items():
             needed = pick_needed(name, term.needs, known)

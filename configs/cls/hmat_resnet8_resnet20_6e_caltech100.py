@@ -13,7 +13,10 @@ model = dict(
     ),
     terms=dict(
         hmat=dict(
-            loss=dict(type="kd_core.losses.HMATLoss"),
+            loss=dict(
+                type="kd_core.losses.HMATLoss",
+                options=dict(position=dict(side=8)),  # of 32-pixel images; 16 is for larger ones
+            ),
             layers=dict(low="network.stage1", mid="network.stage2", high="network.stage3"),
             weight=0.1,  # of 1, 0.1 and 0.01, by the validation images of fashion_mnist
         ),

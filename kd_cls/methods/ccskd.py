@@ -18,6 +18,7 @@ from kd_cls.methods.networks import layers_of, require_as_many
 from kd_core.attention import pooled_channels
 from kd_core.checks import check_feature_maps
 from kd_core.connectors import Connector
+from kd_core.layers import Selector
 from kd_core.losses import (
     ChannelDistillationLoss,
     ChannelRelationLoss,
@@ -170,31 +171,39 @@ class ChannelCorrelation(ClassifierMethod):
             for own, other in zip(features, wanted, strict=True)
         )
 
+    def questions(self, iteration: int) -> dict[str, list[Selector]]:
+        """Ask the teacher for its logits and stages."""
+        return {_TEACHER: [LOGITS, *self.teacher_layers]} if self._present(iteration) else {}
+
     def compare(self, batch: Batch) -> dict[str, Tensor]:
         """Weigh the student's own loss by the schedule, and add those of the teacher."""
         started = self.schedule.has_started(batch.iteration)
-        weights = self.weights | {
-            "selective": self.weights["selective"] * self.schedule.selective(batch.iteration),
-            "channel": self.weights["channel"] * self.schedule.channel(batch.iteration),
-        }
-        if not started:
-            weights["selective"] = 0.0
         own = {} if started else {"loss_ce": 0.0 * batch.task["loss_ce"]}
-        active = {name for name, weight in weights.items() if weight}
-        if not active:
+        weights = self._present(batch.iteration)
+        if not weights:
             return own
-        logits, *features = self.ask(_TEACHER, batch.images, [LOGITS, *self.teacher_layers])
+        logits, *features = batch.answers[_TEACHER]
         values = {}
-        if "response" in active:
+        if "response" in weights:
             values["response"] = self.response(batch.logits, logits)
-        if "selective" in active:
+        if "selective" in weights:
             values["selective"] = self.selective(batch.logits, logits, batch.labels)
-        if active & {"channel", "relation"}:
+        if weights.keys() & {"channel", "relation"}:
             pairs = self._channels(batch.features, features)
             for name, loss in (("channel", self.channel), ("relation", self.relation)):
-                if name in active:
+                if name in weights:
                     values[name] = torch.stack([loss(*pair) for pair in pairs]).sum()
         return own | {f"loss_{name}": weights[name] * value for name, value in values.items()}
+
+    def _present(self, iteration: int) -> dict[str, float]:
+        """Return the weights that are not 0 at an iteration."""
+        weights = self.weights | {
+            "selective": self.weights["selective"] * self.schedule.selective(iteration),
+            "channel": self.weights["channel"] * self.schedule.channel(iteration),
+        }
+        if not self.schedule.has_started(iteration):
+            weights["selective"] = 0.0
+        return {name: weight for name, weight in weights.items() if weight}
 
     def _channels(
         self, student: Sequence[Tensor], teacher: Sequence[Tensor]

@@ -14,7 +14,7 @@ from mmengine.config import ConfigDict
 from mmengine.registry import MODELS
 from torch import Tensor, nn
 
-from kd_cls.methods.method import LOGITS
+from kd_cls.methods.method import LOGITS, Batch
 from kd_cls.methods.peers import (
     Output,
     PeerMethod,
@@ -26,6 +26,7 @@ from kd_cls.methods.peers import (
 )
 from kd_core.checkpoint import load_weights
 from kd_core.checks import check_choice
+from kd_core.layers import Selector
 from kd_core.losses import RelationalAngleLoss, RelationalDistanceLoss, SoftTargetLoss
 from kd_core.teacher import FrozenTeacher
 from kd_engine.build import build_trained
@@ -179,8 +180,12 @@ class MultiKnowledgeTransfer(PeerMethod):
         self.distance, self.angle = RelationalDistanceLoss(), RelationalAngleLoss()
         self.mutual, self.recall = SoftTargetLoss(1.0), SoftTargetLoss(temperature)
 
+    def questions(self, iteration: int) -> dict[str, list[Selector]]:
+        """Ask each frozen copy for its logits."""
+        return {name: [LOGITS] for name in self.teachers}
+
     def terms(
-        self, number: int, own: Output, others: Sequence[Output], images: Tensor
+        self, number: int, own: Output, others: Sequence[Output], batch: Batch
     ) -> dict[str, Tensor]:
         """Compare a network with the others, and with what it was."""
         found = {}
@@ -191,7 +196,7 @@ class MultiKnowledgeTransfer(PeerMethod):
             mutual = mean_over(others, lambda other: self.mutual(own.logits, other.logits))
             found["peers"] = self.mutual_weight * mutual
         if self.weights.gamma:
-            (before,) = self.ask(list(self.teachers)[number], images, [LOGITS])
+            (before,) = batch.answers[list(self.teachers)[number]]
             found["self"] = self.weights.gamma * self.recall(own.logits, before)
         return found
 

@@ -15,10 +15,12 @@ from torch.nn import functional as F
 from kd_cls.classifier import Classifier
 from kd_cls.methods.method import LOGITS, Batch, ClassifierMethod
 from kd_cls.methods.networks import layers_of, require_as_many
+from kd_core.layers import Selector
 from kd_core.losses import AttentionTransferLoss
 from kd_core.teacher import FrozenTeacher
 from kd_engine.build import build_trained
 
+_EXPERT = "the expert teacher"
 ATTENTION_ON = ("student", "scratch", "both")
 
 
@@ -102,7 +104,7 @@ class CollaborativeTeaching(ClassifierMethod):
         _check(gamma, beta, attention_on, named)
         self.gamma, self.beta, self.attention_on = gamma, beta, attention_on
         self.scratch = scratch
-        self.teachers = {"the expert teacher": expert}
+        self.teachers = {_EXPERT: expert}
         self.scratch_layers = layers_of(scratch, named.get("scratch"), "scratch teacher")
         self.expert_layers = layers_of(expert.model, named.get("teacher"), "expert teacher")
         self.attention = AttentionTransferLoss()
@@ -121,9 +123,13 @@ class CollaborativeTeaching(ClassifierMethod):
             {
                 "student": features,
                 "the scratch teacher": self.scratch_layers,
-                "the expert teacher": self.expert_layers,
+                _EXPERT: self.expert_layers,
             }
         )
+
+    def questions(self, iteration: int) -> dict[str, list[Selector]]:
+        """Ask the expert for its stages."""
+        return {_EXPERT: self.expert_layers} if self.beta else {}
 
     def compare(self, batch: Batch) -> dict[str, Tensor]:
         """Train the scratch teacher, and compare the student with both."""
@@ -136,7 +142,7 @@ class CollaborativeTeaching(ClassifierMethod):
             distance = batch.logits.float() - scratch_logits.detach().float()  # (N, classes)
             losses["loss_scratch"] = self.gamma * distance.square().sum(1).mean()
         if self.beta:
-            expert = self.ask("the expert teacher", batch.images, self.expert_layers)
+            expert = batch.answers[_EXPERT]
             learners = {"student": batch.features, "scratch": scratch_features}
             for name, features in learners.items():
                 if self.attention_on in (name, "both"):

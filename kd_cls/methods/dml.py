@@ -10,6 +10,7 @@ from mmengine.config import ConfigDict
 from mmengine.registry import MODELS
 from torch import Tensor, nn
 
+from kd_cls.methods.method import Batch
 from kd_cls.methods.peers import (
     Output,
     PeerMethod,
@@ -83,7 +84,7 @@ class MutualLearning(PeerMethod):
         self.mutual = SoftTargetLoss(temperature)
 
     def terms(
-        self, number: int, own: Output, others: Sequence[Output], images: Tensor
+        self, number: int, own: Output, others: Sequence[Output], batch: Batch
     ) -> dict[str, Tensor]:
         """Compare a network's predictions with those of the others."""
         if not self.loss_weight:

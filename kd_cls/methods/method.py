@@ -22,6 +22,7 @@ from kd_cls.methods.networks import (
     stage_layers,
 )
 from kd_core.attachment import Attachment, Call, read_layers
+from kd_core.beside import named_arguments
 from kd_core.layers import Selector, parse_selector
 from kd_core.logged import check_finite
 from kd_core.teacher import FrozenTeacher
@@ -40,6 +41,7 @@ class Batch:
         logits: The student's (N, classes).
         features: The student's at the method's layers, from shallow to deep: maps (N, C, H, W) or
             vectors (N, D).
+        answers: What the frozen networks made of it, by name: the layers that were asked for.
         task: The losses that the student returned.
         iteration: Counted from 0.
     """
@@ -48,6 +50,7 @@ class Batch:
     labels: Tensor
     logits: Tensor
     features: list[Tensor]
+    answers: Mapping[str, list[Tensor]]
     task: Mapping[str, Any]
     iteration: int
 
@@ -69,6 +72,7 @@ class ClassifierMethod(Attachment):
         self.teachers: dict[str, FrozenTeacher] = {}  # frozen ones by name, in no module tree
         self.shape_table = ""  # of the student's layers and the other networks, for people
         self._renormalise: dict[str, Renormalise] = {}
+        self._answers: dict[str, list[Tensor]] = {}  # of the frozen networks, to this forward
 
     def attach(self, student: nn.Module) -> nn.Module:
         """Listen to a student, and become its child ``distiller``.
@@ -140,9 +144,22 @@ class ClassifierMethod(Attachment):
             ValueError: If the features do not fit.
         """
 
+    def questions(self, iteration: int) -> dict[str, list[Selector]]:
+        """Return the layers of frozen networks, by name, that an iteration needs; none by default.
+
+        A network that no weight needs is left out, and does not run.
+        """
+        return {}
+
     @abstractmethod
     def compare(self, batch: Batch) -> dict[str, Tensor]:
         """Return the losses of a batch, as :meth:`kd_core.attachment.Attachment.compute` does."""
+
+    def before(self, student: nn.Module, args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> None:
+        """Run the frozen networks before the student keeps its activations."""
+        images = named_arguments(student, args, kwargs)["inputs"]
+        wanted = self.questions(self.count())
+        self._answers = {name: self.ask(name, images, layers) for name, layers in wanted.items()}
 
     def owner(self, loss: str) -> str:
         """Name the network that diverges if this loss is not finite; "" if none is to blame."""
@@ -160,8 +177,17 @@ class ClassifierMethod(Attachment):
             raise ValueError(f"{type(self).__name__} needs the labels of each batch.")
         assert self.layers is not None
         logits, *features = flat(call.taps.read([LOGITS, *self.layers]))
+        answers, self._answers = self._answers, {}
         result = self.compare(
-            Batch(known["inputs"], known["labels"], logits, features, call.task, call.iteration)
+            Batch(
+                known["inputs"],
+                known["labels"],
+                logits,
+                features,
+                answers,
+                call.task,
+                call.iteration,
+            )
         )
         losses = {name: value for name, value in call.task.items() if "loss" in name} | result
         self._require_convergence(losses, call.iteration)

@@ -19,7 +19,7 @@ from kd_cls.methods.method import Batch, ClassifierMethod
 from kd_cls.methods.networks import require_as_many
 from kd_core.checks import check_choice, check_feature_map
 from kd_core.connectors import Connector
-from kd_core.layers import parse_selector
+from kd_core.layers import Selector, parse_selector
 from kd_core.losses import ChannelDistillationLoss, SoftTargetLoss
 from kd_core.teacher import FrozenTeacher
 
@@ -172,12 +172,16 @@ class SelfReflection(ClassifierMethod):
         require_as_many({"student": features, _TEACHER: self.teacher_layers})
         self.heads = heads_for(features, student.num_classes)
         self.entropy_weights = self.weights.of_stages(len(features))
-        wanted, _ = self._targets(images)
+        wanted, _ = self._split(self.ask(_TEACHER, images, self._wanted()))
         for number, feature in enumerate(wanted, start=1):
             check_feature_map(feature, f"the teacher's stage {number}")
         self.connectors = nn.ModuleList(
             _connector(*pair) for pair in zip(features, wanted, strict=True)
         )
+
+    def questions(self, iteration: int) -> dict[str, list[Selector]]:
+        """Ask the teacher for the maps and logits of its stages."""
+        return {_TEACHER: self._wanted()} if self.weights.a or self.weights.b else {}
 
     def compare(self, batch: Batch) -> dict[str, Tensor]:
         """Compare each stage with the labels, the teacher's and another of the student's."""
@@ -185,7 +189,7 @@ class SelfReflection(ClassifierMethod):
         stages = self._logits(batch)
         losses = self._entropies(batch, stages)
         if weights.a or weights.b:
-            features, logits = self._targets(batch.images)
+            features, logits = self._split(batch.answers[_TEACHER])
             if weights.a:
                 pairs = zip(self.connectors, batch.features, features, strict=True)
                 found = [self.channel(connect(own), other) for connect, own, other in pairs]
@@ -212,13 +216,16 @@ class SelfReflection(ClassifierMethod):
                 found[f"loss_head{number}_ce"] = weight * entropy
         return found
 
-    def _targets(self, images: Tensor) -> tuple[list[Tensor], list[Tensor]]:
-        """Return the teacher's maps and logits, one of each for each stage."""
+    def _wanted(self) -> list[Selector]:
         count = len(self.teacher_layers)
         names = [f"classifier.{layer.text}" for layer in self.teacher_layers]
         names += [f"heads.{number}[1]" for number in range(count - 1)] + ["classifier.logits"]
-        found = self.ask(_TEACHER, images, [parse_selector(name) for name in names])
-        return found[:count], found[count:]
+        return [parse_selector(name) for name in names]
+
+    def _split(self, answer: list[Tensor]) -> tuple[list[Tensor], list[Tensor]]:
+        """Return the teacher's maps and logits, one of each for each stage."""
+        count = len(self.teacher_layers)
+        return answer[:count], answer[count:]
 
     def _review(self, stages: Sequence[Tensor]) -> tuple[Sequence[Tensor], Sequence[Tensor]]:
         """Return the logits of stages that learn, and of those that they learn from."""

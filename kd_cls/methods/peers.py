@@ -77,7 +77,7 @@ class PeerMethod(ClassifierMethod):
 
     @abstractmethod
     def terms(
-        self, number: int, own: Output, others: Sequence[Output], images: Tensor
+        self, number: int, own: Output, others: Sequence[Output], batch: Batch
     ) -> dict[str, Tensor]:
         """Return what one network learns beside the labels.
 
@@ -85,7 +85,7 @@ class PeerMethod(ClassifierMethod):
             number: 0 for the student, k for the k-th peer.
             own: What it made of the batch.
             others: What each other network made of it; a loss detaches that.
-            images: Normalised for the student (N, 3, H, W).
+            batch: The batch, with the answers of frozen networks.
 
         Returns:
             Name, without ``loss_``, to scalar.
@@ -131,7 +131,7 @@ class PeerMethod(ClassifierMethod):
         for number, own in enumerate(outputs):
             others = outputs[:number] + outputs[number + 1 :]
             prefix = f"loss_peer{number}" if number else "loss"
-            found = self.terms(number, own, others, batch.images)
+            found = self.terms(number, own, others, batch)
             losses |= {f"{prefix}_{term}": value for term, value in found.items()}
         return losses
 

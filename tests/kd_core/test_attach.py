@@ -290,3 +290,17 @@ class TestCopies:
         for parameter in student.parameters():
             nn.init.zeros_(parameter)
         assert step(twin)["gradient_share_a"] == 1.0
+
+
+def test_the_teacher_runs_before_the_student_and_only_in_training():
+    """So it has given its memory back when the student keeps its activations."""
+    torch.manual_seed(0)
+    student, teacher, order = Net(4), Net(6), []
+    student.low.register_forward_hook(lambda *_: order.append("student"))
+    teacher.low.register_forward_hook(lambda *_: order.append("teacher"))
+    Distiller(teacher, {"at": Term(AttentionTransferLoss(), "mid")}).attach(student)
+    student(IMAGES)
+    student.distiller.losses()
+    assert order == ["teacher", "student"]
+    student.eval()(IMAGES)
+    assert order[2:] == ["student"]
