@@ -9,7 +9,7 @@ import torch
 from mmengine.config import Config
 
 from kd_cls.contest import Contest
-from kd_cls.peer import with_peer
+from kd_cls.torchdistill_contest import with_peer
 from kd_engine.step_costs import cost_lines, step_costs
 
 _TITLES = {"student": "student step", "distilled": "distilled step"}

@@ -9,7 +9,7 @@ from torch import nn
 
 from kd_cls.benchmark import Settings, describe, measure_distillation
 from kd_cls.contest import Contest
-from kd_cls.peer import peer_terms, with_peer
+from kd_cls.torchdistill_contest import peer_terms, with_peer
 from kd_core import Term
 from kd_core.losses import (
     AttentionTransferLoss,
@@ -245,7 +245,7 @@ def fake():
     modules = {name: types.ModuleType(name) for name in names}
     modules[names[-1]].DistillationBox = FakeBox
     with mock.patch.dict(sys.modules, modules), mock.patch(
-        "kd_cls.peer.version_of", return_value="9.9"
+        "kd_cls.torchdistill_contest.version_of", return_value="9.9"
     ):  # fmt: skip
         yield
 
