@@ -18,6 +18,7 @@ from torch import Tensor, nn
 from kd_core.checkpoint import LoadReport, load_weights, state_dict_of
 from kd_engine.build import (
     BESIDE,
+    is_distilled,
     read_config,
     read_engine_checkpoint,
     student_config,
@@ -41,9 +42,10 @@ def teacher_of(config: Config) -> tuple[dict[str, Any], str | None, bool]:
         ValueError: If the config is a plain one.
     """
     if "teacher" not in config.model:
+        kind = f"{'' if is_distilled(config.model) else 'plain '}{config.model.get('type')}"
         raise ValueError(
             "the config must be one with a teacher (model = dict(student=..., teacher=...)), but "
-            f"its model is a {config.model.get('type')}. Leave --teacher out."
+            f"its model is a {kind}. Leave --teacher out."
         )
     teacher = config.model.teacher
     model = read_config(teacher.config).model if _is_name(teacher.config) else teacher.config

@@ -9,6 +9,7 @@ from mmengine.config import Config
 from mmengine.registry import MODELS
 
 import kd_cls  # noqa: F401
+from kd_cls.predictions import read_predictions
 
 from .classification_run import ALONE, DISTILLED, MANY, TEACHER, short, state_of
 
@@ -92,8 +93,13 @@ def test_agreement_with_the_teacher(classification, metrics, tmp_path):
                       f"test_evaluator.predictions_out={file}")  # fmt: skip
     assert written == metrics(TEACHER, classification.teacher / "epoch_1.pth")
     compared = f"test_evaluator.teacher_predictions={file}"
-    found = metrics(MANY, classification.run / "epoch_2.pth", "--cfg-options", compared)
-    assert 0 < found["cls/agreement"] < 100
+    own = tmp_path / "student.npz"
+    found = metrics(MANY, classification.run / "epoch_2.pth", "--cfg-options", compared,
+                    f"test_evaluator.predictions_out={own}")  # fmt: skip
+    both = [read_predictions(str(one)) for one in (own, file)]
+    order = [one.ids.argsort() for one in both]
+    same = both[0].predictions[order[0]] == both[1].predictions[order[1]]
+    assert len(same) == 359 and found["cls/agreement"] == pytest.approx(100 * float(same.mean()))
     itself = metrics(TEACHER, classification.teacher / "epoch_1.pth", "--cfg-options", compared)
     assert itself["cls/agreement"] == 100
 
