@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import atexit
 import contextlib
 import importlib
 import os
@@ -93,6 +94,7 @@ def start_processes(config: Config, launcher: str) -> None:
     config.launcher = launcher
     if launcher == "pytorch" and not torch.cuda.is_available():
         torch.distributed.init_process_group("gloo")
+        atexit.register(_end_processes)  # gloo's threads may abort a process that just exits
         config.setdefault(
             "model_wrapper_cfg",
             dict(
@@ -139,6 +141,11 @@ def clear_errors() -> Iterator[None]:
             raise
         print(f"error: {error}", file=sys.stderr)
         raise SystemExit(1) from error
+
+
+def _end_processes() -> None:
+    if torch.distributed.is_initialized():
+        torch.distributed.destroy_process_group()
 
 
 def _parts(dataset: Mapping[str, Any]) -> Iterator[Mapping[str, Any]]:
