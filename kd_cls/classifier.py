@@ -136,6 +136,25 @@ class Classifier(BaseModel):  # type: ignore[misc]
             )
 
 
+def require_one_size(student: Classifier, other: Classifier, whose: str) -> None:
+    """Require that two classifiers, which see the same images, take one size.
+
+    Args:
+        student: The student.
+        other: Another network beside it.
+        whose: Whose image_size that is, for the message: "the teacher's".
+
+    Raises:
+        ValueError: If both have a size and they differ.
+    """
+    first, second = student.image_size, other.image_size
+    if first and second and first != second:
+        raise ValueError(
+            "all networks see the same images and must take one size, but image_size of the "
+            f"student is {first[0]} x {first[1]} and {whose} {second[0]} x {second[1]}."
+        )
+
+
 def image_size_of(*models: nn.Module) -> tuple[int, int]:
     """Tell the height and width of images that classifiers take.
 

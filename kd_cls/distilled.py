@@ -10,7 +10,7 @@ import torch
 from mmengine.logging import print_log
 from torch import Tensor, nn
 
-from kd_cls.classifier import Classifier, image_size_of
+from kd_cls.classifier import Classifier, image_size_of, require_one_size
 from kd_core import Distiller, FrozenTeacher, GradientShares, Term
 from kd_engine.build import build_distilled
 from kd_engine.renormalise import Renormalise
@@ -85,7 +85,7 @@ def attach(
             f"student and teacher must be classifiers, but they are {type(student).__name__} and "
             f"{type(teacher).__name__}. Use kd_core.Distiller for other models."
         )
-    _check_sizes(student, teacher)
+    require_one_size(student, teacher, "the teacher's")
     _check_classes(student, teacher, terms)
     renormalise = Renormalise(student.data_preprocessor, teacher.data_preprocessor)
     forward = ClassifierForward(renormalise if renormalise.needed else None)
@@ -129,15 +129,6 @@ class ClassifierForward:
             Logits (N, classes).
         """
         return model(inputs if self.renormalise is None else self.renormalise(inputs, None))
-
-
-def _check_sizes(student: Classifier, teacher: Classifier) -> None:
-    first, second = student.image_size, teacher.image_size
-    if first and second and first != second:
-        raise ValueError(
-            "student and teacher see the same images and must take one size, but image_size of "
-            f"the student is {first[0]} x {first[1]} and the teacher's {second[0]} x {second[1]}."
-        )
 
 
 def _check_classes(student: Classifier, teacher: Classifier, terms: Mapping[str, Term]) -> None:

@@ -196,6 +196,20 @@ class Attachment(nn.Module, ABC):
         self._count = None
 
 
+def idle_loss(parameters: Iterable[Tensor]) -> dict[str, Tensor]:
+    """Return a loss of 0 that touches parameters, in a distributed run; nothing elsewhere.
+
+    DDP waits for the gradient of every parameter, also where a weight is 0.
+
+    Args:
+        parameters: Those that may get no gradient.
+    """
+    if not (torch.distributed.is_available() and torch.distributed.is_initialized()):
+        return {}
+    sums = [parameter.sum() for parameter in parameters]
+    return {"loss_idle_connectors": 0.0 * torch.stack(sums).sum()} if sums else {}
+
+
 def read_layers(
     model: nn.Module, selectors: Sequence[Selector], *args: Any, owner: str
 ) -> list[Tensor]:

@@ -98,6 +98,18 @@ def spatial_attention(
     return energy.shape[1] * torch.softmax(energy / temperature, dim=1)
 
 
+def channel_vectors(feature: Tensor) -> Tensor:
+    """Pool feature maps globally; vectors, pooled already, stay.
+
+    Args:
+        feature: Feature map (N, C, H, W), or vectors (N, C).
+
+    Returns:
+        Vectors (N, C) in float32.
+    """
+    return feature.float() if feature.dim() == 2 else pooled_channels(feature)
+
+
 def channel_attention(feature: Tensor) -> Tensor:
     """Cosine between the activation maps of all pairs of channels.
 

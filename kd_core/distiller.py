@@ -8,7 +8,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from kd_core.attachment import Attachment, Call
+from kd_core.attachment import Attachment, Call, idle_loss
 from kd_core.beside import pick_needed
 from kd_core.fit import TermConnectors, idle_parameters, prepare_and_try
 from kd_core.gradients import GradientShares
@@ -140,11 +140,7 @@ class Distiller(Attachment):
         if self.check_finite:
             check_finite(result, call.iteration)
         result |= self._shares(values, call)
-        beside_it = (self.connectors, self.criteria)
-        idle = idle_parameters(beside_it, factors) if _distributed() else []
-        if idle:  # DDP waits for every parameter's gradient
-            result["loss_idle_connectors"] = 0.0 * torch.stack([p.sum() for p in idle]).sum()
-        return result
+        return result | idle_loss(idle_parameters((self.connectors, self.criteria), factors))
 
     def _values(self, call: Call, factors: Mapping[str, float]) -> dict[str, dict[str, Tensor]]:
         known = call.named()
@@ -208,7 +204,3 @@ class Distiller(Attachment):
 
 def _selectors(terms: Mapping[str, Term], side: str) -> list[Selector]:
     return [s for term in terms.values() for found in getattr(term, side).values() for s in found]
-
-
-def _distributed() -> bool:
-    return torch.distributed.is_available() and torch.distributed.is_initialized()

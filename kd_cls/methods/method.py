@@ -21,7 +21,7 @@ from kd_cls.methods.networks import (
     require_same_task,
     stage_layers,
 )
-from kd_core.attachment import Attachment, Call, read_layers
+from kd_core.attachment import Attachment, Call, idle_loss, read_layers
 from kd_core.beside import named_arguments
 from kd_core.layers import Selector, parse_selector
 from kd_core.logged import check_finite
@@ -191,11 +191,7 @@ class ClassifierMethod(Attachment):
         )
         losses = {name: value for name, value in call.task.items() if "loss" in name} | result
         self._require_convergence(losses, call.iteration)
-        if torch.distributed.is_available() and torch.distributed.is_initialized():
-            own = [parameter.sum() for parameter in self.parameters()]
-            if own:  # DDP waits for every parameter's gradient
-                result["loss_idle"] = 0.0 * torch.stack(own).sum()
-        return result
+        return result | idle_loss(self.parameters())
 
     def _meet(self, student: Classifier, name: str, network: nn.Module) -> None:
         other = require_same_task(student, name, network)

@@ -8,7 +8,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from kd_cls.classifier import Classifier, image_size_of
+from kd_cls.classifier import Classifier, image_size_of, require_one_size
 from kd_core.attachment import read_layers
 from kd_core.layers import Selector, find_layer, parse_selector
 
@@ -40,12 +40,7 @@ def require_same_task(student: Classifier, name: str, network: nn.Module) -> Cla
             f"and {name} has {other.num_classes}. Correct num_classes, or take networks of the "
             "same data."
         )
-    first, second = student.image_size, other.image_size
-    if first and second and first != second:
-        raise ValueError(
-            "all networks see the same images and must take one size, but image_size of the "
-            f"student is {first[0]} x {first[1]} and that of {name} {second[0]} x {second[1]}."
-        )
+    require_one_size(student, other, f"that of {name}")
     return other
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from torch import Tensor, nn
 
-from kd_core.attention import pooled_channels
+from kd_core.attention import channel_vectors
 from kd_core.checks import check_same_batch, check_same_channels
 
 
@@ -50,9 +50,5 @@ class ChannelDistillationLoss(nn.Module):
         """
         check_same_batch(student, teacher)
         check_same_channels(student, teacher)
-        difference = _pooled(student) - _pooled(teacher.detach())  # (N, C)
+        difference = channel_vectors(student) - channel_vectors(teacher.detach())  # (N, C)
         return self.loss_weight * difference.square().mean()
-
-
-def _pooled(feature: Tensor) -> Tensor:
-    return feature.float() if feature.dim() == 2 else pooled_channels(feature)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from torch import Tensor, nn
 
-from kd_core.attention import pooled_channels
+from kd_core.attention import channel_vectors
 from kd_core.checks import check_same_batch
 from kd_core.losses.relational_angle import RelationalAngleLoss
 from kd_core.losses.relational_distance import RelationalDistanceLoss
@@ -54,10 +54,6 @@ class ChannelRelationLoss(nn.Module):
             ValueError: If either is neither 2-D nor 4-D, or if N differs.
         """
         check_same_batch(student, teacher)
-        pair = _pooled(student), _pooled(teacher.detach())  # (N, C_s), (N, C_t)
+        pair = channel_vectors(student), channel_vectors(teacher.detach())  # (N, C_s), (N, C_t)
         value: Tensor = self.distance(*pair) + self.angle(*pair)
         return self.loss_weight * value
-
-
-def _pooled(feature: Tensor) -> Tensor:
-    return feature if feature.dim() == 2 else pooled_channels(feature)
