@@ -8,11 +8,15 @@ from typing import Any
 import torch
 from mmengine.config import Config
 
-from kd_cls.contest import Contest
+from kd_cls.contest import HEADED, STUDENT, Contest
 from kd_cls.torchdistill_contest import with_peer
-from kd_engine.step_costs import cost_lines, step_costs
+from kd_engine.step_costs import DISTILLED, cost_lines, step_costs
 
-_TITLES = {"student": "student step", "distilled": "distilled step"}
+_TITLES = {
+    STUDENT: "student step",
+    HEADED: "step of student with heads",
+    DISTILLED: "distilled step",
+}
 
 
 @dataclass(frozen=True)

@@ -15,23 +15,25 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from kd_cls.classifier import image_size_of
+from kd_cls.methods.heads import HeadedClassifier
 from kd_core import Distiller
 from kd_engine.build import is_distilled, student_config
 from kd_engine.probe import random_images
 from kd_engine.step_costs import DISTILLED, seed_all, term_actions, without_weights
 
-STUDENT = "student"
+STUDENT, HEADED = "student", "student with heads"
 _OPTIMIZER = {"type": "OptimWrapper", "optimizer": {"type": "SGD", "momentum": 0.9}}
 
 
 class Contest:
     """The contestants of a config: each network alone, and the distilled student.
 
-    The student's own step is a training step. Of its other networks a trained one makes a
-    training step too (cross-entropy over all logits that it returns), a frozen one a forward
-    without gradients. All weights are random, nothing is downloaded, and the learning rate is 0:
-    optimizers do all their work, but the students stay alike. Terms have no schedules, and a
-    method whose losses begin later begins at once.
+    The student's own step is a training step; heads that it has are part of it, and learn from
+    the labels. Of its other networks a trained one makes a training step too (cross-entropy over
+    all logits that it returns), a frozen one a forward without gradients. All weights are random,
+    nothing is downloaded, and the learning rate is 0: optimizers do all their work, but the
+    students stay alike. Terms have no schedules, and a method whose losses begin later begins at
+    once.
 
     Args:
         config: A config of a classifier with something attached.
@@ -70,7 +72,7 @@ class Contest:
             STUDENT: self._optimizer(self.student), DISTILLED: self._optimizer(self.distilled)
         }  # fmt: skip
         self._actions: dict[str, Callable[[], None]] = {
-            STUDENT: functools.partial(self._step, STUDENT, self.student),
+            **self._own_step(),
             **self._others(),
             DISTILLED: functools.partial(self._step, DISTILLED, self.distilled),
         }
@@ -130,6 +132,15 @@ class Contest:
         total, _ = model.parse_losses(losses)
         optimizer.update_params(total)
 
+    def _own_step(self) -> dict[str, Callable[[], None]]:
+        """Return the student's step: with its heads, each a classifier too, if it has any."""
+        heads = getattr(self.distiller, "heads", None)
+        if not heads:
+            return {STUDENT: functools.partial(self._step, STUDENT, self.student)}
+        layers = self.distiller.layers[: len(heads) + 1]
+        network = HeadedClassifier(self.student, layers, copy.deepcopy(heads))
+        return {HEADED: self._training(HEADED, network)}
+
     def _others(self) -> dict[str, Callable[[], None]]:
         """Return the steps of the networks beside the student."""
         networks = getattr(self.distiller, "networks", None)
@@ -140,41 +151,29 @@ class Contest:
             if not trained:
                 actions[name] = functools.partial(self._run_frozen, network)
                 continue
-            self._optimizers[name] = self._optimizer(self._trained_module(network))
-            actions[name] = functools.partial(self._train, name, network)
+            actions[name] = self._training(name, network)
         return actions
 
-    def _run_frozen(self, network: Callable[[Tensor], Any]) -> None:
+    def _run_frozen(self, network: nn.Module) -> None:
         with torch.no_grad():
             network(self.data["inputs"])
 
-    def _train(self, name: str, network: Callable[[Tensor], Any]) -> None:
+    def _training(self, name: str, network: nn.Module) -> Callable[[], None]:
+        self._optimizers[name] = self._optimizer(network)
+        return functools.partial(self._train, name, network)
+
+    def _train(self, name: str, network: nn.Module) -> None:
         optimizer = self._optimizers[name]
-        with optimizer.optim_context(self.distilled):
+        with optimizer.optim_context(network):
             loss = self._own_loss(network)
         optimizer.update_params(loss)
 
-    def _own_loss(self, network: Callable[[Tensor], Any]) -> Tensor:
-        """Sum the cross-entropies of what a network returns; a scalar is its loss already."""
+    def _own_loss(self, network: nn.Module) -> Tensor:
+        """Sum the cross-entropies of the logits that a network returns."""
         found = network(self.data["inputs"])
         outputs: Iterable[Tensor] = [found] if isinstance(found, Tensor) else found
-        losses = [
-            one if one.ndim == 0 else F.cross_entropy(one.float(), self.data["labels"])
-            for one in outputs
-        ]
-        return torch.stack(losses).sum()
-
-    def _trained_module(self, network: Any) -> nn.Module:
-        """Return a module with the parameters that a network trains.
-
-        Of a callable that is no module they are those that get a gradient from it.
-        """
-        if isinstance(network, nn.Module):
-            return network
-        self._own_loss(network).backward()
-        found = [item for item in self.distilled.parameters() if item.grad is not None]
-        self.distilled.zero_grad()
-        return nn.ParameterList(found)
+        labels = self.data["labels"]
+        return torch.stack([F.cross_entropy(one.float(), labels) for one in outputs]).sum()
 
 
 def labelled_batch(student: Any, count: int, size: tuple[int, int]) -> dict[str, Tensor]:

@@ -28,6 +28,7 @@ from typing import Any
 
 from mmengine.config import Config
 
+from kd_engine.memory import keep_freed_memory
 from kd_engine.runs import clear_errors, load_run_config
 from kd_engine.student import write_json
 from kd_engine.tasks import package_of
@@ -50,6 +51,7 @@ def _distill(options: argparse.Namespace) -> None:
     MMLogger.get_current_instance().setLevel("ERROR")
     if options.threads:
         torch.set_num_threads(options.threads)
+    keep_freed_memory()  # as tools/train.py does
     config = load_run_config(options.config)
     module = _benchmark_of(config, options.config)
     report = module.measure_distillation(config, module.Settings(**_given(options, module)))

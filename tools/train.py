@@ -19,6 +19,7 @@ from mmengine.config import Config
 from mmengine.runner import Runner
 
 from kd_engine.checkpoint import last_whole_checkpoint
+from kd_engine.memory import keep_freed_memory
 from kd_engine.phases import require_trained, train_missing
 from kd_engine.runs import (
     add_config_arguments,
@@ -36,6 +37,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     """Run the command line."""
     options = _parser().parse_args(arguments)
     os.environ.setdefault("LOCAL_RANK", str(options.local_rank))
+    keep_freed_memory()
     with clear_errors():
         config = load_run_config(options.config, options.cfg_options, options.work_dir)
         start_processes(config, options.launcher)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from torch import Tensor, nn
+from torch.nn import functional as F
 
 from kd_core.attention import (
     channel_attention,
@@ -79,4 +80,4 @@ class ChannelAttentionLoss(nn.Module):
         student, teacher = match_sizes(student, teacher.detach())
         check_same_channels(student, teacher)
         attention = _FORMS[self.form]
-        return self.loss_weight * (attention(student) - attention(teacher)).square().mean()
+        return self.loss_weight * F.mse_loss(attention(student), attention(teacher))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from torch import Tensor, nn
+from torch.nn import functional as F
 
 from kd_core.attention import position_attention, position_softmax_attention, spatial_attention
 from kd_core.checks import check_choice, check_feature_maps
@@ -75,5 +76,5 @@ class PositionAttentionLoss(nn.Module):
         height, width = smaller_size(student, teacher)
         grid = (min(height, self.side), min(width, self.side))
         attention = _FORMS[self.form]
-        difference = attention(student, grid) - attention(teacher.detach(), grid)
-        return self.loss_weight * difference.square().mean()
+        target = attention(teacher.detach(), grid)
+        return self.loss_weight * F.mse_loss(attention(student, grid), target)

@@ -54,6 +54,14 @@ def ctkd():
     )
 
 
+def byot():
+    return Config(dict(model=dict(type="kd_cls.BYOT", student=STUDENT)))
+
+
+def mskd_ssr():
+    return Config(dict(model=dict(type="kd_cls.MSKDSSR", student=STUDENT, teacher=REFERENCE)))
+
+
 def contest(config, batch=4):
     return Contest(config, (16, 16), batch, CPU)
 
@@ -131,36 +139,22 @@ def test_every_network_of_a_method_is_a_part():
     assert calls == [("expert", False), ("scratch", True)]
 
 
-def test_a_callable_brings_its_loss_or_its_logits():
-    seen = {}
-
-    def heads(images):
-        student = seen["contest"].distilled
-        logits = student.network(images)
-        return [logits, 2 * logits, logits.square().mean()]
-
-    with mock.patch("kd_core.Distiller.networks", create=True) as networks:
-        networks.return_value = []
-        found = contest(distilled(KD))
-    seen["contest"] = found
-    labels = found.data["labels"]
-    logits = found.distilled.network(found.data["inputs"])
-    entropy = nn.functional.cross_entropy
-    wanted = entropy(logits, labels) + entropy(2 * logits, labels) + logits.square().mean()
-    assert found._own_loss(heads).item() == pytest.approx(wanted.item(), rel=1e-5)
-    trained = list(found._trained_module(heads).parameters())
-    assert {id(p) for p in trained} == {id(p) for p in found.distilled.network.parameters()}
-    assert all(p.grad is None for p in trained)
-
-
-def test_a_network_named_student_stands_for_the_students_own_step():
-    ran = []
-    with mock.patch("kd_core.Distiller.networks", create=True) as networks:
-        networks.return_value = [("student", lambda images: ran.append(1), False)]
-        found = contest(distilled(KD))
-    assert found.parts() == ["student"]
-    found.actions()["student"]()
-    assert ran == [1]
+@pytest.mark.parametrize("method", [byot, mskd_ssr])
+def test_heads_are_part_of_the_students_own_step(method):
+    found = contest(method())
+    assert found.parts()[0] == "student with heads" and "student" not in found.parts()
+    own, heads = found._actions["student with heads"].args[1], found.distiller.heads
+    assert own.classifier is found.student and len(own.heads) == len(heads)
+    before = [head.clone() for head in own.parameters()]
+    found.actions()["student with heads"]()
+    moved = found._optimizers["student with heads"].optimizer.state
+    assert all(moved[p]["momentum_buffer"].any() for p in own.parameters() if p.ndim > 1)
+    assert not {*moved} & {*heads.parameters()}  # those of the method are its own
+    torch.testing.assert_close(list(own.parameters()), before)
+    logits = own(found.data["inputs"])
+    wanted = sum(nn.functional.cross_entropy(one, found.data["labels"]) for one in logits)
+    assert found._own_loss(own).item() == pytest.approx(wanted.item(), rel=1e-5)
+    found.check_same_work()
 
 
 def test_a_method_that_begins_later_begins_at_once():

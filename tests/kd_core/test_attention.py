@@ -58,6 +58,20 @@ def test_own_gradients_are_those_of_the_plain_formulas(power, layout):
         torch.testing.assert_close(gradient, expected)
 
 
+@pytest.mark.parametrize("side", [(4, 3), (8, 6), (8, 3), (5, 3), (3, 4)])
+@pytest.mark.parametrize("layout", [torch.contiguous_format, torch.channels_last])
+def test_pooling_is_adaptive_average_pooling(side, layout):
+    torch.manual_seed(0)
+    feature = torch.randn(2, 3, 8, 12).contiguous(memory_format=layout).requires_grad_()
+    ours = attention.pool_to(feature, side)
+    plain = torch.nn.functional.adaptive_avg_pool2d(feature, side)
+    weights = torch.randn_like(plain)
+    (gradient,) = torch.autograd.grad((ours * weights).sum(), feature)
+    (expected,) = torch.autograd.grad((plain * weights).sum(), feature)
+    torch.testing.assert_close(ours, plain)
+    torch.testing.assert_close(gradient, expected)
+
+
 @pytest.mark.parametrize("function", FUNCTIONS)
 def test_half_precision_in_chunks_is_computed_in_float32(function, monkeypatch):
     monkeypatch.setattr(attention, "_CHUNK_ELEMENTS", 70)  # one image of 60 at a time
