@@ -2,10 +2,25 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Collection, Sequence
 
 import torch
 from torch import Tensor
+
+
+def check_weights(**weights: float) -> None:
+    """Require factors on losses.
+
+    Args:
+        weights: Each by its name.
+
+    Raises:
+        ValueError: If one is negative or not finite; names the first.
+    """
+    for name, weight in weights.items():
+        if not 0 <= weight < math.inf:
+            raise ValueError(f"{name} must be finite and at least 0, but it is {weight}.")
 
 
 def check_feature_map(feature: Tensor, name: str = "feature") -> None:

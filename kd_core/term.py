@@ -8,6 +8,7 @@ from typing import Any
 
 from torch import Tensor, nn
 
+from kd_core.checks import check_weights
 from kd_core.layers import Selector, parse_selector
 from kd_core.schedules import Schedule
 
@@ -41,8 +42,7 @@ class Term:
         weight: float = 1.0,
         schedule: Schedule | Sequence[Schedule] = (),
     ) -> None:
-        if not (math.isfinite(weight) and weight >= 0):
-            raise ValueError(f"a term's weight must be finite and at least 0, but it is {weight}.")
+        check_weights(weight=weight)
         self.loss = loss
         self.weight = weight
         self.schedules: tuple[Schedule, ...] = (

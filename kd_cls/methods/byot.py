@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -16,6 +15,7 @@ from kd_cls.classifier import Classifier
 from kd_cls.methods.heads import heads_for
 from kd_cls.methods.method import Batch, ClassifierMethod
 from kd_cls.methods.networks import require_classifier, stage_layers
+from kd_core.checks import check_weights
 from kd_core.layers import parse_selector
 from kd_core.losses import SoftTargetLoss
 
@@ -88,11 +88,9 @@ class SelfDistillation(ClassifierMethod):
         pooled: str = "network.pool",
     ) -> None:
         super().__init__(layers)
-        if not (0 <= alpha <= 1 and 0 <= feature < math.inf):
-            raise ValueError(
-                "alpha must be from 0 to 1 and feature finite and at least 0, but they are "
-                f"{alpha} and {feature}."
-            )
+        if not 0 <= alpha <= 1:
+            raise ValueError(f"alpha must be from 0 to 1, but it is {alpha}.")
+        check_weights(feature=feature)
         self.alpha, self.feature = alpha, feature
         self.response = SoftTargetLoss(temperature)
         self.heads = nn.ModuleList()

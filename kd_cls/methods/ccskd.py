@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -16,7 +15,7 @@ from kd_cls.classifier import Classifier
 from kd_cls.methods.method import LOGITS, Batch, ClassifierMethod
 from kd_cls.methods.networks import layers_of, require_as_many
 from kd_core.attention import pooled_channels
-from kd_core.checks import check_feature_maps
+from kd_core.checks import check_feature_maps, check_weights
 from kd_core.connectors import Connector
 from kd_core.layers import Selector
 from kd_core.losses import (
@@ -220,10 +219,7 @@ class ChannelCorrelation(ClassifierMethod):
 
 def _checked(defaults: dict[str, float], given: Mapping[str, float]) -> dict[str, float]:
     unknown = sorted(set(given) - set(defaults))
-    wrong = {name: weight for name, weight in given.items() if not 0 <= weight < math.inf}
-    if unknown or wrong:
-        raise ValueError(
-            f"weights must be of {', '.join(defaults)}, finite and at least 0, but they are "
-            f"{dict(given)}."
-        )
+    if unknown:
+        raise ValueError(f"weights must be of {', '.join(defaults)}, but not of {unknown}.")
+    check_weights(**given)
     return defaults | dict(given)

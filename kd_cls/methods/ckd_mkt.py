@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import copy
-import math
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
@@ -25,7 +24,7 @@ from kd_cls.methods.peers import (
     require_list,
 )
 from kd_core.checkpoint import load_weights
-from kd_core.checks import check_choice
+from kd_core.checks import check_choice, check_weights
 from kd_core.layers import Selector
 from kd_core.losses import RelationalAngleLoss, RelationalDistanceLoss, SoftTargetLoss
 from kd_core.teacher import FrozenTeacher
@@ -51,9 +50,7 @@ class TransferWeights:
 
     def __post_init__(self) -> None:
         """Require weights."""
-        for name, value in asdict(self).items():
-            if not (math.isfinite(value) and value >= 0):
-                raise ValueError(f"{name} must be finite and at least 0, but it is {value}.")
+        check_weights(**asdict(self))
 
 
 def CKDMKT(  # noqa: N802  a config names it as a type

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -15,6 +14,7 @@ from torch.nn import functional as F
 from kd_cls.classifier import Classifier
 from kd_cls.methods.method import LOGITS, Batch, ClassifierMethod
 from kd_cls.methods.networks import layers_of, require_as_many
+from kd_core.checks import check_weights
 from kd_core.layers import Selector
 from kd_core.losses import AttentionTransferLoss
 from kd_core.teacher import FrozenTeacher
@@ -155,10 +155,7 @@ class CollaborativeTeaching(ClassifierMethod):
 
 
 def _check(gamma: float, beta: float, attention_on: str, layers: Mapping[str, Any]) -> None:
-    if not all(math.isfinite(weight) and weight >= 0 for weight in (gamma, beta)):
-        raise ValueError(
-            f"gamma and beta must be finite and at least 0, but they are {gamma} and {beta}."
-        )
+    check_weights(gamma=gamma, beta=beta)
     if attention_on not in ATTENTION_ON:
         raise ValueError(
             f"attention_on must be one of {', '.join(ATTENTION_ON)}, but it is {attention_on!r}."

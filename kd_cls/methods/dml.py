@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -19,6 +18,7 @@ from kd_cls.methods.peers import (
     peer_name,
     require_list,
 )
+from kd_core.checks import check_weights
 from kd_core.losses import SoftTargetLoss
 
 
@@ -78,8 +78,7 @@ class MutualLearning(PeerMethod):
         self, peers: Mapping[str, nn.Module], temperature: float = 1.0, loss_weight: float = 1.0
     ) -> None:
         super().__init__(peers)
-        if not (math.isfinite(loss_weight) and loss_weight >= 0):
-            raise ValueError(f"loss_weight must be finite and at least 0, but it is {loss_weight}.")
+        check_weights(loss_weight=loss_weight)
         self.loss_weight = loss_weight
         self.mutual = SoftTargetLoss(temperature)
 

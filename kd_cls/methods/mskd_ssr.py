@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -17,7 +16,7 @@ from kd_cls.classifier import Classifier
 from kd_cls.methods.heads import HeadedClassifier, build_headed, heads_for
 from kd_cls.methods.method import Batch, ClassifierMethod
 from kd_cls.methods.networks import require_as_many
-from kd_core.checks import check_choice, check_feature_map
+from kd_core.checks import check_choice, check_feature_map, check_weights
 from kd_core.connectors import Connector
 from kd_core.layers import Selector, parse_selector
 from kd_core.losses import ChannelDistillationLoss, SoftTargetLoss
@@ -54,11 +53,8 @@ class ReflectionWeights:
 
     def __post_init__(self) -> None:
         check_choice("review", self.review, REVIEWS)
-        if not all(0 <= weight < math.inf for weight in (*(self.c or ()), self.a, self.b, self.g)):
-            raise ValueError(
-                "c, a, b and g must be finite and at least 0, but they are "
-                f"{self.c}, {self.a}, {self.b} and {self.g}."
-            )
+        check_weights(a=self.a, b=self.b, g=self.g)
+        check_weights(**{f"c[{number}]": weight for number, weight in enumerate(self.c or ())})
 
     def of_stages(self, count: int) -> list[float]:
         """Return the weight of each of so many stages' cross-entropy.

@@ -154,7 +154,7 @@ def test_the_schedule():
         (dict(schedule=dict(epoch_length=1, factor=0.0)), "factor must be above 0"),
         (dict(schedule=dict(epoch_length=1, start=-1)), "start at least 0"),
         (dict(weights=dict(channels=1.0)), "weights must be of response, selective, channel"),
-        (dict(weights=dict(channel=-1.0)), "at least 0"),
+        (dict(weights=dict(channel=-1.0)), "channel must be finite and at least 0, but it is -1.0"),
         (dict(weights=dict(relation=float("inf"))), "finite"),
         (dict(layers=STAGES[:2]), "2 of student, 3 of the teacher"),
         (dict(teacher_layers=["network.stage8"]), "no layer 'network.stage8'"),

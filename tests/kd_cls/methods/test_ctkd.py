@@ -138,7 +138,7 @@ def test_other_normalisation_is_the_networks_own():
     ("options", "message"),
     [
         (dict(attention_on="teacher"), "attention_on must be one of student, scratch, both"),
-        (dict(gamma=-1.0), "at least 0, but they are -1.0"),
+        (dict(gamma=-1.0), "gamma must be finite and at least 0, but it is -1.0"),
         (dict(beta=float("nan")), "must be finite"),
         (dict(layers=dict(expert=STAGES)), r"not of \['expert'\]"),
         (dict(layers=dict(scratch=STAGES[:2])), "2 of the scratch teacher"),

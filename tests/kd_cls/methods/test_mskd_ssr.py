@@ -213,8 +213,8 @@ def test_other_normalisation_is_the_teachers_own():
     [
         (dict(review="next"), "review must be one of .*adjacent.*but it is 'next'"),
         (dict(c=[1.0, 1.0]), "each of the 3 stages, but it has 2"),
-        (dict(c=[1.0, -1.0, 1.0]), "at least 0"),
-        (dict(a=-1.0), "at least 0, but they are None, -1.0"),
+        (dict(c=[1.0, -1.0, 1.0]), r"c\[1\] must be finite and at least 0, but it is -1.0"),
+        (dict(a=-1.0), "a must be finite and at least 0, but it is -1.0"),
         (dict(b=float("nan")), "finite"),
         (dict(g=float("inf")), "finite"),
         (dict(temperature=0.0), "temperature must be above 0"),
