@@ -16,6 +16,7 @@ from torch.nn import functional as F
 
 from kd_cls.classifier import image_size_of
 from kd_cls.methods.heads import HeadedClassifier
+from kd_cls.methods.method import ClassifierMethod
 from kd_core import Distiller
 from kd_engine.build import is_distilled, student_config
 from kd_engine.probe import random_images
@@ -55,7 +56,7 @@ class Contest:
                 f"(model = dict(student=..., ...)), but its model is a plain "
                 f"{config.model.get('type')}. Name a distillation config."
             )
-        model = ConfigDict(_begun(without_weights(config.model.to_dict())))
+        model = ConfigDict(without_weights(config.model.to_dict()))
         seed_all()
         distilled: Any = MODELS.build(model)
         student: Any = MODELS.build(student_config(model))
@@ -68,13 +69,13 @@ class Contest:
         self.distilled, self.student = (one.to(device).train() for one in (distilled, student))
         self.distiller: Any = distilled.distiller
         self.data = self.student.data_preprocessor(labelled_batch(student, batch, self.size), True)
-        self._optimizers = {
-            STUDENT: self._optimizer(self.student), DISTILLED: self._optimizer(self.distilled)
-        }  # fmt: skip
+        if isinstance(self.distiller, ClassifierMethod):
+            self.distiller.iteration.fill_(self.distiller.begins())
+        self._optimizers: dict[str, Any] = {}
         self._actions: dict[str, Callable[[], None]] = {
             **self._own_step(),
             **self._others(),
-            DISTILLED: functools.partial(self._step, DISTILLED, self.distilled),
+            DISTILLED: self._action(self._step, DISTILLED, self.distilled),
         }
 
     def actions(self) -> dict[str, Callable[[], None]]:
@@ -136,31 +137,34 @@ class Contest:
         """Return the student's step: with its heads, each a classifier too, if it has any."""
         heads = getattr(self.distiller, "heads", None)
         if not heads:
-            return {STUDENT: functools.partial(self._step, STUDENT, self.student)}
-        layers = self.distiller.layers[: len(heads) + 1]
+            return {STUDENT: self._action(self._step, STUDENT, self.student)}
+        layers = self.distiller.layers[: len(heads) + 1]  # a method may have more than stages
         network = HeadedClassifier(self.student, layers, copy.deepcopy(heads))
-        return {HEADED: self._training(HEADED, network)}
+        return {HEADED: self._action(self._train, HEADED, network)}
 
     def _others(self) -> dict[str, Callable[[], None]]:
         """Return the steps of the networks beside the student."""
-        networks = getattr(self.distiller, "networks", None)
-        if networks is None:
+        if not isinstance(self.distiller, ClassifierMethod):
             return {"teacher": functools.partial(self._run_frozen, self.distiller.teacher.model)}
         actions: dict[str, Callable[[], None]] = {}
-        for name, network, trained in networks():
-            if not trained:
-                actions[name] = functools.partial(self._run_frozen, network)
-                continue
-            actions[name] = self._training(name, network)
+        for name, network, trained in self.distiller.networks():
+            actions[name] = (
+                self._action(self._train, name, network)
+                if trained
+                else functools.partial(self._run_frozen, network)
+            )
         return actions
 
     def _run_frozen(self, network: nn.Module) -> None:
         with torch.no_grad():
             network(self.data["inputs"])
 
-    def _training(self, name: str, network: nn.Module) -> Callable[[], None]:
-        self._optimizers[name] = self._optimizer(network)
-        return functools.partial(self._train, name, network)
+    def _action(
+        self, step: Callable[[str, Any], None], name: str, model: nn.Module
+    ) -> Callable[[], None]:
+        """Give a model its optimizer, and return its training step."""
+        self._optimizers[name] = self._optimizer(model)
+        return functools.partial(step, name, model)
 
     def _train(self, name: str, network: nn.Module) -> None:
         optimizer = self._optimizers[name]
@@ -196,10 +200,3 @@ def require_close(who: str, what: str, first: Tensor, second: Tensor) -> None:
         raise ValueError(
             f"{who} must do the same work, but their {what} differ by {difference:.3g}."
         )
-
-
-def _begun(model: dict[str, Any]) -> dict[str, Any]:
-    """Let a method begin at once whose schedule says at which epoch it does (CCSKD)."""
-    if str(model.get("type")).endswith("CCSKD"):
-        model["schedule"] = {**model["schedule"], "start": 0}
-    return model

@@ -21,7 +21,8 @@ def keep_freed_memory(environment: Mapping[str, str] = os.environ) -> bool:
     networks hold their activations at once, that is most of them, in every step, and the system
     clears each page before it hands it out again: a step of two small networks then took 1.16 to
     1.21 times what both take alone (docs/benchmark.md). The peak of the memory is not higher, but
-    it is held till the end. Tensors on a GPU are not concerned.
+    it is held till the end. Worker processes of data loaders inherit it; tensors on a GPU are not
+    concerned.
 
     Args:
         environment: The environment variables. What a user has set of glibc's own stays.

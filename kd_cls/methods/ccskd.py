@@ -170,6 +170,10 @@ class ChannelCorrelation(ClassifierMethod):
             for own, other in zip(features, wanted, strict=True)
         )
 
+    def begins(self) -> int:
+        """Return the iteration at which cross-entropy and selective targets begin."""
+        return self.schedule.start * self.schedule.epoch_length
+
     def questions(self, iteration: int) -> dict[str, list[Selector]]:
         """Ask the teacher for its logits and stages."""
         return {_TEACHER: [LOGITS, *self.teacher_layers]} if self._present(iteration) else {}

@@ -109,6 +109,10 @@ class ClassifierMethod(Attachment):
         """Return the other networks: name, module, and whether it is trained."""
         return [(name, teacher.model, False) for name, teacher in self.teachers.items()]
 
+    def begins(self) -> int:
+        """Return the iteration from which all its losses count; 0 by default."""
+        return 0
+
     def images_for(self, name: str, images: Tensor) -> Tensor:
         """Return the student's images (N, 3, H, W) as another network wants them normalised."""
         renormalise = self._renormalise.get(name)

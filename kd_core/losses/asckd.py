@@ -10,8 +10,9 @@ from torch import Tensor, distributed, nn
 from torch.nn import functional as F
 
 from kd_core import relation as relations
-from kd_core.attention import EPSILON, activation_map, pool_to
+from kd_core.attention import activation_map, pool_to
 from kd_core.checks import check_choice, check_feature_maps, paired_levels
+from kd_core.map_products import EPSILON
 
 
 class ASCKDLoss(nn.Module):

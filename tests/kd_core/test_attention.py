@@ -1,7 +1,7 @@
 import pytest
 import torch
 
-from kd_core import attention
+from kd_core import attention, map_products
 
 FUNCTIONS = [
     attention.activation_attention,
@@ -74,7 +74,7 @@ def test_pooling_is_adaptive_average_pooling(side, layout):
 
 @pytest.mark.parametrize("function", FUNCTIONS)
 def test_half_precision_in_chunks_is_computed_in_float32(function, monkeypatch):
-    monkeypatch.setattr(attention, "_CHUNK_ELEMENTS", 70)  # one image of 60 at a time
+    monkeypatch.setattr(map_products, "_CHUNK_ELEMENTS", 70)  # one image of 60 at a time
     feature = torch.randn(3, 5, 3, 4, dtype=torch.float16, requires_grad=True)
     single = feature.detach().float().requires_grad_()
     ours, expected = function(feature), function(single)
