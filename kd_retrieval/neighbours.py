@@ -11,6 +11,7 @@ import torch
 from torch import Tensor
 
 from kd_retrieval.faiss_search import FlatSearch
+from kd_retrieval.near_copies import copies_note
 from kd_retrieval.precision import full_precision
 from kd_retrieval.recall_input import RecallInput, prepare
 from kd_retrieval.similarity import Similarity, times_power
@@ -131,7 +132,8 @@ def ranking_scores(
         query_labels: Class of each, int64 (N,), or a set of classes for each.
         gallery: Embeddings (M, D) to search; None searches the queries themselves.
         gallery_labels: Their classes.
-        query_ids: What names each query, int64 (N,). Needed where queries are in the gallery.
+        query_ids: What names each query, int64 (N,). Needed where queries are in the gallery; if
+            there are none and most queries seem to be, a warning is logged.
         gallery_ids: What names each row of the gallery, int64 (M,).
         metric: ``cosine``, ``l2`` or ``dot``.
 
@@ -150,6 +152,7 @@ def ranking_scores(
     )
     averages, shares = [], []
     with torch.no_grad(), full_precision(given.itself.device):
+        copies_note(given)
         positives = _positives(given)
         for chosen, columns, _ in _ranked(given, positives, _same(given)):
             average, share = _at_r(_same(given)(chosen[:, None], columns), positives[chosen])

@@ -12,6 +12,7 @@ from mmengine.logging import print_log
 from torch import Tensor
 
 from kd_retrieval.counting import Counter, Counts
+from kd_retrieval.near_copies import copies_note
 from kd_retrieval.precision import full_precision
 from kd_retrieval.recall_input import RecallInput, prepare
 from kd_retrieval.similarity import Similarity
@@ -31,7 +32,8 @@ class RecallResult:
         n_valid: Queries that have a positive.
         n_queries: All queries.
         n_gallery: Rows of the gallery.
-        notes: What a reader must know, in sentences.
+        notes: What a reader must know, in sentences; those that put the number in doubt are logged
+            as a warning, too.
         found_at: The smallest of the K that finds a positive of each query, int64 (n_queries,);
             0 where none does, -1 where there is no positive.
     """
@@ -85,7 +87,9 @@ def recall_at_k(
         gallery: Embeddings (M, D) to search; None searches the queries themselves.
         gallery_labels: Their classes.
         ks: The K to report; beyond the gallery's size the recall at that size.
-        query_ids: What names each query, int64 (N,). Needed where queries are in the gallery.
+        query_ids: What names each query, int64 (N,). Needed where queries are in the gallery. If
+            there are none, equal rows on both sides are an error; rows that are nearly equal, as
+            when the same images were embedded twice, are a note where most queries have one.
         gallery_ids: What names each row of the gallery, int64 (M,).
         metric: ``cosine``, ``l2`` or ``dot``.
         backend: ``torch`` counts; ``faiss`` searches neighbours with FAISS and counts where that
@@ -165,6 +169,8 @@ def _result(given: RecallInput, best: Tensor, counts: Counts, as_miss: bool) -> 
     in_order = torch.empty_like(found_at)
     in_order[given.order] = torch.where(valid, found_at, -1)
     notes = _notes(given, n_valid, n_queries, as_miss, recall, optimistic)
+    if copies := copies_note(given, best):
+        notes.append(copies)
     return RecallResult(
         {k: recall[k] for k in given.ks},
         {k: optimistic[k] for k in given.ks},

@@ -33,6 +33,8 @@ class RecallInput:
         symmetric: Queries and gallery are the same rows.
         ks: The K, as given.
         exponent: Of the power of 2 by which the rows of both sides were divided; 0 under cosine.
+        metric: ``cosine``, ``l2`` or ``dot``.
+        has_ids: Whether a query is known in the gallery: by its id, or as it is the gallery.
     """
 
     queries: Rows
@@ -43,6 +45,8 @@ class RecallInput:
     symmetric: bool
     ks: tuple[int, ...]
     exponent: int
+    metric: str
+    has_ids: bool
 
 
 def prepare(query_side: Side, gallery_side: Side, ks: Sequence[int], metric: str) -> RecallInput:
@@ -69,9 +73,11 @@ def prepare(query_side: Side, gallery_side: Side, ks: Sequence[int], metric: str
     others = rows if symmetric else grid_rows(gallery, second, metric, exponent)
     place = torch.empty_like(second)  # of a row of the gallery, after it is sorted
     place[second] = torch.arange(len(second), device=second.device)
+    has_ids = True
     if symmetric:
         itself = place[first]
     elif ids[0] is None or ids[1] is None:
+        has_ids = False
         _require_no_overlap(rows, others, first)
         itself = torch.full_like(first, -1)
     else:
@@ -79,8 +85,9 @@ def prepare(query_side: Side, gallery_side: Side, ks: Sequence[int], metric: str
         itself = torch.where(found >= 0, place[found], -1)
     queried = sides[0].to(queries.device)[first]
     searched = queried if symmetric else sides[1].to(queries.device)[second]
+    sorted_labels = kind(queried, searched)
     return RecallInput(
-        rows, others, kind(queried, searched), itself, first, symmetric, _ks(ks), exponent
+        rows, others, sorted_labels, itself, first, symmetric, _ks(ks), exponent, metric, has_ids
     )
 
 
