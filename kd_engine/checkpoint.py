@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
 import errno
 import logging
 import os
@@ -10,7 +9,7 @@ import re
 import zipfile
 from collections import defaultdict
 from pathlib import Path
-from typing import IO, Any
+from typing import Any
 
 import mmengine.runner.checkpoint as mmengine_checkpoint
 from mmengine.dist import barrier, get_rank
@@ -19,13 +18,13 @@ from mmengine.fileio.backends import LocalBackend
 from mmengine.logging import print_log
 from mmengine.runner import CheckpointLoader
 
+from kd_core.atomic import remove_abandoned, write_whole
 from kd_core.checkpoint import CheckpointError, read_checkpoint
 from kd_engine.allowed import ALLOWED
 
 __all__ = ["ALLOWED", "AtomicLocalBackend", "last_whole_checkpoint", "use_safe_checkpoints"]
 
 _NAME = re.compile(r"(iter|epoch)_(\d+)\.pth")
-_TEMPORARY = ".tmp"
 
 
 def use_safe_checkpoints() -> None:
@@ -70,7 +69,8 @@ def last_whole_checkpoint(work_dir: str | os.PathLike[str]) -> str | None:
     folder = Path(work_dir)
     if not folder.is_dir():
         return None
-    _remove_abandoned(folder)
+    if get_rank() == 0:
+        remove_abandoned(folder)
     numbered: dict[str, dict[int, Path]] = defaultdict(dict)
     for path in folder.iterdir():
         match = _NAME.fullmatch(path.name)
@@ -87,7 +87,7 @@ class AtomicLocalBackend(LocalBackend):  # type: ignore[misc]
     """mmengine's local backend, except that a file is written whole or not at all."""
 
     def put(self, obj: bytes | memoryview, filepath: str | Path) -> None:
-        """Write bytes to a temporary file beside `filepath`, then rename it.
+        """Write bytes to a temporary file in the folder of `filepath`, then rename it.
 
         Args:
             obj: What to write.
@@ -97,21 +97,10 @@ class AtomicLocalBackend(LocalBackend):  # type: ignore[misc]
             OSError: If it cannot be written, as on a full disk; what was there before is intact.
         """
         path = Path(os.path.realpath(filepath))  # A link stays a link.
-        path.parent.mkdir(parents=True, exist_ok=True)
-        temporary = path.with_name(f".{path.name}.{os.getpid()}{_TEMPORARY}")
         try:
-            with temporary.open("wb") as file:
-                _lock(file)
-                file.write(obj)
-                file.flush()
-                os.fsync(file.fileno())
-            os.replace(temporary, path)
-            _sync_folder(path.parent)
-        except BaseException as error:
-            temporary.unlink(missing_ok=True)
-            if isinstance(error, OSError):
-                raise _explained(error, path) from error
-            raise
+            write_whole(path, obj)
+        except OSError as error:
+            raise _explained(error, path) from error
 
     def put_text(self, obj: str, filepath: str | Path, encoding: str = "utf-8") -> None:
         """Write text as `put` writes bytes."""
@@ -179,42 +168,6 @@ def _damage(path: Path) -> str:
 
 def _warn(text: str) -> None:
     print_log(text, logger="current", level=logging.WARNING)
-
-
-def _lock(file: IO[bytes]) -> None:
-    """Mark a temporary file as being written; the mark goes when the writer ends, however."""
-    with contextlib.suppress(ImportError, OSError):  # Windows; file systems without locks
-        import fcntl
-
-        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-
-
-def _remove_abandoned(folder: Path) -> None:
-    if get_rank() != 0:
-        return
-    for path in folder.glob(f".*{_TEMPORARY}"):
-        if not re.fullmatch(r"\..+\.\d+" + re.escape(_TEMPORARY), path.name):
-            continue
-        with contextlib.suppress(OSError):  # Someone is writing it, or has just renamed it.
-            with path.open("rb") as file:
-                _require_lock(file)
-            path.unlink()
-
-
-def _require_lock(file: IO[bytes]) -> None:
-    with contextlib.suppress(ImportError):  # Windows does not remove a file that is open.
-        import fcntl
-
-        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-
-
-def _sync_folder(folder: Path) -> None:
-    with contextlib.suppress(OSError):  # Some file systems cannot sync a folder.
-        descriptor = os.open(folder, os.O_RDONLY)
-        try:
-            os.fsync(descriptor)
-        finally:
-            os.close(descriptor)
 
 
 def _explained(error: OSError, path: Path) -> OSError:

@@ -18,8 +18,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from kd_core.atomic import put_in_place, temporary_folder
 from kd_retrieval.embedding_rows import EmbeddingKey, Embeddings, Rows
-from kd_retrieval.temporary import put_in_place, temporary_folder
 
 _VERSION = 1
 _open_memmap: Any = np.lib.format.open_memmap

@@ -19,8 +19,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from kd_core.atomic import put_in_place, temporary_folder
 from kd_retrieval.embedding_rows import EmbeddingKey, Embeddings, require_key
-from kd_retrieval.temporary import put_in_place, temporary_folder
 
 KINDS = ("flat", "ivf", "hnsw")
 METRICS = ("cosine", "l2", "dot")

@@ -25,6 +25,7 @@ from kd_det.demo.measure import (
 )
 from kd_det.demo.pictures import draw_detections
 from kd_det.demo.runs import Run
+from kd_engine.student import write_json
 
 FILES = ("results.md", "results.json", "curves.png", "detections.png")
 
@@ -44,9 +45,7 @@ def report(runs: Mapping[str, Run], folder: Path) -> str:
         result = _measure(runs, folder)
         result["fingerprints"] = fingerprints
         (folder / "results.md").write_text(summary(result) + "\n", encoding="utf-8")
-        temporary = folder / ".results.json.tmp"  # the last, and whole: it stands for all four
-        temporary.write_text(json.dumps(result, indent=2) + "\n", encoding="utf-8")
-        temporary.replace(folder / "results.json")
+        write_json(result, str(folder / "results.json"))  # the last: it stands for all four
     return (folder / "results.md").read_text(encoding="utf-8").rstrip()
 
 
