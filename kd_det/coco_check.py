@@ -12,6 +12,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from kd_det.box_check import check_boxes
+from kd_det.box_table import coco_table
 from kd_det.data_report import DataReport, ImageEntry, check_image_files, note_boxes
 from kd_engine.download import missing_data_message
 
@@ -148,6 +150,10 @@ def _check_annotations(
     extents = np.array([[i["width"], i["height"]] for i in images], dtype=np.float64).reshape(-1, 2)
     report.notes.append(f"{len(images)} images, {len(content['annotations'])} boxes")
     _check_boxes(report, annotations, boxes, extents[row])
+    places = {name: label for label, name in enumerate(classes)}
+    labels = [places.get(names[a["category_id"]], -1) for a in annotations]
+    table = coco_table(annotations, boxes, row, extents[row], np.array(labels, dtype=np.int64))
+    check_boxes(report, table, classes)
     report.count(len(images) - len(np.unique(row)), "images without boxes (legal)")
     numbers = Counter(names[annotation["category_id"]] for annotation in annotations)
     note_boxes(report, numbers, classes)

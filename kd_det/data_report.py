@@ -20,12 +20,14 @@ class DataReport:
     Attributes:
         source: The file that was checked.
         errors: Faults that spoil a training run, each with its place, value and remedy.
+        warnings: What looks wrong and may be meant, with the counts.
         notes: Counts, and peculiarities that are legal or that mmdet deals with itself.
     """
 
     source: str
     errors: list[str] = field(default_factory=list)
     notes: list[str] = field(default_factory=list)
+    warnings: list[str] = field(default_factory=list)
 
     def error(self, place: str, text: str) -> None:
         """Add a fault.
@@ -35,6 +37,15 @@ class DataReport:
             text: Rule, value and remedy.
         """
         self.errors.append(f"{self.source}{', ' if place else ''}{place}: {text}")
+
+    def warn(self, place: str, text: str) -> None:
+        """Add what may be wrong.
+
+        Args:
+            place: Where in the source it is; empty for the whole source.
+            text: What is odd, with the counts, and what to look at.
+        """
+        self.warnings.append(f"{self.source}{', ' if place else ''}{place}: {text}")
 
     def count(self, number: int, text: str) -> None:
         """Add a note unless there is nothing to count.

@@ -9,6 +9,7 @@ from kd_det.data_check import check_dataset_config, raise_on_errors
 from kd_det.export_check import check_export
 from kd_det.mmcv_ops import provide_ops
 from kd_det.probe import dry_run
+from kd_engine.data_warnings import warning_line
 from kd_engine.runs import dataset_configs
 
 __all__ = [
@@ -34,7 +35,7 @@ def check_data(config: Config, images: bool = False) -> list[str]:
     """Check annotations and classes; with ``images`` decode every picture.
 
     Returns:
-        Each source and the notes on it.
+        Each source, the notes on it and the warnings.
 
     Raises:
         ValueError: If anything would harm the training.
@@ -48,7 +49,11 @@ def check_data(config: Config, images: bool = False) -> list[str]:
     return [
         line
         for report in reports.values()
-        for line in (report.source, *(f"  {note}" for note in report.notes))
+        for line in (
+            report.source,
+            *(f"  {note}" for note in report.notes),
+            *map(warning_line, report.warnings),
+        )
     ]
 
 

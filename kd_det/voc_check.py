@@ -9,6 +9,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from kd_det.box_check import check_boxes
+from kd_det.box_table import VocBoxes
 from kd_det.data_report import DataReport, ImageEntry, check_image_files, note_boxes
 from kd_engine.download import missing_data_message
 
@@ -25,6 +27,8 @@ class _Findings:
     tiny: int = 0
     beyond: int = 0
     difficult: int = 0
+    files: int = 0
+    boxes: VocBoxes = field(default_factory=VocBoxes)
 
 
 def check_voc(
@@ -59,6 +63,7 @@ def check_voc(
         if entry is not None:
             entries.append(entry)
     _note(report, findings, len(entries))
+    check_boxes(report, findings.boxes.table(), classes)
     check_image_files(report, entries, decode)
     return report
 
@@ -97,6 +102,7 @@ def _check_file(
     width, height = _extent(report, tree, file)
     objects = tree.findall("object")
     findings.empty += not objects
+    findings.files += 1
     for number, entry in enumerate(objects, start=1):
         place = f"image {name}, object {number}"
         _check_object(report, entry, place, (width, height), findings)
@@ -143,7 +149,11 @@ def _check_object(
         )
         return
     findings.numbers[name] += 1
-    findings.difficult += entry.findtext("difficult", "0").strip() == "1"
+    difficult = entry.findtext("difficult", "0").strip() == "1"
+    findings.difficult += difficult
+    given = [float(text) for text in texts]
+    label = list(findings.classes).index(name)
+    findings.boxes.add(place, findings.files, label, given, extent, difficult)
     if x1 <= x0 or y1 <= y0:
         findings.tiny += 1
     elif extent[0] is not None and extent[1] is not None:

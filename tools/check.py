@@ -42,16 +42,16 @@ def main(arguments: Sequence[str] | None = None) -> int:
             _shapes(config)
     if config is None:
         return 1
-    model = None
+    model, warnings = None, []
     if sections.can("weights", "config"):
         with sections.section("weights"):
             model = _weights(config)
     with sections.section("data"):
-        _data(config, options.images)
+        warnings = _data(config, options.images)
     if sections.can("one training step", "config", "weights", "data"):
         with sections.section("one training step"):
             _step(model, config, options.gradients)
-    print("everything is ok" if not sections.failed else f"wrong: {', '.join(sections.failed)}")
+    print(_verdict(sections.failed, len(warnings)))
     return 1 if sections.failed else 0
 
 
@@ -99,12 +99,24 @@ def _weights(config: Any) -> Any:
     return model
 
 
-def _data(config: Any, images: bool) -> None:
+def _data(config: Any, images: bool) -> list[str]:
+    """Print what is known of the data, and return the warnings among it."""
+    from kd_engine.data_warnings import warnings_among
     from kd_engine.runs import require_datasets
     from kd_engine.tasks import task_of
 
     require_datasets(config)
-    print("\n".join(task_of(config).check_data(config, images)))
+    lines = task_of(config).check_data(config, images)
+    print("\n".join(lines))
+    return warnings_among(lines)
+
+
+def _verdict(failed: list[str], warnings: int) -> str:
+    if failed:
+        return f"wrong: {', '.join(failed)}"
+    if warnings:
+        return f"nothing is wrong, but read the {warnings} warning(s) about the data above"
+    return "everything is ok"
 
 
 def _step(model: Any, config: Any, layer: str | None) -> None:

@@ -19,6 +19,7 @@ from mmengine.config import Config
 from mmengine.runner import Runner
 
 from kd_engine.checkpoint import last_whole_checkpoint
+from kd_engine.data_warnings import show_warnings
 from kd_engine.memory import keep_freed_memory
 from kd_engine.phases import require_trained, train_missing
 from kd_engine.runs import (
@@ -43,7 +44,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
         start_processes(config, options.launcher)
         share_statistics(config)
         require_datasets(config)
-        task_of(config).check_data(config)
+        show_warnings(task_of(config).check_data(config))
         if options.with_teacher:
             train_missing(config, __file__)
         require_trained(config)
