@@ -4,18 +4,17 @@ from __future__ import annotations
 
 import copy
 from collections.abc import Callable, Mapping
-from pathlib import Path
 from typing import Any
 
 import torch
-from mmengine.config import Config, ConfigDict
-from mmengine.hub import get_config
+from mmengine.config import ConfigDict
 from mmengine.logging import print_log
 from mmengine.registry import MODELS
 from torch import nn
 
 from kd_core import Distiller, GradientShares, Term
 from kd_core.checkpoint import load_weights, read_checkpoint, state_dict_of
+from kd_engine.config_file import read_config
 
 # What is trained beside a student and is no part of it: connectors, proxies of a metric loss.
 BESIDE = ("distiller.", "criterion.")
@@ -25,22 +24,6 @@ _LIBRARIES = ("TorchvisionTrunk", "TimmTrunk", "TorchvisionNetwork", "TimmNetwor
 _INITIAL = ("checkpoint", "weights", "pretrained", "new_head")
 _TERM_KEYS = ("loss", "layers", "teacher_layers", "weight", "schedule")
 _TEACHER_KEYS = ("config", "checkpoint", "allow_partial", "precision")
-
-
-def read_config(name: str) -> Config:
-    """Read a config file, or one of an installed package by a name such as ``mmdet::...``.
-
-    Raises:
-        FileNotFoundError: If there is no such file.
-    """
-    if "::" in name:
-        return get_config(name)
-    if not Path(name).is_file():
-        raise FileNotFoundError(
-            f"there is no config file {name}. Paths are relative to the folder from which the "
-            "command runs; a config of an installed package is written 'mmdet::...'."
-        )
-    return Config.fromfile(name)
 
 
 def is_distilled(model: Mapping[str, Any]) -> bool:

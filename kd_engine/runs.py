@@ -15,8 +15,8 @@ from typing import Any
 import torch
 from mmengine.config import Config, DictAction
 
-from kd_engine.build import read_config
 from kd_engine.checkpoint import use_safe_checkpoints
+from kd_engine.config_file import read_config
 from kd_engine.download import require_data
 from kd_engine.tasks import package_of, package_of_scope
 

@@ -14,7 +14,8 @@ from torch import Tensor, nn
 from kd_core import Distiller
 from kd_core.beside import pick_needed
 from kd_core.layers import Taps
-from kd_engine.build import read_config, student_config, without_initial_weights
+from kd_engine.build import student_config, without_initial_weights
+from kd_engine.config_file import read_config
 from kd_engine.measure import describe_machine, interleave, peak_bytes, ratios, spread
 
 RATIO_LIMIT = 1.05

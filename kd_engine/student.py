@@ -19,12 +19,12 @@ from kd_core.checkpoint import LoadReport, load_weights, state_dict_of
 from kd_engine.build import (
     BESIDE,
     is_distilled,
-    read_config,
     read_engine_checkpoint,
     student_config,
     without_initial_weights,
 )
 from kd_engine.checkpoint import AtomicLocalBackend
+from kd_engine.config_file import read_config
 
 _TRAINING = ("train_dataloader", "train_cfg", "optim_wrapper", "param_scheduler", "custom_hooks")
 _VALIDATION = ("val_dataloader", "val_cfg", "val_evaluator")

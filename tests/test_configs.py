@@ -212,7 +212,7 @@ def _check_embedder(built, config):
 
 
 def _teacher(source):
-    from kd_engine.build import read_config
+    from kd_engine.config_file import read_config
 
     return without_downloads(read_config(source).model.to_dict())
 

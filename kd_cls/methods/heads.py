@@ -16,7 +16,8 @@ from kd_core.attachment import read_layers
 from kd_core.checkpoint import load_weights, state_dict_of
 from kd_core.checks import check_feature_map
 from kd_core.layers import Selector
-from kd_engine.build import build_trained, read_config, read_engine_checkpoint
+from kd_engine.build import build_trained, read_engine_checkpoint
+from kd_engine.config_file import read_config
 
 _SAVED = "distiller.heads."
 _EXAMPLE = "configs/cls/heads_resnet20_2e_digits.py"

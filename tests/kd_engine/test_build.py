@@ -9,7 +9,6 @@ from kd_core.losses import AttentionTransferLoss, HMATLoss
 from kd_engine.build import (
     build_teacher,
     build_terms,
-    read_config,
     student_config,
     without_initial_weights,
 )
@@ -35,16 +34,6 @@ def weights(tmp_path):
     path = tmp_path / "teacher.pth"
     torch.save({"state_dict": values, "meta": {"epoch": 1}}, path)
     return str(path), values
-
-
-class TestReadConfig:
-    def test_a_file(self, tmp_path):
-        (tmp_path / "a.py").write_text("model = dict(type='X')\n")
-        assert read_config(str(tmp_path / "a.py")).model == {"type": "X"}
-
-    def test_a_missing_file_is_named(self):
-        with pytest.raises(FileNotFoundError, match=r"no config file configs/none\.py.*mmdet::"):
-            read_config("configs/none.py")
 
 
 class TestStudentConfig:

@@ -1,0 +1,158 @@
+"""Config files: read with errors that name the file and the line, and YAML without code.
+
+A Python config is a program and runs when it is read. YAML and JSON configs hold data alone:
+mmengine's own YAML loader would build any Python object that a tag names, so it is replaced.
+"""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Iterator
+from pathlib import Path
+from types import TracebackType
+from typing import IO, Any
+
+import yaml
+from mmengine.config import Config
+from mmengine.fileio import register_handler
+from mmengine.fileio.handlers.pickle_handler import PickleHandler
+from mmengine.fileio.handlers.yaml_handler import YamlHandler
+from mmengine.hub import get_config
+
+_SUFFIXES = (".py", ".json", ".yaml", ".yml")
+
+
+class ConfigError(ValueError):
+    """A config file that cannot be read."""
+
+
+class SafeYamlHandler(YamlHandler):  # type: ignore[misc]
+    """mmengine's YAML reader, except that a tag cannot build a Python object."""
+
+    def load_from_fileobj(self, file: IO[Any], **kwargs: Any) -> Any:
+        """Read plain values from an open YAML file."""
+        return yaml.load(file, Loader=getattr(yaml, "CSafeLoader", yaml.SafeLoader))
+
+
+class NoPickleHandler(PickleHandler):  # type: ignore[misc]
+    """mmengine's pickle handler, except that it only writes: reading a pickle can run any code."""
+
+    def load_from_fileobj(self, file: IO[Any], **kwargs: Any) -> Any:
+        """Refuse to read.
+
+        Raises:
+            ValueError: Always.
+        """
+        raise ValueError(
+            "a data file must not be a pickle (.pkl, .pickle), because reading one can run any "
+            "code. Save its content as JSON and name that file in the config."
+        )
+
+
+def use_safe_files() -> None:
+    """Make mmengine read YAML as plain values and no pickle at all, in this whole process."""
+    register_handler(["yaml", "yml"])(SafeYamlHandler)
+    register_handler(["pickle", "pkl"])(NoPickleHandler)
+
+
+def read_config(name: str) -> Config:
+    """Read a config file, or one of an installed package by a name such as ``mmdet::...``.
+
+    Raises:
+        FileNotFoundError: If there is no such file.
+        ConfigError: If it, or a file that it inherits, cannot be read; names file and line.
+        ImportError: If a package that it imports is not installed or does not import.
+    """
+    use_safe_files()
+    if "::" in name:
+        _require_scope(name)
+    elif not Path(name).is_file():
+        raise FileNotFoundError(
+            f"there is no config file {name}. Paths are relative to the folder from which the "
+            "command runs; a config of an installed package is written 'mmdet::...'."
+            + _nearest_file(Path(name))
+        )
+    elif Path(name).suffix not in _SUFFIXES:
+        raise ConfigError(f"a config must end in {', '.join(_SUFFIXES)}, but it is {name}.")
+    try:
+        return get_config(name) if "::" in name else Config.fromfile(name)
+    except ImportError as error:
+        raise ImportError(f"{_place(name, error)}: {_import_reason(error)}") from error
+    except Exception as error:  # a Python config can raise anything
+        raise ConfigError(f"{_place(name, error)}: {_reason(error)}") from error
+
+
+def _require_scope(name: str) -> None:
+    """Have ``package::config`` name a package that is installed; mmengine would install one."""
+    from importlib.util import find_spec
+
+    package = name.split("::")[0]
+    if not package.isidentifier() or find_spec(package) is None:
+        raise ConfigError(
+            f"{name} names a config of the package {package!r}, which is not installed. Install "
+            "it, or give a file."
+        )
+
+
+def _place(name: str, error: Exception) -> str:
+    """Name the file that failed, which may be one that ``name`` inherits, and its line."""
+    file, line = name, None
+    for code_file, function, code_line, variables in _frames(error.__traceback__):
+        if function == "_file2dict" or function == "_parse_lazy_import":
+            file, line = str(variables.get("filename", file)), None
+        elif code_file == file or Path(code_file) == Path(file).absolute():
+            line = code_line
+    if isinstance(error, SyntaxError):
+        line = error.lineno
+    return f"config {_short(file)}" + (f", line {line}" if line else "")
+
+
+def _frames(
+    traceback: TracebackType | None,
+) -> Iterator[tuple[str, str, int, dict[str, Any]]]:
+    while traceback is not None:
+        code = traceback.tb_frame.f_code
+        yield code.co_filename, code.co_name, traceback.tb_lineno, traceback.tb_frame.f_locals
+        traceback = traceback.tb_next
+
+
+def _short(file: str) -> str:
+    """Write a path below the present folder as a user would."""
+    path = Path(file)
+    try:
+        return str(path.absolute().relative_to(Path.cwd()))
+    except ValueError:
+        return file
+
+
+def _reason(error: Exception) -> str:
+    if isinstance(error, SyntaxError):
+        shown = f" near {error.text.strip()!r}" if error.text else ""
+        return f"the syntax is wrong{shown} ({error.msg}). Correct it."
+    if isinstance(error, yaml.YAMLError):
+        text = " ".join(str(error).split())
+        return f"it must be plain YAML without tags of Python objects ({text})."
+    if isinstance(error, KeyError):
+        return (
+            f"{error.args[0] if error.args else error!r} is not there. A name after '_base_.' "
+            "must be set in an inherited config."
+        )
+    if isinstance(error, FileNotFoundError):
+        return f"{error}. Correct the path; '_base_' is relative to the config's own folder."
+    if isinstance(error, UnicodeDecodeError):
+        return f"it must be UTF-8 text ({error}). Save it as UTF-8."
+    return f"{type(error).__name__}: {error}"
+
+
+def _import_reason(error: ImportError) -> str:
+    cause = error.__cause__ if isinstance(error.__cause__, ImportError) else error
+    return f"an import failed ({cause}). Install what it names, or set PYTHONPATH to its folder."
+
+
+def _nearest_file(path: Path) -> str:
+    if not path.parent.is_dir():
+        return ""
+    names = [entry.name for entry in path.parent.iterdir() if entry.suffix in _SUFFIXES]
+    nearest = difflib.get_close_matches(path.name, names, n=3)
+    found = ", ".join(str(path.parent / name) for name in nearest)
+    return f" Nearest files: {found}." if found else ""
