@@ -1,13 +1,11 @@
-"""What the tools share: reading a config with the command line's changes, data checks, errors."""
+"""What the tools share: reading a config with the command line's changes, data checks."""
 
 from __future__ import annotations
 
 import argparse
 import atexit
-import contextlib
 import importlib
 import os
-import sys
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
@@ -17,6 +15,7 @@ from mmengine.config import Config, DictAction
 
 from kd_engine.checkpoint import use_safe_checkpoints
 from kd_engine.config_file import read_config
+from kd_engine.config_keys import check_keys, check_options
 from kd_engine.download import require_data
 from kd_engine.tasks import package_of, package_of_scope
 
@@ -29,7 +28,7 @@ def add_config_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--cfg-options",
         nargs="+",
-        action=DictAction,
+        action=_Options,
         metavar="KEY=VALUE",
         help="change settings of the config, e.g. train_dataloader.batch_size=4 "
         "model.teacher.checkpoint=best.pth",
@@ -51,13 +50,15 @@ def load_run_config(
 
     Raises:
         FileNotFoundError: If there is no such config.
+        ValueError: If it cannot be read, an option does not fit it, or a key looks misspelled.
     """
     use_safe_checkpoints()
     if "::" in name and (package := package_of_scope(name.split("::")[0])):
         importlib.import_module(package)
     config = read_config(name)
-    if options:
-        config.merge_from_dict(dict(options))
+    check_options(config, options or {})
+    _merge(config, options or {})
+    check_keys(config)
     config.work_dir = work_dir or config.get("work_dir") or str(_default_work_dir(name))
     importlib.import_module(package_of(config))
     return config
@@ -129,18 +130,31 @@ def use_mixed_precision(config: Config) -> None:
     config.optim_wrapper.setdefault("loss_scale", "dynamic")
 
 
-@contextlib.contextmanager
-def clear_errors() -> Iterator[None]:
-    """Print what a user can mend as one message; ``KD_TRACEBACK=1`` shows where it arose."""
-    try:
-        yield
-    except (ValueError, OSError, ImportError, FloatingPointError, AssertionError) as error:
-        # mmdet states many of its rules as assertions, such as that a picture can be decoded. An
-        # ImportError names the package to install.
-        if os.environ.get("KD_TRACEBACK") or not str(error):
-            raise
-        print(f"error: {error}", file=sys.stderr)
-        raise SystemExit(1) from error
+class _Options(DictAction):  # type: ignore[misc]
+    """mmengine's KEY=VALUE options, with an error for what has no "="."""
+
+    def __call__(
+        self,
+        parser: argparse.ArgumentParser,
+        namespace: argparse.Namespace,
+        values: Any,
+        option_string: str | None = None,
+    ) -> None:
+        bad = [value for value in values or () if "=" not in value]
+        if bad:
+            raise argparse.ArgumentError(self, f"it must be KEY=VALUE, but it is {bad[0]!r}")
+        super().__call__(parser, namespace, values, option_string)
+
+
+def _merge(config: Config, options: Mapping[str, Any]) -> None:
+    for key, value in options.items():
+        try:
+            config.merge_from_dict({key: value})
+        except (TypeError, KeyError, AttributeError, IndexError) as error:
+            raise ValueError(
+                f"--cfg-options {key}={value} does not fit the config ({error.args[0]}). Name a "
+                "key of it; the items of a list are counted from 0."
+            ) from error
 
 
 def _end_processes() -> None:

@@ -7,6 +7,8 @@ import os
 import traceback
 from collections.abc import Iterator
 
+from kd_engine.errors import explain
+
 
 class Sections:
     """Prints sections and remembers which of them failed.
@@ -28,7 +30,7 @@ class Sections:
     def section(self, title: str) -> Iterator[None]:
         """Print a title, then what the block prints, then ok or what is wrong.
 
-        A programming error is shown in one line too; ``KD_TRACEBACK=1`` shows where it arose.
+        Every error is shown as a sentence; ``KD_TRACEBACK=1`` shows where it arose.
 
         Args:
             title: Name of the section.
@@ -39,8 +41,7 @@ class Sections:
         except Exception as error:  # whatever it is, the other sections are still worth reading
             if os.environ.get("KD_TRACEBACK"):
                 traceback.print_exc()
-            known = isinstance(error, ValueError | OSError | FloatingPointError | ImportError)
-            print(f"wrong: {'' if known else f'{type(error).__name__}: '}{error}")
+            print(f"wrong: {explain(error)}")
             self.failed.append(title)
         else:
             print("ok")

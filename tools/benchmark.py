@@ -28,8 +28,9 @@ from typing import Any
 
 from mmengine.config import Config
 
+from kd_engine.errors import clear_errors
 from kd_engine.memory import keep_freed_memory
-from kd_engine.runs import clear_errors, load_run_config
+from kd_engine.runs import load_run_config
 from kd_engine.student import write_json
 from kd_engine.tasks import package_of
 

@@ -24,7 +24,7 @@ from kd_det.demo.training import Progress, train_together
 from kd_engine.checkpoint import use_safe_checkpoints
 from kd_engine.digit_scenes import SceneOptions
 from kd_engine.digits import make_detection_set
-from kd_engine.runs import clear_errors
+from kd_engine.errors import clear_errors
 
 ROOT = Path(__file__).resolve().parents[1]
 SCENE = SceneOptions(size=96, max_digits=4, min_side=20, max_side=48, occlusion=0.1)

@@ -28,7 +28,8 @@ from typing import Any
 
 from mmengine.config import Config
 
-from kd_engine.runs import add_config_arguments, clear_errors, load_run_config
+from kd_engine.errors import clear_errors
+from kd_engine.runs import add_config_arguments, load_run_config
 from kd_retrieval.embedding_file import check_target
 from kd_retrieval.embeddings import EmbeddingKey, read_key, require_key, write_batches
 from kd_retrieval.extract import (

@@ -21,7 +21,8 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from kd_engine.build import read_engine_checkpoint
-from kd_engine.runs import add_config_arguments, clear_errors, load_run_config
+from kd_engine.errors import clear_errors
+from kd_engine.runs import add_config_arguments, load_run_config
 from kd_engine.student import check_out, student_checkpoint, write_student
 from kd_engine.tasks import task_of
 

@@ -28,7 +28,8 @@ from pathlib import Path
 from mmengine.config import DictAction
 
 from kd_engine.checkpoint import AtomicLocalBackend
-from kd_engine.runs import clear_errors, load_run_config
+from kd_engine.errors import clear_errors
+from kd_engine.runs import load_run_config
 from kd_retrieval.embeddings import Embeddings, read_embeddings
 from kd_retrieval.index import (
     KINDS,

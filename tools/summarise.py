@@ -11,7 +11,7 @@ import argparse
 from collections.abc import Sequence
 from pathlib import Path
 
-from kd_engine.runs import clear_errors
+from kd_engine.errors import clear_errors
 from kd_engine.summary import summary_table
 
 

@@ -18,9 +18,9 @@ from collections.abc import Sequence
 
 from mmengine.dist import is_main_process
 
+from kd_engine.errors import clear_errors
 from kd_engine.runs import (
     add_config_arguments,
-    clear_errors,
     load_run_config,
     require_datasets,
     start_processes,

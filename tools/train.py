@@ -20,11 +20,11 @@ from mmengine.runner import Runner
 
 from kd_engine.checkpoint import last_whole_checkpoint
 from kd_engine.data_warnings import show_warnings
+from kd_engine.errors import clear_errors
 from kd_engine.memory import keep_freed_memory
 from kd_engine.phases import require_trained, train_missing
 from kd_engine.runs import (
     add_config_arguments,
-    clear_errors,
     load_run_config,
     require_datasets,
     share_statistics,

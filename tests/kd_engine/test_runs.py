@@ -10,7 +10,6 @@ from torch import distributed
 
 from kd_engine.runs import (
     add_config_arguments,
-    clear_errors,
     dataset_configs,
     load_run_config,
     require_datasets,
@@ -44,12 +43,33 @@ class TestArguments:
         assert found.cfg_options == {"model.width": 8, "names": [1, 2]}
         assert parser.parse_args(["a.py"]).cfg_options is None
 
+    def test_an_option_without_a_value(self, capsys):
+        parser = argparse.ArgumentParser()
+        add_config_arguments(parser)
+        with pytest.raises(SystemExit):
+            parser.parse_args(["a.py", "--cfg-options", "model.width"])
+        assert "it must be KEY=VALUE, but it is 'model.width'" in capsys.readouterr().err
+
 
 class TestLoadRunConfig:
     def test_options_change_the_config(self, config):
         found = load_run_config(config, {"model.width": 8})
         assert found.model.width == 8
         assert found.steps == 1
+
+    @pytest.mark.filterwarnings("ignore:--cfg-options")
+    @pytest.mark.parametrize("option", ["model.width.more", "names.5.x", "names.x"])
+    def test_an_option_that_does_not_fit(self, config, option):
+        Path(config).write_text(TASK + "model = dict(width=4)\nnames = [dict(a=1)]\n")
+        with pytest.raises(ValueError, match=rf"--cfg-options {option}=1 does not fit"):
+            load_run_config(config, {option: 1})
+
+    def test_a_misspelled_key(self, config):
+        with pytest.raises(ValueError, match="begins with 'optim_wraper'.*: optim_wrapper"):
+            load_run_config(config, {"model.width": 8, "optim_wraper.type": "X"})
+        Path(config).write_text(TASK + "modle = dict(width=4)\n")
+        with pytest.raises(ValueError, match=r"modle is set \(is it model\?\)"):
+            load_run_config(config)
 
     def test_the_work_dir_follows_the_config(self, config):
         assert Path(load_run_config(config).work_dir) == Path("work_dirs", "small", "run")
@@ -183,28 +203,3 @@ class TestUseMixedPrecision:
         assert config.optim_wrapper == {
             "type": "AmpOptimWrapper", "clip_grad": None, "loss_scale": scale
         }  # fmt: skip
-
-
-class TestClearErrors:
-    @pytest.mark.parametrize("error", [ValueError, FileNotFoundError, FloatingPointError])
-    def test_what_a_user_can_mend_is_one_message(self, error, capsys, monkeypatch):
-        monkeypatch.delenv("KD_TRACEBACK", raising=False)
-        with pytest.raises(SystemExit) as stop, clear_errors():
-            raise error("the rule, the values")
-        assert stop.value.code == 1
-        assert capsys.readouterr().err == "error: the rule, the values\n"
-
-    def test_a_traceback_can_be_asked_for(self, monkeypatch):
-        monkeypatch.setenv("KD_TRACEBACK", "1")
-        with pytest.raises(ValueError, match="as it is"), clear_errors():
-            raise ValueError("as it is")
-
-    def test_a_mistake_of_ours_keeps_its_traceback(self, monkeypatch):
-        monkeypatch.delenv("KD_TRACEBACK", raising=False)
-        with pytest.raises(ZeroDivisionError), clear_errors():
-            _ = 1 / 0
-
-    def test_without_an_error_nothing_is_said(self, capsys):
-        with clear_errors():
-            pass
-        assert capsys.readouterr().err == ""

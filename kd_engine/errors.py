@@ -1,0 +1,187 @@
+"""One sentence for each error that ends a command; the traceback goes to the log.
+
+Our own errors say rule, values and remedy. Those of mmengine, mmdet, torch and Python often do not,
+so that the commonest are put into words here, with the nearest names.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import difflib
+import importlib
+import inspect
+import logging
+import os
+import re
+import sys
+import traceback
+from collections.abc import Iterable, Iterator
+from pathlib import Path
+from types import FrameType
+from typing import Any
+
+from mmengine.logging import MMLogger
+from mmengine.registry import root
+
+_OURS = (ValueError, OSError, ImportError, FloatingPointError)
+_LONGEST = 2000  # characters of a foreign message
+_UNKNOWN_TYPE = re.compile(r"(\S+) is not in the (\S+)::(\S+) registry")
+_UNKNOWN_ARGUMENT = re.compile(
+    r"(\w+)(?:\.__init__)?\(\) got an unexpected keyword argument '(\w+)'"
+)
+_NO_ARGUMENT = re.compile(r"(\w+)(?:\.__init__)?\(\) missing \d+ required .* arguments?: (.+)")
+_NO_ATTRIBUTE = re.compile(r"'(?:ConfigDict|Config)' object has no attribute '(\w+)'")
+_OUT_OF_MEMORY = ("out of memory", "can't allocate memory")
+
+
+@contextlib.contextmanager
+def clear_errors() -> Iterator[None]:
+    """End a command with one message; ``KD_TRACEBACK=1`` shows where the error arose.
+
+    Where a run has a log file, the traceback is written there.
+
+    Raises:
+        SystemExit: With code 1 after an error, 130 after an interrupt.
+    """
+    try:
+        yield
+    except KeyboardInterrupt as error:
+        print("interrupted", file=sys.stderr)
+        raise SystemExit(130) from error
+    except Exception as error:
+        if os.environ.get("KD_TRACEBACK"):
+            raise
+        print(f"error: {explain(error)}{_where(error)}", file=sys.stderr)
+        raise SystemExit(1) from error
+
+
+def explain(error: Exception) -> str:
+    """Say what is wrong, and the remedy where one is known.
+
+    Args:
+        error: An error with its traceback.
+
+    Returns:
+        The error's own message where that is a sentence, or one that says the same in words.
+    """
+    text = str(error.args[0]) if isinstance(error, KeyError) and error.args else str(error)
+    if of_config := _of_config(error, text):
+        return of_config
+    if isinstance(error, OSError) and error.errno is not None and error.filename is not None:
+        return f"{error.filename}: {error.strerror}. Correct the path, or its permissions."
+    if any(words in text.lower() for words in _OUT_OF_MEMORY):
+        return f"the memory is used up ({_shortened(text)}). Lower the batch size or image size."
+    if isinstance(error, _OURS) and text:
+        return text
+    return _foreign(error, text)
+
+
+def _of_config(error: Exception, text: str) -> str:
+    """Put what mmengine and Python say about a mistake in a config into words, or return ""."""
+    if found := _UNKNOWN_TYPE.search(text):
+        return _unknown_type(found[1], found[3])
+    if found := _UNKNOWN_ARGUMENT.search(text):
+        return _unknown_argument(found[1], found[2], _built(error))
+    if found := _NO_ARGUMENT.search(text):
+        return f"{found[1]} needs {found[2]}, which the config does not set. Add it."
+    if found := _NO_ATTRIBUTE.search(text):
+        return f"the config must set {found[1]!r}, but it does not. Add it."
+    if 'must contain the key "type"' in text:
+        return f"a part of the config must say its 'type', but it does not: {text[-300:]}"
+    return ""
+
+
+def _unknown_type(name: str, registry: str) -> str:
+    nearest = difflib.get_close_matches(name, sorted(_known_types(name, registry)), n=3)
+    hint = f" Nearest names: {', '.join(nearest)}." if nearest else ""
+    package = name.rpartition(".")[0]
+    rule = (
+        f"type {name!r} is none of {package} (or that does not import)."
+        if package
+        else f"type {name!r} is not known as a {registry.replace('_', ' ')}."
+    )
+    return f"{rule}{hint} Correct it, or name its module in custom_imports."
+
+
+def _known_types(name: str, registry: str) -> set[str]:
+    """Return what could have been meant: names of the module, or of all registries of a kind."""
+    package = name.rpartition(".")[0]
+    if package:
+        try:
+            module = importlib.import_module(package)
+        except ImportError:
+            module = None
+        names = dir(module) if module is not None else []
+        return {f"{package}.{one}" for one in names if not one.startswith("_")}
+    kinds = [item for item in vars(root).values() if getattr(item, "name", None) == registry]
+    return {known for kind in kinds for known in _names(kind)}
+
+
+def _names(registry: Any) -> Iterable[str]:
+    yield from registry.module_dict
+    for child in registry.children.values():
+        yield from _names(child)
+
+
+def _unknown_argument(owner: str, name: str, built: Any) -> str:
+    known = _parameters(built)
+    nearest = difflib.get_close_matches(name, known, n=3)
+    hint = f" Nearest names: {', '.join(nearest)}." if nearest else ""
+    everything = f" It has: {', '.join(known)}." if known and not nearest else ""
+    return f"{owner} has no setting {name!r}.{hint}{everything} Correct the config."
+
+
+def _parameters(built: Any) -> list[str]:
+    try:
+        return [one for one in inspect.signature(built).parameters if one not in ("args", "kwargs")]
+    except (TypeError, ValueError):
+        return []
+
+
+def _built(error: Exception) -> Any:
+    """Return the class or function that mmengine was building when the error arose."""
+    found = None
+    for frame in _frames(error):
+        if frame.f_code.co_name == "build_from_cfg":
+            found = frame.f_locals.get("obj_cls", found)
+    return found
+
+
+def _foreign(error: Exception, text: str) -> str:
+    kind = type(error).__name__
+    if text.startswith("Caught ") and "\n" in text:  # from a worker of a data loader
+        text = text.strip().splitlines()[-1]
+    built = getattr(_built(error), "__name__", "")
+    place = f" while {built} was made" if built else ""
+    if not text:
+        last = traceback.extract_tb(error.__traceback__)[-1]
+        text = f"{last.line} ({Path(last.filename).name}, line {last.lineno})"
+    return f"{kind}{place}: {_shortened(text)}"
+
+
+def _shortened(text: str) -> str:
+    text = text.strip()
+    return text if len(text) <= _LONGEST else f"{text[:_LONGEST]} ..."
+
+
+def _frames(error: Exception) -> Iterator[FrameType]:
+    for frame, _ in traceback.walk_tb(error.__traceback__):
+        yield frame
+
+
+def _where(error: Exception) -> str:
+    """Write the traceback to the run's log; say where it is, unless the message is our own."""
+    files = _log_traceback(error)
+    if isinstance(error, _OURS) and str(error):
+        return ""
+    kept = f"is in {files[0]}; KD_TRACEBACK=1 shows it here" if files else "shows: KD_TRACEBACK=1"
+    return f"\nThe traceback {kept}."
+
+
+def _log_traceback(error: Exception) -> list[str]:
+    logger = MMLogger.get_current_instance()
+    handlers = [one for one in logger.handlers if isinstance(one, logging.FileHandler)]
+    text = "".join(traceback.format_exception(error))
+    for handler in handlers:
+        handler.emit(logging.LogRecord(logger.name, logging.ERROR, "", 0, text, None, None))
+    return [os.path.relpath(handler.baseFilename) for handler in handlers]
