@@ -12,9 +12,16 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from kd_core.checkpoint_file import CheckpointError, read_checkpoint
+from kd_core.checkpoint_file import CheckpointError, UnsafeCheckpointError, read_checkpoint
 
-__all__ = ["CheckpointError", "LoadReport", "load_weights", "read_checkpoint", "state_dict_of"]
+__all__ = [
+    "CheckpointError",
+    "LoadReport",
+    "UnsafeCheckpointError",
+    "load_weights",
+    "read_checkpoint",
+    "state_dict_of",
+]
 
 _LOGGER = logging.getLogger(__name__)
 _LONGEST_TABLE = 20

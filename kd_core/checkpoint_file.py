@@ -24,6 +24,10 @@ class CheckpointError(ValueError):
     """A checkpoint that cannot be read safely, or whose weights do not fit the model."""
 
 
+class UnsafeCheckpointError(CheckpointError):
+    """A checkpoint that names what is not allowed: reading it in full could run code."""
+
+
 def read_checkpoint(
     path_or_url: str | os.PathLike[str],
     allowed: Iterable[Any] = (),
@@ -46,7 +50,8 @@ def read_checkpoint(
 
     Raises:
         FileNotFoundError: If there is no such file.
-        CheckpointError: If the file is damaged, is no checkpoint, or names what is not allowed.
+        CheckpointError: If the file is damaged or is no checkpoint.
+        UnsafeCheckpointError: If it names what is not allowed.
         ImportError: If safetensors is needed and not installed.
     """
     name = os.fspath(path_or_url)
@@ -123,7 +128,9 @@ def _read_torch(path: Path, allowed: Iterable[Any], map_location: Any, mmap: boo
     except (OSError, MemoryError):
         raise
     except Exception as error:  # A damaged file can fail anywhere in the reader.
-        raise CheckpointError(_refused(path, error) or _damaged(path, error)) from error
+        if refused := _refused(path, error):
+            raise UnsafeCheckpointError(refused) from error
+        raise CheckpointError(_damaged(path, error)) from error
 
 
 def _refused(path: Path, error: Exception) -> str:

@@ -5,9 +5,7 @@ from __future__ import annotations
 import errno
 import logging
 import os
-import re
-import zipfile
-from collections import defaultdict
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -18,13 +16,11 @@ from mmengine.fileio.backends import LocalBackend
 from mmengine.logging import print_log
 from mmengine.runner import CheckpointLoader
 
-from kd_core.atomic import remove_abandoned, write_whole
+from kd_core.atomic import write_whole
 from kd_core.checkpoint import CheckpointError, read_checkpoint
 from kd_engine.allowed import ALLOWED
 
-__all__ = ["ALLOWED", "AtomicLocalBackend", "last_whole_checkpoint", "use_safe_checkpoints"]
-
-_NAME = re.compile(r"(iter|epoch)_(\d+)\.pth")
+__all__ = ["ALLOWED", "AtomicLocalBackend", "use_safe_checkpoints"]
 
 
 def use_safe_checkpoints() -> None:
@@ -51,38 +47,6 @@ def use_safe_checkpoints() -> None:
     register_backend("local", AtomicLocalBackend, force=True, prefixes="")
 
 
-def last_whole_checkpoint(work_dir: str | os.PathLike[str]) -> str | None:
-    """Find the newest `iter_*.pth` or `epoch_*.pth` that training can resume from.
-
-    A damaged file is skipped with a warning that names it. Temporary files that nobody is writing
-    any more are removed. The file `last_checkpoint` is not consulted: it may lag behind.
-
-    Args:
-        work_dir: Folder of the checkpoints.
-
-    Returns:
-        Its path, or None if there is none.
-
-    Raises:
-        CheckpointError: If a file is whole but names what a checkpoint may not.
-    """
-    folder = Path(work_dir)
-    if not folder.is_dir():
-        return None
-    if get_rank() == 0:
-        remove_abandoned(folder)
-    numbered: dict[str, dict[int, Path]] = defaultdict(dict)
-    for path in folder.iterdir():
-        match = _NAME.fullmatch(path.name)
-        if match and path.is_file():
-            numbered[match[1]][int(match[2])] = path
-    newest = [_newest_whole(paths) for paths in numbered.values()]
-    whole = [(iteration, str(path)) for iteration, path in filter(None, newest)]
-    if numbered and not whole:
-        _warn(f"No checkpoint in {folder} is whole, so training cannot resume from there.")
-    return max(whole)[1] if whole else None
-
-
 class AtomicLocalBackend(LocalBackend):  # type: ignore[misc]
     """mmengine's local backend, except that a file is written whole or not at all."""
 
@@ -105,6 +69,27 @@ class AtomicLocalBackend(LocalBackend):  # type: ignore[misc]
     def put_text(self, obj: str, filepath: str | Path, encoding: str = "utf-8") -> None:
         """Write text as `put` writes bytes."""
         self.put(obj.encode(encoding), filepath)
+
+
+def without_code(checkpoint: dict[str, Any], source: str) -> dict[str, Any]:
+    """Leave out the text that mmengine would run as a Python config: ``meta["config"]``.
+
+    Runner.resume passes it to Config.fromstring. Runner itself saves its config as ``cfg``, which
+    nothing here runs.
+
+    Args:
+        checkpoint: What was read; it is not changed.
+        source: Name for the warning.
+    """
+    meta = checkpoint.get("meta")
+    if not isinstance(meta, Mapping) or "config" not in meta:
+        return checkpoint
+    print_log(
+        f"meta['config'] of {source} is left out: it is text that would run as a program.",
+        logger="current",
+        level=logging.WARNING,
+    )
+    return {**checkpoint, "meta": {key: meta[key] for key in meta if key != "config"}}
 
 
 def load_from_local(filename: str, map_location: Any = None) -> dict[str, Any]:
@@ -138,36 +123,9 @@ def load_from_pavi(filename: str, map_location: Any = None) -> dict[str, Any]:
 
 def _read(filename: str, map_location: Any) -> dict[str, Any]:
     # Not mapped: CheckpointHook removes old files while the optimizer keeps their tensors.
-    return read_checkpoint(filename, ALLOWED, map_location=map_location or "cpu", mmap=False)
-
-
-def _newest_whole(paths: dict[int, Path]) -> tuple[int, Path] | None:
-    for number in sorted(paths, reverse=True):
-        problem = _damage(paths[number])
-        if not problem:
-            checkpoint = read_checkpoint(paths[number], ALLOWED)
-            lacking = [
-                key for key in ("meta", "state_dict", "message_hub") if key not in checkpoint
-            ]
-            if not lacking:
-                return int(checkpoint["meta"]["iter"]), paths[number]
-            problem = f"it lacks {lacking}"
-        _warn(f"{paths[number]} is skipped: {problem}. Training can resume only from a whole file.")
-    return None
-
-
-def _damage(path: Path) -> str:
-    """Say what is wrong with an archive; every byte of it is read."""
-    try:
-        with zipfile.ZipFile(path) as archive:
-            broken = archive.testzip()
-    except (zipfile.BadZipFile, EOFError) as error:
-        return f"it is cut off or damaged ({error})"
-    return f"it is damaged (checksum of {broken})" if broken else ""
-
-
-def _warn(text: str) -> None:
-    print_log(text, logger="current", level=logging.WARNING)
+    return without_code(
+        read_checkpoint(filename, ALLOWED, map_location=map_location or "cpu", mmap=False), filename
+    )
 
 
 def _explained(error: OSError, path: Path) -> OSError:

@@ -18,9 +18,9 @@ from collections.abc import Sequence
 from mmengine.config import Config
 from mmengine.runner import Runner
 
-from kd_engine.checkpoint import last_whole_checkpoint
 from kd_engine.data_warnings import show_warnings
 from kd_engine.errors import clear_errors
+from kd_engine.last_checkpoint import last_whole_checkpoint
 from kd_engine.memory import keep_freed_memory
 from kd_engine.phases import require_trained, train_missing
 from kd_engine.runs import (
@@ -57,7 +57,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
 
 def _resume(config: Config, wanted: str) -> None:
     """Resume from a file, or from the last checkpoint that is whole; start if there is none."""
-    found = last_whole_checkpoint(config.work_dir) if wanted == "auto" else wanted
+    found = last_whole_checkpoint(config.work_dir, config) if wanted == "auto" else wanted
     config.resume = found is not None
     config.load_from = found or config.get("load_from")
 

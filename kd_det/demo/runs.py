@@ -13,8 +13,8 @@ from typing import Any
 
 from mmengine.config import Config
 
-from kd_engine.checkpoint import last_whole_checkpoint
 from kd_engine.config_file import read_config
+from kd_engine.last_checkpoint import last_whole_checkpoint
 
 _FINGERPRINT = "fingerprint"
 _IMAGES_OF_A_BATCH = 8

@@ -1,9 +1,7 @@
 import errno
-import logging
 import os
 import resource
 import runpy
-import zipfile
 from collections import OrderedDict
 from pathlib import Path
 
@@ -11,7 +9,7 @@ import mmengine.fileio
 import numpy as np
 import pytest
 import torch
-from mmengine.logging import HistoryBuffer, MMLogger
+from mmengine.logging import HistoryBuffer
 from mmengine.runner import CheckpointLoader, load_checkpoint, save_checkpoint
 from mmengine.runner import checkpoint as mmengine_checkpoint
 
@@ -19,9 +17,9 @@ from kd_core.checkpoint import CheckpointError, read_checkpoint
 from kd_engine.checkpoint import (
     ALLOWED,
     AtomicLocalBackend,
-    last_whole_checkpoint,
     use_safe_checkpoints,
 )
+from kd_engine.last_checkpoint import last_whole_checkpoint
 
 TOY = runpy.run_path(str(Path(__file__).with_name("toy_run.py")))
 
@@ -41,28 +39,9 @@ def safe():
     use_safe_checkpoints()
 
 
-@pytest.fixture
-def warnings():
-    """Texts of the warnings that mmengine's logger is given."""
-    texts = []
-    handler = logging.Handler(logging.WARNING)
-    handler.emit = lambda record: texts.append(record.getMessage())
-    logger = MMLogger.get_current_instance()
-    logger.addHandler(handler)
-    yield texts
-    logger.removeHandler(handler)
-
-
-def save(path, iteration, **more):
-    meta = {"iter": iteration, "epoch": 0}
-    weights = {"w": torch.full((64,), float(iteration))}
-    torch.save({"meta": meta, "state_dict": weights, "message_hub": {}, **more}, path)
+def save(path, iteration):
+    torch.save({"meta": {"iter": iteration}, "state_dict": {"w": torch.ones(64)}}, path)
     return path
-
-
-def cut(path, share=0.5):
-    data = path.read_bytes()
-    path.write_bytes(data[: int(len(data) * share)])
 
 
 class TestReading:
@@ -201,76 +180,6 @@ class TestWriting:
         assert (tmp_path / "link").is_symlink()
 
 
-class TestLastWhole:
-    def test_newest_by_number(self, tmp_path):
-        for number in (2, 10, 9):
-            save(tmp_path / f"iter_{number}.pth", number)
-        (tmp_path / "last_checkpoint").write_text(str(tmp_path / "iter_2.pth"))
-        assert last_whole_checkpoint(tmp_path) == str(tmp_path / "iter_10.pth")
-
-    def test_iterations_decide_between_iter_and_epoch(self, tmp_path):
-        save(tmp_path / "iter_90.pth", 90)
-        save(tmp_path / "epoch_2.pth", 200)
-        save(tmp_path / "best_acc_iter_500.pth", 500)
-        assert last_whole_checkpoint(tmp_path) == str(tmp_path / "epoch_2.pth")
-
-    @pytest.mark.parametrize("share", [0, 0.1, 0.6, 0.999])
-    def test_a_cut_file_is_skipped_by_name(self, tmp_path, warnings, share):
-        save(tmp_path / "iter_1.pth", 1)
-        cut(save(tmp_path / "iter_2.pth", 2), share)
-        assert last_whole_checkpoint(tmp_path) == str(tmp_path / "iter_1.pth")
-        assert len(warnings) == 1 and "iter_2.pth is skipped" in warnings[0]
-
-    def test_a_flipped_byte_in_a_tensor_is_noticed(self, tmp_path, warnings):
-        save(tmp_path / "iter_1.pth", 1)
-        path = save(tmp_path / "iter_2.pth", 2)
-        with zipfile.ZipFile(path) as archive:
-            tensor = next(info for info in archive.infolist() if info.filename.endswith("data/0"))
-        data = bytearray(path.read_bytes())
-        data[data.index(np.float32(2).tobytes() * 4, tensor.header_offset)] ^= 1
-        path.write_bytes(data)
-        assert last_whole_checkpoint(tmp_path) == str(tmp_path / "iter_1.pth")
-        assert "checksum" in warnings[0]
-
-    def test_bare_weights_are_skipped(self, tmp_path, warnings):
-        save(tmp_path / "iter_1.pth", 1)
-        torch.save({"w": torch.zeros(1)}, tmp_path / "iter_2.pth")
-        assert last_whole_checkpoint(tmp_path) == str(tmp_path / "iter_1.pth")
-        assert "lacks ['meta', 'state_dict', 'message_hub']" in warnings[0]
-
-    def test_none_whole_is_said(self, tmp_path, warnings):
-        assert last_whole_checkpoint(tmp_path / "none") is None
-        assert last_whole_checkpoint(tmp_path) is None and not warnings
-        cut(save(tmp_path / "iter_1.pth", 1))
-        assert last_whole_checkpoint(tmp_path) is None
-        assert "No checkpoint in" in warnings[-1]
-
-    def test_a_whole_file_with_code_stops_it(self, tmp_path):
-        save(tmp_path / "iter_1.pth", 1)
-        save(tmp_path / "iter_2.pth", 2, more=Run(os.mkdir, str(tmp_path / "trace")))
-        with pytest.raises(CheckpointError, match=r"iter_2\.pth .*mkdir"):
-            last_whole_checkpoint(tmp_path)
-        assert not (tmp_path / "trace").exists()
-
-    def test_abandoned_temporary_files_are_removed(self, tmp_path):
-        save(tmp_path / "iter_1.pth", 1)
-        for name in (".iter_2.pth.123.tmp", ".other.tmp", "mine.tmp"):
-            (tmp_path / name).write_bytes(b"half")
-        last_whole_checkpoint(tmp_path)
-        assert sorted(os.listdir(tmp_path)) == [".other.tmp", "iter_1.pth", "mine.tmp"]
-
-    def test_a_file_being_written_is_left_alone(self, tmp_path, monkeypatch):
-        real = os.fsync
-
-        def look(descriptor):
-            last_whole_checkpoint(tmp_path)
-            real(descriptor)
-
-        monkeypatch.setattr(os, "fsync", look)
-        save_checkpoint({"a": 1}, str(tmp_path / "iter_3.pth"))
-        assert read_checkpoint(tmp_path / "iter_3.pth") == {"a": 1}
-
-
 def test_resume_equals_an_uninterrupted_run(tmp_path):
     TOY["build"](tmp_path / "whole", 6).train()
     TOY["build"](tmp_path / "parts", 3).train()
@@ -287,3 +196,17 @@ def test_resume_equals_an_uninterrupted_run(tmp_path):
     histories = [one["message_hub"]["log_scalars"]["train/loss"].data for one in (parts, whole)]
     np.testing.assert_array_equal(histories[0][0], histories[1][0])
     assert len(histories[0][0]) == 6
+
+
+def test_text_in_a_checkpoint_does_not_run_on_resume(tmp_path, capsys):
+    TOY["build"](tmp_path / "run", 1).train()
+    path = last_whole_checkpoint(tmp_path / "run")
+    content = read_checkpoint(path, ALLOWED, mmap=False)
+    for key in ("config", "cfg"):  # mmengine runs the first
+        content["meta"][key] = f"import os\nos.mkdir({str(tmp_path / key)!r})\n"
+    torch.save(content, path)
+    runner = TOY["build"](tmp_path / "run", 2, path)
+    runner.train()
+    assert runner.iter == 2
+    assert not (tmp_path / "config").exists() and not (tmp_path / "cfg").exists()
+    assert "meta['config']" in capsys.readouterr().out

@@ -15,7 +15,8 @@ import pytest
 import torch
 
 from kd_core.checkpoint import read_checkpoint
-from kd_engine.checkpoint import ALLOWED, last_whole_checkpoint
+from kd_engine.checkpoint import ALLOWED
+from kd_engine.last_checkpoint import last_whole_checkpoint
 
 pytestmark = [
     pytest.mark.slow,

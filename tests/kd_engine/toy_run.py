@@ -15,7 +15,8 @@ from mmengine.model import BaseModel
 from mmengine.runner import Runner
 from torch import nn
 
-from kd_engine.checkpoint import last_whole_checkpoint, use_safe_checkpoints
+from kd_engine.checkpoint import use_safe_checkpoints
+from kd_engine.last_checkpoint import last_whole_checkpoint
 
 SIDE = 512
 mmengine.runner.runner.collect_env = dict  # It starts compilers and imports torchvision.

@@ -12,7 +12,8 @@ from pathlib import Path
 import pytest
 
 from kd_core.checkpoint import read_checkpoint
-from kd_engine.checkpoint import ALLOWED, last_whole_checkpoint
+from kd_engine.checkpoint import ALLOWED
+from kd_engine.last_checkpoint import last_whole_checkpoint
 
 EPOCHS, STEPS = 10, 3  # steps of an epoch
 
