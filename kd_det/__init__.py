@@ -5,6 +5,10 @@ from kd_det.mmcv_ops import provide_ops
 
 provide_ops()
 
+from kd_det.coco_reader import provide_coco_reader  # noqa: E402
+
+provide_coco_reader()
+
 from kd_det.backbones import TorchvisionBackbone  # noqa: E402
 from kd_det.detector import DistilledDetector  # noqa: E402
 

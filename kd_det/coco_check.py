@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import os
 from collections import Counter
 from collections.abc import Iterable, Sequence
@@ -14,14 +13,9 @@ from numpy.typing import NDArray
 
 from kd_det.box_check import check_boxes
 from kd_det.box_table import coco_table
+from kd_det.coco_file import load_coco, note_reading
 from kd_det.data_report import DataReport, ImageEntry, check_image_files, note_boxes
 from kd_engine.download import missing_data_message
-
-_FIELDS = {
-    "images": ("id", "file_name", "width", "height"),
-    "annotations": ("id", "image_id", "category_id", "bbox", "area"),
-    "categories": ("id", "name"),
-}
 
 
 def check_coco(
@@ -42,14 +36,17 @@ def check_coco(
         Errors and notes.
     """
     report = DataReport(str(annotation_file))
-    content = _load(report, Path(annotation_file))
+    content = load_coco(report, Path(annotation_file))
     if content is None:
         return report
     _check_classes(report, content["categories"], classes)
     _check_annotations(report, content, classes)
+    note_reading(report, Path(annotation_file), content["annotations"])
     if not Path(image_dir).is_dir():
         report.error("", missing_data_message(image_dir))
         return report
+    leading_out = sum(_leads_out(image["file_name"]) for image in content["images"])
+    report.count(leading_out, f"images by a path that leads out of {image_dir} (legal)")
     entries = [
         ImageEntry(
             f"image {image['id']}",
@@ -63,54 +60,8 @@ def check_coco(
     return report
 
 
-def _load(report: DataReport, file: Path) -> dict[str, list[dict[str, Any]]] | None:
-    """Return the three lists with only complete entries, or None if the file is of no use."""
-    if not file.is_file():
-        report.error("", missing_data_message(file))
-        return None
-    try:
-        content = json.loads(file.read_bytes())
-    except ValueError as error:
-        report.error("", f"the file must be JSON, but it is broken ({error}). Restore it.")
-        return None
-    for key in _FIELDS:
-        if not isinstance(content, dict) or not isinstance(content.get(key), list):
-            report.error("", f"the file must have a list '{key}', but it has none. Restore it.")
-            return None
-    complete = {key: _complete(report, key, content[key]) for key in _FIELDS}
-    return {**complete, "images": _with_size(report, complete["images"])}
-
-
-def _complete(report: DataReport, key: str, entries: list[Any]) -> list[dict[str, Any]]:
-    fields = set(_FIELDS[key])
-    good = []
-    for position, entry in enumerate(entries):
-        if isinstance(entry, dict) and fields <= entry.keys():
-            good.append(entry)
-            continue
-        lacks = (
-            ", ".join(sorted(fields - entry.keys())) if isinstance(entry, dict) else "everything"
-        )
-        name = entry.get("id", "?") if isinstance(entry, dict) else "?"
-        report.error(
-            f"{key}[{position}] (id {name})",
-            f"an entry must have {', '.join(_FIELDS[key])}, but this one lacks {lacks}. Add it.",
-        )
-    return good
-
-
-def _with_size(report: DataReport, images: list[dict[str, Any]]) -> list[dict[str, Any]]:
-    good = []
-    for image in images:
-        extent = image["width"], image["height"]
-        if all(isinstance(side, int | float) and side > 0 for side in extent):
-            good.append(image)
-        else:
-            report.error(
-                f"image {image['id']}",
-                f"width and height must be positive numbers, but they are {extent}. Correct them.",
-            )
-    return good
+def _leads_out(file_name: str) -> bool:
+    return os.path.isabs(file_name) or ".." in Path(file_name).parts
 
 
 def _check_classes(
@@ -145,7 +96,7 @@ def _check_annotations(
     annotations = _with_known_class(report, annotations, names)
     rows = {image["id"]: row for row, image in enumerate(images)}
     annotations = _with_known_image(report, annotations, rows)
-    annotations, boxes = _boxes(report, annotations)
+    boxes = np.array([a["bbox"] for a in annotations], dtype=np.float64).reshape(-1, 4)
     row = np.array([rows[a["image_id"]] for a in annotations], dtype=np.int64)
     extents = np.array([[i["width"], i["height"]] for i in images], dtype=np.float64).reshape(-1, 2)
     report.notes.append(f"{len(images)} images, {len(content['annotations'])} boxes")
@@ -196,34 +147,6 @@ def _with_known_image(
             "is not listed. Add the image or remove the annotation.",
         )
     return [annotation for annotation in annotations if annotation["image_id"] in rows]
-
-
-def _boxes(
-    report: DataReport, annotations: list[dict[str, Any]]
-) -> tuple[list[dict[str, Any]], NDArray[np.float64]]:
-    """Return the annotations whose box is four finite numbers, and these boxes (B, 4)."""
-    try:
-        boxes = np.array([a["bbox"] for a in annotations], dtype=np.float64).reshape(-1, 4)
-        if len(boxes) == len(annotations) and np.isfinite(boxes).all():
-            return annotations, boxes
-    except (TypeError, ValueError):
-        pass  # some box is malformed: look at each
-    good = [annotation for annotation in annotations if _is_box(annotation["bbox"])]
-    for annotation in (a for a in annotations if not _is_box(a["bbox"])):
-        report.error(
-            _place(annotation),
-            f"bbox must be four finite numbers [x, y, w, h], but it is {annotation['bbox']}. "
-            "Correct or remove it.",
-        )
-    return good, np.array([a["bbox"] for a in good], dtype=np.float64).reshape(-1, 4)
-
-
-def _is_box(value: Any) -> bool:
-    return (
-        isinstance(value, list)
-        and len(value) == 4
-        and all(isinstance(x, int | float) and np.isfinite(x) for x in value)
-    )
 
 
 def _check_boxes(

@@ -3,14 +3,30 @@
 from __future__ import annotations
 
 import os
+import reprlib
 from collections.abc import Iterable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
+from typing import Any
 
 from PIL import Image
 
 _SHOWN = 20
 _SIDEWAYS = {5, 6, 7, 8}  # EXIF orientations that swap width and height when mmdet loads a picture
+
+
+_short = reprlib.Repr()
+_short.maxother = _short.maxstring = _short.maxlong = 60
+
+
+def shown(value: Any) -> str:
+    """Show a value of a foreign file, of any size and depth, in a few words."""
+    return _short.repr(value)
+
+
+def printable(text: str) -> str:
+    """Escape what UTF-8 cannot hold, such as half of a surrogate pair."""
+    return text.encode("utf-8", "backslashreplace").decode("utf-8")
 
 
 @dataclass
@@ -36,7 +52,7 @@ class DataReport:
             place: Where in the source it is; empty for the whole source.
             text: Rule, value and remedy.
         """
-        self.errors.append(f"{self.source}{', ' if place else ''}{place}: {text}")
+        self.errors.append(printable(f"{self.source}{', ' if place else ''}{place}: {text}"))
 
     def warn(self, place: str, text: str) -> None:
         """Add what may be wrong.
@@ -45,7 +61,7 @@ class DataReport:
             place: Where in the source it is; empty for the whole source.
             text: What is odd, with the counts, and what to look at.
         """
-        self.warnings.append(f"{self.source}{', ' if place else ''}{place}: {text}")
+        self.warnings.append(printable(f"{self.source}{', ' if place else ''}{place}: {text}"))
 
     def count(self, number: int, text: str) -> None:
         """Add a note unless there is nothing to count.
@@ -55,7 +71,7 @@ class DataReport:
             text: Of what.
         """
         if number:
-            self.notes.append(f"{number} {text}")
+            self.notes.append(printable(f"{number} {text}"))
 
 
 @dataclass(frozen=True)
@@ -121,7 +137,7 @@ def note_boxes(report: DataReport, numbers: Mapping[str, int], classes: Iterable
         classes: All class names, in order.
     """
     text = ", ".join(f"{name} {numbers.get(name, 0)}" for name in classes)
-    report.notes.append(f"boxes of each class: {text}")
+    report.notes.append(printable(f"boxes of each class: {text}"))
 
 
 def _file_sizes(folders: set[str]) -> dict[str, int]:
