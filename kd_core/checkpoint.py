@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import logging
-import re
 from collections import OrderedDict
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -13,11 +12,16 @@ import torch
 from torch import Tensor, nn
 
 from kd_core.checkpoint_file import CheckpointError, UnsafeCheckpointError, read_checkpoint
+from kd_core.finite_weights import require_finite_weights
+from kd_core.load_remedy import load_remedy
+from kd_core.state_dict import state_dict_of, unwrapped
+from kd_core.tied_weights import with_tied_weights
 
 __all__ = [
     "CheckpointError",
     "LoadReport",
     "UnsafeCheckpointError",
+    "compare_weights",
     "load_weights",
     "read_checkpoint",
     "state_dict_of",
@@ -62,42 +66,6 @@ class LoadReport:
         return "\n".join(lines)
 
 
-def state_dict_of(checkpoint: Mapping[str, Any]) -> dict[str, Any]:
-    """Take the weights out of a checkpoint.
-
-    They are looked for under "state_dict", then "model", then in the checkpoint itself. A leading
-    "module." that all keys share (DataParallel) is removed.
-
-    Raises:
-        CheckpointError: If no mapping of names to tensors is found.
-    """
-    weights = checkpoint
-    for name in ("state_dict", "model"):
-        if isinstance(checkpoint.get(name), Mapping):
-            weights = checkpoint[name]
-            break
-    odd = [key for key in weights if not _is_entry(key, weights[key])]
-    if odd or not weights:
-        raise CheckpointError(
-            "The weights must be a dict of tensors, alone or under 'state_dict' or 'model', but "
-            f"the entries {[str(key) for key in checkpoint][:8]} hold none"
-            + (f" ({str(odd[0])!r} is a {type(weights[odd[0]]).__name__}). " if odd else ". ")
-            + "Give the dict of weights itself."
-        )
-    prefix = "module." if all(key.startswith("module.") for key in weights) else ""
-    found: OrderedDict[str, Any] = OrderedDict(
-        (key[len(prefix) :], value) for key, value in weights.items()
-    )
-    versions = getattr(weights, "_metadata", None)
-    if versions is not None:  # Modules use their version number to convert old keys.
-        found._metadata = {  # type: ignore[attr-defined]
-            key[len(prefix) :] if key.startswith(prefix) else key: value
-            for key, value in versions.items()
-            if key != prefix[:-1] or not prefix
-        }
-    return found
-
-
 def load_weights(
     model: nn.Module,
     state_dict: Mapping[str, Any],
@@ -110,7 +78,9 @@ def load_weights(
 
     Values are converted to the model's dtype and device. The modules' own conversions of old keys
     are honoured. A missing `num_batches_tracked` (files older than torch 0.4.1) is accepted
-    silently, and the model's own is kept.
+    silently, and the model's own is kept. Where everything fits once the marks of a wrapper
+    ("_orig_mod." of torch.compile) or a prefix that all keys share are left out, they are, with a
+    warning. A tensor that the model has under several names may be in the file under one.
 
     Args:
         model: Receives the weights; left as it was if this raises.
@@ -122,44 +92,49 @@ def load_weights(
 
     Raises:
         CheckpointError: If any key is missing, unexpected or mis-shaped, or, with `allow_partial`,
-            if nothing fits.
+            if nothing fits; if a weight is NaN or infinite.
     """
-    theirs = {key: value for key, value in state_dict.items() if not key.startswith(ignore)}
+    source = source or "The state dict"
     ours = model.state_dict()
-    versions = getattr(state_dict, "_metadata", None)
     kept = {key: ours[key] for key in ours if key.startswith(ignore) or _is_counter(key)}
-    problem = _load_all_or_none(model, {**kept, **theirs}, versions)
-    if not problem:
-        return LoadReport((), (), (), tuple(theirs))
-    report = _compare(ours, theirs, ignore)
-    text = f"{source or 'The state dict'} does not fit {type(model).__name__}: "
-    text += problem if report.complete else _summary(report)
+    tried: list[_Attempt] = []
+    for left_out, weights in [("", state_dict), *unwrapped(state_dict)]:
+        filled = with_tied_weights(model, weights)
+        theirs = {key: value for key, value in filled.items() if not key.startswith(ignore)}
+        versions = getattr(weights, "_metadata", None)
+        problem = _load_all_or_none(model, kept, theirs, versions, source)
+        if not problem:
+            _say_left_out(source, left_out)
+            return LoadReport((), (), (), tuple(theirs))
+        report = compare_weights(ours, theirs, ignore)
+        tried.append(_Attempt(left_out, theirs, versions, problem, report))
+    best = max(tried, key=lambda attempt: len(attempt.report.loaded))  # the first of equals
+    report = best.report
+    text = f"{source} does not fit {type(model).__name__}: "
+    text += best.problem if report.complete else _summary(report)
     if report.complete or not report.loaded or not allow_partial:
         offer = "" if allow_partial else " allow_partial=True loads what fits."
-        raise CheckpointError(f"{text}\n{_remedy(report, ours)}{offer}")
-    fitting = {**ours, **{key: theirs[key] for key in report.loaded}}
-    problem = _load_all_or_none(model, fitting, versions)
+        remedy = load_remedy(report.mismatched, ours, tried[0].weights)
+        raise CheckpointError(f"{text}\n{remedy}{offer}")
+    fitting = {key: best.weights[key] for key in report.loaded}
+    problem = _load_all_or_none(model, ours, fitting, best.versions, source)
     if problem:
         raise CheckpointError(f"{text}\nThe model refuses even what fits: {problem}")
+    _say_left_out(source, best.left_out)
     _LOGGER.warning("%s\nOnly what fits was loaded; the model keeps its own for the rest.", text)
     return report
 
 
-def _is_entry(key: object, value: object) -> bool:
-    return isinstance(key, str) and (isinstance(value, Tensor) or key.endswith("_extra_state"))
-
-
-def _is_counter(key: str) -> bool:
-    return key.endswith("num_batches_tracked")
-
-
-def _shape(value: object) -> Shape:
-    return tuple(value.shape) if isinstance(value, Tensor) else ()
-
-
-def _compare(
+def compare_weights(
     ours: Mapping[str, Any], theirs: Mapping[str, Any], ignore: tuple[str, ...]
 ) -> LoadReport:
+    """Compare the keys and shapes of a model's state dict and a file's.
+
+    Args:
+        ours: The model's.
+        theirs: The file's.
+        ignore: Prefixes of keys that may be missing.
+    """
     needed = {key for key in ours if not (key.startswith(ignore) or _is_counter(key))}
     both = [key for key in theirs if key in ours]
     shapes = {key: (_shape(theirs[key]), _shape(ours[key])) for key in both}
@@ -171,9 +146,39 @@ def _compare(
     )
 
 
-def _load_all_or_none(model: nn.Module, weights: Mapping[str, Any], versions: Any) -> str:
+@dataclass(frozen=True)
+class _Attempt:
+    """Weights under names that did not fit."""
+
+    left_out: str
+    weights: dict[str, Any]
+    versions: Any
+    problem: str
+    report: LoadReport
+
+
+def _say_left_out(source: str, left_out: str) -> None:
+    if left_out:
+        _LOGGER.warning("%s: %s is left out of the names of its keys.", source, left_out)
+
+
+def _is_counter(key: str) -> bool:
+    return key.endswith("num_batches_tracked")
+
+
+def _shape(value: object) -> Shape:
+    return tuple(value.shape) if isinstance(value, Tensor) else ()
+
+
+def _load_all_or_none(
+    model: nn.Module,
+    own: Mapping[str, Any],
+    given: Mapping[str, Any],
+    versions: Any,
+    source: str,
+) -> str:
     """Load strictly; return why it failed, with the model as it was before, or ""."""
-    state: OrderedDict[str, Any] = OrderedDict(weights)
+    state: OrderedDict[str, Any] = OrderedDict({**own, **given})
     if versions is not None:
         state._metadata = versions  # type: ignore[attr-defined]
     before = {
@@ -183,6 +188,7 @@ def _load_all_or_none(model: nn.Module, weights: Mapping[str, Any], versions: An
     }
     try:
         model.load_state_dict(state, strict=True)
+        require_finite_weights(model, given, source)
     except Exception as error:  # torch has by now copied whatever fitted.
         with torch.no_grad():
             for key, value in model.state_dict().items():
@@ -200,46 +206,3 @@ def _summary(report: LoadReport) -> str:
         f"{len(report.unexpected)} unexpected; {len(report.loaded)} fit."
     )
     return f"{counts}\n{report.table()}"
-
-
-def _remedy(report: LoadReport, ours: Mapping[str, Any]) -> str:
-    changed = {key for key, _, _ in report.mismatched}
-    # A box regressor or mask head settles the count; a classifier may count the background.
-    for key, there, here in sorted(report.mismatched, key=lambda row: "cls" in row[0]):
-        if not there or not here or there[1:] != here[1:]:
-            continue
-        theirs_count = _classes(key, there[0], ours, changed)
-        ours_count = _classes(key, here[0], ours, changed)
-        if theirs_count and ours_count:
-            sure = " if one row is the background" if _has_background(key) else ""
-            return (
-                f"The checkpoint has {theirs_count} classes, the model {ours_count}{sure} ({key}). "
-                "Build the model with as many classes as the checkpoint."
-            )
-    return "Give the checkpoint that belongs to this model, or the model that belongs to it."
-
-
-def _layer(key: str) -> tuple[str, str]:
-    path = key.rpartition(".")[0]
-    return path, re.sub(r"\.\d+$", "", path).rpartition(".")[2]
-
-
-def _has_background(key: str) -> bool:
-    return _layer(key)[1] in ("fc_cls", "cls_score")
-
-
-def _classes(key: str, rows: int, ours: Mapping[str, Any], changed: set[str]) -> int | None:
-    """Classes behind the rows of a head's weight or bias, where the head's name settles it."""
-    path, layer = _layer(key)
-    if layer == "fc_reg":  # Four box sides for each class; four rows serve any number.
-        return rows // 4 if rows % 4 == 0 and rows > 4 else None
-    if _has_background(key):
-        return rows - 1
-    if layer.endswith(("retina_cls", "conv_cls", "atss_cls")):  # A block of rows for each anchor.
-        before, _, after = path.rpartition("_cls")
-        sibling = f"{before}_reg{after}.bias"
-        if sibling not in ours or sibling in changed:
-            return None
-        anchors = len(ours[sibling]) // 4
-        return rows // anchors if anchors and rows % anchors == 0 else None
-    return rows if layer in ("fc", "head", "classifier", "conv_logits", "gfl_cls") else None

@@ -19,6 +19,9 @@ from urllib.parse import urlparse
 
 import torch
 
+from kd_core.harmless import HARMLESS
+from kd_core.zip_entries import zip_entries
+
 
 class CheckpointError(ValueError):
     """A checkpoint that cannot be read safely, or whose weights do not fit the model."""
@@ -43,14 +46,16 @@ def read_checkpoint(
             against the hash in its name (`name-<8 or more hex digits>.pth`) if there is one.
         allowed: Classes and functions that the file may name beside tensors and plain containers,
             as `torch.serialization.safe_globals` takes them: objects, or pairs (object,
-            "module.name").
+            "module.name"). Settings of a command line (`argparse.Namespace`) and paths are
+            always allowed, and come in as plain attributes.
         map_location: Device of the tensors, as `torch.load` takes it.
-        mmap: Whether tensors may stay on disk until they are used. Say no if the file may be
-            overwritten in place.
+        mmap: Whether tensors may stay on disk until they are used; not those of an archive with
+            compressed entries, which are unpacked. Say no if the file may be overwritten in place.
 
     Raises:
         FileNotFoundError: If there is no such file.
-        CheckpointError: If the file is damaged or is no checkpoint.
+        CheckpointError: If the file is damaged, is no checkpoint, or would unpack to far more than
+            its size.
         UnsafeCheckpointError: If it names what is not allowed.
         ImportError: If safetensors is needed and not installed.
     """
@@ -118,13 +123,20 @@ def _read_safetensors(path: Path, device: Any) -> Any:
 def _read_torch(path: Path, allowed: Iterable[Any], map_location: Any, mmap: bool) -> Any:
     with path.open("rb") as file:
         is_zip = file.read(4) == b"PK\x03\x04"  # The legacy format cannot be mapped.
+    entries = zip_entries(path) if is_zip else None
+    if entries is not None and entries.is_bomb:
+        raise CheckpointError(
+            f"{path} ({entries.packed:,} bytes) would unpack to {entries.unpacked:,} bytes, which "
+            "no weights of its size do. Get it from a source that you trust."
+        )
+    # Mapping takes the bytes of an entry as they are, so compressed ones would be garbage.
+    mapped = mmap and entries is not None and entries.stored
     # What a program has allowed globally must stay allowed after the block.
-    extra = [entry for entry in allowed if entry not in torch.serialization.get_safe_globals()]
+    known = torch.serialization.get_safe_globals()
+    extra = [entry for entry in (*HARMLESS, *allowed) if entry not in known]
     try:
         with torch.serialization.safe_globals(extra):
-            return torch.load(
-                path, map_location=map_location, weights_only=True, mmap=mmap and is_zip
-            )
+            return torch.load(path, map_location=map_location, weights_only=True, mmap=mapped)
     except (OSError, MemoryError):
         raise
     except Exception as error:  # A damaged file can fail anywhere in the reader.

@@ -116,6 +116,13 @@ class TestLoading:
         assert load_weights(model, weights).complete
         assert model.bn.num_batches_tracked == 5
 
+    @pytest.mark.parametrize("key", ["bn.running_mean", "bn.running_var", "fc.bias"])
+    def test_nothing_but_a_counter_may_be_missing(self, key):
+        weights = Net().state_dict()
+        del weights[key]
+        with pytest.raises(CheckpointError, match=f"1 missing(?s:.*){key}"):
+            load_weights(Net(), weights)
+
     def test_ignored_keys_are_left_alone_on_both_sides(self):
         model = Net()
         model.distiller = nn.Linear(1, 1)

@@ -1,3 +1,4 @@
+import argparse
 import functools
 import hashlib
 import http.server
@@ -5,6 +6,8 @@ import os
 import pickle
 import sys
 import threading
+import zipfile
+from pathlib import Path, PurePosixPath
 
 import pytest
 import torch
@@ -149,6 +152,81 @@ class TestReading:
         torch.jit.script(nn.Linear(2, 2)).save(str(path))
         with pytest.raises(CheckpointError, match="TorchScript"):
             read_checkpoint(path)
+
+
+def compress(path, more=()):
+    """Write an archive anew with compressed entries, and more entries."""
+    with zipfile.ZipFile(path) as old:
+        entries = [(name, old.read(name)) for name in old.namelist()]
+    with zipfile.ZipFile(path, "w", zipfile.ZIP_DEFLATED) as new:
+        for name, data in [*entries, *more]:
+            new.writestr(name, data)
+
+
+class TestCompressed:
+    @pytest.mark.parametrize("mmap", [True, False])
+    def test_compressed_entries_are_read_as_they_were(self, tmp_path, mmap):
+        weights = {"w": torch.arange(5000.0), "b": torch.ones(3)}
+        torch.save(weights, tmp_path / "a.pth")
+        compress(tmp_path / "a.pth")
+        found = read_checkpoint(tmp_path / "a.pth", mmap=mmap)
+        torch.testing.assert_close(found, weights, rtol=0, atol=0)
+
+    def test_stored_entries_stay_mapped(self, saved, monkeypatch):
+        seen, load = [], torch.load
+        monkeypatch.setattr(torch, "load", lambda *a, **k: seen.append(k["mmap"]) or load(*a, **k))
+        read_checkpoint(saved)
+        compress(saved)
+        read_checkpoint(saved)
+        assert seen == [True, False]
+
+    def test_a_bomb_is_refused_before_it_unpacks(self, saved, monkeypatch):
+        compress(saved, [("archive/more", bytes(300 * 2**20))])
+        assert saved.stat().st_size < 2**20
+        monkeypatch.setattr(torch, "load", lambda *_, **__: pytest.fail("it was unpacked"))
+        with pytest.raises(CheckpointError, match=r"would unpack to 314,57\d,\d{3} bytes"):
+            read_checkpoint(saved)
+
+
+class TestSettings:
+    def test_a_namespace_comes_in_as_plain_attributes(self, tmp_path):
+        """As torchvision's and timm's training programs save it."""
+        settings = argparse.Namespace(lr=0.1, out=Path("runs/a"), names=["a"], more=None)
+        torch.save({"model": WEIGHTS, "args": settings}, tmp_path / "a.pth")
+        found = read_checkpoint(tmp_path / "a.pth")["args"]
+        assert isinstance(found, argparse.Namespace) and found.lr == 0.1
+        assert found.names == ["a"] and found.more is None
+        assert found.out == PurePosixPath("runs/a")
+
+    def test_it_can_be_saved_and_read_again(self, tmp_path):
+        settings = argparse.Namespace(lr=0.1, out=Path("runs/a"))
+        torch.save({"args": settings}, tmp_path / "a.pth")
+        for old, new in [("a.pth", "b.pth"), ("b.pth", "c.pth")]:
+            torch.save(read_checkpoint(tmp_path / old), tmp_path / new)
+        assert read_checkpoint(tmp_path / "c.pth")["args"].lr == 0.1
+        assert type(torch.load(tmp_path / "c.pth", weights_only=False)["args"]) is type(settings)
+
+    @pytest.mark.parametrize(
+        "call",
+        [(argparse.Namespace, ("x",)), (argparse.Namespace, (), {"__class__": 1}),
+         (argparse.Namespace, (), {"__setstate__": 1}), (argparse.Namespace, (), [1])],
+    )  # fmt: skip
+    def test_anything_but_plain_attributes_is_refused(self, tmp_path, call):
+        class Odd:
+            def __reduce__(self):
+                return call
+
+        torch.save({"args": Odd()}, tmp_path / "a.pth")
+        with pytest.raises(CheckpointError, match=r"a\.pth"):
+            read_checkpoint(tmp_path / "a.pth")
+
+    def test_code_inside_is_refused(self, tmp_path):
+        trace = tmp_path / "trace"
+        settings = argparse.Namespace(lr=Run(os.mkdir, str(trace)))
+        torch.save({"args": settings}, tmp_path / "a.pth")
+        with pytest.raises(CheckpointError, match="mkdir"):
+            read_checkpoint(tmp_path / "a.pth")
+        assert not trace.exists()
 
 
 class TestSafetensors:
