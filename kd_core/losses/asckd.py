@@ -131,7 +131,7 @@ class ASCKDLoss(nn.Module):
         return past if fits else empty
 
     def _remember(self, level: int, student: Tensor, teacher: Tensor) -> None:
-        if self.queue_size and self.training:
+        if self.queue_size and self.training and torch.is_grad_enabled():
             kept = slice(0, self.queue_size)  # the newest rows come first
             self._queues[level] = (student[kept].detach().clone(), teacher[kept].clone())
 

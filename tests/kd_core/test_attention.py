@@ -1,3 +1,5 @@
+import math
+
 import pytest
 import torch
 
@@ -37,6 +39,20 @@ def test_unit_rows_and_sums():
     torch.testing.assert_close(channels.diagonal(dim1=1, dim2=2), ones[:, :5])
     torch.testing.assert_close(attention.channel_correlation(feature).norm(dim=2), ones[:, :5])
     torch.testing.assert_close(attention.channel_softmax_attention(feature).sum(2), ones[:, :5])
+
+
+def test_danet_attends_most_to_the_channels_that_are_least_alike():
+    """softmax(max - X X^T), worked out by hand."""
+    # X = (sqrt(ln 3), 0): X X^T = ((ln 3, 0), (0, 0)); row 0 is softmax(0, ln 3).
+    two = torch.tensor([math.log(3) ** 0.5, 0.0]).reshape(1, 2, 1, 1)
+    expected = torch.tensor([[[0.25, 0.75], [0.5, 0.5]]])
+    torch.testing.assert_close(attention.channel_softmax_attention(two), expected)
+    # X = sqrt(ln 2) * (1, -1, 2): X X^T = ln 2 * ((1, -1, 2), (-1, 1, -2), (2, -2, 4)).
+    # Weights 2^-entry: (1/2, 2, 1/4), (2, 1/2, 4), (1/4, 4, 1/16).
+    three = math.log(2) ** 0.5 * torch.tensor([1.0, -1.0, 2.0]).reshape(1, 3, 1, 1)
+    expected = torch.tensor([[2 / 11, 8 / 11, 1 / 11], [4 / 13, 1 / 13, 8 / 13],
+                             [4 / 69, 64 / 69, 1 / 69]])  # fmt: skip
+    torch.testing.assert_close(attention.channel_softmax_attention(three)[0], expected)
 
 
 @pytest.mark.parametrize("power", [1.0, 1.5, 2.0, 3.0])

@@ -186,13 +186,22 @@ class TestQueue:
         expected = ASCKDLoss()(student, teacher).item()
         assert loss(student, teacher).item() == pytest.approx(expected, rel=1e-5)
 
-    def test_it_stays_out_of_the_state_and_evaluation_does_not_fill_it(self):
-        loss = ASCKDLoss(queue_size=4).eval()
-        student, teacher = torch.randn(3, 5, 3, 3), torch.randn(3, 7, 2, 2)
-        first = loss(student, teacher).item()
-        assert loss(student, teacher).item() == pytest.approx(first)
-        loss.train()(student, teacher)
+    def test_it_stays_out_of_the_state(self):
+        loss = ASCKDLoss(queue_size=4)
+        loss(torch.randn(3, 5, 3, 3), torch.randn(3, 7, 2, 2))
         assert not loss.state_dict()
+
+    @pytest.mark.parametrize("training", [False, True])
+    def test_neither_evaluation_nor_no_grad_fills_it(self, training):
+        """Of different batches: the same samples twice change no relation of theirs."""
+        torch.manual_seed(0)
+        batches = [(torch.randn(3, 5, 3, 3), torch.randn(3, 7, 2, 2)) for _ in range(2)]
+        loss = ASCKDLoss(queue_size=4).train(training)
+        with torch.set_grad_enabled(not training):
+            loss(*batches[0])
+        alone = ASCKDLoss()(*batches[1]).item()
+        assert loss.train()(*batches[1]).item() == pytest.approx(alone, rel=1e-5)
+        assert loss(*batches[0]).item() != pytest.approx(ASCKDLoss()(*batches[0]).item(), rel=1e-2)
 
 
 def run_ranks(folder, relation="similarity", queue=0, counts=(3, 3)):
