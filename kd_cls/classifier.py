@@ -10,6 +10,7 @@ from mmengine.registry import MODELS
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from kd_core.checks import check_weights
 from kd_engine.image_size import wanted_image_size
 
 # Of ImageNet, for RGB values from 0 to 255: what torchvision's and most of timm's networks expect.
@@ -37,7 +38,8 @@ class Classifier(BaseModel):  # type: ignore[misc]
         data_preprocessor: mmengine's; the default normalises RGB with ImageNet's statistics.
 
     Raises:
-        ValueError: If the network is unknown, or nothing says how many classes it has.
+        ValueError: If the network is unknown, nothing says how many classes it has, or
+            ``loss_weight`` is negative or not finite.
 
     Example:
         >>> import torch
@@ -55,6 +57,7 @@ class Classifier(BaseModel):  # type: ignore[misc]
         data_preprocessor: Mapping[str, Any] | nn.Module | None = None,
     ) -> None:
         super().__init__(data_preprocessor=data_preprocessor or IMAGENET)
+        check_weights(loss_weight=loss_weight)
         self.network = network if isinstance(network, nn.Module) else _build_network(network)
         self.logits = nn.Identity()
         self.num_classes = _num_classes(self.network, num_classes)

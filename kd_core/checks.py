@@ -16,11 +16,28 @@ def check_weights(**weights: float) -> None:
         weights: Each by its name.
 
     Raises:
-        ValueError: If one is negative or not finite; names the first.
+        ValueError: If one is no number, negative or not finite; names the first.
     """
     for name, weight in weights.items():
+        _check_number(name, weight)
         if not 0 <= weight < math.inf:
             raise ValueError(f"{name} must be finite and at least 0, but it is {weight}.")
+
+
+def check_positive(**values: float) -> None:
+    """Require divisors and scales, such as temperatures.
+
+    Args:
+        values: Each by its name.
+
+    Raises:
+        ValueError: If one is no number, not above 0 or not finite; names the first.
+    """
+    for name, value in values.items():
+        _check_number(name, value)
+        if not 0 < value < math.inf:
+            rule = "finite" if value == math.inf else "above 0"
+            raise ValueError(f"{name} must be {rule}, but it is {value}.")
 
 
 def check_feature_map(feature: Tensor, name: str = "feature") -> None:
@@ -204,6 +221,11 @@ def full_precision(tensor: Tensor) -> torch.autocast:
         A context manager.
     """
     return torch.autocast(device_type=tensor.device.type, enabled=False)
+
+
+def _check_number(name: str, value: object) -> None:
+    if not hasattr(value, "__float__"):
+        raise ValueError(f"{name} must be a number, but it is {value!r}.")
 
 
 def _check_filled(value: Tensor, name: str) -> None:

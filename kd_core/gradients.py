@@ -29,7 +29,7 @@ class GradientShares:
     interval: int = 50
 
     def __post_init__(self) -> None:
-        if self.interval < 1:
+        if not self.interval >= 1:
             raise ValueError(f"interval must be at least 1, but it is {self.interval}.")
 
     def due(self, iteration: int) -> bool:

@@ -10,6 +10,8 @@ import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
+from kd_core.checks import check_weights
+
 Schedule = Callable[[int], float]
 
 
@@ -25,8 +27,7 @@ class Constant:
     factor: float = 1.0
 
     def __post_init__(self) -> None:
-        if self.factor < 0:
-            raise ValueError(f"factor must not be negative, but it is {self.factor}.")
+        check_weights(factor=self.factor)
 
     def __call__(self, iteration: int) -> float:
         """Return the factor at an iteration (counted from 0)."""
@@ -68,6 +69,7 @@ class LinearDecay:
 
     def __post_init__(self) -> None:
         _check_span(self.begin, self.end)
+        check_weights(final=self.final)
 
     def __call__(self, iteration: int) -> float:
         """Return the factor at an iteration (counted from 0)."""
@@ -89,6 +91,7 @@ class CosineDecay:
 
     def __post_init__(self) -> None:
         _check_span(self.begin, self.end)
+        check_weights(final=self.final)
 
     def __call__(self, iteration: int) -> float:
         """Return the factor at an iteration (counted from 0)."""
@@ -111,8 +114,8 @@ class StepDecay:
     factor: float = 0.1
 
     def __post_init__(self) -> None:
-        if self.factor < 0:
-            raise ValueError(f"factor must not be negative, but it is {self.factor}.")
+        check_weights(factor=self.factor)
+        _check_times(*self.at)
 
     def __call__(self, iteration: int) -> float:
         """Return the factor at an iteration (counted from 0)."""
@@ -130,13 +133,22 @@ class Stop:
 
     at: int
 
+    def __post_init__(self) -> None:
+        _check_times(self.at)
+
     def __call__(self, iteration: int) -> float:
         """Return the factor at an iteration (counted from 0)."""
         return 1.0 if iteration < self.at else 0.0
 
 
+def _check_times(*iterations: int) -> None:
+    for iteration in iterations:
+        if not iteration >= 0:  # not a number is not
+            raise ValueError(f"at must be an iteration, 0 or later, but it is {iteration}.")
+
+
 def _check_span(begin: int, end: int) -> None:
-    if not 0 <= begin < end:
+    if not 0 <= begin < end < math.inf:
         raise ValueError(
             f"a schedule must begin at 0 or later and end after it begins, "
             f"but begin is {begin} and end is {end}."

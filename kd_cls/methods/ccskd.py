@@ -53,7 +53,7 @@ class CCSKDSchedule:
     factor: float = 0.9
 
     def __post_init__(self) -> None:
-        if self.epoch_length < 1 or self.every < 1 or self.start < 0:
+        if not (self.epoch_length >= 1 and self.every >= 1 and self.start >= 0):
             raise ValueError(
                 "epoch_length and every must be at least 1 and start at least 0, but they are "
                 f"{self.epoch_length}, {self.every} and {self.start}."

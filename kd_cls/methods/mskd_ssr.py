@@ -16,7 +16,7 @@ from kd_cls.classifier import Classifier
 from kd_cls.methods.heads import HeadedClassifier, build_headed, heads_for
 from kd_cls.methods.method import Batch, ClassifierMethod
 from kd_cls.methods.networks import require_as_many
-from kd_core.checks import check_choice, check_feature_map, check_weights
+from kd_core.checks import check_choice, check_feature_map, check_positive, check_weights
 from kd_core.connectors import Connector
 from kd_core.layers import Selector, parse_selector
 from kd_core.losses import ChannelDistillationLoss, SoftTargetLoss
@@ -41,7 +41,8 @@ class ReflectionWeights:
             ``forward``, the one before it.
 
     Raises:
-        ValueError: If a weight is negative or not finite, or the review is unknown.
+        ValueError: If a weight is negative or not finite, the temperature is not above 0, or the
+            review is unknown.
     """
 
     c: Sequence[float] | None = None
@@ -54,6 +55,7 @@ class ReflectionWeights:
     def __post_init__(self) -> None:
         check_choice("review", self.review, REVIEWS)
         check_weights(a=self.a, b=self.b, g=self.g)
+        check_positive(temperature=self.temperature)
         check_weights(**{f"c[{number}]": weight for number, weight in enumerate(self.c or ())})
 
     def of_stages(self, count: int) -> list[float]:

@@ -17,6 +17,7 @@ from torch.nn import functional as F
 from kd_cls.classifier import Classifier
 from kd_cls.methods.method import LOGITS, Batch, ClassifierMethod
 from kd_cls.methods.networks import dry_features, layers_of, require_classifier
+from kd_core.checks import check_weights
 from kd_core.layers import Selector
 from kd_engine.build import student_config
 from kd_engine.config_file import read_config
@@ -55,7 +56,8 @@ class PeerMethod(ClassifierMethod):
         alpha: Weight of the cross-entropy of every network.
 
     Raises:
-        ValueError: If there is no peer, one is no classifier, or a layer does not exist.
+        ValueError: If there is no peer, one is no classifier, a layer does not exist, or ``alpha``
+            is negative or not finite.
     """
 
     def __init__(
@@ -68,6 +70,7 @@ class PeerMethod(ClassifierMethod):
             raise ValueError(
                 "there must be at least one peer, but there is none. Give peers=[dict(...)]."
             )
+        check_weights(alpha=alpha)
         layers = _layer_of_each(layer, 1 + len(peers))
         super().__init__(layers[:1])
         named = zip(peers.items(), layers[1:], strict=True)

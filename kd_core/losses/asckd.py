@@ -11,7 +11,7 @@ from torch.nn import functional as F
 
 from kd_core import relation as relations
 from kd_core.attention import activation_map, pool_to
-from kd_core.checks import check_choice, check_feature_maps, paired_levels
+from kd_core.checks import check_choice, check_feature_maps, check_weights, paired_levels
 from kd_core.map_products import EPSILON
 
 
@@ -45,7 +45,8 @@ class ASCKDLoss(nn.Module):
         loss_weight: Factor on the returned loss.
 
     Raises:
-        ValueError: If ``relation`` is unknown, ``side`` is below 1, or ``queue_size`` below 0.
+        ValueError: If ``loss_weight`` is negative or not finite, or ``relation`` is unknown,
+            ``side`` is below 1, or ``queue_size`` below 0.
 
     Example:
         >>> import torch
@@ -66,6 +67,7 @@ class ASCKDLoss(nn.Module):
         loss_weight: float = 47.0,
     ) -> None:
         super().__init__()
+        check_weights(loss_weight=loss_weight)
         check_choice("relation", relation, (*_RELATIONS, "distance_angle"))
         if side is not None and side < 1:
             raise ValueError(f"side must be at least 1, or None, but it is {side}.")

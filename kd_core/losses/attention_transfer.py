@@ -6,7 +6,7 @@ import torch
 from torch import Tensor, nn
 
 from kd_core.attention import activation_attention
-from kd_core.checks import check_choice
+from kd_core.checks import check_choice, check_positive, check_weights
 from kd_core.connectors import match_sizes
 
 
@@ -32,8 +32,8 @@ class AttentionTransferLoss(nn.Module):
         loss_weight: Factor on the returned loss.
 
     Raises:
-        ValueError: If ``power`` is below 1, an option is unknown, or ``reduction='sum'`` is asked
-            of ``form='paper'``.
+        ValueError: If ``loss_weight`` is negative or not finite, or ``power`` is below 1, an option
+            is unknown, or ``reduction='sum'`` is asked of ``form='paper'``.
 
     Example:
         >>> import torch
@@ -52,6 +52,8 @@ class AttentionTransferLoss(nn.Module):
         loss_weight: float = 1.0,
     ) -> None:
         super().__init__()
+        check_weights(loss_weight=loss_weight)
+        check_positive(power=power)
         if power < 1:
             raise ValueError(f"power must be at least 1, but it is {power}.")
         check_choice("form", form, ("code", "paper"))

@@ -11,7 +11,7 @@ from kd_core.attention import (
     channel_softmax_attention,
     pooled_channels,
 )
-from kd_core.checks import check_choice, check_same_channels
+from kd_core.checks import check_choice, check_same_channels, check_weights
 from kd_core.connectors import match_sizes
 
 _FORMS = {
@@ -46,7 +46,7 @@ class ChannelAttentionLoss(nn.Module):
         loss_weight: Factor on the returned loss.
 
     Raises:
-        ValueError: If ``form`` is unknown.
+        ValueError: If ``loss_weight`` is negative or not finite, or ``form`` is unknown.
 
     Example:
         >>> import torch
@@ -60,6 +60,7 @@ class ChannelAttentionLoss(nn.Module):
 
     def __init__(self, form: str = "cosine", loss_weight: float = 1.0) -> None:
         super().__init__()
+        check_weights(loss_weight=loss_weight)
         check_choice("form", form, _FORMS)
         self.form = form
         self.loss_weight = loss_weight

@@ -5,7 +5,7 @@ from __future__ import annotations
 from torch import Tensor, nn
 
 from kd_core.attention import channel_vectors
-from kd_core.checks import check_same_batch, check_same_channels
+from kd_core.checks import check_same_batch, check_same_channels, check_weights
 
 
 class ChannelDistillationLoss(nn.Module):
@@ -21,6 +21,9 @@ class ChannelDistillationLoss(nn.Module):
     Args:
         loss_weight: Factor on the returned loss.
 
+    Raises:
+        ValueError: If ``loss_weight`` is negative or not finite.
+
     Example:
         >>> import torch
         >>> ChannelDistillationLoss()(torch.zeros(2, 8, 4, 4), torch.ones(2, 8, 2, 2)).item()
@@ -32,6 +35,7 @@ class ChannelDistillationLoss(nn.Module):
 
     def __init__(self, loss_weight: float = 1.0) -> None:
         super().__init__()
+        check_weights(loss_weight=loss_weight)
         self.loss_weight = loss_weight
 
     def forward(self, student: Tensor, teacher: Tensor) -> Tensor:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from torch import Tensor, nn
 
 from kd_core.attention import channel_vectors
-from kd_core.checks import check_same_batch
+from kd_core.checks import check_same_batch, check_weights
 from kd_core.losses.relational_angle import RelationalAngleLoss
 from kd_core.losses.relational_distance import RelationalDistanceLoss
 
@@ -24,6 +24,9 @@ class ChannelRelationLoss(nn.Module):
     Args:
         loss_weight: Factor on the returned loss.
 
+    Raises:
+        ValueError: If ``loss_weight`` is negative or not finite.
+
     Example:
         >>> import torch
         >>> feature = torch.randn(4, 8, 3, 3)
@@ -35,6 +38,7 @@ class ChannelRelationLoss(nn.Module):
 
     def __init__(self, loss_weight: float = 1.0) -> None:
         super().__init__()
+        check_weights(loss_weight=loss_weight)
         self.loss_weight = loss_weight
         self.distance = RelationalDistanceLoss()
         self.angle = RelationalAngleLoss(loss_weight=2.0)

@@ -6,7 +6,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from kd_core.checks import check_same_channels
+from kd_core.checks import check_positive, check_same_channels, check_weights
 from kd_core.connectors import match_sizes
 
 
@@ -26,7 +26,8 @@ class ChannelWiseLoss(nn.Module):
         loss_weight: Factor on the returned loss.
 
     Raises:
-        ValueError: If ``temperature`` is not above 0.
+        ValueError: If ``loss_weight`` is negative or not finite, or ``temperature`` is not above 0
+            and finite.
 
     Example:
         >>> import torch
@@ -39,8 +40,8 @@ class ChannelWiseLoss(nn.Module):
 
     def __init__(self, temperature: float = 4.0, loss_weight: float = 1.0) -> None:
         super().__init__()
-        if temperature <= 0:
-            raise ValueError(f"temperature must be above 0, but it is {temperature}.")
+        check_weights(loss_weight=loss_weight)
+        check_positive(temperature=temperature)
         self.temperature = temperature
         self.loss_weight = loss_weight
 

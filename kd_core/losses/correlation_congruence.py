@@ -8,7 +8,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from kd_core.checks import check_same_batch, full_precision
+from kd_core.checks import check_positive, check_same_batch, check_weights, full_precision
 from kd_core.relation import EPSILON, flat_rows
 
 
@@ -31,7 +31,7 @@ class CorrelationCongruenceLoss(nn.Module):
         loss_weight: Factor on the returned loss.
 
     Raises:
-        ValueError: If gamma or order is out of range.
+        ValueError: If ``loss_weight`` is negative or not finite, or gamma or order is out of range.
 
     Example:
         >>> import torch
@@ -43,10 +43,10 @@ class CorrelationCongruenceLoss(nn.Module):
 
     def __init__(self, gamma: float = 0.4, order: int = 2, loss_weight: float = 1.0) -> None:
         super().__init__()
-        if gamma <= 0 or order < 1:
-            raise ValueError(
-                f"gamma must be above 0 and order at least 1, but they are {gamma} and {order}."
-            )
+        check_weights(loss_weight=loss_weight)
+        check_positive(gamma=gamma)
+        if order < 1:
+            raise ValueError(f"order must be at least 1, but it is {order}.")
         self.gamma = gamma
         self.order = order
         self.loss_weight = loss_weight

@@ -8,7 +8,13 @@ import torch
 from torch import Tensor, distributed, nn
 from torch.nn import functional as F
 
-from kd_core.checks import check_indices, check_same_batch, full_precision
+from kd_core.checks import (
+    check_indices,
+    check_positive,
+    check_same_batch,
+    check_weights,
+    full_precision,
+)
 from kd_core.relation import flat_rows
 
 _UNKNOWN = -1  # label of a sample that no batch has shown yet
@@ -45,8 +51,8 @@ class CRDLoss(nn.Module):
         loss_weight: Factor on the returned loss.
 
     Raises:
-        ValueError: If ``samples`` is below 2, ``negatives`` or ``dim`` is below 1, or
-            ``temperature`` or ``momentum`` is out of range.
+        ValueError: If ``loss_weight`` is negative or not finite, or ``samples`` is below 2,
+            ``negatives`` or ``dim`` is below 1, or ``temperature`` or ``momentum`` is out of range.
 
     Example:
         >>> import torch
@@ -74,16 +80,15 @@ class CRDLoss(nn.Module):
         loss_weight: float = 1.0,
     ) -> None:
         super().__init__()
+        check_weights(loss_weight=loss_weight)
         if samples < 2 or negatives < 1 or dim < 1:
             raise ValueError(
                 "samples must be at least 2, negatives and dim at least 1, but they are "
                 f"{samples}, {negatives} and {dim}."
             )
-        if temperature <= 0 or not 0 <= momentum < 1:
-            raise ValueError(
-                "temperature must be above 0 and momentum at least 0 and below 1, but they are "
-                f"{temperature} and {momentum}."
-            )
+        check_positive(temperature=temperature)
+        if not 0 <= momentum < 1:
+            raise ValueError(f"momentum must be at least 0 and below 1, but it is {momentum}.")
         self.samples = samples
         self.negatives = negatives
         self.dim = dim

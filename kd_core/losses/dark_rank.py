@@ -7,7 +7,7 @@ from itertools import permutations
 import torch
 from torch import Tensor, nn
 
-from kd_core.checks import check_choice, check_same_batch
+from kd_core.checks import check_choice, check_positive, check_same_batch, check_weights
 from kd_core.relation import distances
 
 
@@ -34,7 +34,8 @@ class DarkRankLoss(nn.Module):
         loss_weight: Factor on the returned loss.
 
     Raises:
-        ValueError: If the form is unknown or a number out of range.
+        ValueError: If ``loss_weight`` is negative or not finite, or the form is unknown or a number
+            out of range.
 
     Example:
         >>> import torch
@@ -53,11 +54,11 @@ class DarkRankLoss(nn.Module):
         loss_weight: float = 1.0,
     ) -> None:
         super().__init__()
+        check_weights(loss_weight=loss_weight)
         check_choice("form", form, ("hard", "soft"))
-        if alpha <= 0 or beta < 1:
-            raise ValueError(
-                f"alpha must be above 0 and beta at least 1, but they are {alpha} and {beta}."
-            )
+        check_positive(alpha=alpha, beta=beta)
+        if beta < 1:
+            raise ValueError(f"beta must be at least 1, but it is {beta}.")
         if length < 1 or (form == "soft" and not 2 <= length <= 6):
             raise ValueError(
                 f"length must be at least 1, and 2 to 6 for form='soft', but it is {length}."

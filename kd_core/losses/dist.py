@@ -5,7 +5,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor, nn
 
-from kd_core.checks import check_choice, check_logits
+from kd_core.checks import check_choice, check_logits, check_positive, check_weights
 
 _EPSILONS = {"code": 1e-8, "paper": 0.0}
 _SMALLEST = 1e-30
@@ -37,7 +37,8 @@ class DISTLoss(nn.Module):
         loss_weight: Factor on the returned loss.
 
     Raises:
-        ValueError: If ``temperature`` is not above 0, or ``form`` is unknown.
+        ValueError: If a weight is negative or not finite, or ``temperature`` is not above 0 and
+            finite, or ``form`` is unknown.
 
     Example:
         >>> import torch
@@ -57,8 +58,8 @@ class DISTLoss(nn.Module):
         loss_weight: float = 1.0,
     ) -> None:
         super().__init__()
-        if temperature <= 0:
-            raise ValueError(f"temperature must be above 0, but it is {temperature}.")
+        check_weights(inter_weight=inter_weight, intra_weight=intra_weight, loss_weight=loss_weight)
+        check_positive(temperature=temperature)
         check_choice("form", form, _EPSILONS)
         self.epsilon = _EPSILONS[form]
         self.inter_weight = inter_weight

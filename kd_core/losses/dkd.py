@@ -6,7 +6,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from kd_core.checks import check_indices, check_logits
+from kd_core.checks import check_indices, check_logits, check_positive, check_weights
 
 
 class DKDLoss(nn.Module):
@@ -29,7 +29,8 @@ class DKDLoss(nn.Module):
         loss_weight: Factor on the returned loss.
 
     Raises:
-        ValueError: If ``temperature`` is not above 0.
+        ValueError: If a weight is negative or not finite, or ``temperature`` is not above 0 and
+            finite.
 
     Example:
         >>> import torch
@@ -49,8 +50,10 @@ class DKDLoss(nn.Module):
         loss_weight: float = 1.0,
     ) -> None:
         super().__init__()
-        if temperature <= 0:
-            raise ValueError(f"temperature must be above 0, but it is {temperature}.")
+        check_weights(
+            target_weight=target_weight, others_weight=others_weight, loss_weight=loss_weight
+        )
+        check_positive(temperature=temperature)
         self.target_weight = target_weight
         self.others_weight = others_weight
         self.temperature = temperature

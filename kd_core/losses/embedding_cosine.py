@@ -5,7 +5,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor, nn
 
-from kd_core.checks import check_same_batch, check_same_channels
+from kd_core.checks import check_same_batch, check_same_channels, check_weights
 from kd_core.relation import EPSILON, flat_rows
 
 
@@ -22,6 +22,9 @@ class EmbeddingCosineLoss(nn.Module):
     Args:
         loss_weight: Factor on the returned loss.
 
+    Raises:
+        ValueError: If ``loss_weight`` is negative or not finite.
+
     Example:
         >>> import torch
         >>> EmbeddingCosineLoss()(torch.eye(4), 3 * torch.eye(4)).item()
@@ -33,6 +36,7 @@ class EmbeddingCosineLoss(nn.Module):
 
     def __init__(self, loss_weight: float = 1.0) -> None:
         super().__init__()
+        check_weights(loss_weight=loss_weight)
         self.loss_weight = loss_weight
 
     def forward(self, student: Tensor, teacher: Tensor) -> Tensor:

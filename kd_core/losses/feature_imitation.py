@@ -5,7 +5,7 @@ from __future__ import annotations
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from kd_core.checks import check_same_batch, check_same_channels
+from kd_core.checks import check_same_batch, check_same_channels, check_weights
 from kd_core.connectors import match_sizes
 
 
@@ -22,6 +22,9 @@ class FeatureImitationLoss(nn.Module):
     Args:
         loss_weight: Factor on the returned loss.
 
+    Raises:
+        ValueError: If ``loss_weight`` is negative or not finite.
+
     Example:
         >>> import torch
         >>> FeatureImitationLoss()(torch.zeros(2, 8, 4, 4), torch.ones(2, 8, 4, 4)).item()
@@ -33,6 +36,7 @@ class FeatureImitationLoss(nn.Module):
 
     def __init__(self, loss_weight: float = 1.0) -> None:
         super().__init__()
+        check_weights(loss_weight=loss_weight)
         self.loss_weight = loss_weight
 
     def forward(self, student: Tensor, teacher: Tensor) -> Tensor:

@@ -7,7 +7,13 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor, nn
 
-from kd_core.checks import check_feature_maps, check_same_channels, full_precision, paired_levels
+from kd_core.checks import (
+    check_feature_maps,
+    check_same_channels,
+    check_weights,
+    full_precision,
+    paired_levels,
+)
 from kd_core.connectors import match_sizes
 
 
@@ -30,6 +36,9 @@ class FlowOfSolutionProcedureLoss(nn.Module):
     Args:
         loss_weight: Factor on the returned loss.
 
+    Raises:
+        ValueError: If ``loss_weight`` is negative or not finite.
+
     Example:
         >>> import torch
         >>> maps = [torch.ones(2, 8, 4, 4), torch.ones(2, 16, 2, 2)]
@@ -43,6 +52,7 @@ class FlowOfSolutionProcedureLoss(nn.Module):
 
     def __init__(self, loss_weight: float = 1.0) -> None:
         super().__init__()
+        check_weights(loss_weight=loss_weight)
         self.loss_weight = loss_weight
 
     def forward(

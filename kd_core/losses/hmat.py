@@ -8,7 +8,7 @@ from typing import Any
 
 from torch import Tensor, nn
 
-from kd_core.checks import paired_levels
+from kd_core.checks import check_weights, paired_levels
 from kd_core.losses.attention_transfer import AttentionTransferLoss
 from kd_core.losses.channel_attention import ChannelAttentionLoss
 from kd_core.losses.position_attention import PositionAttentionLoss
@@ -56,7 +56,8 @@ class HMATLoss(nn.Module):
         loss_weight: Factor on every part.
 
     Raises:
-        ValueError: If a part or an option is unknown, or an option's value is refused.
+        ValueError: If a weight is negative or not finite, a part or an option is unknown, or an
+            option's value is refused.
 
     Example:
         >>> import torch
@@ -85,6 +86,10 @@ class HMATLoss(nn.Module):
             "channel": channel_weight,
             "soft_target": soft_target_weight,
         }
+        check_weights(
+            loss_weight=loss_weight,
+            **{f"{part}_weight": weight for part, weight in self.weights.items()},
+        )
         self.loss_weight = loss_weight
         self.parts = nn.ModuleDict(_build_members(options or {}))
 

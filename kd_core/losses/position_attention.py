@@ -6,7 +6,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from kd_core.attention import position_attention, position_softmax_attention, spatial_attention
-from kd_core.checks import check_choice, check_feature_maps
+from kd_core.checks import check_choice, check_feature_maps, check_weights
 from kd_core.connectors import smaller_size
 
 _FORMS = {
@@ -39,7 +39,8 @@ class PositionAttentionLoss(nn.Module):
         loss_weight: Factor on the returned loss.
 
     Raises:
-        ValueError: If ``form`` is unknown or ``side`` is below 1.
+        ValueError: If ``loss_weight`` is negative or not finite, or ``form`` is unknown or ``side``
+            is below 1.
 
     Example:
         >>> import torch
@@ -52,6 +53,7 @@ class PositionAttentionLoss(nn.Module):
 
     def __init__(self, form: str = "cosine", side: int = 16, loss_weight: float = 1.0) -> None:
         super().__init__()
+        check_weights(loss_weight=loss_weight)
         check_choice("form", form, _FORMS)
         if side < 1:
             raise ValueError(f"side must be at least 1, but it is {side}.")

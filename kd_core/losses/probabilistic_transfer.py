@@ -5,7 +5,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor, nn
 
-from kd_core.checks import check_same_batch, full_precision
+from kd_core.checks import check_same_batch, check_weights, full_precision
 from kd_core.relation import flat_rows
 
 _EPSILON = 1e-7  # the authors'
@@ -25,6 +25,9 @@ class ProbabilisticTransferLoss(nn.Module):
     Args:
         loss_weight: Factor on the returned loss.
 
+    Raises:
+        ValueError: If ``loss_weight`` is negative or not finite.
+
     Example:
         >>> import torch
         >>> ProbabilisticTransferLoss()(torch.eye(4), torch.eye(4)).item()
@@ -35,6 +38,7 @@ class ProbabilisticTransferLoss(nn.Module):
 
     def __init__(self, loss_weight: float = 30000.0) -> None:
         super().__init__()
+        check_weights(loss_weight=loss_weight)
         self.loss_weight = loss_weight
 
     def forward(self, student: Tensor, teacher: Tensor) -> Tensor:

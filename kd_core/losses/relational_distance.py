@@ -5,7 +5,7 @@ from __future__ import annotations
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from kd_core.checks import check_same_batch
+from kd_core.checks import check_same_batch, check_weights
 from kd_core.relation import relative_distances
 
 
@@ -23,6 +23,9 @@ class RelationalDistanceLoss(nn.Module):
     Args:
         loss_weight: Factor on the returned loss.
 
+    Raises:
+        ValueError: If ``loss_weight`` is negative or not finite.
+
     Example:
         >>> import torch
         >>> embeddings = torch.eye(4)
@@ -34,6 +37,7 @@ class RelationalDistanceLoss(nn.Module):
 
     def __init__(self, loss_weight: float = 1.0) -> None:
         super().__init__()
+        check_weights(loss_weight=loss_weight)
         self.loss_weight = loss_weight
 
     def forward(self, student: Tensor, teacher: Tensor) -> Tensor:

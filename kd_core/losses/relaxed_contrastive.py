@@ -6,7 +6,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from kd_core.checks import check_same_batch
+from kd_core.checks import check_positive, check_same_batch, check_weights
 from kd_core.relation import EPSILON, distances, flat_rows
 
 
@@ -28,7 +28,7 @@ class RelaxedContrastiveLoss(nn.Module):
         loss_weight: Factor on the returned loss.
 
     Raises:
-        ValueError: If sigma or delta is not above 0.
+        ValueError: If ``loss_weight`` is negative or not finite, or sigma or delta is not above 0.
 
     Example:
         >>> import torch
@@ -40,8 +40,8 @@ class RelaxedContrastiveLoss(nn.Module):
 
     def __init__(self, sigma: float = 1.0, delta: float = 1.0, loss_weight: float = 1.0) -> None:
         super().__init__()
-        if sigma <= 0 or delta <= 0:
-            raise ValueError(f"sigma and delta must be above 0, but they are {sigma} and {delta}.")
+        check_weights(loss_weight=loss_weight)
+        check_positive(sigma=sigma, delta=delta)
         self.sigma = sigma
         self.delta = delta
         self.loss_weight = loss_weight

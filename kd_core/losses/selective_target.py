@@ -6,7 +6,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from kd_core.checks import check_indices, check_logits
+from kd_core.checks import check_indices, check_logits, check_positive, check_weights
 
 
 class SelectiveTargetLoss(nn.Module):
@@ -28,7 +28,8 @@ class SelectiveTargetLoss(nn.Module):
         loss_weight: Factor on the returned loss; CCSKD's is 0.1.
 
     Raises:
-        ValueError: If ``temperature`` is not above 0.
+        ValueError: If ``loss_weight`` is negative or not finite, or ``temperature`` is not above 0
+            and finite.
 
     Example:
         >>> import torch
@@ -42,8 +43,8 @@ class SelectiveTargetLoss(nn.Module):
 
     def __init__(self, temperature: float = 1.0, loss_weight: float = 1.0) -> None:
         super().__init__()
-        if temperature <= 0:
-            raise ValueError(f"temperature must be above 0, but it is {temperature}.")
+        check_weights(loss_weight=loss_weight)
+        check_positive(temperature=temperature)
         self.temperature = temperature
         self.loss_weight = loss_weight
 

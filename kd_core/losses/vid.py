@@ -9,7 +9,12 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from kd_core.checks import check_feature_maps, full_precision, paired_levels
+from kd_core.checks import (
+    check_feature_maps,
+    check_weights,
+    full_precision,
+    paired_levels,
+)
 from kd_core.connectors import match_sizes
 
 _EPSILON = 1e-5  # the authors': no variance is below it
@@ -35,7 +40,8 @@ class VIDLoss(nn.Module):
         loss_weight: Factor on the returned loss.
 
     Raises:
-        ValueError: If ``initial_variance`` is not above 1e-5.
+        ValueError: If ``loss_weight`` is negative or not finite, or ``initial_variance`` is not
+            above 1e-5.
 
     Example:
         >>> import torch
@@ -51,7 +57,8 @@ class VIDLoss(nn.Module):
 
     def __init__(self, initial_variance: float = 5.0, loss_weight: float = 1.0) -> None:
         super().__init__()
-        if not initial_variance > _EPSILON:
+        check_weights(loss_weight=loss_weight)
+        if not _EPSILON < initial_variance < math.inf:
             raise ValueError(
                 f"initial_variance must be above {_EPSILON}, but it is {initial_variance}."
             )

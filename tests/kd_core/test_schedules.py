@@ -61,7 +61,7 @@ def test_an_empty_span_is_refused(kind, begin, end):
 
 
 def test_a_negative_factor_is_refused():
-    with pytest.raises(ValueError, match=r"must not be negative, but it is -0\.5"):
+    with pytest.raises(ValueError, match=r"must be finite and at least 0, but it is -0\.5"):
         Constant(-0.5)
-    with pytest.raises(ValueError, match=r"must not be negative, but it is -0\.5"):
+    with pytest.raises(ValueError, match=r"must be finite and at least 0, but it is -0\.5"):
         StepDecay(at=(3,), factor=-0.5)

@@ -38,5 +38,7 @@ def test_rotation_and_scale_do_not_matter():
 
 @pytest.mark.parametrize("options", [dict(gamma=0.0), dict(order=0)])
 def test_numbers_out_of_range(options):
-    with pytest.raises(ValueError, match="gamma must be above 0 and order at least 1"):
+    with pytest.raises(
+        ValueError, match="gamma must be above 0, but it is 0|order must be at least 1, but it is 0"
+    ):
         CorrelationCongruenceLoss(**options)

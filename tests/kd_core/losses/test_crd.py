@@ -194,8 +194,8 @@ def test_a_distributed_run_is_refused(monkeypatch):
     [
         ({"samples": 1}, "but they are 1, 16384 and 128"),
         ({"samples": 9, "negatives": 0}, "but they are 9, 0 and 128"),
-        ({"samples": 9, "temperature": 0.0}, "but they are 0.0 and 0.5"),
-        ({"samples": 9, "momentum": 1.0}, "but they are 0.07 and 1.0"),
+        ({"samples": 9, "temperature": 0.0}, "temperature must be above 0, but it is 0"),
+        ({"samples": 9, "momentum": 1.0}, "momentum must be at least 0 and below 1, but it is 1"),
     ],
 )
 def test_bad_options_are_refused(options, message):

@@ -66,7 +66,7 @@ def test_a_small_batch_has_shorter_lists(form):
     [
         (dict(form="medium"), "form must be one of"),
         (dict(alpha=0.0), "alpha must be above 0"),
-        (dict(beta=0.5), "beta at least 1"),
+        (dict(beta=0.5), "beta must be at least 1"),
         (dict(length=0), "length must be at least 1"),
         (dict(form="soft", length=7), "2 to 6 for form='soft', but it is 7"),
     ],
