@@ -127,6 +127,15 @@ class Attachment(nn.Module, ABC):
             self._count = int(self.iteration)
         return self._count
 
+    def begins(self) -> int:
+        """Return the iteration from which all its losses count; 0 by default."""
+        return 0
+
+    def go_to(self, iteration: int) -> None:
+        """Go on as if there had been so many training forwards."""
+        self.iteration.fill_(iteration)
+        self._count = iteration
+
     def tap(self, student: nn.Module, selectors: Iterable[Selector]) -> Taps:
         """Begin to attach: look up the layers of a student that is free.
 

@@ -10,15 +10,18 @@ from torch import Tensor, nn
 
 from kd_core.attachment import Attachment, Call, idle_loss
 from kd_core.beside import pick_needed
+from kd_core.checks import check_weights
 from kd_core.fit import TermConnectors, idle_parameters, prepare_and_try
 from kd_core.gradients import GradientShares
 from kd_core.layers import Selector
 from kd_core.logged import check_finite, merge_losses, total_loss
+from kd_core.reach import require_gradients, require_influence
 from kd_core.shapes import ShapeTable
 from kd_core.teacher import FrozenTeacher
 from kd_core.term import Features, Term
 
 Forward = Callable[..., Any]
+_LATEST = 100_000  # iterations in which a term is expected to begin
 
 
 class Distiller(Attachment):
@@ -75,6 +78,7 @@ class Distiller(Attachment):
         self.connectors = TermConnectors()
         self.shape_table: ShapeTable | None = None
         self._answer: dict[str, dict[str, Features]] = {}  # the teacher's, to this forward
+        self._reached: set[str] = set()  # terms that were seen to move the student
 
     def attach(
         self,
@@ -109,14 +113,36 @@ class Distiller(Attachment):
         except Exception:
             taps.remove()
             raise
+        self._reached.clear()
         self.listen(student)
         return student
 
     def active_terms(self) -> dict[str, float]:
-        """Return the factor of each term that is not 0 at the present iteration."""
+        """Return the factor of each term that is not 0 at the present iteration.
+
+        Raises:
+            ValueError: If a schedule makes one negative or not finite.
+        """
         count = self.count()
         factors = {name: term.factor(count) for name, term in self.terms.items()}
+        for name, factor in factors.items():
+            check_weights(**{f"the factor of term {name!r} at iteration {count}": factor})
         return {name: factor for name, factor in factors.items() if factor != 0.0}
+
+    def begins(self) -> int:
+        """Return the first iteration at which most terms count, all of them if there is such one.
+
+        Terms of weight 0 are left out, and iterations from 100,000 on.
+        """
+        terms = [term for term in self.terms.values() if term.weight]
+        best = 0, 0
+        for iteration in range(_LATEST):
+            count = sum(term.factor(iteration) != 0.0 for term in terms)
+            if count > best[0]:
+                best = count, iteration
+            if count == len(terms):
+                break
+        return best[1]
 
     def is_idle(self) -> bool:
         """Tell whether every term is 0 at the present iteration."""
@@ -131,7 +157,8 @@ class Distiller(Attachment):
         """Compare the student with what the teacher has answered.
 
         Raises:
-            ValueError: If a layer did not run, shapes do not fit, or a loss lacks what it needs.
+            ValueError: If a layer did not run, shapes do not fit, a loss lacks what it needs, or a
+                term cannot move the student (looked at once, in the term's first step).
             FloatingPointError: If a term is not finite.
         """
         factors = self.active_terms()
@@ -150,8 +177,14 @@ class Distiller(Attachment):
         values = {}
         for name, term in terms.items():
             needed = pick_needed(name, term.needs, known)
+            if name not in self._reached:
+                require_gradients(f"term {name!r}", term.student, student[name])
             connected = self.connectors.connect(name, student[name])
             parts = term.compare(connected, teacher[name], needed)
+            if name not in self._reached:
+                values_of_term = list(parts.values())
+                if require_influence(f"term {name!r}", student[name], values_of_term):
+                    self._reached.add(name)
             values[name] = {
                 f"loss_{name}_{part}" if part else f"loss_{name}": factors[name] * value
                 for part, value in parts.items()

@@ -12,6 +12,7 @@ from mmengine.runner import Runner
 from torch import Tensor, nn
 
 from kd_core import GradientShares
+from kd_core.attachment import Attachment
 
 _ALONE = {"num_workers": 0, "persistent_workers": False}
 
@@ -25,12 +26,14 @@ class StepReport:
         shares: Name to share of the gradient norm at the layer asked for.
         norm: Norm of the whole gradient.
         images: Number of images in the batch.
+        iteration: At which it was: the first at which every term counts.
     """
 
     losses: dict[str, float]
     shares: dict[str, float]
     norm: float
     images: int
+    iteration: int = 0
 
     def __str__(self) -> str:
         """Return one line for each loss."""
@@ -40,11 +43,12 @@ class StepReport:
             + (f"  {self.shares[name]:7.2%} of the gradient" if name in self.shares else "")
             for name, value in self.losses.items()
         ]
-        return "\n".join([*lines, f"gradient norm {self.norm:.4g} on {self.images} images"])
+        where = f", at iteration {self.iteration}" if self.iteration else ""
+        return "\n".join([*lines, f"gradient norm {self.norm:.4g} on {self.images} images{where}"])
 
 
 def one_step(model: nn.Module, config: Config, layer: str | None = None) -> StepReport:
-    """Run one training step without changing a weight.
+    """Run one training step without changing a weight, where every term of a distiller counts.
 
     Args:
         model: The model, distilled or plain; batch norms see the batch.
@@ -64,6 +68,11 @@ def one_step(model: nn.Module, config: Config, layer: str | None = None) -> Step
     batch = next(iter(loader))
     network: Any = model.to(get_device()).train()
     data = network.data_preprocessor(batch, True)
+    attached = getattr(model, "distiller", None)
+    iteration = 0
+    if isinstance(attached, Attachment):
+        iteration = attached.begins()
+        attached.go_to(iteration)
     results = network(**data, mode="loss")
     losses = {name: _total(value) for name, value in results.items() if "loss" in name}
     _require_finite(losses)
@@ -77,6 +86,7 @@ def one_step(model: nn.Module, config: Config, layer: str | None = None) -> Step
         {name: value.item() for name, value in shares.items()},
         norm.item(),
         len(data["inputs"]),
+        iteration,
     )
 
 

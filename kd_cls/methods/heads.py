@@ -208,6 +208,8 @@ class HeadTraining(ClassifierMethod):
         layers: Selectors of the classifier's layers; ``None`` takes its stages.
     """
 
+    moves_student = False
+
     def __init__(self, layers: Sequence[str] | None = None) -> None:
         super().__init__(layers)
         self.heads = nn.ModuleList()

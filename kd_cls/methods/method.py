@@ -25,6 +25,7 @@ from kd_core.attachment import Attachment, Call, idle_loss, read_layers
 from kd_core.beside import named_arguments
 from kd_core.layers import Selector, parse_selector
 from kd_core.logged import check_finite
+from kd_core.reach import require_gradients
 from kd_core.teacher import FrozenTeacher
 from kd_engine.renormalise import Renormalise
 
@@ -66,6 +67,8 @@ class ClassifierMethod(Attachment):
         layers: Selectors of the student's layers; ``None`` takes its stages.
     """
 
+    moves_student = True  # or the student is frozen, and something beside it is trained
+
     def __init__(self, layers: Sequence[str] | None = None) -> None:
         super().__init__()
         self.layers = None if layers is None else [parse_selector(text) for text in layers]
@@ -73,6 +76,7 @@ class ClassifierMethod(Attachment):
         self.shape_table = ""  # of the student's layers and the other networks, for people
         self._renormalise: dict[str, Renormalise] = {}
         self._answers: dict[str, list[Tensor]] = {}  # of the frozen networks, to this forward
+        self._reached = False  # whether the student was seen to have gradients
 
     def attach(self, student: nn.Module) -> nn.Module:
         """Listen to a student, and become its child ``distiller``.
@@ -108,10 +112,6 @@ class ClassifierMethod(Attachment):
     def networks(self) -> list[tuple[str, nn.Module, bool]]:
         """Return the other networks: name, module, and whether it is trained."""
         return [(name, teacher.model, False) for name, teacher in self.teachers.items()]
-
-    def begins(self) -> int:
-        """Return the iteration from which all its losses count; 0 by default."""
-        return 0
 
     def images_for(self, name: str, images: Tensor) -> Tensor:
         """Return the student's images (N, 3, H, W) as another network wants them normalised."""
@@ -173,7 +173,8 @@ class ClassifierMethod(Attachment):
         """Compare, and require that every network converges.
 
         Raises:
-            ValueError: If the student's forward has no labels, or features do not fit.
+            ValueError: If the student's forward has no labels, features do not fit, or no gradient
+                flows into the student's layers (looked at in the first step).
             FloatingPointError: If a loss is not finite; names the network that diverges.
         """
         known = call.named()
@@ -181,6 +182,9 @@ class ClassifierMethod(Attachment):
             raise ValueError(f"{type(self).__name__} needs the labels of each batch.")
         assert self.layers is not None
         logits, *features = flat(call.taps.read([LOGITS, *self.layers]))
+        if self.moves_student and not self._reached:
+            require_gradients(type(self).__name__, {"": self.layers}, {"": features})
+            self._reached = True
         answers, self._answers = self._answers, {}
         result = self.compare(
             Batch(

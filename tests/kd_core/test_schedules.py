@@ -1,9 +1,11 @@
 import math
 
 import pytest
+import torch
 from torch import nn
 
-from kd_core import Term
+from kd_core import Distiller, Term
+from kd_core.losses import AttentionTransferLoss
 from kd_core.schedules import Constant, CosineDecay, LinearDecay, LinearWarmup, StepDecay, Stop
 
 
@@ -65,3 +67,40 @@ def test_a_negative_factor_is_refused():
         Constant(-0.5)
     with pytest.raises(ValueError, match=r"must be finite and at least 0, but it is -0\.5"):
         StepDecay(at=(3,), factor=-0.5)
+
+
+def distiller(*schedules):
+    """One term for each schedule, and one that is off."""
+    terms = {
+        f"t{number}": Term(AttentionTransferLoss(), "0", schedule=schedule)
+        for number, schedule in enumerate(schedules)
+    }
+    off = Term(AttentionTransferLoss(), "0", weight=0.0)
+    return Distiller(nn.Sequential(nn.Conv2d(3, 4, 3)), terms | {"off": off})
+
+
+@pytest.mark.parametrize(
+    "schedules, iteration",
+    [
+        ([()], 0),
+        ([LinearWarmup(end=10)], 1),
+        ([LinearWarmup(begin=7, end=10), Stop(at=20)], 8),
+        ([LinearWarmup(begin=7, end=10), Stop(at=5), ()], 0),  # two of three
+        ([Stop(at=0)], 0),
+    ],
+)
+def test_a_distiller_begins_where_every_term_of_some_weight_counts(schedules, iteration):
+    assert distiller(*schedules).begins() == iteration
+
+
+def test_going_to_an_iteration():
+    student = nn.Sequential(nn.Conv2d(3, 4, 3))
+    distiller(LinearWarmup(end=10)).attach(student)
+    images = torch.randn(2, 3, 6, 6)
+    student(images)
+    student.distiller.losses()
+    student.distiller.go_to(5)
+    assert student.distiller.active_terms() == {"t0": 0.5}
+    student(images)
+    student.distiller.losses()
+    assert student.state_dict()["distiller.iteration"] == 6

@@ -248,3 +248,14 @@ def test_a_file_of_embeddings_is_a_teacher(tmp_path):
     found = losses(model)
     assert torch.equal(seen[0], torch.from_numpy(rows.vectors[::-1].copy()))  # by id
     assert found["loss_cosine"] > 0 and found["loss_distance"] > 0
+
+
+def test_a_frozen_trunk_gives_no_gradient_to_its_stages():
+    student = dict(STUDENT, training=dict(frozen="trunk"))
+    images = torch.zeros(4, 3, 64, 64)
+    data = dict(inputs=images, labels=torch.tensor([0, 0, 1, 1]), mode="loss")
+    model = build(("asckd",), student=student).train()
+    with pytest.raises(ValueError, match="'asckd' cannot move the student.*'trunk.layer2', 'tr"):
+        model(**data)
+    model = build(("distance",), student=student).train()  # the projection trains
+    assert "loss_distance" in model(**data)

@@ -108,6 +108,22 @@ def test_gradients_at_a_wrong_layer(place, run_tool):
     assert "no layer 'nek'" in sections_of(text)["one training step"]
 
 
+@pytest.mark.parametrize("begin", [0, 300])
+def test_a_term_that_cannot_move_the_student_is_found_before_its_warm_up_ends(
+    place, run_tool, begin
+):
+    warm_up = f'dict(type="kd_core.schedules.LinearWarmup", begin={begin}, end=500)'
+    config = place.variant(
+        f"frozen_{begin}.py",
+        "model = dict(student=dict(backbone=dict(frozen_stages=1)),\n"
+        f'    terms=dict(at=dict(layers="backbone.layer1", schedule={warm_up})))',
+    )
+    code, text, _ = run_tool("check", config)
+    assert code == 1
+    step = sections_of(text)["one training step"]
+    assert "term 'at' cannot move the student" in step and "'backbone.layer1'" in step
+
+
 def test_a_loss_that_is_not_finite_is_named(place, run_tool):
     config = place.variant(
         "infinite.py",
