@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
+import errno
 import re
 import shutil
 import stat
 import tarfile
 import zipfile
-import zlib
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
@@ -16,8 +16,26 @@ from typing import IO
 from kd_engine.transfer import DownloadError, check_space
 
 
+_BLOCK = 1 << 20
+# What the disk says of names that no good archive has: too long, or a file that is also a folder.
+_OF_NAMES = {errno.ENAMETOOLONG, errno.ENOTDIR, errno.EISDIR, errno.EEXIST, errno.EINVAL}
+
+
 class ArchiveError(ValueError):
     """An archive is damaged or unsafe."""
+
+
+class _StrictMember(tarfile.TarInfo):
+    """A member of a tar archive. tarfile takes a broken header for the end; here it is an error."""
+
+    @classmethod
+    def fromtarfile(cls, opened: tarfile.TarFile) -> _StrictMember:
+        try:
+            return super().fromtarfile(opened)
+        except tarfile.EOFHeaderError:
+            raise  # a block of zeros: the end
+        except tarfile.HeaderError as error:
+            raise tarfile.ReadError(f"{error} at byte {opened.offset:,}") from error
 
 
 @dataclass(frozen=True)
@@ -29,6 +47,9 @@ class _Member:
 
 def unpack(archive: Path, folder: Path) -> None:
     """Unpack a zip or tar archive. All members are judged before the first is written.
+
+    A tar archive is first read to its end, so that the checksum of its compression is compared: a
+    damaged one leaves nothing. Those of a zip are compared one by one.
 
     Args:
         archive: The archive, known by its content and not by its name.
@@ -49,9 +70,11 @@ def unpack(archive: Path, folder: Path) -> None:
                 f"{archive} must be a zip or tar archive, but it is neither. "
                 "Delete it and fetch it again."
             )
-    except DownloadError:
+    except (ArchiveError, DownloadError, MemoryError):
         raise
-    except (zipfile.BadZipFile, tarfile.TarError, zlib.error, EOFError, RuntimeError) as error:
+    except Exception as error:  # a damaged archive makes the readers raise nearly anything
+        if isinstance(error, OSError) and error.errno not in {None, *_OF_NAMES}:
+            raise
         raise ArchiveError(
             f"{archive} is damaged ({error}). Delete it and fetch it again."
         ) from error
@@ -81,8 +104,9 @@ def _zip_kind(info: zipfile.ZipInfo) -> str:
 
 
 def _unpack_tar(archive: Path, folder: Path) -> None:
-    with tarfile.open(archive) as opened:
+    with tarfile.open(archive, tarinfo=_StrictMember) as opened:
         infos = list(_tar_members(opened))
+        _read_to_end(opened)
         members = [_Member(i.name, i.size if i.isfile() else 0, _tar_kind(i)) for i in infos]
         _judge(archive, folder, members)
         for info, member in zip(infos, members, strict=True):
@@ -95,6 +119,13 @@ def _unpack_tar(archive: Path, folder: Path) -> None:
 def _tar_members(opened: tarfile.TarFile) -> Iterator[tarfile.TarInfo]:
     while (info := opened.next()) is not None:
         yield info
+
+
+def _read_to_end(opened: tarfile.TarFile) -> None:
+    """Read what follows the last member: nothing but zeros, and the checksum of a compression."""
+    while opened.fileobj and (block := opened.fileobj.read(_BLOCK)):
+        if block.strip(b"\0"):
+            raise tarfile.ReadError("there is more behind its end")
 
 
 def _tar_kind(info: tarfile.TarInfo) -> str:
@@ -131,6 +162,6 @@ def _fault(member: _Member) -> str:
 def _write(stream: IO[bytes], target: Path, size: int) -> None:
     target.parent.mkdir(parents=True, exist_ok=True)
     with open(target, "wb") as file:
-        shutil.copyfileobj(stream, file, 1 << 20)
+        shutil.copyfileobj(stream, file, _BLOCK)
     if target.stat().st_size != size:
         raise EOFError(f"{target.name} has {target.stat().st_size} bytes instead of {size}")

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import io
+import random
+import shutil
 import stat
 import tarfile
 import zipfile
@@ -10,6 +12,7 @@ from pathlib import Path
 
 import pytest
 
+from kd_engine.transfer import DownloadError
 from kd_engine.unpack import ArchiveError, unpack
 
 
@@ -142,3 +145,94 @@ def test_something_else_is_named(tmp_path: Path, inside: Path) -> None:
     (tmp_path / "page.zip").write_text("<html>sorry</html>" * 100)
     with pytest.raises(ArchiveError, match="neither"):
         unpack(tmp_path / "page.zip", inside)
+
+
+def _pack(path: Path, mode: str, count: int = 3) -> Path:
+    """Pack some files of 60 kB that hardly compress."""
+    with tarfile.open(path, mode) as archive:
+        for number in range(count):
+            info = tarfile.TarInfo(f"{number}.bin")
+            content = random.Random(number).randbytes(60_000)
+            info.size = len(content)
+            archive.addfile(info, io.BytesIO(content))
+    return path
+
+
+@pytest.mark.parametrize("mode", ["w", "w:gz", "w:bz2", "w:xz"])
+def test_every_compression_is_unpacked(tmp_path: Path, inside: Path, mode: str) -> None:
+    unpack(_pack(tmp_path / "a.tar", mode), inside)
+    assert (inside / "2.bin").read_bytes() == random.Random(2).randbytes(60_000)
+
+
+@pytest.mark.parametrize("trailer", ["checksum", "length", "cut"])
+def test_the_trailer_of_a_gzip_is_compared(tmp_path: Path, inside: Path, trailer: str) -> None:
+    """tarfile stops reading before it; a content that is wrong, but decompresses, went through."""
+    path = _pack(tmp_path / "a.tar.gz", "w:gz")
+    content = bytearray(path.read_bytes())
+    if trailer == "cut":
+        content = content[:-4]
+    else:
+        content[-8 if trailer == "checksum" else -4] ^= 0xFF
+    path.write_bytes(content)
+    with pytest.raises(ArchiveError, match=r"a\.tar\.gz is damaged .* fetch it again"):
+        unpack(path, inside)
+    assert _files(inside) == set()
+
+
+def test_a_flipped_bit_in_a_gzip_is_noticed(tmp_path: Path, inside: Path) -> None:
+    """Noise is stored as it is, so that the bit changes the content and nothing else."""
+    path = _pack(tmp_path / "a.tar.gz", "w:gz")
+    content = bytearray(path.read_bytes())
+    content[len(content) // 2] ^= 1
+    path.write_bytes(content)
+    with pytest.raises(ArchiveError, match="damaged"):
+        unpack(path, inside)
+    assert _files(inside) == set()
+
+
+@pytest.mark.parametrize("fault", ["header", "zeros", "no end", "in the header"])
+def test_members_behind_a_damaged_place_are_not_lost_in_silence(
+    tmp_path: Path, inside: Path, fault: str
+) -> None:
+    path = _pack(tmp_path / "a.tar", "w")
+    content = bytearray(path.read_bytes())
+    second = 512 + 60_416  # its header; content is filled up to whole blocks of 512
+    if fault == "header":
+        content[second] ^= 0xFF
+    elif fault == "zeros":
+        content[second : second + 512] = bytes(512)
+    else:
+        del content[second + (100 if fault == "in the header" else 0) :]
+    path.write_bytes(content)
+    with pytest.raises(ArchiveError, match="damaged"):
+        unpack(path, inside)
+    assert _files(inside) == set()
+
+
+@pytest.mark.parametrize("kind", ["zip", "tar"])
+def test_a_full_disk_is_noticed_before_anything_is_written(
+    tmp_path: Path, inside: Path, kind: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    if kind == "zip":
+        path = _zip(tmp_path / "a.zip", ["one.txt", "sub/two.txt"])
+    else:
+        path = _pack(tmp_path / "a.tar", "w")
+    wanted = {"zip": 50 * len("content of one.txtcontent of sub/two.txt"), "tar": 180_000}[kind]
+    usage = shutil.disk_usage(tmp_path)
+    for free, fits in ((wanted - 1, False), (wanted, True)):
+        free += 64 << 20  # what must stay free
+        monkeypatch.setattr(shutil, "disk_usage", lambda _, n=free: usage._replace(free=n))
+        if fits:
+            unpack(path, inside)
+            assert _files(inside)
+        else:
+            with pytest.raises(DownloadError, match=rf"unpacking a\.{kind} needs .* has only"):
+                unpack(path, inside)
+            assert _files(inside) == set()
+
+
+def test_a_name_that_is_file_and_folder_is_named(tmp_path: Path, inside: Path) -> None:
+    with pytest.raises(ArchiveError, match="damaged"):
+        unpack(_zip(tmp_path / "a.zip", ["one", "one/two"]), inside)
+    with pytest.raises(ArchiveError, match="damaged"):
+        unpack(_zip(tmp_path / "b.zip", ["x" * 300]), inside)
