@@ -9,6 +9,7 @@ abandoned. Where there are no locks, as on Windows, abandoned files stay.
 from __future__ import annotations
 
 import contextlib
+import logging
 import os
 import re
 import secrets
@@ -19,6 +20,7 @@ from typing import IO
 
 from kd_core.file_lock import try_lock
 
+_LOG = logging.getLogger(__name__)
 _LOCK = "lock"  # in a temporary folder
 # The digits; or, of earlier versions, a process id for files and tempfile's letters for folders.
 _FILE = re.compile(r"\.(?P<name>.+)\.([0-9a-f]{16}|[0-9]+)\.tmp")
@@ -114,7 +116,7 @@ def put_in_place(made: Path, path: Path) -> None:
 
 
 def remove_abandoned(folder: Path, name: str | None = None) -> None:
-    """Remove temporary files and folders that nobody writes any more.
+    """Remove temporary files and folders that nobody writes any more, and log what was removed.
 
     Args:
         folder: Where they lie; those of folders below stay.
@@ -147,6 +149,7 @@ def _remove_unlocked(path: Path) -> None:
             shutil.rmtree(path)
         else:
             path.unlink()
+        _LOG.warning("removed %s: a killed run had left it", path)
 
 
 def _sync_folder(folder: Path) -> None:

@@ -8,11 +8,8 @@ from __future__ import annotations
 
 import json
 import os
-import shutil
-import tempfile
 import xml.etree.ElementTree as ET
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -21,6 +18,7 @@ import numpy as np
 from numpy.random import RandomState
 from numpy.typing import NDArray
 
+from kd_core.atomic import put_in_place, temporary_folder
 from kd_engine.digit_scenes import PlacedDigit, SceneOptions, draw_scene
 from kd_engine.splits import split_inside_classes
 
@@ -93,7 +91,7 @@ def make_detection_set(
 
     Raises:
         ValueError: If a count is below one, or the folder holds a set with other parameters.
-        FileExistsError: If the folder holds something else.
+        FileExistsError: If the folder holds something else, or its parameters cannot be read.
     """
     if train_images < 1 or val_images < 1:
         raise ValueError(
@@ -107,12 +105,13 @@ def make_detection_set(
     if _is_finished(root, parameters, overwrite):
         return False
     sources = load_digit_splits(seed)
-    with _whole_folder(root) as folder:
+    with temporary_folder(root) as folder:
         for number, (split, count) in enumerate(counts.items()):
             _write_split(
                 folder, split, sources[split], [(seed, number, i) for i in range(count)], scene
             )
         (folder / MARKER).write_text(json.dumps(parameters, indent=2) + "\n", encoding="utf-8")
+        put_in_place(folder, root)
     return True
 
 
@@ -139,7 +138,13 @@ def _is_finished(root: Path, parameters: dict[str, Any], overwrite: bool) -> boo
             f"{root} exists and was not made by this tool (it has no {MARKER}). "
             "Name another folder, or move this one away."
         )
-    found = json.loads(marker.read_text(encoding="utf-8"))
+    try:
+        found = dict(json.loads(marker.read_text(encoding="utf-8")))
+    except (ValueError, TypeError, RecursionError) as error:
+        raise FileExistsError(
+            f"{marker} must hold the parameters of a set, but reading it fails ({error}). Remove "
+            f"{root}, so that the set is made again, or name another folder."
+        ) from error
     if found == parameters:
         return _is_complete(root, parameters["images"])
     if overwrite:
@@ -160,22 +165,6 @@ def _is_complete(root: Path, counts: dict[str, int]) -> bool:
     files += [root / f"JPEGImages/{name}.jpg" for name in names]
     files += [root / f"Annotations/{name}.xml" for name in names]
     return all(file.is_file() and file.stat().st_size > 0 for file in files)
-
-
-@contextmanager
-def _whole_folder(root: Path) -> Iterator[Path]:
-    """Give a temporary folder beside ``root`` and move it there when it is complete."""
-    root.parent.mkdir(parents=True, exist_ok=True)
-    workplace = Path(tempfile.mkdtemp(prefix=f".{root.name}.", dir=root.parent))
-    try:
-        folder = workplace / "new"
-        folder.mkdir()
-        yield folder
-        if root.exists():
-            root.rename(workplace / "old")
-        folder.rename(root)
-    finally:
-        shutil.rmtree(workplace, ignore_errors=True)
 
 
 def _write_split(

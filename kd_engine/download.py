@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import os
 import shutil
-import tempfile
 from pathlib import Path
 
+from kd_core.atomic import put_in_place, temporary_folder
 from kd_engine.classification_sets import CLASSIFICATION_SETS
+from kd_engine.partial_file import discard_part
 from kd_engine.public_sets import PUBLIC_SETS, Part
 from kd_engine.transfer import DownloadError, Patience, Source, check_space, download_file
 from kd_engine.unpack import unpack
@@ -33,6 +34,10 @@ def fetch_dataset(
 ) -> None:
     """Fetch and unpack a public data set; folders that are there already are left alone.
 
+    What a killed run left of a folder goes before it is made anew; the rest of a broken download
+    serves the next run, and goes if the folder is there already. Archives that lie in
+    ``.downloads`` are used if their checksum is right.
+
     Args:
         name: A key of ``DATASETS``.
         root: Folder of all data; None for ``data_root()``.
@@ -53,6 +58,7 @@ def fetch_dataset(
         target = root / part.folder
         if target.is_dir() and any(target.iterdir()):
             print(f"{target} is there already")
+            _tidy(part, root / ".downloads")
             continue
         archives = _fetch_archives(part, root / ".downloads", patience)
         _install(part, archives, target)
@@ -108,6 +114,16 @@ def missing_data_message(path: str | os.PathLike[str]) -> str:
     return f"{text}Put the data there, correct the path in the config, or set KD_DATA."
 
 
+def _tidy(part: Part, folder: Path) -> None:
+    """Remove parts of archives that nobody needs any more; say what else may go."""
+    for source in part.sources:
+        archive = folder / _name(source)
+        if discard_part(archive):
+            print(f"removed {archive}.part: a broken download had left it")
+        if archive.is_file():
+            print(f"{archive} is no longer needed and may be deleted")
+
+
 def _fetch_archives(part: Part, folder: Path, patience: Patience | None) -> list[Path]:
     try:
         return [_fetch_archive(source, folder, patience) for source in part.sources]
@@ -116,11 +132,12 @@ def _fetch_archives(part: Part, folder: Path, patience: Patience | None) -> list
 
 
 def _fetch_archive(source: Source, folder: Path, patience: Patience | None) -> Path:
-    archive = folder / source.urls[0].rpartition("/")[2]
+    archive = folder / _name(source)
+    checked = "archive" if archive.is_file() else "size and archive"
     sha256 = download_file(source, archive, patience)
     if source.md5 is None and source.sha256 is None:
         print(
-            f"{archive.name}: no published checksum: size and archive integrity checked only; "
+            f"{archive.name}: no published checksum: {checked} integrity checked only; "
             f"sha256 {sha256}"
         )
     else:
@@ -128,20 +145,20 @@ def _fetch_archive(source: Source, folder: Path, patience: Patience | None) -> P
     return archive
 
 
+def _name(source: Source) -> str:
+    return source.urls[0].rpartition("/")[2]
+
+
 def _install(part: Part, archives: list[Path], target: Path) -> None:
     """Unpack beside the target and rename, so that a half-filled folder is never seen."""
-    target.parent.mkdir(parents=True, exist_ok=True)
-    workplace = Path(tempfile.mkdtemp(prefix=f".{target.name}.", dir=target.parent))
-    try:
+    with temporary_folder(target) as workplace:
         inner = _fill(part, archives, workplace)
         for name, new_name in part.extras.items():
             if (workplace / name).is_file():
                 (workplace / name).rename(inner / new_name)
         if part.voc_classes:
             write_coco_splits(inner, part.voc_classes)
-        inner.rename(target)
-    finally:
-        shutil.rmtree(workplace, ignore_errors=True)
+        put_in_place(inner, target)
 
 
 def _fill(part: Part, archives: list[Path], workplace: Path) -> Path:

@@ -4,26 +4,32 @@ from __future__ import annotations
 
 import hashlib
 import http.client
-import json
 import os
 import shutil
 import sys
 import time
 import urllib.error
 import urllib.request
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from kd_engine.partial_file import (
+    DownloadError,
+    length_of,
+    locked,
+    part_of,
+    read_state,
+    write_state,
+)
 from kd_engine.progress import Progress, amount
+
+__all__ = ["DownloadError", "Patience", "Source", "check_space", "download_file"]
 
 _BLOCK = 1 << 20
 _SPARE = 64 << 20  # bytes that must stay free on the disk
 _GONE = {400, 401, 403, 404, 405, 410, 451}  # asking again will not help
-
-
-class DownloadError(RuntimeError):
-    """A file could not be fetched, or is not the one that was wanted."""
 
 
 @dataclass(frozen=True)
@@ -57,11 +63,12 @@ class Patience:
 
 
 def download_file(source: Source, target: Path, patience: Patience | None = None) -> str:
-    """Fetch a file, unless it is there already.
+    """Fetch a file, unless it is there already; its checksum is compared in any case.
 
     Bytes go to ``<target>.part``; a later call goes on from there if the server says that the
     file is still the same (ETag or Last-Modified), and starts afresh otherwise. The final name
-    appears only after the checksum has been compared.
+    appears only after the checksum has been compared. A process that fetches holds a lock on
+    ``<target>.part.json``.
 
     Args:
         source: Addresses and checksums.
@@ -72,13 +79,21 @@ def download_file(source: Source, target: Path, patience: Patience | None = None
         The SHA-256 of the file in hexadecimal digits.
 
     Raises:
-        DownloadError: If no address gives the file, or the disk is too small.
+        DownloadError: If no address gives the file, another process fetches it, the disk is too
+            small, or what was there already has another checksum.
     """
-    patience = patience or Patience()
     if not target.is_file():
         target.parent.mkdir(parents=True, exist_ok=True)
-        _from_any(source, target, patience)
-    return _digests(target)["sha256"]
+        with locked(part_of(target)):
+            if not target.is_file():  # else another process has just finished
+                return _from_any(source, target, patience or Patience())
+    found = _digests(target)
+    if wrong := _mismatch(found, source):
+        raise DownloadError(
+            f"{target} must have the {wrong[0]} {wrong[1]}, but the file that was there already "
+            f"has {wrong[2]}. Remove it, and run the command again to fetch it."
+        )
+    return found["sha256"]
 
 
 def check_space(folder: Path, wanted: int, purpose: str) -> None:
@@ -100,25 +115,24 @@ def check_space(folder: Path, wanted: int, purpose: str) -> None:
         )
 
 
-def _from_any(source: Source, target: Path, patience: Patience) -> None:
-    part = target.with_name(target.name + ".part")
+def _from_any(source: Source, target: Path, patience: Patience) -> str:
+    part = part_of(target)
     reasons: list[str] = []
     for url in source.urls:
         try:
             _persist(url, part, patience)
-            _verify(part, source, url)
+            sha256 = _verified(part, source, url)
         except DownloadError as error:
             reasons.append(str(error))
             continue
         os.replace(part, target)
-        _state_file(part).unlink(missing_ok=True)
-        return
+        return sha256
     raise DownloadError(f"{target.name} could not be fetched. " + " ".join(reasons))
 
 
 def _persist(url: str, part: Path, patience: Patience) -> None:
     """Ask until the file is complete or several attempts in a row bring nothing new."""
-    failures, furthest = 0, _length(part)
+    failures, furthest = 0, length_of(part)
     while True:
         try:
             _attempt(url, part, patience.timeout)
@@ -128,9 +142,9 @@ def _persist(url: str, part: Path, patience: Patience) -> None:
             if error.code in _GONE:
                 raise DownloadError(reason) from error
         except (OSError, http.client.HTTPException) as error:
-            reason = f"{url} broke off at {amount(_length(part))} ({error})."
-        failures = 1 if _length(part) > furthest else failures + 1
-        furthest = max(furthest, _length(part))
+            reason = f"{url} broke off at {amount(length_of(part))} ({error})."
+        failures = 1 if length_of(part) > furthest else failures + 1
+        furthest = max(furthest, length_of(part))
         if failures >= patience.tries:
             raise DownloadError(
                 f"{reason} Gave up after {failures} attempts without progress; "
@@ -143,8 +157,8 @@ def _persist(url: str, part: Path, patience: Patience) -> None:
 
 def _attempt(url: str, part: Path, timeout: float) -> None:
     """Make one request and append what it brings."""
-    state = _read_state(part, url)
-    start = _length(part) if state else 0
+    state = read_state(part, url)
+    start = length_of(part) if state else 0
     if state and state["total"] == start:
         return
     request = urllib.request.Request(url, headers={"Accept-Encoding": "identity"})
@@ -161,7 +175,7 @@ def _attempt(url: str, part: Path, timeout: float) -> None:
     with answer:
         start, total = _extent(answer, start)
         if start == 0:
-            _write_state(part, url, answer.headers, total)
+            write_state(part, url, answer.headers, total)
         if total is not None:
             check_space(part.parent, total - start, f"the download of {url}")
         _append(answer, part, start, total)
@@ -171,12 +185,12 @@ def _extent(answer: Any, start: int) -> tuple[int, int | None]:
     """Return where the answer's bytes begin, and the size of the whole file if it is told."""
     length = answer.headers.get("Content-Length")
     if answer.status != 206:  # the server ignores Range, or the file has changed
-        return 0, int(length) if length else None
+        return 0, int(length) if length and length.isdecimal() else None
     unit, _, extent = answer.headers.get("Content-Range", "").partition(" ")
     first, total = extent.partition("-")[0], extent.rpartition("/")[2]
     if unit != "bytes" or first != str(start):
         raise ConnectionError(f"the server sent '{unit} {extent}' when asked from byte {start}")
-    return start, int(total) if total.isdigit() else None
+    return start, int(total) if total.isdecimal() else None
 
 
 def _append(answer: Any, part: Path, start: int, total: int | None) -> None:
@@ -196,16 +210,24 @@ def _append(answer: Any, part: Path, start: int, total: int | None) -> None:
         raise ConnectionError(f"{position} of {total} bytes came")
 
 
-def _verify(part: Path, source: Source, url: str) -> None:
+def _verified(part: Path, source: Source, url: str) -> str:
+    """Compare the checksums, and return the SHA-256."""
     found = _digests(part)
+    if wrong := _mismatch(found, source):
+        part.unlink()
+        raise DownloadError(
+            f"{url} must have the {wrong[0]} {wrong[1]}, but what came has {wrong[2]}. It was "
+            "deleted; run the command again, and if that does not help the source has changed."
+        )
+    return found["sha256"]
+
+
+def _mismatch(found: Mapping[str, str], source: Source) -> tuple[str, str, str] | None:
+    """Name the checksum that is another than the published one, with both values."""
     for kind, wanted in (("md5", source.md5), ("sha256", source.sha256)):
-        if wanted is not None and found[kind] != wanted:
-            part.unlink()
-            _state_file(part).unlink(missing_ok=True)
-            raise DownloadError(
-                f"{url} must have the {kind} {wanted}, but what came has {found[kind]}. It was "
-                "deleted; run the command again, and if that does not help the source has changed."
-            )
+        if wanted is not None and found[kind] != wanted.lower():
+            return kind, wanted, found[kind]
+    return None
 
 
 def _digests(file: Path) -> dict[str, str]:
@@ -215,30 +237,3 @@ def _digests(file: Path) -> dict[str, str]:
             for one in sums.values():
                 one.update(block)
     return {kind: one.hexdigest() for kind, one in sums.items()}
-
-
-def _state_file(part: Path) -> Path:
-    return part.with_name(part.name + ".json")
-
-
-def _read_state(part: Path, url: str) -> dict[str, Any] | None:
-    """Return what is known of a part, or None if it cannot be continued from this address."""
-    try:
-        state = json.loads(_state_file(part).read_text(encoding="utf-8"))
-    except (OSError, ValueError):
-        return None
-    usable = part.is_file() and state.get("url") == url and state.get("validator")
-    return state if usable else None
-
-
-def _write_state(part: Path, url: str, headers: Any, total: int | None) -> None:
-    tag = headers.get("ETag") or ""
-    weak = tag.startswith("W/")  # HTTP forbids weak tags in If-Range
-    validator = headers.get("Last-Modified") if weak or not tag else tag
-    state = {"url": url, "validator": validator, "total": total}
-    part.unlink(missing_ok=True)  # a new state must never describe old bytes
-    _state_file(part).write_text(json.dumps(state), encoding="utf-8")
-
-
-def _length(file: Path) -> int:
-    return file.stat().st_size if file.is_file() else 0

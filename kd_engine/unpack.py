@@ -15,7 +15,6 @@ from typing import IO
 
 from kd_engine.transfer import DownloadError, check_space
 
-
 _BLOCK = 1 << 20
 # What the disk says of names that no good archive has: too long, or a file that is also a folder.
 _OF_NAMES = {errno.ENAMETOOLONG, errno.ENOTDIR, errno.EISDIR, errno.EEXIST, errno.EINVAL}
@@ -32,7 +31,7 @@ class _StrictMember(tarfile.TarInfo):
     def fromtarfile(cls, opened: tarfile.TarFile) -> _StrictMember:
         try:
             return super().fromtarfile(opened)
-        except tarfile.EOFHeaderError:
+        except tarfile.EOFHeaderError:  # type: ignore[attr-defined]
             raise  # a block of zeros: the end
         except tarfile.HeaderError as error:
             raise tarfile.ReadError(f"{error} at byte {opened.offset:,}") from error

@@ -21,7 +21,9 @@ In-Shop is given out after an agreement and is fetched by hand: see docs/retriev
 ImageNet: see docs/classification_data.md.
 
 A broken download goes on where it stopped when the command is run again. Folders appear only when
-they are complete; those that are there already are left alone.
+they are complete; those that are there already are left alone. An archive that lies in .downloads
+already is used if its checksum is right, and an error otherwise. What killed runs have left beside
+the folder (.NAME.*.tmp) is removed by the next run that makes it, and named.
 """
 
 from __future__ import annotations

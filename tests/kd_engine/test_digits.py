@@ -176,6 +176,24 @@ def test_an_interruption_leaves_nothing_behind(
     assert list(tmp_path.iterdir()) == []
 
 
+def test_what_a_killed_run_left_is_removed(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    killed = tmp_path / f".digits.{'a' * 16}.tmp"
+    (killed / "content/JPEGImages").mkdir(parents=True)
+    (killed / "lock").touch()
+    make_detection_set(tmp_path / "digits", 1, 1, scene=SMALL)
+    assert [path.name for path in tmp_path.iterdir()] == ["digits"]
+    assert f"removed {killed}: a killed run had left it" in caplog.text
+
+
+@pytest.mark.parametrize("text", ["", "[", "[1]", "3", "[" * 100_000, "\ufeff{}"])
+def test_parameters_that_cannot_be_read_are_named(tmp_path: Path, text: str) -> None:
+    (tmp_path / "digits.json").write_text(text, "utf-8")
+    with pytest.raises(FileExistsError, match=r"digits\.json must hold the parameters"):
+        make_detection_set(tmp_path, 1, 1, scene=SMALL)
+
+
 @pytest.mark.parametrize(
     ("values", "message"),
     [

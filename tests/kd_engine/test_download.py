@@ -11,6 +11,7 @@ from pathlib import Path
 
 import pytest
 
+from kd_core.file_lock import try_lock
 from kd_engine import download
 from kd_engine.download import DATASETS, Part, fetch_dataset, missing_data_message, require_data
 from kd_engine.transfer import DownloadError, Patience, Source
@@ -85,6 +86,66 @@ def test_a_bad_archive_leaves_no_folder(
     with pytest.raises(ValueError, match=message):
         fetch_dataset("toy", tmp_path / "data", QUICK)
     assert [path.name for path in (tmp_path / "data").iterdir()] == [".downloads"]
+
+
+@pytest.fixture
+def toy(
+    served: tuple[Path, str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> tuple[Path, Path]:
+    """A data set of one archive with a checksum; its folder to be, and the served archive."""
+    folder, url = served
+    md5 = _tar(folder / "x.tar", {"top/a.txt": "right"})
+    part = Part("sets/toy", (Source((f"{url}/x.tar",), md5=md5),), "top")
+    monkeypatch.setitem(DATASETS, "toy", (part,))
+    return tmp_path / "data/sets/toy", folder / "x.tar"
+
+
+def test_an_empty_folder_is_filled(toy: tuple[Path, Path], tmp_path: Path) -> None:
+    toy[0].mkdir(parents=True)
+    fetch_dataset("toy", tmp_path / "data", QUICK)
+    assert (toy[0] / "a.txt").read_text() == "right"
+
+
+def test_an_archive_that_lies_there_already_is_compared(
+    toy: tuple[Path, Path], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    archive = tmp_path / "data/.downloads/x.tar"
+    archive.parent.mkdir(parents=True)
+    _tar(archive, {"top/a.txt": "wrong"})
+    with pytest.raises(DownloadError, match=r"x\.tar must have the md5 .* Remove it"):
+        fetch_dataset("toy", tmp_path / "data", QUICK)
+    assert not toy[0].exists() and "the checksum is right" not in capsys.readouterr().out
+    archive.write_bytes(toy[1].read_bytes())
+    toy[1].unlink()
+    fetch_dataset("toy", tmp_path / "data", QUICK)
+    assert (toy[0] / "a.txt").read_text() == "right"
+    assert "x.tar: the checksum is right" in capsys.readouterr().out
+
+
+def test_what_killed_runs_left_is_removed_and_named(
+    toy: tuple[Path, Path],
+    tmp_path: Path,
+    caplog: pytest.LogCaptureFixture,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    killed, busy = (toy[0].with_name(f".toy.{digit * 16}.tmp") for digit in "ab")
+    for place in (killed, busy):
+        (place / "content").mkdir(parents=True)
+        (place / "lock").touch()
+        (place / "content/half.bin").write_bytes(b"x")
+    with (busy / "lock").open("r+b") as other:
+        assert try_lock(other.fileno())
+        fetch_dataset("toy", tmp_path / "data", QUICK)
+        assert {path.name for path in toy[0].parent.iterdir()} == {"toy", busy.name}
+    assert f"removed {killed}" in caplog.text and str(busy) not in caplog.text
+    archive = tmp_path / "data/.downloads/x.tar"
+    for name in ("x.tar", "x.tar.part", "x.tar.part.json"):
+        archive.with_name(name).write_bytes(b"{}")
+    capsys.readouterr()
+    fetch_dataset("toy", tmp_path / "data", QUICK)
+    assert [path.name for path in archive.parent.iterdir()] == ["x.tar"]
+    said = capsys.readouterr().out
+    assert f"removed {archive}.part" in said and f"{archive} is no longer needed" in said
 
 
 def serve_instead(monkeypatch: pytest.MonkeyPatch, name: str, source: Source) -> None:

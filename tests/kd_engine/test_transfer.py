@@ -13,6 +13,7 @@ from pathlib import Path
 import pytest
 
 from kd_engine import transfer
+from kd_engine.partial_file import locked, part_of
 from kd_engine.progress import Progress, amount
 from kd_engine.transfer import DownloadError, Patience, Source, download_file
 
@@ -31,6 +32,8 @@ class Server:
     breaks: list[int] = field(default_factory=list)  # bytes after which each answer breaks off
     codes: list[int] = field(default_factory=list)  # errors to answer first
     chunked: bool = False
+    shift: int = 0  # bytes by which an answer to a range begins too early, and says so
+    length: str = ""  # what to say instead of the true length
     asked: list[str] = field(default_factory=list)
 
 
@@ -51,6 +54,7 @@ class Handler(BaseHTTPRequestHandler):
             self.send_error(416)
             return
         self.send_response(206 if start else 200)
+        start -= self.state.shift if start else 0
         for key, value in self.state.headers.items():
             self.send_header(key, value)
         if start:
@@ -68,7 +72,7 @@ class Handler(BaseHTTPRequestHandler):
 
     def send_body(self, body: bytes) -> None:
         if not self.state.chunked:
-            self.send_header("Content-Length", str(len(body)))
+            self.send_header("Content-Length", self.state.length or str(len(body)))
         self.end_headers()
         end = self.state.breaks.pop(0) if self.state.breaks else len(body)
         self.wfile.write(body[:end])
@@ -217,6 +221,59 @@ def test_the_pause_doubles(server: Server, tmp_path: Path, monkeypatch: pytest.M
     server.codes = [503] * 3
     download_file(Source((server.url,)), tmp_path / "file.bin", Patience(tries=5, pause=2.0))
     assert pauses == [2.0, 4.0, 8.0]
+
+
+@pytest.mark.parametrize("kind", ["md5", "sha256"])
+def test_a_file_that_is_there_already_is_compared(
+    server: Server, tmp_path: Path, kind: str
+) -> None:
+    target = tmp_path / "file.bin"
+    target.write_bytes(CONTENT)
+    right = hashlib.new(kind, CONTENT).hexdigest()
+    download_file(Source((server.url,), **{kind: right.upper()}), target, QUICK)
+    target.write_bytes(CONTENT[:-1] + b"x")
+    message = rf"file\.bin must have the {kind} {right}, but the file that was there .*Remove it"
+    with pytest.raises(DownloadError, match=message):
+        download_file(Source((server.url,), **{kind: right}), target, QUICK)
+    assert server.asked == [] and target.is_file()  # it is not ours to remove
+
+
+def test_an_answer_with_other_bytes_than_asked_for_is_not_appended(
+    server: Server, tmp_path: Path
+) -> None:
+    server.breaks, server.shift = [100_000], 256
+    with pytest.raises(DownloadError, match="sent 'bytes 99744-.* when asked from byte 100000"):
+        download_file(Source((server.url,)), tmp_path / "file.bin", QUICK)
+    assert (tmp_path / "file.bin.part").read_bytes() == CONTENT[:100_000]
+
+
+def test_old_bytes_never_lie_under_the_state_of_a_new_file(
+    server: Server, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The file changes, and the disk is full when the state of the new one is written already."""
+    source, target = Source((server.url,)), tmp_path / "file.bin"
+    server.breaks = [300_000, 0, 0, 0]
+    with pytest.raises(DownloadError, match="3 attempts"):
+        download_file(source, target, QUICK)
+    server.content, server.headers, server.breaks = CONTENT[::-1], {"ETag": '"two"'}, []
+    usage = transfer.shutil.disk_usage(tmp_path)
+    with monkeypatch.context() as patch:
+        patch.setattr(transfer.shutil, "disk_usage", lambda _: usage._replace(free=0))
+        with pytest.raises(DownloadError, match="has only 0 B free"):
+            download_file(source, target, QUICK)
+    download_file(source, target, QUICK)
+    assert target.read_bytes() == CONTENT[::-1]
+
+
+def test_one_process_alone_fetches_a_file(server: Server, tmp_path: Path) -> None:
+    with locked(part_of(tmp_path / "file.bin")), pytest.raises(DownloadError, match="another pro"):
+        download_file(Source((server.url,)), tmp_path / "file.bin", QUICK)
+
+
+def test_a_length_that_is_no_number_is_as_good_as_none(server: Server, tmp_path: Path) -> None:
+    server.length = "many"
+    download_file(Source((server.url,)), tmp_path / "file.bin", QUICK)
+    assert (tmp_path / "file.bin").read_bytes() == CONTENT
 
 
 def test_a_full_disk_is_noticed_before_the_download(
