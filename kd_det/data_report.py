@@ -15,6 +15,12 @@ _SHOWN = 20
 _SIDEWAYS = {5, 6, 7, 8}  # EXIF orientations that swap width and height when mmdet loads a picture
 
 
+# also in capitals; what cameras and tools write
+_SUFFIXES = [
+    one
+    for suffix in (".jpg", ".jpeg", ".png", ".bmp", ".webp", ".tif", ".tiff")
+    for one in (suffix, suffix.upper())
+]
 _short = reprlib.Repr()
 _short.maxother = _short.maxstring = _short.maxlong = 60
 
@@ -116,7 +122,7 @@ def check_image_files(report: DataReport, entries: Sequence[ImageEntry], decode:
     for entry in entries:
         size = sizes.get(entry.file)
         if size is None:
-            report.error(entry.place, f"the image {entry.file} is missing. Restore it.")
+            report.error(entry.place, f"the image {entry.file} is missing{_remedy(entry, sizes)}")
         elif size == 0:
             report.error(entry.place, f"the image {entry.file} is empty. Restore it.")
         else:
@@ -126,6 +132,18 @@ def check_image_files(report: DataReport, entries: Sequence[ImageEntry], decode:
             for entry, fault in zip(whole, pool.map(_decoding_fault, whole), strict=True):
                 if fault:
                     report.error(entry.place, fault)
+
+
+def _remedy(entry: ImageEntry, sizes: Mapping[str, int]) -> str:
+    """Name a file that is there with another suffix, such as .JPG."""
+    stem = os.path.splitext(entry.file)[0]
+    for suffix in _SUFFIXES:
+        if stem + suffix in sizes:
+            return (
+                f", but {stem + suffix} is there. Rename that file, or correct the entry: mmdet "
+                "looks for this name alone, and reads any format under it."
+            )
+    return ". Restore it."
 
 
 def note_boxes(report: DataReport, numbers: Mapping[str, int], classes: Iterable[str]) -> None:

@@ -3,18 +3,37 @@
 from __future__ import annotations
 
 import os
-import xml.etree.ElementTree as ET
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
+from xml.etree.ElementTree import Element
 
 from kd_det.box_check import check_boxes
 from kd_det.box_table import VocBoxes
-from kd_det.data_report import DataReport, ImageEntry, check_image_files, note_boxes
+from kd_det.data_report import DataReport, ImageEntry, check_image_files, note_boxes, shown
 from kd_engine.download import missing_data_message
+from kd_engine.voc_file import (
+    CORNERS,
+    corners_of,
+    extent_of,
+    is_difficult,
+    read_annotation,
+    read_names,
+)
 
-_CORNERS = ("xmin", "ymin", "xmax", "ymax")
+
+@dataclass(frozen=True)
+class VocFolders:
+    """The folders of a Pascal VOC set, as mmdet's reader calls them.
+
+    Attributes:
+        images: The pictures, ``img_subdir``.
+        annotations: The XML files, ``ann_subdir``.
+    """
+
+    images: str = "JPEGImages"
+    annotations: str = "Annotations"
 
 
 @dataclass
@@ -36,32 +55,36 @@ def check_voc(
     split_file: str | os.PathLike[str],
     classes: Sequence[str],
     decode: bool = False,
+    folders: VocFolders | None = None,
 ) -> DataReport:
     """Check one split of a Pascal VOC folder and its pictures.
 
     Boxes are judged as mmdet reads them: x = xmin - 1, w = xmax - xmin.
 
     Args:
-        root: Folder with Annotations and JPEGImages.
+        root: Folder with the folders of pictures and annotations.
         split_file: Text file with one image name per line.
         classes: Class names of the config.
         decode: Also read every picture in full.
+        folders: Where pictures and annotations are below the root; the default is JPEGImages and
+            Annotations.
 
     Returns:
         Errors and notes.
     """
     report = DataReport(str(split_file))
-    root = Path(root)
-    missing = [path for path in (Path(split_file), root / "Annotations") if not path.exists()]
+    folders = folders or VocFolders()
+    annotations, images = Path(root, folders.annotations), Path(root, folders.images)
+    missing = [path for path in (Path(split_file), annotations) if not path.exists()]
     for path in missing:
         report.error("", missing_data_message(path))
     if missing:
         return report
     findings, entries = _Findings(classes), []
     for name in _names(report, Path(split_file)):
-        entry = _check_file(report, root, name, findings)
-        if entry is not None:
-            entries.append(entry)
+        extent = _check_file(report, annotations, name, findings)
+        if extent is not None:
+            entries.append(ImageEntry(f"image {name}", str(images / f"{name}.jpg"), *extent))
     _note(report, findings, len(entries))
     check_boxes(report, findings.boxes.table(), classes)
     check_image_files(report, entries, decode)
@@ -69,7 +92,11 @@ def check_voc(
 
 
 def _names(report: DataReport, split_file: Path) -> list[str]:
-    lines = split_file.read_text(encoding="utf-8").splitlines()
+    try:
+        lines = read_names(split_file)
+    except (ValueError, OSError) as error:
+        report.error("", str(error))
+        return []
     for number, line in enumerate(lines, start=1):
         if not line.strip():
             report.error(f"line {number}", "a line must name an image, but it is empty. Remove it.")
@@ -84,49 +111,45 @@ def _names(report: DataReport, split_file: Path) -> list[str]:
 
 
 def _check_file(
-    report: DataReport, root: Path, name: str, findings: _Findings
-) -> ImageEntry | None:
-    file = root / f"Annotations/{name}.xml"
+    report: DataReport, folder: Path, name: str, findings: _Findings
+) -> tuple[int | None, int | None] | None:
+    """Check the XML of an image; return the image's extent, or None without a readable file."""
+    file = folder / f"{name}.xml"
     try:
-        tree = ET.parse(file).getroot()
+        tree = read_annotation(file)
     except FileNotFoundError:
         report.error(
-            f"image {name}", f"{file} is missing. Restore it, or take the name off the list."
+            f"image {name}",
+            f"{file} is missing. Restore it, or take the name off the list.{_hint(folder, name)}",
         )
         return None
-    except (ET.ParseError, OSError, ValueError) as error:
-        report.error(
-            f"image {name}", f"{file} must be XML, but it is broken ({error}). Restore it."
-        )
+    except ValueError as error:
+        report.error(f"image {name}", str(error))
         return None
-    width, height = _extent(report, tree, file)
+    extent: tuple[int | None, int | None] = None, None
+    try:
+        extent = extent_of(tree)
+    except ValueError as error:
+        report.error(f"file {file.name}", str(error))
     objects = tree.findall("object")
     findings.empty += not objects
     findings.files += 1
     for number, entry in enumerate(objects, start=1):
-        place = f"image {name}, object {number}"
-        _check_object(report, entry, place, (width, height), findings)
-    return ImageEntry(f"image {name}", str(root / f"JPEGImages/{name}.jpg"), width, height)
+        _check_object(report, entry, f"image {name}, object {number}", extent, findings)
+    return extent
 
 
-def _extent(report: DataReport, tree: ET.Element, file: Path) -> tuple[int | None, int | None]:
-    """Return width and height; both None where the file has no size, which mmdet allows."""
-    if tree.find("size") is None:
-        return None, None
-    texts = [tree.findtext(f"size/{key}", "") for key in ("width", "height")]
-    if all(text.strip().isdecimal() and int(text) > 0 for text in texts):
-        return int(texts[0]), int(texts[1])
-    report.error(
-        f"file {file.name}",
-        f"size must have a positive whole width and height, but they are {texts}. "
-        "Correct them, or remove the size so that mmdet measures the image.",
-    )
-    return None, None
+def _hint(folder: Path, name: str) -> str:
+    """Say so if a listed name is that of a file with its suffix, or has further columns."""
+    stem = Path(name.split()[0]).stem
+    if stem == name or not (folder / f"{stem}.xml").is_file():
+        return ""
+    return f" A line must be a name without suffix and nothing more, such as {stem!r}."
 
 
 def _check_object(
     report: DataReport,
-    entry: ET.Element,
+    entry: Element,
     place: str,
     extent: tuple[int | None, int | None],
     findings: _Findings,
@@ -136,22 +159,17 @@ def _check_object(
         report.error(
             place,
             f"the class must be one of the config's {', '.join(findings.classes)}, but it is "
-            f"{name!r}. Correct it, or add the class to the config's metainfo.",
+            f"{shown(name)}. Correct it, or add the class to the config's metainfo.",
         )
         return
-    texts = [entry.findtext(f"bndbox/{corner}", "") for corner in _CORNERS]
     try:
-        x0, y0, x1, y1 = (int(float(text)) - 1 for text in texts)
-    except (ValueError, OverflowError):
-        report.error(
-            place,
-            f"bndbox must have numbers {', '.join(_CORNERS)}, but they are {texts}. Correct them.",
-        )
+        given, difficult = corners_of(entry), is_difficult(entry)
+    except ValueError as error:
+        report.error(place, str(error))
         return
+    x0, y0, x1, y1 = (int(number) - 1 for number in given)
     findings.numbers[name] += 1
-    difficult = entry.findtext("difficult", "0").strip() == "1"
     findings.difficult += difficult
-    given = [float(text) for text in texts]
     label = list(findings.classes).index(name)
     findings.boxes.add(place, findings.files, label, given, extent, difficult)
     if x1 <= x0 or y1 <= y0:
@@ -160,8 +178,8 @@ def _check_object(
         if x0 >= extent[0] or y0 >= extent[1] or x1 <= 0 or y1 <= 0:
             report.error(
                 place,
-                f"the box must touch its image of {extent[0]} x {extent[1]}, but {texts} "
-                f"({', '.join(_CORNERS)}) lies wholly outside. Correct or remove it.",
+                f"the box must touch its image of {extent[0]} x {extent[1]}, but {given} "
+                f"({', '.join(CORNERS)}) lies wholly outside. Correct or remove it.",
             )
         elif x0 < 0 or y0 < 0 or x1 > extent[0] or y1 > extent[1]:
             findings.beyond += 1

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import json
 import os
-import xml.etree.ElementTree as ET
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
+from xml.etree.ElementTree import Element
+
+from kd_engine.voc_file import corners_of, extent_of, is_difficult, read_annotation, read_names
 
 
 def write_coco_splits(root: Path, classes: Sequence[str]) -> None:
@@ -18,7 +20,8 @@ def write_coco_splits(root: Path, classes: Sequence[str]) -> None:
         classes: Class names; the first one gets id 1.
 
     Raises:
-        ValueError: If an annotation names another class.
+        FileNotFoundError: If an XML file is missing.
+        ValueError: If one is broken; see :func:`voc_to_coco`.
     """
     folder = root / "annotations_coco"
     folder.mkdir(exist_ok=True)
@@ -43,18 +46,19 @@ def voc_to_coco(root: Path, split_file: Path, classes: Sequence[str]) -> dict[st
         The content of a COCO annotation file.
 
     Raises:
-        ValueError: If an annotation names another class.
+        FileNotFoundError: If the list or an XML file is missing.
+        ValueError: If one of them is broken, or an annotation has no size, another class, or
+            something else than numbers; names file and object.
     """
     images: list[dict[str, Any]] = []
     annotations: list[dict[str, Any]] = []
-    for name in split_file.read_text(encoding="utf-8").split():
+    for name in filter(str.strip, read_names(split_file)):
         file = root / f"Annotations/{name}.xml"
-        tree = ET.parse(file).getroot()
+        tree = read_annotation(file)
         number = len(images) + 1
-        size = {key: int(tree.findtext(f"size/{key}", "0")) for key in ("width", "height")}
-        images.append({"id": number, "file_name": f"{name}.jpg", **size})
-        for entry in tree.findall("object"):
-            annotation = _annotation(entry, file, classes)
+        images.append({"id": number, "file_name": f"{name}.jpg", **_size(tree, file)})
+        for place, entry in enumerate(tree.findall("object"), start=1):
+            annotation = _annotation(entry, f"{file}, object {place}", classes)
             if annotation["area"] > 0:
                 ids = {"id": len(annotations) + 1, "image_id": number}
                 annotations.append({**ids, **annotation})
@@ -65,22 +69,33 @@ def voc_to_coco(root: Path, split_file: Path, classes: Sequence[str]) -> dict[st
     return {"images": images, "annotations": annotations, "categories": categories}
 
 
-def _annotation(entry: ET.Element, file: Path, classes: Sequence[str]) -> dict[str, Any]:
+def _size(tree: Element, file: Path) -> dict[str, int]:
+    try:
+        width, height = extent_of(tree)
+    except ValueError as error:
+        raise ValueError(f"{file}: {error}") from error
+    if width is None or height is None:
+        raise ValueError(f"{file}: COCO needs a size with width and height. Add it.")
+    return {"width": width, "height": height}
+
+
+def _annotation(entry: Element, place: str, classes: Sequence[str]) -> dict[str, Any]:
     name = entry.findtext("name", "")
     if name not in classes:
         raise ValueError(
-            f"classes must be among {', '.join(classes)}, but {file} has {name!r}. "
+            f"classes must be among {', '.join(classes)}, but {place} has {name!r}. "
             "Correct the annotation or add the class."
         )
-    x0, y0, x1, y1 = (
-        float(int(float(entry.findtext(f"bndbox/{key}", "nan"))))
-        for key in ("xmin", "ymin", "xmax", "ymax")
-    )
+    try:
+        x0, y0, x1, y1 = (float(int(corner)) for corner in corners_of(entry))
+        difficult = is_difficult(entry)
+    except ValueError as error:
+        raise ValueError(f"{place}: {error}") from error
     width, height = max(x1 - x0, 0.0), max(y1 - y0, 0.0)
     return {
         "category_id": list(classes).index(name) + 1,
         "bbox": [x0 - 1, y0 - 1, width, height],
         "area": width * height,
-        "iscrowd": int(entry.findtext("difficult", "0") == "1"),
+        "iscrowd": int(difficult),
         "segmentation": [],
     }

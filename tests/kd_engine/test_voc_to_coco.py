@@ -39,8 +39,39 @@ def test_boxes_ids_and_zero_sizes(tmp_path: Path) -> None:
 
 def test_an_unknown_class_is_named(tmp_path: Path) -> None:
     _write(tmp_path, [("cow", 0, (1, 1, 11, 21))])
-    with pytest.raises(ValueError, match=r"a\.xml has 'cow'"):
+    with pytest.raises(ValueError, match=r"a\.xml, object 1 has 'cow'"):
         voc_to_coco(tmp_path, tmp_path / "ImageSets/Main/train.txt", ("cat", "dog"))
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "words"),
+    [
+        ("<xmin>1<", "<xmin>one<", ["a.xml, object 1", "'one'"]),
+        ("<xmin>1<", "<xmin>1e400<", ["a.xml, object 1", "'1e400'"]),
+        ("<difficult>0<", "<difficult>no<", ["a.xml, object 1", "'no'"]),
+        ("<width>60<", "<width>wide<", ["a.xml", "'wide'"]),
+        ("size>", "extent>", ["a.xml", "size"]),
+        ("</annotation>", "", ["a.xml", "broken"]),
+        ("<annotation>", '<!DOCTYPE a [<!ENTITY a "a">]><annotation>', ["a.xml", "entities"]),
+    ],
+)
+def test_what_cannot_be_converted_is_named(
+    tmp_path: Path, old: str, new: str, words: list[str]
+) -> None:
+    _write(tmp_path, [("cat", 0, (1, 1, 11, 21))])
+    file = tmp_path / "Annotations/a.xml"
+    file.write_text(file.read_text().replace(old, new))
+    with pytest.raises(ValueError) as stop:
+        voc_to_coco(tmp_path, tmp_path / "ImageSets/Main/train.txt", ("cat", "dog"))
+    assert all(word in str(stop.value) for word in words), stop.value
+
+
+def test_names_with_blanks_are_one_name(tmp_path: Path) -> None:
+    _write(tmp_path, [("cat", 0, (1, 1, 11, 21))])
+    (tmp_path / "Annotations/a.xml").rename(tmp_path / "Annotations/a b.xml")
+    (tmp_path / "ImageSets/Main/train.txt").write_text("a b\n")
+    made = voc_to_coco(tmp_path, tmp_path / "ImageSets/Main/train.txt", ("cat", "dog"))
+    assert [image["file_name"] for image in made["images"]] == ["a b.jpg"]
 
 
 @pytest.mark.parametrize("split", ["train", "val", "trainval", "test"])
