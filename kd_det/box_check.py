@@ -117,7 +117,8 @@ def _lost_text(table: BoxTable, among: NDArray[np.bool_], owner: str) -> str:
 
 
 def _are_shares(given: NDArray[np.float64]) -> NDArray[np.bool_]:
-    return (given.min(axis=1) >= 0) & (given.max(axis=1) <= 1)
+    low, high = given.min(axis=1), given.max(axis=1)
+    return np.asarray((low >= 0) & (high <= 1))
 
 
 def _check_convention(report: DataReport, table: BoxTable, used: NDArray[np.bool_]) -> None:
