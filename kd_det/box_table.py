@@ -35,6 +35,12 @@ class BoxTable:
     places: Sequence[str]
     corners: bool = False
 
+    @property
+    def useful(self) -> int:
+        """Number of boxes of a class of the config that nothing makes mmdet leave out."""
+        lost = np.logical_or.reduce(list(self.dropped.values()))
+        return int(((self.labels >= 0) & ~lost).sum())
+
 
 def coco_table(
     annotations: Sequence[Mapping[str, Any]],

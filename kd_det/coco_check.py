@@ -105,6 +105,9 @@ def _check_annotations(
     labels = [places.get(names[a["category_id"]], -1) for a in annotations]
     table = coco_table(annotations, boxes, row, extents[row], np.array(labels, dtype=np.int64))
     check_boxes(report, table, classes)
+    report.short_sides = extents.min(axis=1)
+    report.annotated = np.isin(np.arange(len(images)), row[table.labels >= 0])
+    report.boxes = table.useful
     report.count(len(images) - len(np.unique(row)), "images without boxes (legal)")
     numbers = Counter(names[annotation["category_id"]] for annotation in annotations)
     note_boxes(report, numbers, classes)

@@ -10,6 +10,7 @@ from typing import Any
 from kd_det.coco_check import check_coco
 from kd_det.data_report import DataReport, raise_on_errors
 from kd_det.voc_check import check_voc
+from kd_engine.runs import dataset_parts
 
 __all__ = [
     "DataReport",
@@ -32,20 +33,7 @@ def check_dataset_config(dataset: Mapping[str, Any], decode: bool = False) -> li
     Returns:
         One report for each annotation file. A type that cannot be checked gives a note.
     """
-    inner = dataset.get("datasets", [dataset["dataset"]] if "dataset" in dataset else None)
-    if inner is not None:
-        return [report for one in inner for report in check_dataset_config(one, decode)]
-    annotation_file = dataset.get("ann_file") or ""
-    kind, classes = _kind_and_classes(dataset)
-    if kind == "" or not annotation_file:
-        reason = "it has no ann_file" if kind else "only COCO and VOC can be"
-        return [DataReport(str(dataset.get("type")), notes=[f"not checked: {reason}"])]
-    root = dataset.get("data_root") or ""
-    prefix = dataset.get("data_prefix") or {}
-    file = os.path.join(root, annotation_file)
-    if kind == "coco":
-        return [check_coco(file, os.path.join(root, prefix.get("img", "")), classes, decode)]
-    return [check_voc(os.path.join(root, prefix.get("sub_data_root", "")), file, classes, decode)]
+    return [_check_part(part, decode) for part in dataset_parts(dataset)]
 
 
 def dataset_classes(dataset: Mapping[str, Any]) -> list[tuple[str, ...]]:
@@ -54,14 +42,11 @@ def dataset_classes(dataset: Mapping[str, Any]) -> list[tuple[str, ...]]:
     Args:
         dataset: As for :func:`check_dataset_config`.
     """
-    inner = dataset.get("datasets", [dataset["dataset"]] if "dataset" in dataset else None)
-    if inner is not None:
-        return [classes for one in inner for classes in dataset_classes(one)]
-    kind, names = _kind_and_classes(dataset)
-    return [tuple(names)] if kind else []
+    found = [kind_and_classes(part) for part in dataset_parts(dataset)]
+    return [tuple(names) for kind, names in found if kind]
 
 
-def _kind_and_classes(dataset: Mapping[str, Any]) -> tuple[str, Sequence[str]]:
+def kind_and_classes(dataset: Mapping[str, Any]) -> tuple[str, Sequence[str]]:
     """Return "coco", "voc" or "" for neither, and the class names."""
     from mmdet.datasets import CocoDataset, XMLDataset  # slow to import, so only here
     from mmdet.registry import DATASETS
@@ -81,3 +66,17 @@ def _kind_and_classes(dataset: Mapping[str, Any]) -> tuple[str, Sequence[str]]:
     if isinstance(classes, str):  # mmengine takes a string for a file with one name per line
         classes = Path(classes).read_text(encoding="utf-8").splitlines()
     return kind, tuple(classes)
+
+
+def _check_part(dataset: Mapping[str, Any], decode: bool) -> DataReport:
+    annotation_file = dataset.get("ann_file") or ""
+    kind, classes = kind_and_classes(dataset)
+    if kind == "" or not annotation_file:
+        reason = "it has no ann_file" if kind else "only COCO and VOC can be"
+        return DataReport(str(dataset.get("type")), notes=[f"not checked: {reason}"])
+    root = dataset.get("data_root") or ""
+    prefix = dataset.get("data_prefix") or {}
+    file = os.path.join(root, annotation_file)
+    if kind == "coco":
+        return check_coco(file, os.path.join(root, prefix.get("img", "")), classes, decode)
+    return check_voc(os.path.join(root, prefix.get("sub_data_root", "")), file, classes, decode)

@@ -5,12 +5,14 @@ from __future__ import annotations
 from mmengine.config import Config
 
 from kd_det.class_check import check_class_counts
-from kd_det.data_check import check_dataset_config, raise_on_errors
+from kd_det.data_check import raise_on_errors
+from kd_det.data_report import merge_reports
+from kd_det.evaluator_check import check_evaluators
 from kd_det.export_check import check_export
 from kd_det.mmcv_ops import provide_ops
 from kd_det.probe import dry_run
+from kd_det.run_data_check import check_all
 from kd_engine.data_warnings import warning_line
-from kd_engine.runs import dataset_configs
 
 __all__ = [
     "STUDENT_ALONE",
@@ -40,15 +42,12 @@ def check_data(config: Config, images: bool = False) -> list[str]:
     Raises:
         ValueError: If anything would harm the training.
     """
-    reports = {}
-    for dataset in dataset_configs(config).values():
-        for report in check_dataset_config(dataset, decode=images):
-            reports[report.source] = report
-    raise_on_errors(list(reports.values()))
+    reports = merge_reports(check_all(config, images))
+    raise_on_errors(reports)
     check_class_counts(config)
     return [
         line
-        for report in reports.values()
+        for report in reports
         for line in (
             report.source,
             *(f"  {note}" for note in report.notes),
@@ -58,4 +57,9 @@ def check_data(config: Config, images: bool = False) -> list[str]:
 
 
 def check_test(config: Config, teacher: bool = False) -> None:
-    """Check nothing: mmdet's metrics and the class counts of a checkpoint tell what is wrong."""
+    """Check that the evaluator scores the images that the test data has.
+
+    Raises:
+        ValueError: If its annotations are of other images.
+    """
+    raise_on_errors(check_evaluators(config, ("test",), required=("test",)))

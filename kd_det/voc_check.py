@@ -9,6 +9,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from xml.etree.ElementTree import Element
 
+import numpy as np
+
 from kd_det.box_check import check_boxes
 from kd_det.box_table import VocBoxes
 from kd_det.data_report import DataReport, ImageEntry, check_image_files, note_boxes, shown
@@ -86,7 +88,12 @@ def check_voc(
         if extent is not None:
             entries.append(ImageEntry(f"image {name}", str(images / f"{name}.jpg"), *extent))
     _note(report, findings, len(entries))
-    check_boxes(report, findings.boxes.table(), classes)
+    table = findings.boxes.table()
+    check_boxes(report, table, classes)
+    sides = [min(one.width or np.inf, one.height or np.inf) for one in entries]
+    report.short_sides = np.array(sides, dtype=np.float64)
+    report.annotated = np.isin(np.arange(1, findings.files + 1), table.images)
+    report.boxes = table.useful
     check_image_files(report, entries, decode)
     return report
 

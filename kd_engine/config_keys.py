@@ -18,7 +18,7 @@ SETTINGS: tuple[str, ...] = (
     "load_from", "resume", "launcher", "env_cfg", "log_processor", "log_level", "visualizer",
     "default_scope", "randomness", "experiment_name", "find_unused_parameters", "tta_model",
     "tta_pipeline", "vis_backends", "backend_args", "train_pipeline", "val_pipeline",
-    "test_pipeline", "model_wrapper_cfg",
+    "test_pipeline", "model_wrapper_cfg", "allow_val_on_train",
 )  # fmt: skip
 _PARTS = {
     "default_hooks": (

@@ -65,7 +65,12 @@ def one_step(model: nn.Module, config: Config, layer: str | None = None) -> Step
     if not config.get("train_dataloader"):
         raise ValueError("a training step needs a train_dataloader, but the config has none.")
     loader = Runner.build_dataloader({**config.train_dataloader, **_ALONE}, seed=0)
-    batch = next(iter(loader))
+    batch = next(iter(loader), None)
+    if batch is None:
+        raise ValueError(
+            "a training step needs a batch, but train_dataloader gives none. Lower its batch_size, "
+            "set drop_last=False, or correct what selects from its data."
+        )
     network: Any = model.to(get_device()).train()
     data = network.data_preprocessor(batch, True)
     attached = getattr(model, "distiller", None)

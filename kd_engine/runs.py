@@ -69,6 +69,15 @@ def dataset_configs(config: Config) -> dict[str, dict[str, Any]]:
     return {key: config[key].dataset for key in _LOADERS if config.get(key)}
 
 
+def dataset_parts(dataset: Mapping[str, Any]) -> Iterator[Mapping[str, Any]]:
+    """Yield the data sets inside the wrappers of a config's ``dataset``, or this itself."""
+    inner = dataset.get("datasets", [dataset["dataset"]] if "dataset" in dataset else [])
+    if not inner:
+        yield dataset
+    for one in inner:
+        yield from dataset_parts(one)
+
+
 def require_datasets(config: Config, loaders: tuple[str, ...] = _LOADERS) -> None:
     """Stop at once where the data of a config is missing.
 
@@ -78,7 +87,7 @@ def require_datasets(config: Config, loaders: tuple[str, ...] = _LOADERS) -> Non
     for name, dataset in dataset_configs(config).items():
         if name not in loaders:
             continue
-        for part in _parts(dataset):
+        for part in dataset_parts(dataset):
             root = part.get("data_root") or ""
             if root:
                 require_data(root)
@@ -160,14 +169,6 @@ def _merge(config: Config, options: Mapping[str, Any]) -> None:
 def _end_processes() -> None:
     if torch.distributed.is_initialized():
         torch.distributed.destroy_process_group()
-
-
-def _parts(dataset: Mapping[str, Any]) -> Iterator[Mapping[str, Any]]:
-    inner = dataset.get("datasets", [dataset["dataset"]] if "dataset" in dataset else [])
-    if not inner:
-        yield dataset
-    for one in inner:
-        yield from _parts(one)
 
 
 def _default_work_dir(name: str) -> Path:

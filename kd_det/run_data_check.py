@@ -1,0 +1,45 @@
+"""All data checks of a run: each data set alone, and the data sets with one another."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from mmengine.config import Config
+
+from kd_det.data_check import check_dataset_config
+from kd_det.data_report import DataReport
+from kd_det.evaluator_check import check_evaluators
+from kd_det.split_check import check_splits
+from kd_det.training_check import check_scored, check_training
+from kd_engine.runs import dataset_configs
+
+
+def check_all(config: Config, images: bool = False) -> list[DataReport]:
+    """Check the data sets of a config, then what they are together.
+
+    Args:
+        config: The config of a run.
+        images: Decode every picture too.
+
+    Returns:
+        The reports on the data sets of all loaders, and on the evaluators. Data that two loaders
+        share is checked once. The checks of several data sets need each of them to be right, so
+        they are made only if there is no error so far.
+    """
+    done: list[tuple[Any, list[DataReport]]] = []
+    reports: dict[str, list[DataReport]] = {}
+    for loader, dataset in dataset_configs(config).items():
+        same = next((found for given, found in done if given == dataset), None)
+        if same is None:
+            same = check_dataset_config(dataset, decode=images)
+            done.append((dataset, same))
+        reports[loader] = same
+    every = [report for _, found in done for report in found]
+    if any(report.errors for report in every):
+        return every
+    if "train_dataloader" in reports:
+        check_training(config.train_dataloader, reports["train_dataloader"])
+    for loader in ("val_dataloader", "test_dataloader"):
+        check_scored(reports.get(loader, []))
+    check_splits(config, reports)
+    return [*every, *check_evaluators(config)]

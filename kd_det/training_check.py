@@ -1,0 +1,86 @@
+"""Whether anything is left to train on after the filters of a config."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any
+
+import numpy as np
+
+from kd_det.data_report import DataReport
+from kd_engine.batches import check_batches
+
+_SAME_LENGTH = ("MultiImageMixDataset",)
+
+
+def check_training(loader: Mapping[str, Any], reports: Sequence[DataReport]) -> None:
+    """Require boxes, images and a whole batch of training data.
+
+    Args:
+        loader: Config of the training data loader.
+        reports: The reports on its data sets, in order; the first one receives errors.
+    """
+    counts = [report.boxes for report in reports if report.boxes is not None]
+    if len(counts) == len(reports) and not sum(counts):
+        reports[0].error(
+            "",
+            "training needs boxes, but the training data has none of a class of the config. "
+            "Annotate some, or correct the classes in the config's metainfo.",
+        )
+        return
+    images = images_of(loader["dataset"], iter(reports))
+    if images is None:
+        return
+    try:
+        check_batches(loader, images)
+    except ValueError as error:
+        reports[0].error("", str(error))
+
+
+def check_scored(reports: Sequence[DataReport]) -> None:
+    """Warn where data to be scored has no box.
+
+    Args:
+        reports: The reports on the data sets of a loader.
+    """
+    if reports and all(report.boxes == 0 for report in reports):
+        reports[0].warn(
+            "", "no box is of a class of the config, so that a score says nothing. Annotate some."
+        )
+
+
+def images_of(dataset: Mapping[str, Any], reports: Iterator[DataReport]) -> int | None:
+    """Count the images of a data set as mmdet builds it.
+
+    Args:
+        dataset: Config of a data set or a wrapper.
+        reports: The reports on the data sets inside, in order; consumed.
+
+    Returns:
+        The number, or None where nobody can tell.
+    """
+    kind = str(dataset.get("type")).split(".")[-1]
+    if "datasets" in dataset:
+        counts = [images_of(one, reports) for one in dataset["datasets"]]
+        known = [count for count in counts if count is not None]
+        return sum(known) if len(known) == len(counts) else None
+    if "dataset" in dataset:
+        inner = images_of(dataset["dataset"], reports)
+        if kind == "RepeatDataset" and inner is not None:
+            return inner * int(dataset["times"])
+        return inner if kind in _SAME_LENGTH or inner == 0 else None
+    return _kept(dataset, next(reports))
+
+
+def _kept(dataset: Mapping[str, Any], report: DataReport) -> int | None:
+    """Count the images that ``filter_cfg`` and ``indices`` leave."""
+    if report.short_sides is None or report.annotated is None:
+        return None
+    filters = {} if dataset.get("test_mode") else dataset.get("filter_cfg") or {}
+    kept = report.short_sides >= filters.get("min_size", 0)
+    if filters.get("filter_empty_gt", False):
+        kept = kept & report.annotated
+    count, indices = int(np.count_nonzero(kept)), dataset.get("indices")
+    if indices is None:
+        return count
+    return min(count, abs(indices)) if isinstance(indices, int) else len(indices)
