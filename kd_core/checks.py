@@ -8,6 +8,11 @@ from collections.abc import Collection, Sequence
 import torch
 from torch import Tensor
 
+_TOKENS = (
+    " Transformers give tokens (N, L, C): select a layer that gives a map, or compare pooled "
+    "vectors or embeddings with a loss for those."
+)
+
 
 def check_weights(**weights: float) -> None:
     """Require factors on losses.
@@ -53,6 +58,7 @@ def check_feature_map(feature: Tensor, name: str = "feature") -> None:
     if feature.dim() != 4:
         raise ValueError(
             f"{name} must be a feature map (N, C, H, W), but its shape is {tuple(feature.shape)}."
+            + (_TOKENS if feature.dim() == 3 else "")
         )
     _check_filled(feature, name)
 

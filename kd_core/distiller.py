@@ -14,11 +14,12 @@ from kd_core.checks import check_weights
 from kd_core.fit import TermConnectors, idle_parameters, prepare_and_try
 from kd_core.gradients import GradientShares
 from kd_core.layers import Selector
+from kd_core.layouts import AllFeatures, Layouts, hints_of
 from kd_core.logged import check_finite, merge_losses, total_loss
 from kd_core.reach import require_gradients, require_influence
 from kd_core.shapes import ShapeTable
 from kd_core.teacher import FrozenTeacher
-from kd_core.term import Features, Term
+from kd_core.term import Term
 
 Forward = Callable[..., Any]
 _LATEST = 100_000  # iterations in which a term is expected to begin
@@ -77,7 +78,8 @@ class Distiller(Attachment):
         self.criteria = nn.ModuleDict({name: term.loss for name, term in terms.items()})
         self.connectors = TermConnectors()
         self.shape_table: ShapeTable | None = None
-        self._answer: dict[str, dict[str, Features]] = {}  # the teacher's, to this forward
+        self.layouts = {side: Layouts(side) for side in ("student", "teacher")}
+        self._answer: AllFeatures = {}  # the teacher's, to this forward
         self._reached: set[str] = set()  # terms that were seen to move the student
 
     def attach(
@@ -104,6 +106,8 @@ class Distiller(Attachment):
                 distiller are attached already.
         """
         taps = self.tap(student, _selectors(self.terms, "student"))
+        self._reached.clear()
+        self.layouts = {side: Layouts(side) for side in self.layouts}
         try:
             self.teacher.check(_selectors(self.terms, "teacher"))
             if self.gradient_shares is not None:
@@ -113,7 +117,6 @@ class Distiller(Attachment):
         except Exception:
             taps.remove()
             raise
-        self._reached.clear()
         self.listen(student)
         return student
 
@@ -172,8 +175,11 @@ class Distiller(Attachment):
     def _values(self, call: Call, factors: Mapping[str, float]) -> dict[str, dict[str, Tensor]]:
         known = call.named()
         terms = {name: self.terms[name] for name in factors}
-        student = call.taps.read_all({name: term.student for name, term in terms.items()})
-        teacher, self._answer = self._answer, {}
+        images = [*call.args, *call.kwargs.values()]
+        found = call.taps.read_all({name: term.student for name, term in terms.items()})
+        student = self.layouts["student"].turn(found, images)
+        teacher = self.layouts["teacher"].turn(self._answer, images)
+        self._answer = {}
         values = {}
         for name, term in terms.items():
             needed = pick_needed(name, term.needs, known)
@@ -194,28 +200,38 @@ class Distiller(Attachment):
     def _dry_run(
         self, student: nn.Module, example: tuple[Any, ...], forward: Forward | None
     ) -> None:
-        assert self._taps is not None
+        taps = self._taps
+        assert taps is not None
+
+        def run_student(arguments: tuple[Any, ...]) -> AllFeatures:
+            taps.clear()
+            _ = student(*arguments) if forward is None else forward(student, *arguments)
+            return taps.read_all({name: term.student for name, term in self.terms.items()})
+
+        def run_teacher(arguments: tuple[Any, ...]) -> AllFeatures:
+            wanted = {name: term.teacher for name, term in self.terms.items()}
+            return self.teacher.run(arguments, {}, wanted)
+
+        models = {"student": (student, run_student), "teacher": (self.teacher.model, run_teacher)}
         modes = [(module, module.training) for module in student.modules()]
-        self._taps.active = True
+        taps.active = True
         try:
             with torch.no_grad():
                 student.eval()
-                _ = student(*example) if forward is None else forward(student, *example)
-                features = self._taps.read_all({n: t.student for n, t in self.terms.items()})
-                wanted = {name: term.teacher for name, term in self.terms.items()}
-                self._fit(features, self.teacher.run(example, {}, wanted))
+                turned = {}
+                for side, (model, run) in models.items():
+                    found, layouts = run(example), self.layouts[side]
+                    layouts.find(found, example, run, hints_of(model, self.terms, side))
+                    turned[side] = layouts.turn(found, example)
+                self._fit(turned["student"], turned["teacher"])
         finally:
             for module, mode in modes:
                 module.training = mode
-            self._taps.active = False
-            self._taps.clear()
+            taps.active = False
+            taps.clear()
 
-    def _fit(
-        self,
-        student: Mapping[str, Mapping[str, Features]],
-        teacher: Mapping[str, Mapping[str, Features]],
-    ) -> None:
-        self.shape_table = ShapeTable(self.terms, student, teacher)
+    def _fit(self, student: AllFeatures, teacher: AllFeatures) -> None:
+        self.shape_table = ShapeTable(self.terms, student, teacher, self.layouts)
         self.connectors.add(self.shape_table)
         prepare_and_try(self.terms, self.connectors, self.shape_table, student, teacher)
 

@@ -104,7 +104,7 @@ def prepare_and_try(
                 trial = copy.copy(term)
                 trial.loss = copy.deepcopy(term.loss)
                 trial.compare(connected, teacher[name], stand_ins(term.needs, connected))
-        except ValueError as error:
+        except (ValueError, RuntimeError) as error:  # torch has its own for sizes
             raise ValueError(f"term {name!r} does not fit: {error}\n{table}") from error
     connectors.train()
 

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Mapping
 from dataclasses import dataclass
 
 import torch
 
+from kd_core.layouts import Layouts
 from kd_core.term import Features, Term
 
 _HEAD = ("term", "role", "student layer", "shape", "teacher layer", "shape", "connector")
@@ -26,6 +28,8 @@ class ShapeRow:
     connected: bool
     device: torch.device
     dtype: torch.dtype
+    student_turned: bool = False
+    teacher_turned: bool = False
 
     @property
     def is_map(self) -> bool:
@@ -44,9 +48,9 @@ class ShapeRow:
             self.term,
             self.role or "-",
             self.student_layer,
-            _text(self.student_shape),
+            _text(self.student_shape, self.student_turned),
             self.teacher_layer,
-            _text(self.teacher_shape),
+            _text(self.teacher_shape, self.teacher_turned),
             change,
         )
 
@@ -58,6 +62,7 @@ class ShapeTable:
         terms: Name to term.
         student: Term name, then role, to the features of the dry run.
         teacher: The same for the teacher.
+        layouts: "student" and "teacher" to what was turned from (N, H, W, C): the table says it.
 
     Raises:
         ValueError: If a role has different numbers of levels on the two sides.
@@ -68,9 +73,10 @@ class ShapeTable:
         terms: Mapping[str, Term],
         student: Mapping[str, Mapping[str, Features]],
         teacher: Mapping[str, Mapping[str, Features]],
+        layouts: Mapping[str, Layouts] | None = None,
     ) -> None:
         self.rows = [
-            row
+            _marked(row, layouts or {})
             for name, term in terms.items()
             for role in term.student
             for row in _rows(name, role, term, student[name][role], teacher[name][role])
@@ -126,5 +132,11 @@ def _layer(text: str, level: int, levels: int) -> str:
     return text if levels == 1 else f"{text} #{level}"
 
 
-def _text(shape: tuple[int, ...]) -> str:
-    return "x".join(map(str, shape))
+def _marked(row: ShapeRow, layouts: Mapping[str, Layouts]) -> ShapeRow:
+    key = row.term, row.role, row.level
+    turned = {f"{side}_turned": found.is_turned(*key) for side, found in layouts.items()}
+    return dataclasses.replace(row, **turned)
+
+
+def _text(shape: tuple[int, ...], turned: bool) -> str:
+    return "x".join(map(str, shape)) + (" turned" if turned else "")

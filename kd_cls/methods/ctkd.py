@@ -13,7 +13,7 @@ from torch.nn import functional as F
 
 from kd_cls.classifier import Classifier
 from kd_cls.methods.method import LOGITS, Batch, ClassifierMethod
-from kd_cls.methods.networks import layers_of, require_as_many
+from kd_cls.methods.networks import dry_features, layers_of, require_as_many
 from kd_core.checks import check_weights
 from kd_core.layers import Selector
 from kd_core.losses import AttentionTransferLoss
@@ -118,7 +118,7 @@ class CollaborativeTeaching(ClassifierMethod):
         return "the scratch teacher" if loss == "loss_scratch_ce" else super().owner(loss)
 
     def prepare(self, student: Classifier, features: list[Tensor], images: Tensor) -> None:
-        """Require as many layers of each network."""
+        """Require as many layers of each network, and maps (N, C, H, W) where they are compared."""
         require_as_many(
             {
                 "student": features,
@@ -126,6 +126,10 @@ class CollaborativeTeaching(ClassifierMethod):
                 _EXPERT: self.expert_layers,
             }
         )
+        if self.beta:
+            self.ask(_EXPERT, images, self.expert_layers)
+            own = self.images_for("the scratch teacher", images)
+            dry_features(self.scratch, self.scratch_layers, own, "the scratch teacher")
 
     def questions(self, iteration: int) -> dict[str, list[Selector]]:
         """Ask the expert for its stages."""

@@ -17,6 +17,7 @@ from kd_cls.methods.networks import (
     example_of,
     flat,
     network_table,
+    require_channels_first,
     require_classifier,
     require_same_task,
     stage_layers,
@@ -127,14 +128,18 @@ class ClassifierMethod(Attachment):
             layers: Its layers; each picks one tensor.
         """
         wanted = {"": {"": layers}}
-        found = self.teachers[name].run((self.images_for(name, images),), {}, wanted)
-        return flat(found[""][""])
+        answers = self.teachers[name].run((self.images_for(name, images),), {}, wanted)
+        found = flat(answers[""][""])
+        require_channels_first(found, layers, images, name)
+        return found
 
     def run(
         self, name: str, network: nn.Module, images: Tensor, layers: Sequence[Selector]
     ) -> list[Tensor]:
         """Run a trained network likewise, with gradients."""
-        return read_layers(network, layers, self.images_for(name, images), owner=name)
+        found = read_layers(network, layers, self.images_for(name, images), owner=name)
+        require_channels_first(found, layers, images, name)
+        return found
 
     def prepare(self, student: Classifier, features: list[Tensor], images: Tensor) -> None:
         """Make what needs the shapes of features, and check them; nothing by default.

@@ -11,6 +11,7 @@ from torch import Tensor, nn
 from kd_cls.classifier import Classifier, image_size_of, require_one_size
 from kd_core.attachment import read_layers
 from kd_core.layers import Selector, find_layer, parse_selector
+from kd_core.layouts import is_channels_last
 
 
 def require_classifier(model: nn.Module, name: str) -> Classifier:
@@ -114,15 +115,45 @@ def dry_features(
         selectors: Its layers.
         images: Normalised (N, 3, H, W).
         owner: Whose classifier it is, for messages.
+
+    Raises:
+        ValueError: If one is a map (N, H, W, C).
     """
     modes = [(module, module.training) for module in classifier.modules()]
     classifier.eval()
     try:
         with torch.no_grad():
-            return read_layers(classifier, selectors, images, owner=owner)
+            found = read_layers(classifier, selectors, images, owner=owner)
+        require_channels_first(found, selectors, images, owner)
+        return found
     finally:
         for module, mode in modes:
             module.training = mode
+
+
+def require_channels_first(
+    features: Sequence[Tensor], selectors: Sequence[Selector], images: Tensor, owner: str
+) -> None:
+    """Require that no feature is a map (N, H, W, C), as far as shapes tell.
+
+    Args:
+        features: Outputs of layers.
+        selectors: Those layers.
+        images: The images (N, 3, H, W).
+        owner: Whose layers these are, for the message.
+
+    Raises:
+        ValueError: If one is such a map.
+    """
+    for number, feature in enumerate(features):
+        if is_channels_last(feature, images):
+            selector = selectors[min(number, len(selectors) - 1)]  # one may give several
+            raise ValueError(
+                f"the layers of {owner} must give maps (N, C, H, W) or vectors, but "
+                f"{selector.text!r} gives {tuple(feature.shape)}, a map (N, H, W, C). Select a "
+                "layer that gives (N, C, H, W), or distil with terms "
+                "(kd_cls.DistilledClassifier), which turn such maps."
+            )
 
 
 def flat(found: Tensor | list[Tensor]) -> list[Tensor]:
