@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import posixpath
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -42,6 +44,61 @@ class Rows:
             if not is_integer(text):
                 raise ValueError(f"{self.where(row)} must have a whole number, but has {text!r}.")
         return np.array([int(text) for text in texts], dtype=np.int64)
+
+    def paths(self, column: int, root: str | Path, absolute: bool = False) -> list[str]:
+        """Return a column of paths, each written in one way; see :func:`below`.
+
+        Args:
+            column: Which one.
+            root: Folder that the paths are relative to.
+            absolute: Whether absolute paths may lie anywhere.
+
+        Raises:
+            ValueError: If one does not lie below the folder; names the line.
+        """
+        found = []
+        for row, text in enumerate(self.columns[column]):
+            try:
+                found.append(below(text, root, absolute))
+            except ValueError as error:
+                raise ValueError(f"{self.where(row)} {error}") from error
+        return found
+
+
+def below(path: str, root: str | Path, absolute: bool = False) -> str:
+    """Write a path of a list in one way: ``./d//0.png`` and ``d/0.png`` are the same image.
+
+    Args:
+        path: Relative to the data folder or absolute, and in both cases below it.
+        root: The data folder.
+        absolute: Whether an absolute path may lie anywhere else, too.
+
+    Returns:
+        The path relative to the data folder, with forward slashes and without ``.`` and ``..``; an
+        absolute one if it lies elsewhere. Links are not followed: one inside the folder may lead
+        anywhere.
+
+    Raises:
+        ValueError: If it does not lie below the folder.
+    """
+    whole = _inside(path, root) if os.path.isabs(path) else posixpath.normpath(path)
+    if absolute and os.path.isabs(path) and whole.startswith("../"):
+        return os.path.normpath(path)
+    if whole in (".", "..") or whole.startswith("../") or "\0" in path:
+        raise ValueError(
+            f"must have a path below the data folder {os.path.abspath(root)}, but has {path!r}. "
+            "Take a folder that holds all images as data_root, and write paths relative to it."
+        )
+    return whole
+
+
+def _inside(path: str, root: str | Path) -> str:
+    """Write an absolute path relative to a folder, or to where a link of that name leads."""
+    for place in (os.path.abspath(root), os.path.realpath(root)):
+        inside = os.path.relpath(path, place).replace(os.sep, "/")
+        if not inside.startswith("../"):
+            break
+    return inside
 
 
 def is_integer(text: str) -> bool:
@@ -88,9 +145,12 @@ def read_rows(
 def read_lines(path: Path) -> Iterator[str]:
     """Read the lines of a text file in UTF-8, one by one, whatever ends them.
 
+    A byte order mark at the beginning is no part of the text.
+
     Raises:
         FileNotFoundError: If there is no such file.
-        ValueError: If it is not UTF-8.
+        ValueError: If it is not UTF-8, or has NUL characters (as UTF-16 has) or byte order marks
+            within.
     """
     if not path.is_file():
         raise FileNotFoundError(
@@ -99,7 +159,13 @@ def read_lines(path: Path) -> Iterator[str]:
         )
     try:
         with path.open(encoding="utf-8-sig") as file:
-            for line in file:
+            for number, line in enumerate(file, start=1):
+                if "\0" in line or "\ufeff" in line:
+                    what = "a NUL character" if "\0" in line else "a byte order mark within"
+                    raise ValueError(
+                        f"{path}, line {number}, must be plain text, but has {what}. Save the file "
+                        "as UTF-8."
+                    )
                 yield line.rstrip("\n")
     except UnicodeDecodeError as error:
         raise ValueError(f"{path} must be UTF-8, but is not: {error}. Save it as UTF-8.") from error

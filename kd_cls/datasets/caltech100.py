@@ -62,7 +62,7 @@ class Caltech100(ClassificationDataset):
         paths = sorted(
             path
             for name in LISTS
-            for path in read_rows(root / name, "path label", path_first=True).columns[0]
+            for path in read_rows(root / name, "path label", path_first=True).paths(0, root)
         )
         if repeat := first_repeat(paths):
             raise ValueError(f"the lists of {root} must not name {paths[repeat[0]]} twice.")

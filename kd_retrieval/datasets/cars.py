@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 
+from kd_engine.image_lists import below
 from kd_retrieval.datasets.records import (
     RetrievalDataset,
     Table,
@@ -62,7 +63,7 @@ class Cars196(RetrievalDataset):
 
 def _of_one_list(root: Path) -> Table:
     names, paths, classes = _load(root / _LIST, ("class_names",), ("relative_im_path", "class"))
-    return _table(root / _LIST, paths, classes, names)
+    return _table(root / _LIST, _below(root / _LIST, root, paths), classes, names)
 
 
 def _of_devkit(root: Path) -> Table:
@@ -73,21 +74,31 @@ def _of_devkit(root: Path) -> Table:
         (test or root / _TEST_LIST, "cars_test"),
     ):
         files, classes = _load(path, (), ("fname", "class"))
-        paths += [f"{folder}/{name}" for name in files]
+        paths += [f"{folder}/{name}" for name in _below(path, root / folder, files)]
         numbers += list(classes)
     meta = root / "devkit" / "cars_meta.mat"
     return _table(meta, paths, numbers, _load(meta, ("class_names",), ())[0])
 
 
-def _table(path: Path, paths: Sequence[Any], classes: Sequence[Any], names: Sequence[Any]) -> Table:
-    labels = np.array(classes, dtype=np.int64) - 1
+def _table(path: Path, paths: list[str], classes: Sequence[Any], names: Sequence[Any]) -> Table:
+    try:
+        labels = np.array([int(number) - 1 for number in classes], dtype=np.int64)
+    except (TypeError, ValueError, OverflowError) as error:
+        raise ValueError(f"classes of {path} must be whole numbers, but: {error}.") from error
     if len(labels) and not (0 <= labels.min() and labels.max() < len(names)):
         raise ValueError(
             f"{path} names {len(names)} classes, so every class must be 1 to {len(names)}, but "
             f"they are {labels.min() + 1} to {labels.max() + 1}."
         )
     ids = np.arange(1, len(paths) + 1)
-    return Table([str(one) for one in paths], labels, ids, tuple(str(name) for name in names))
+    return Table(paths, labels, ids, tuple(str(name) for name in names))
+
+
+def _below(path: Path, folder: Path, names: Sequence[Any]) -> list[str]:
+    try:
+        return [below(str(name), folder) for name in names]
+    except ValueError as error:
+        raise ValueError(f"{path} {error}") from error
 
 
 def _load(path: Path, keys: Sequence[str], fields: Sequence[str]) -> list[Sequence[Any]]:

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import csv
-from collections.abc import Callable, Collection, Mapping, Sequence
+import re
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -26,6 +27,7 @@ COLUMNS = ("path", "label", "split", "role", "group", "id")
 _ROLES = {"": BOTH, "both": BOTH, "query": QUERY, "gallery": GALLERY}
 _SPLITS = ("train", "val", "test")
 _SEVERAL = ";"
+_CONTROL = re.compile("[\x00-\x08\x0a-\x1f\x7f\x85\u2028\u2029]")  # all but the tab
 
 
 class CSVFile(RetrievalDataset):
@@ -37,6 +39,9 @@ class CSVFile(RetrievalDataset):
     that names the image; the default is the place of its row. Several labels of an image are
     separated by ``;``: then the item's ``labels`` of that split are lists, for evaluation alone.
 
+    A relative path lies below data_root, an absolute one anywhere; ``./a.png`` is ``a.png``. No
+    field goes on in the next line, and no label has a control character.
+
     Args:
         data_root: Folder that the paths are relative to.
         ann_file: The CSV file, below data_root or absolute, in UTF-8 and with commas.
@@ -45,8 +50,8 @@ class CSVFile(RetrievalDataset):
 
     Raises:
         FileNotFoundError: If the file is missing.
-        ValueError: If a column, a value or a group is wrong, or an image or id comes twice; names
-            the line.
+        ValueError: If a column, a value or a group is wrong, a relative path leaves data_root, or an image
+            or id comes twice; names the line.
     """
 
     def __init__(
@@ -58,7 +63,8 @@ class CSVFile(RetrievalDataset):
     ) -> None:
         check_split(split)
         rows = _read(Path(data_root) / ann_file)
-        paths, texts, splits, roles = rows.columns[:4]
+        _, texts, splits, roles = rows.columns[:4]
+        paths = rows.paths(0, data_root, absolute=True)
         table = Table(
             paths,
             np.zeros(len(paths), dtype=np.int64),
@@ -111,32 +117,27 @@ def _kept(splits: Sequence[str], split: str) -> tuple[NDArray[Any], bool]:
 
 def _read(path: Path) -> Rows:
     """Read a CSV file as one list of texts for each of ``COLUMNS``."""
-    reader = csv.reader(read_lines(path), strict=True)
-    try:
-        names = [name.strip() for name in next(reader, [])]
-        unknown = sorted(set(names) - set(COLUMNS))
-        if unknown or not {"path", "label"} <= set(names) or len(set(names)) < len(names):
+    records = _records(path)
+    names = next(records, (1, []))[1]
+    unknown = sorted(set(names) - set(COLUMNS))
+    if unknown or not {"path", "label"} <= set(names) or len(set(names)) < len(names):
+        raise ValueError(
+            f"{path} must have the columns path and label, and may have "
+            f"{', '.join(COLUMNS[2:])}, but it has {', '.join(names) or 'none'}."
+        )
+    lines: list[int] = []
+    once: dict[str, str] = {}  # equal labels, splits and groups are held once
+    columns: list[list[str]] = [[] for _ in names]
+    for line, row in records:
+        if not row:
+            continue
+        if len(row) != len(names):
             raise ValueError(
-                f"{path} must have the columns path and label, and may have "
-                f"{', '.join(COLUMNS[2:])}, but it has {', '.join(names) or 'none'}."
+                f"{path}, line {line}, must have {len(names)} fields, but has {len(row)}."
             )
-        lines: list[int] = []
-        once: dict[str, str] = {}  # equal labels, splits and groups are held once
-        columns: list[list[str]] = [[] for _ in names]
-        for row in reader:
-            if not row:
-                continue
-            if len(row) != len(names):
-                raise ValueError(
-                    f"{path}, line {reader.line_num}, must have {len(names)} fields, but has "
-                    f"{len(row)}."
-                )
-            lines.append(reader.line_num)
-            for column, name, text in zip(columns, names, row, strict=True):
-                text = text.strip()
-                column.append(text if name == "path" else once.setdefault(text, text))
-    except csv.Error as error:
-        raise ValueError(f"{path}, line {reader.line_num}, is no CSV: {error}.") from error
+        lines.append(line)
+        for column, name, text in zip(columns, names, row, strict=True):
+            column.append(text if name == "path" else once.setdefault(text, text))
     by_name = dict(zip(names, columns, strict=True))
     rows = Rows(path, lines, [by_name.get(name) or [""] * len(lines) for name in COLUMNS])
     rows.columns[2] = [text or "train" for text in rows.columns[2]]
@@ -144,10 +145,32 @@ def _read(path: Path) -> Rows:
     return rows
 
 
+def _records(path: Path) -> Iterator[tuple[int, list[str]]]:
+    """Read lines of fields, without blanks around them, and number the lines from 1.
+
+    csv joins the lines of a field in quotes, so that a class would have another name.
+    """
+    reader = csv.reader(read_lines(path), strict=True)
+    line = 1
+    try:
+        for row in reader:
+            if reader.line_num > line:
+                raise ValueError(
+                    f"{path}, line {line}, must end its fields, but a field in quotes goes on to "
+                    f"line {reader.line_num}. Close the quotes, or take the line break out."
+                )
+            yield line, [text.strip() for text in row]
+            line += 1
+    except csv.Error as error:
+        raise ValueError(f"{path}, line {line}, is no CSV: {error}.") from error
+
+
 def _check(rows: Rows) -> None:
     paths, labels, splits, roles, groups, ids = rows.columns
     _require(rows, paths, bool, "have a path")
     _require(rows, labels, lambda text: text.strip(f"{_SEVERAL} ") != "", "have a label")
+    for texts in (labels, groups):
+        _require(rows, texts, lambda text: not _CONTROL.search(text), "have no control character")
     _require(rows, splits, _SPLITS.__contains__, f"say {', '.join(_SPLITS)} or nothing")
     _require(rows, roles, _ROLES.__contains__, "say query, gallery, both or nothing")
     if any(ids):

@@ -80,7 +80,7 @@ def _read(root: Path) -> Table:
             f"{images.where(unknown[0])} and of {len(unknown) - 1} more. Unpack the archive again."
         )
     table = Table(
-        [f"images/{path}" for path in images.columns[1]],
+        [f"images/{path}" for path in images.paths(1, root / "images")],
         np.array([label_of[id_] for id_ in images.columns[0]], dtype=np.int64),
         images.integers(0),
         tuple(classes.columns[1]),

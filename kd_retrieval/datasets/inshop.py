@@ -68,7 +68,7 @@ def _read(root: Path) -> tuple[Table, NDArray[np.bool_]]:
     """Read all images, and which of them are to be searched."""
     path = next((p for p in (root / "Eval" / LIST, root / LIST) if p.is_file()), root / LIST)
     rows = read_rows(path, "path item status", ("", "image_name "), path_first=True)
-    paths, names, status = rows.columns
+    _, names, status = rows.columns
     unknown = [row for row, text in enumerate(status) if text not in _ROLES]
     if unknown:
         raise ValueError(
@@ -76,6 +76,7 @@ def _read(root: Path) -> tuple[Table, NDArray[np.bool_]]:
             f"{status[unknown[0]]!r}."
         )
     above = "Img/" if (root / "Img" / "img").is_dir() else ""
+    paths = rows.paths(0, root / above)
     items, labels = number_classes(names)
     roles = np.array([_ROLES[text] for text in status], dtype=np.int64)
     table = Table(

@@ -49,7 +49,7 @@ class _Listed(RetrievalDataset):
         check_split(split)
         root = Path(data_root)
         parts = [read_rows(root / name, "path label", path_first=True) for name in LISTS]
-        train, test = (_read(rows, self.class_name) for rows in parts)
+        train, test = (_read(rows, root, self.class_name) for rows in parts)
         test.ids = test.ids + len(train.ids)
         if shared := sorted(set(train.class_names) & set(test.class_names)):
             raise ValueError(
@@ -92,8 +92,8 @@ class Omniglot(_Listed):
         return "/".join(Path(path).parts[-3:-1])
 
 
-def _read(rows: Rows, class_name: Any) -> Table:
-    paths, labels = rows.columns[0], rows.integers(1)
+def _read(rows: Rows, root: Path, class_name: Any) -> Table:
+    paths, labels = rows.paths(0, root), rows.integers(1)
     names: dict[int, str] = {}
     for row, (path, label) in enumerate(zip(paths, labels.tolist(), strict=True)):
         name = class_name(path)

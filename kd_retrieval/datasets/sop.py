@@ -44,7 +44,7 @@ class SOP(RetrievalDataset):
         rows = read_rows(Path(data_root) / name, "image class super-class path", ("image_id ",))
         products, labels = np.unique(rows.integers(1), return_inverse=True)
         table = Table(
-            rows.columns[3],
+            rows.paths(3, data_root),
             labels.reshape(-1),
             rows.integers(0),
             tuple(f"product {product}" for product in products),

@@ -116,9 +116,69 @@ def test_a_broken_line_is_named(csv, lines, message):
         csv("a.png,x,train,,g,0", *lines)()
 
 
-def test_a_line_within_quotes_counts_as_lines(csv):
-    with pytest.raises(ValueError, match="line 4, must have a label"):
-        csv('"a\nb.png",x,,,,0', "c.png,,,,,1")()
+@pytest.mark.parametrize("line", ['"a\nb.png",x,,,,1', 'b.png,"x\ny",,,,1', 'b.png,x,,,"\n",1'])
+def test_a_line_break_within_quotes_is_named(csv, line):
+    """csv would join the two lines: a class "x" and "y" would become "xy"."""
+    with pytest.raises(ValueError, match="line 3, must end its fields, .* goes on to line 4"):
+        csv("a.png,x,train,,g,0", line, "c.png,x,,,,2")()
+    with pytest.raises(ValueError, match="line 1, must end its fields"):
+        csv("a.png,x", heading='path,"la\nbel"')()
+
+
+@pytest.mark.parametrize("character", ["\x0b", "\x1b", "\x7f", "\x85", "\u2028"])
+def test_a_control_character_in_a_label_is_named(csv, character):
+    for line in (f"b.png,x{character}y,,,,1", f"b.png,x,,,x{character}y,1"):
+        with pytest.raises(ValueError, match=r"line 3, must have no control character, but has 'x"):
+            csv("a.png,x,train,,g,0", line)()
+
+
+@pytest.mark.parametrize(
+    "path", ["./d/0.png", "d//0.png", "d/./0.png", "e/../d/0.png", "ROOT/d/0.png"]
+)
+def test_a_path_that_is_written_in_two_ways_is_one_image(csv, tmp_path, path):
+    path = path.replace("ROOT", str(tmp_path))
+    assert csv(f"{path},x", "d/1.png,y", heading="path,label")().paths == ["d/0.png", "d/1.png"]
+    with pytest.raises(ValueError, match=r"list\.csv lists d/0\.png twice"):
+        csv("d/0.png,x", f"{path},y", heading="path,label")()
+
+
+@pytest.mark.parametrize("path", ["../a.png", "d/../../a.png", "..", ".", "d/..", "ROOT"])
+def test_a_path_that_leaves_the_folder_is_named(csv, tmp_path, path):
+    path = path.replace("ROOT", str(tmp_path))
+    with pytest.raises(
+        ValueError, match=r"line 3, must have a path below the data folder .*data_root"
+    ):
+        csv("a.png,x", f"{path},x", heading="path,label")()
+
+
+def test_an_absolute_path_may_lie_anywhere_and_go_through_a_link(tmp_path, csv):
+    (tmp_path / "link").symlink_to(tmp_path / "real")
+    csv(f"{tmp_path}/real/a.png,x", f"{tmp_path}/link/b.png,x", heading="path,label")
+    data = CSVFile(str(tmp_path / "link"), str(tmp_path / "list.csv"))
+    assert data.paths == ["a.png", "b.png"]
+    data = CSVFile(str(tmp_path / "elsewhere"), str(tmp_path / "list.csv"))
+    assert data.paths == [f"{tmp_path}/real/a.png", f"{tmp_path}/link/b.png"]
+    csv(f"{tmp_path}/a.png,x", f"{tmp_path}/b/../a.png,x", heading="path,label")
+    with pytest.raises(ValueError, match=r"lists .*/a\.png twice"):
+        CSVFile(str(tmp_path / "elsewhere"), str(tmp_path / "list.csv"))
+
+
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [
+        ("path,label\na.png,x\n".encode("utf-16"), "must be UTF-8"),
+        ("path,label\na.png,x\n".encode("utf-16-le"), "line 1, must be plain text, but has a NUL"),
+        (
+            2 * "path,label\na.png,x\n".encode("utf-8-sig"),
+            "line 3, .* has a byte order mark within",
+        ),
+        (b"path,label\na.png,x\x00\n", "line 2, must be plain text, but has a NUL"),
+    ],
+)
+def test_another_encoding_is_named(tmp_path, content, message):
+    (tmp_path / "list.csv").write_bytes(content)
+    with pytest.raises(ValueError, match=rf"list\.csv,? {message}"):
+        CSVFile(str(tmp_path), "list.csv")
 
 
 @pytest.mark.parametrize(
