@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import io
 import zipfile
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
+
+from kd_engine.checkpoint import AtomicLocalBackend
 
 _KEYS = ("ids", "labels", "predictions", "class_names")
 
@@ -53,25 +56,28 @@ class Predictions:
 
 
 def check_target(path: str) -> None:
-    """Require a name that predictions can be written to.
+    """Require a name that predictions can be written to; only predictions are replaced.
 
     Raises:
-        ValueError: If it does not end in ``.npz``.
+        ValueError: If it does not end in ``.npz``, or holds something else.
     """
     if Path(path).suffix != ".npz":
         raise ValueError(f"predictions go to a file that ends in .npz, but it is {path}.")
+    if Path(path).exists():
+        read_predictions(path)
 
 
 def write_predictions(path: str, predictions: Predictions) -> None:
-    """Write predictions as ``.npz``; the folder is made if need be."""
-    Path(path).parent.mkdir(parents=True, exist_ok=True)
+    """Write predictions as ``.npz``, whole or not at all; the folder is made if need be."""
+    content = io.BytesIO()
     np.savez(
-        path,
+        content,
         ids=predictions.ids,
         labels=predictions.labels,
         predictions=predictions.predictions,
         class_names=np.array(predictions.class_names, dtype=np.str_),
     )
+    AtomicLocalBackend().put(content.getbuffer(), path)
 
 
 def read_predictions(path: str) -> Predictions:

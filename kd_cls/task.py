@@ -8,19 +8,21 @@ from torch import nn
 from kd_cls.classifier import image_size_of
 from kd_cls.data_check import check_datasets, check_test_data
 from kd_engine.export_check import compare_export
+from kd_engine.exported import tool_command
 from kd_engine.probe import run_once
 from kd_engine.versions import version_of
 
 __all__ = [
-    "STUDENT_ALONE",
+    "EXPORT_DEFAULTS",
     "check_data",
     "check_export",
     "check_test",
     "dry_run",
     "environment",
+    "student_alone",
 ]
 
-STUDENT_ALONE = "tools/test.py {config} {weights}"
+EXPORT_DEFAULTS: dict[str, object] = {}
 
 
 def environment() -> list[tuple[str, str]]:
@@ -62,3 +64,15 @@ def dry_run(model: nn.Module, size: tuple[int, int] | None = None) -> None:
 def check_export(config: Config, checkpoint: str, exported: str, plain: str) -> str:
     """Compare the exported student's logits with the distilled model's: see compare_export."""
     return compare_export(config, checkpoint, exported, plain, "rows of logits")
+
+
+def student_alone(config: Config, plain: str, weights: str) -> str:
+    """Say how an exported classifier is used: what it needs, and a command to copy.
+
+    Args:
+        config: The config of the run.
+        plain: The exported config.
+        weights: The exported weights.
+    """
+    command = tool_command("test", plain, weights)
+    return f"it needs kdkit; to score it on its test data:\n{command}"

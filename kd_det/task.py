@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 from mmengine.config import Config
 
 from kd_det.class_check import check_class_counts
@@ -13,17 +15,28 @@ from kd_det.mmcv_ops import provide_ops
 from kd_det.probe import dry_run
 from kd_det.run_data_check import check_all
 from kd_engine.data_warnings import warning_line
+=======
+from kd_engine.exported import python_command
+from kd_engine.runs import dataset_configs
+from kd_engine.student import plain_config
+>>>>>>> 125da77 (No tool replaces a file that it did not make; exported detectors load as the printed command says)
 
 __all__ = [
-    "STUDENT_ALONE",
+    "EXPORT_DEFAULTS",
     "check_data",
     "check_export",
     "check_test",
     "dry_run",
     "environment",
+    "student_alone",
 ]
 
-STUDENT_ALONE = "DetInferencer('{config}', '{weights}') in plain mmdet"
+# Without a visualizer mmdet's DetInferencer fails.
+EXPORT_DEFAULTS = dict(
+    visualizer=dict(
+        type="DetLocalVisualizer", vis_backends=[dict(type="LocalVisBackend")], name="visualizer"
+    )
+)
 
 
 def environment() -> list[tuple[str, str]]:
@@ -57,9 +70,38 @@ def check_data(config: Config, images: bool = False) -> list[str]:
 
 
 def check_test(config: Config, teacher: bool = False) -> None:
+<<<<<<< HEAD
     """Check that the evaluator scores the images that the test data has.
 
     Raises:
         ValueError: If its annotations are of other images.
     """
     raise_on_errors(check_evaluators(config, ("test",), required=("test",)))
+
+
+def student_alone(config: Config, plain: str, weights: str) -> str:
+    """Say how an exported detector is used: what it needs, and a command to copy.
+
+    Args:
+        config: The config of the run.
+        plain: The exported config.
+        weights: The exported weights.
+    """
+    if not config.get("test_dataloader"):
+        return "its config has no test_dataloader, from which DetInferencer takes the pipeline."
+    if Path(weights).suffix != ".pth":
+        return (
+            f"{weights} is for safetensors.torch.load_file; mmdet's DetInferencer reads .pth files "
+            "only, so export a .pth to predict with it."
+        )
+    first, needs = "", "mmdet alone"
+    if "kd_" in plain_config(config).pretty_text:
+        first, needs = "import kd_det; ", "mmdet, and kdkit for parts of its model"
+    elif provide_ops() != "compiled":
+        first = "import kd_det; "
+        needs = "mmdet, and kd_det of kdkit where mmcv has no compiled operators, as here"
+    code = (
+        f"{first}from mmdet.apis import DetInferencer; "
+        f"DetInferencer({plain!r}, {weights!r})('PICTURE.jpg', out_dir='found')"
+    )
+    return f"it needs {needs}; to predict:\n{python_command(code)}"

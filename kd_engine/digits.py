@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import xml.etree.ElementTree as ET
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
@@ -24,6 +25,10 @@ from kd_engine.splits import split_inside_classes
 
 DIGIT_CLASSES = ("0", "1", "2", "3", "4", "5", "6", "7", "8", "9")
 MARKER = "digits.json"
+_OURS = re.compile(
+    rf"{re.escape(MARKER)}|annotations/instances_(train|val)\.json|"
+    r"ImageSets/Main/(train|val)\.txt|(JPEGImages|Annotations)/(train|val)_\d+\.(jpg|xml)"
+)
 _VERSION = 1  # raise it when the drawing changes, so that old folders are not taken for new ones
 
 
@@ -145,9 +150,10 @@ def _is_finished(root: Path, parameters: dict[str, Any], overwrite: bool) -> boo
             f"{marker} must hold the parameters of a set, but reading it fails ({error}). Remove "
             f"{root}, so that the set is made again, or name another folder."
         ) from error
-    if found == parameters:
-        return _is_complete(root, parameters["images"])
-    if overwrite:
+    if found == parameters and _is_complete(root, parameters["images"]):
+        return True
+    if found == parameters or overwrite:
+        _require_alone(root)
         return False
     names = [key for key in {**parameters, **found} if found.get(key) != parameters.get(key)]
     changes = ", ".join(f"{key} {found.get(key)} -> {parameters.get(key)}" for key in names)
@@ -155,6 +161,16 @@ def _is_finished(root: Path, parameters: dict[str, Any], overwrite: bool) -> boo
         f"{root} holds digits made with other parameters ({changes}). "
         "Name another folder with --out, or replace this one with --overwrite."
     )
+
+
+def _require_alone(root: Path) -> None:
+    """Refuse a set in whose folder other files lie: they would go when it is made again."""
+    files = (path.relative_to(root).as_posix() for path in root.rglob("*") if path.is_file())
+    if other := sorted(name for name in files if not _OURS.fullmatch(name)):
+        raise FileExistsError(
+            f"{root} is replaced as a whole, but it holds files that this tool has not made: "
+            f"{', '.join(other[:3])}. Move them away, or name another folder."
+        )
 
 
 def _is_complete(root: Path, counts: dict[str, int]) -> bool:

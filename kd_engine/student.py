@@ -133,7 +133,9 @@ def load_checkpoint_into(model: nn.Module, path: str) -> LoadReport:
     return load_weights(model, weights, source=path, ignore=BESIDE)
 
 
-def student_checkpoint(checkpoint: Mapping[str, Any], config: Config) -> dict[str, Any]:
+def student_checkpoint(
+    checkpoint: Mapping[str, Any], config: Config, defaults: Mapping[str, Any] | None = None
+) -> dict[str, Any]:
     """Take from a training checkpoint what a plain student needs.
 
     With an EMAHook the averaged weights are taken: mmengine saves them as ``state_dict``.
@@ -141,6 +143,7 @@ def student_checkpoint(checkpoint: Mapping[str, Any], config: Config) -> dict[st
     Args:
         checkpoint: What a run has saved, or weights alone.
         config: The run's config.
+        defaults: Settings that the plain config gets where the run's config has none.
 
     Returns:
         ``state_dict`` without what is trained beside it, and ``meta`` with ``dataset_meta`` (the
@@ -159,6 +162,8 @@ def student_checkpoint(checkpoint: Mapping[str, Any], config: Config) -> dict[st
     plain = plain_config(config)
     plain.model = without_initial_weights(plain.model)
     plain.model.pop("criterion", None)
+    for key, value in (defaults or {}).items():
+        plain.setdefault(key, value)
     meta["cfg"] = plain.pretty_text
     return {"meta": meta, "state_dict": weights}
 
@@ -178,7 +183,8 @@ def write_student(content: Mapping[str, Any], out: str) -> None:
     weights: dict[str, Tensor] = content["state_dict"]
     classes = content["meta"].get("dataset_meta", {}).get("classes", ())
     metadata = {"format": "pt", "classes": json.dumps(list(classes))}
-    _safetensors().save_file(weights, out, metadata)
+    # save_file of safetensors makes a file that nobody else may read.
+    Path(out).write_bytes(_safetensors().save(weights, metadata))
 
 
 def check_out(out: str) -> None:

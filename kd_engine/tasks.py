@@ -7,7 +7,8 @@ Each task package has a module ``task`` with the same functions:
 ``check_test(config, teacher)``                      an error where a score would be false
 ``dry_run(model, size)``                             run a model once on random images
 ``check_export(config, checkpoint, exported, plain)``  one sentence, or an error
-``STUDENT_ALONE``                                    how the exported student is used, one line
+``student_alone(config, plain, weights)``              how the exported student is used
+``EXPORT_DEFAULTS``                                  settings that its use needs
 """
 
 from __future__ import annotations

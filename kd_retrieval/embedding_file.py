@@ -146,11 +146,23 @@ def check_target(path: Path) -> None:
         raise ValueError(
             f"{path} exists and holds no embeddings. Name another file (.npz) or another folder."
         )
+    if names := _other_files(path):
+        raise ValueError(
+            f"a folder of embeddings is replaced as a whole, but {path} holds {names} as well. "
+            "Move that away, or name another folder."
+        )
     if path.suffix not in ("", ".npz"):
         raise ValueError(
             f"embeddings are written to a file .npz or to a folder (no suffix), but the name is "
             f"{path}."
         )
+
+
+def _other_files(path: Path) -> str:
+    """Name some of what lies beside the embeddings in their folder."""
+    if path.suffix or not path.is_dir():
+        return ""
+    return ", ".join(sorted({one.name for one in path.iterdir()} - {_VECTORS, _ROWS})[:3])
 
 
 @contextlib.contextmanager

@@ -10,22 +10,24 @@ from torch import nn
 
 from kd_engine.build import build_terms, is_distilled
 from kd_engine.export_check import compare_export
+from kd_engine.exported import tool_command
 from kd_engine.probe import run_once
 from kd_engine.versions import version_of
 from kd_retrieval.data_check import check_datasets, check_test_classes, evaluators_of
 from kd_retrieval.trunks import image_size_of
 
 __all__ = [
-    "STUDENT_ALONE",
+    "EXPORT_DEFAULTS",
     "check_asymmetric",
     "check_data",
     "check_export",
     "check_test",
     "dry_run",
     "environment",
+    "student_alone",
 ]
 
-STUDENT_ALONE = "tools/embed.py {config} {weights} embeddings.npz"
+EXPORT_DEFAULTS: dict[str, object] = {}
 _LIBRARIES = ("faiss-cpu", "timm", "pytorch-metric-learning", "onnx", "onnxruntime")
 _EMBEDDING = ("embedding", "projection")  # the same vector, with and without its length
 
@@ -100,3 +102,15 @@ def dry_run(model: nn.Module, size: tuple[int, int] | None = None) -> None:
 def check_export(config: Config, checkpoint: str, exported: str, plain: str) -> str:
     """Compare the exported student's embeddings with the distilled model's: see compare_export."""
     return compare_export(config, checkpoint, exported, plain, "embeddings")
+
+
+def student_alone(config: Config, plain: str, weights: str) -> str:
+    """Say how an exported embedder is used: what it needs, and a command to copy.
+
+    Args:
+        config: The config of the run.
+        plain: The exported config.
+        weights: The exported weights.
+    """
+    command = tool_command("embed", plain, weights, "embeddings.npz")
+    return f"it needs kdkit; to embed its test data (--pictures FOLDER embeds others):\n{command}"

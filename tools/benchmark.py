@@ -30,6 +30,7 @@ from mmengine.config import Config
 
 from kd_engine.errors import clear_errors
 from kd_engine.memory import keep_freed_memory
+from kd_engine.outputs import check_outputs
 from kd_engine.runs import load_run_config
 from kd_engine.student import write_json
 from kd_engine.tasks import package_of
@@ -42,6 +43,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     """Run the command line."""
     options = _parser().parse_args(arguments)
     with clear_errors():
+        check_outputs([options.out], [getattr(options, "config", None)], options.overwrite)
         options.run(options)
 
 
@@ -124,6 +126,7 @@ def _add_distill(parser: argparse.ArgumentParser) -> None:
         help="detectors: pixels of the two images of the memory measurement (default: 800 1333)",
     )  # fmt: skip
     parser.add_argument("--out", metavar="FILE", help="write all numbers as JSON")
+    parser.add_argument("--overwrite", action="store_true", help="replace that file if it is there")
 
 
 def _add_recall(parser: argparse.ArgumentParser) -> None:
@@ -136,6 +139,7 @@ def _add_recall(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--threads", type=_positive, help="of torch and FAISS (default: theirs)")
     parser.add_argument("--device", default="cpu", help="cpu (default), cuda or cuda:<n>")
     parser.add_argument("--out", metavar="FILE", help="write all numbers as JSON")
+    parser.add_argument("--overwrite", action="store_true", help="replace that file if it is there")
 
 
 def _positive(text: str) -> int:

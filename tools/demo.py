@@ -18,7 +18,7 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 import kd_det  # noqa: F401  before mmdet
-from kd_det.demo.report import report
+from kd_det.demo.report import FILES, report
 from kd_det.demo.runs import DemoOptions, Run, demo_runs
 from kd_det.demo.training import Progress, train_together
 from kd_engine.checkpoint import use_safe_checkpoints
@@ -87,6 +87,7 @@ def _train(runs: Sequence[Run], stage: str, progress: Progress) -> None:
 @contextlib.contextmanager
 def _alone(folder: Path) -> Iterator[None]:
     """Refuse a second demo in the same folder at the same time."""
+    _require_ours(folder)
     folder.mkdir(parents=True, exist_ok=True)
     with (folder / ".lock").open("w") as file:
         with contextlib.suppress(ImportError):  # Windows
@@ -99,6 +100,16 @@ def _alone(folder: Path) -> Iterator[None]:
                     f"another demo is at work in {folder}. Wait until it ends, or end it."
                 ) from error
         yield
+
+
+def _require_ours(folder: Path) -> None:
+    """Refuse a folder with files of the demo's names that no demo has made."""
+    found = [name for name in FILES if (folder / name).exists()]
+    if found and not (folder / ".lock").exists():
+        raise FileExistsError(
+            f"{folder} holds {', '.join(found)}, which no demo has made there and this one would "
+            "replace. Name another --work-dir, or move them away."
+        )
 
 
 def _parser() -> argparse.ArgumentParser:

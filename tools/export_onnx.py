@@ -10,7 +10,8 @@ are fixed. The file's metadata says all this. Needs: pip install onnx onnxruntim
 
 Before the file appears, the tool embeds the test data (or, where it is absent, random images) with
 the original and with onnxruntime: every number of every embedding must agree within 1e-4, and
-recall@K within 0.001. If not, no file is left.
+recall@K within 0.001. If not, no file is left. A file that is there is replaced only with
+--overwrite.
 """
 
 from __future__ import annotations
@@ -25,6 +26,7 @@ from torch import nn
 
 from kd_core.atomic import put_in_place, temporary_folder
 from kd_engine.errors import clear_errors
+from kd_engine.outputs import check_outputs, files_of
 from kd_engine.probe import probe_images
 from kd_engine.runs import add_config_arguments, load_run_config
 from kd_retrieval.extract import open_model, weights_digest
@@ -37,8 +39,11 @@ def main(arguments: Sequence[str] | None = None) -> None:
     options = _parser().parse_intermixed_args(arguments)
     with clear_errors():
         _require(options)
+        given = (options.config, options.checkpoint)
+        check_outputs([options.out], given, options.overwrite)
         out = Path(os.path.realpath(options.out))
         config = load_run_config(options.config, options.cfg_options)
+        check_outputs([options.out], files_of(config), options.overwrite)
         model, _ = open_model(config, options.checkpoint, options.teacher)
         size = _size(options, config)
         with temporary_folder(out) as folder:
@@ -110,6 +115,7 @@ def _parser() -> argparse.ArgumentParser:
     )
     parser.add_argument("out", help="file to write, .onnx")
     parser.add_argument("--teacher", action="store_true", help="export the teacher instead")
+    parser.add_argument("--overwrite", action="store_true", help="replace a file that is there")
     parser.add_argument(
         "--size",
         nargs=2,

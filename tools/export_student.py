@@ -7,21 +7,26 @@ Beside the weights goes the plain student's whole config, student.py. Before the
 the tool checks that the plain model, given them alone, loads the weights strictly and predicts the
 same boxes, embeddings or logits as the distilled one: on a few test images, or on random ones
 where the data is absent. Of a run with an EMAHook the averaged weights are exported. The teacher
-is not needed.
+is not needed. The last lines say how the student is used: a command to copy.
 
-In plain mmdet:  DetInferencer('student.py', 'student.pth')
+Nothing that is there is replaced without --overwrite, and nothing but an earlier export with it.
 """
 
 from __future__ import annotations
 
 import argparse
-import os
-import tempfile
 from collections.abc import Sequence
-from pathlib import Path
 
+from kd_core.atomic import put_in_place, temporary_folder
 from kd_engine.build import read_engine_checkpoint
 from kd_engine.errors import clear_errors
+from kd_engine.exported import (
+    check_export_files,
+    export_files,
+    exported_config,
+    wants_config,
+)
+from kd_engine.outputs import files_of
 from kd_engine.runs import add_config_arguments, load_run_config
 from kd_engine.student import check_out, student_checkpoint, write_student
 from kd_engine.tasks import task_of
@@ -32,31 +37,29 @@ def main(arguments: Sequence[str] | None = None) -> None:
     options = _parser().parse_args(arguments)
     with clear_errors():
         check_out(options.out)
+        given = (options.config, options.checkpoint)
+        check_export_files(options.out, given, options.overwrite)
         config = load_run_config(options.config, options.cfg_options)
+        check_export_files(options.out, files_of(config), options.overwrite)
         task = task_of(config)
-        content = student_checkpoint(read_engine_checkpoint(options.checkpoint), config)
-        with tempfile.TemporaryDirectory(dir=_folder(options.out), prefix=".export.") as folder:
-            weights, plain = (Path(folder) / path.name for path in _files(options.out))
+        read = read_engine_checkpoint(options.checkpoint)
+        content = student_checkpoint(read, config, task.EXPORT_DEFAULTS)
+        out, out_plain = export_files(options.out)
+        usage = task.student_alone(config, str(out_plain), str(out))
+        text = exported_config(content["meta"]["cfg"], usage)
+        wanted = wants_config(out_plain, text, options.overwrite)
+        with temporary_folder(out) as folder:
+            weights, plain = folder / out.name, folder / out_plain.name
             write_student(content, str(weights))
-            plain.write_text(content["meta"]["cfg"], encoding="utf-8")
+            plain.write_text(text, encoding="utf-8")
             found = task.check_export(config, options.checkpoint, str(weights), str(plain))
-            for path, target in zip((weights, plain), _files(options.out), strict=True):
-                os.replace(path, target)
-        weights, plain = _files(options.out)
+            put_in_place(weights, out)
+            if wanted:
+                put_in_place(plain, out_plain)
         count = sum(value.numel() for value in content["state_dict"].values())
-        print(f"{weights}: {count:,} numbers, {weights.stat().st_size / 2**20:.1f} MiB")
-        print(f"{plain}: its config; {task.STUDENT_ALONE.format(config=plain, weights=weights)}")
-        print(f"ok: {found}")
-
-
-def _files(out: str) -> tuple[Path, Path]:
-    return Path(out), Path(out).with_suffix(".py")
-
-
-def _folder(out: str) -> Path:
-    folder = Path(out).parent
-    folder.mkdir(parents=True, exist_ok=True)
-    return folder
+        print(f"{out}: {count:,} numbers, {out.stat().st_size / 2**20:.1f} MiB")
+        print(f"{out_plain}: its config{'' if wanted else ', as it was there already'}")
+        print(f"ok: {found}\n{usage}")
 
 
 def _parser() -> argparse.ArgumentParser:
@@ -66,6 +69,7 @@ def _parser() -> argparse.ArgumentParser:
     add_config_arguments(parser)
     parser.add_argument("checkpoint", help="checkpoint of the run, file or URL")
     parser.add_argument("out", help="file to write, .pth or .safetensors")
+    parser.add_argument("--overwrite", action="store_true", help="replace an earlier export")
     return parser
 
 

@@ -29,6 +29,7 @@ from mmengine.config import DictAction
 
 from kd_engine.checkpoint import AtomicLocalBackend
 from kd_engine.errors import clear_errors
+from kd_engine.outputs import check_outputs
 from kd_engine.runs import load_run_config
 from kd_retrieval.embeddings import Embeddings, read_embeddings
 from kd_retrieval.index import (
@@ -62,6 +63,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     """Run the command line."""
     options = _parser().parse_args(arguments)
     with clear_errors():
+        _check_outputs(options)
         gallery = read_embeddings(options.embeddings)
         other = read_embeddings(options.queries) if options.queries else None
         queries = queries_of(gallery, other, options.asymmetric)
@@ -81,6 +83,13 @@ def main(arguments: Sequence[str] | None = None) -> None:
             print(note)
         size = Path(options.out).stat().st_size / 2**20
         print(f"{options.out}: {len(rows)} queries, {size:.1f} MiB")
+
+
+def _check_outputs(options: argparse.Namespace) -> None:
+    read = (options.embeddings, options.queries, options.config)
+    check_outputs([options.out], [*read, options.index_file], options.overwrite)
+    if options.index_file:
+        check_outputs([options.index_file], read, overwrite=True)  # what is there is read
 
 
 def _index(options: argparse.Namespace, gallery: Embeddings) -> SearchIndex:
@@ -156,6 +165,7 @@ def _parser() -> argparse.ArgumentParser:
     )
     parser.add_argument("embeddings", help="file or folder of tools/embed.py: the gallery")
     parser.add_argument("--out", required=True, metavar="PAGE.html", help="page to write")
+    parser.add_argument("--overwrite", action="store_true", help="replace a page that is there")
     parser.add_argument("--queries", metavar="FILE", help="embeddings of other queries")
     parser.add_argument(
         "--asymmetric",

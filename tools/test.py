@@ -19,6 +19,7 @@ from collections.abc import Sequence
 from mmengine.dist import is_main_process
 
 from kd_engine.errors import clear_errors
+from kd_engine.outputs import check_outputs, files_of
 from kd_engine.runs import (
     add_config_arguments,
     load_run_config,
@@ -34,7 +35,9 @@ def main(arguments: Sequence[str] | None = None) -> None:
     options = _parser().parse_args(arguments)
     os.environ.setdefault("LOCAL_RANK", str(options.local_rank))
     with clear_errors():
+        check_outputs([options.out], (options.config, options.checkpoint), options.overwrite)
         config = load_run_config(options.config, options.cfg_options, options.work_dir)
+        check_outputs([options.out], files_of(config), options.overwrite)
         start_processes(config, options.launcher)
         require_datasets(config, ("test_dataloader",))
         task_of(config).check_test(config, options.teacher)
@@ -67,6 +70,7 @@ def _parser() -> argparse.ArgumentParser:
     )
     parser.add_argument("--teacher", action="store_true", help="evaluate the teacher instead")
     parser.add_argument("--out", metavar="FILE.json", help="also write the metrics there")
+    parser.add_argument("--overwrite", action="store_true", help="replace that file if it is there")
     parser.add_argument("--work-dir", help="folder for logs")
     parser.add_argument(
         "--launcher",

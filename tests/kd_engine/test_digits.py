@@ -164,6 +164,20 @@ def test_a_foreign_folder_is_never_replaced(tmp_path: Path, overwrite: bool) -> 
     assert (tmp_path / "precious.txt").read_text(encoding="utf-8") == "mine"
 
 
+@pytest.mark.parametrize("overwrite", [False, True])
+def test_other_files_in_a_set_that_would_be_made_again_stay(
+    tmp_path: Path, overwrite: bool
+) -> None:
+    root = tmp_path / "digits"
+    make_detection_set(root, 2, 1, scene=SMALL)
+    (root / "JPEGImages/mine.jpg").write_text("mine", encoding="utf-8")
+    assert not make_detection_set(root, 2, 1, scene=SMALL)
+    (root / "JPEGImages/train_00002.jpg").unlink()
+    with pytest.raises(FileExistsError, match=r"holds files .* JPEGImages/mine\.jpg"):
+        make_detection_set(root, 2, 1, seed=5 * overwrite, scene=SMALL, overwrite=overwrite)
+    assert (root / "JPEGImages/mine.jpg").read_text(encoding="utf-8") == "mine"
+
+
 def test_an_interruption_leaves_nothing_behind(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -27,8 +27,8 @@ def metrics(run_tool, tmp_path):
 
     def measure(*arguments):
         out = tmp_path / "metrics.json"
-        code, _, error = run_tool("test", *arguments[:2], "--out", out, "--work-dir", tmp_path,
-                                  *arguments[2:])  # fmt: skip
+        written = ("--out", out, "--overwrite", "--work-dir", tmp_path)
+        code, _, error = run_tool("test", *arguments[:2], *written, *arguments[2:])
         assert code == 0, error
         return json.loads(out.read_text())
 

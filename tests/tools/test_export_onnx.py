@@ -69,7 +69,7 @@ def test_without_the_data_recall_is_not_compared(toy, run_tool, tmp_path):
     for change in ("test_dataloader.dataset.data_root=lost", "test_dataloader=None"):
         code, text, error = run_tool(
             "export_onnx", toy.config, toy.student, out, "--size", "40", "32", "--no-preprocessing",
-            "--cfg-options", change,
+            "--overwrite", "--cfg-options", change,
         )  # fmt: skip
         assert code == 0 and "images 40 x 32" in text, error
         assert "ok: 4 random images" in text and "recall was not compared" in text

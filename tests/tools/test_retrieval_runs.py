@@ -61,7 +61,9 @@ def test_a_resumed_run_is_the_uninterrupted_one(retrieval, run_tool, tmp_path):
 def test_test_and_export_give_the_same_metrics(retrieval, run_tool, tmp_path):
     def metrics(*arguments):
         out = tmp_path / "metrics.json"
-        code, text, error = run_tool("test", *arguments, "--out", out, "--work-dir", tmp_path)
+        code, text, error = run_tool(
+            "test", *arguments, "--out", out, "--overwrite", "--work-dir", tmp_path
+        )
         assert code == 0, error
         return json.loads(out.read_text()), text
 

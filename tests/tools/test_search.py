@@ -63,7 +63,8 @@ def test_the_figures_agree_with_the_marks(toy, gallery, run_tool, tmp_path):
     found = kinds(page)
     assert code == 0 and len(found) == 24 and "All 24 queries" in page.read_text()
     assert share == pytest.approx(100 * sum(row[1] == "right" for row in found) / 24, abs=0.01)
-    run_tool("search", gallery, "--out", page, "--k", "1", "--show", "99", "--worst")
+    asked = ("--k", "1", "--show", "99", "--worst", "--overwrite")
+    run_tool("search", gallery, "--out", page, *asked)
     worst = [row[1] for row in kinds(page)]
     assert worst == sorted(worst, reverse=True) and {"right", "wrong"} == set(worst)
 
@@ -74,7 +75,7 @@ def test_new_pictures_are_searched_for(toy, gallery, run_tool, tmp_path):
     shutil.copy(toy.root / "2/0.png", folder / "what.png")
     new = tmp_path / "new.npz"
     assert run_tool("embed", toy.config, toy.student, new, "--pictures", folder)[0] == 0
-    asked = ("search", gallery, "--queries", new, "--out", page, "--k", "2")
+    asked = ("search", gallery, "--queries", new, "--out", page, "--k", "2", "--overwrite")
     pictures = ("--images", toy.root, "--query-images", folder)
     code, text, error = run_tool(*asked, *pictures)
     assert code == 0 and "1 queries have no positive and are left out." in text, error
@@ -95,7 +96,7 @@ def test_an_index_is_kept_and_another_checkpoints_is_refused(
     gallery, others, run_tool, tmp_path, kind
 ):
     index, page = tmp_path / "an.index", tmp_path / "page.html"
-    asked = ("--out", page, "--index", kind, "--index-file", index)
+    asked = ("--out", page, "--overwrite", "--index", kind, "--index-file", index)
     code, text, error = run_tool("search", gallery, *asked)
     assert code == 0 and ("hnsw index finds" in text) == (kind == "hnsw"), error
     first, written = page.read_text(), index.stat().st_mtime_ns

@@ -37,7 +37,7 @@ def test_weights_decide_the_result(place, run_tool, tmp_path):
     torch.save({"scale": torch.full((1,), 3.0)}, tmp_path / "three.pth")
     for name, best in (("one.pth", True), ("three.pth", False)):
         code, _, error = run_tool(
-            "test", config, tmp_path / name, "--out", out, "--work-dir", tmp_path
+            "test", config, tmp_path / name, "--out", out, "--work-dir", tmp_path, "--overwrite"
         )
         assert code == 0, error
         assert (json.loads(out.read_text())["coco/bbox_mAP"] == pytest.approx(1.0)) == best
