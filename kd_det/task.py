@@ -102,6 +102,6 @@ def student_alone(config: Config, plain: str, weights: str) -> str:
         needs = "mmdet, and kd_det of kdkit where mmcv has no compiled operators, as here"
     code = (
         f"{first}from mmdet.apis import DetInferencer; "
-        f"DetInferencer({plain!r}, {weights!r})('PICTURE.jpg', out_dir='found')"
+        f"DetInferencer({plain!r}, {weights!r})('PICTURE.jpg', out_dir='found', no_save_pred=False)"
     )
     return f"it needs {needs}; to predict:\n{python_command(code)}"
