@@ -15,11 +15,8 @@ from kd_det.mmcv_ops import provide_ops
 from kd_det.probe import dry_run
 from kd_det.run_data_check import check_all
 from kd_engine.data_warnings import warning_line
-=======
 from kd_engine.exported import python_command
-from kd_engine.runs import dataset_configs
 from kd_engine.student import plain_config
->>>>>>> 125da77 (No tool replaces a file that it did not make; exported detectors load as the printed command says)
 
 __all__ = [
     "EXPORT_DEFAULTS",
@@ -70,7 +67,6 @@ def check_data(config: Config, images: bool = False) -> list[str]:
 
 
 def check_test(config: Config, teacher: bool = False) -> None:
-<<<<<<< HEAD
     """Check that the evaluator scores the images that the test data has.
 
     Raises:
