@@ -7,7 +7,6 @@ import atexit
 import importlib
 import os
 from collections.abc import Iterator, Mapping
-from pathlib import Path
 from typing import Any
 
 import torch
@@ -18,6 +17,7 @@ from kd_engine.config_file import read_config
 from kd_engine.config_keys import check_keys, check_options
 from kd_engine.download import require_data
 from kd_engine.tasks import package_of, package_of_scope
+from kd_engine.work_dir import default_work_dir
 
 _LOADERS = ("train_dataloader", "val_dataloader", "test_dataloader")
 
@@ -45,8 +45,7 @@ def load_run_config(
     Args:
         name: Config file or ``mmdet::`` name.
         options: Dotted keys and values from the command line.
-        work_dir: Folder of the run; the default is ``work_dirs/<folder>/<name>`` after the
-            config's place below ``configs``.
+        work_dir: Folder of the run; the default is :func:`kd_engine.work_dir.default_work_dir`.
 
     Raises:
         FileNotFoundError: If there is no such config.
@@ -59,7 +58,7 @@ def load_run_config(
     check_options(config, options or {})
     _merge(config, options or {})
     check_keys(config)
-    config.work_dir = work_dir or config.get("work_dir") or str(_default_work_dir(name))
+    config.work_dir = work_dir or config.get("work_dir") or str(default_work_dir(name))
     importlib.import_module(package_of(config))
     return config
 
@@ -169,9 +168,3 @@ def _merge(config: Config, options: Mapping[str, Any]) -> None:
 def _end_processes() -> None:
     if torch.distributed.is_initialized():
         torch.distributed.destroy_process_group()
-
-
-def _default_work_dir(name: str) -> Path:
-    parts = Path(name.split("::")[-1]).with_suffix("").parts
-    below = parts[parts.index("configs") + 1 :] if "configs" in parts else parts[-1:]
-    return Path("work_dirs", *below)

@@ -2,27 +2,32 @@
 
     python tools/train.py configs/hmat_faster_rcnn.py
     python tools/train.py configs/bccd/hmat.py --resume
+    python tools/train.py configs/bccd/hmat.py --overwrite
     python tools/train.py configs/retrieval/digits/rkd.py --with-teacher
     python tools/train.py configs/cls/ckd_mkt_resnet8_resnet20_6e_digits.py --with-teacher
     torchrun --nproc_per_node 2 tools/train.py CONFIG --launcher pytorch
 
-Checkpoints and logs go to work_dirs/<folder>/<config>, or where --work-dir says.
+Checkpoints and logs go to work_dirs/<folder>/<config>, or where --work-dir says. That work dir
+serves one run at a time. If it holds the checkpoints of an earlier run, --resume continues that
+one and --overwrite removes its checkpoints and logs, when the new training begins.
 """
 
 from __future__ import annotations
 
 import argparse
 import os
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 
 from mmengine.config import Config
+from mmengine.dist import is_main_process
 from mmengine.runner import Runner
 
 from kd_engine.data_warnings import show_warnings
+from kd_engine.earlier_run import earlier_run
 from kd_engine.errors import clear_errors
 from kd_engine.last_checkpoint import last_whole_checkpoint
 from kd_engine.memory import keep_freed_memory
-from kd_engine.phases import require_trained, train_missing
+from kd_engine.phases import references_of, require_trained, train_missing
 from kd_engine.runs import (
     add_config_arguments,
     load_run_config,
@@ -32,6 +37,7 @@ from kd_engine.runs import (
     use_mixed_precision,
 )
 from kd_engine.tasks import task_of
+from kd_engine.work_dir_lock import hold_work_dir
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
@@ -42,17 +48,38 @@ def main(arguments: Sequence[str] | None = None) -> None:
     with clear_errors():
         config = load_run_config(options.config, options.cfg_options, options.work_dir)
         start_processes(config, options.launcher)
-        share_statistics(config)
-        require_datasets(config)
-        show_warnings(task_of(config).check_data(config))
-        if options.with_teacher:
-            train_missing(config, __file__)
-        require_trained(config)
-        if options.amp:
-            use_mixed_precision(config)
-        if options.resume:
-            _resume(config, options.resume)
-        Runner.from_cfg(config).train()
+        with hold_work_dir(config.work_dir, options.launcher) as lock:
+            earlier = earlier_run(config)
+            if options.overwrite:
+                earlier.require_unneeded(_files_read(config))
+            elif not (options.resume or config.get("resume")):
+                earlier.require_none(options.config)
+            lock.sign(options.config)
+            runner = _prepare(config, options)
+            if options.overwrite and is_main_process():
+                earlier.remove()
+            lock.sign(options.config, begins=True)
+            runner.train()
+
+
+def _prepare(config: Config, options: argparse.Namespace) -> Runner:
+    """Check everything, train what is missing if that is wanted, and build the runner."""
+    share_statistics(config)
+    require_datasets(config)
+    show_warnings(task_of(config).check_data(config))
+    if options.with_teacher:
+        train_missing(config, __file__)
+    require_trained(config)
+    if options.amp:
+        use_mixed_precision(config)
+    if options.resume:
+        _resume(config, options.resume)
+    return Runner.from_cfg(config)
+
+
+def _files_read(config: Config) -> Iterator[str]:
+    references = (reference["checkpoint"] for _, reference in references_of(config.model))
+    yield from (str(path) for path in (config.get("load_from"), *references) if path)
 
 
 def _resume(config: Config, wanted: str) -> None:
@@ -68,12 +95,19 @@ def _parser() -> argparse.ArgumentParser:
     )
     add_config_arguments(parser)
     parser.add_argument("--work-dir", help="folder for checkpoints and logs")
-    parser.add_argument(
+    earlier = parser.add_mutually_exclusive_group()
+    earlier.add_argument(
         "--resume",
         nargs="?",
         const="auto",
         metavar="CHECKPOINT",
         help="go on from a checkpoint, or from the last whole one of the work dir",
+    )
+    earlier.add_argument(
+        "--overwrite",
+        action="store_true",
+        help="remove the checkpoints and logs of an earlier run in the work dir when training "
+        "begins (never those of a teacher that --with-teacher trains)",
     )
     parser.add_argument(
         "--with-teacher",

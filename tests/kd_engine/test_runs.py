@@ -71,13 +71,17 @@ class TestLoadRunConfig:
         with pytest.raises(ValueError, match=r"modle is set \(is it model\?\)"):
             load_run_config(config)
 
-    def test_the_work_dir_follows_the_config(self, config):
+    def test_the_work_dir_follows_the_config(self, config, tmp_path, monkeypatch):
+        monkeypatch.chdir(tmp_path)
         assert Path(load_run_config(config).work_dir) == Path("work_dirs", "small", "run")
 
-    def test_a_config_outside_configs_has_its_name(self, tmp_path):
-        path = tmp_path / "mine.py"
-        path.write_text(TASK)
-        assert Path(load_run_config(str(path)).work_dir) == Path("work_dirs", "mine")
+    def test_two_projects_have_two_work_dirs(self, tmp_path, monkeypatch):
+        monkeypatch.chdir(tmp_path)
+        for project in ("projA", "projB"):
+            (tmp_path / project).mkdir()
+            (tmp_path / project / "student.py").write_text(TASK)
+            found = load_run_config(f"{project}/student.py").work_dir
+            assert Path(found) == Path("work_dirs", project, "student")
 
     def test_the_work_dir_asked_for_comes_first(self, config):
         Path(config).write_text(TASK + "work_dir = 'own'\n")
