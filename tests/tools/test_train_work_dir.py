@@ -11,8 +11,9 @@ from kd_engine.work_dir_lock import hold_work_dir
 
 
 def state(folder):
-    """Names and contents of all files below a folder."""
-    return {path: path.read_bytes() for path in folder.rglob("*") if path.is_file()}
+    """Names and contents of all files below a folder, but the log, to which refusals go."""
+    files = [path for path in folder.rglob("*") if path.is_file() and path.suffix != ".log"]
+    return {path: path.read_bytes() for path in files}
 
 
 @pytest.mark.parametrize("options", [[], ["--with-teacher"]])
