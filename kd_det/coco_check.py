@@ -14,7 +14,9 @@ from numpy.typing import NDArray
 from kd_det.box_check import check_boxes
 from kd_det.box_table import coco_table
 from kd_det.coco_file import load_coco, note_reading
-from kd_det.data_report import DataReport, ImageEntry, check_image_files, note_boxes
+from kd_det.data_report import DataReport, ImageEntry, note_boxes
+from kd_det.image_check import check_image_files
+from kd_det.image_header import ImageLoading
 from kd_engine.download import missing_data_message
 
 
@@ -23,6 +25,7 @@ def check_coco(
     image_dir: str | os.PathLike[str],
     classes: Sequence[str],
     decode: bool = False,
+    loading: ImageLoading | None = None,
 ) -> DataReport:
     """Check a COCO annotation file and its pictures.
 
@@ -31,6 +34,7 @@ def check_coco(
         image_dir: Folder that the file names in it are relative to.
         classes: Class names of the config, in the order of the labels.
         decode: Also read every picture in full.
+        loading: How the pipeline decodes pictures; the default is mmdet's.
 
     Returns:
         Errors and notes.
@@ -56,7 +60,7 @@ def check_coco(
         )
         for image in content["images"]
     ]
-    check_image_files(report, entries, decode)
+    check_image_files(report, entries, decode, loading)
     return report
 
 

@@ -9,6 +9,7 @@ from typing import Any
 
 from kd_det.coco_check import check_coco
 from kd_det.data_report import DataReport, raise_on_errors
+from kd_det.image_header import loading_of
 from kd_det.voc_check import check_voc
 from kd_engine.runs import dataset_parts
 
@@ -77,6 +78,9 @@ def _check_part(dataset: Mapping[str, Any], decode: bool) -> DataReport:
     root = dataset.get("data_root") or ""
     prefix = dataset.get("data_prefix") or {}
     file = os.path.join(root, annotation_file)
+    loading = loading_of(dataset.get("pipeline"))
     if kind == "coco":
-        return check_coco(file, os.path.join(root, prefix.get("img", "")), classes, decode)
-    return check_voc(os.path.join(root, prefix.get("sub_data_root", "")), file, classes, decode)
+        images = os.path.join(root, prefix.get("img", ""))
+        return check_coco(file, images, classes, decode, loading)
+    voc = os.path.join(root, prefix.get("sub_data_root", ""))
+    return check_voc(voc, file, classes, decode, loading=loading)

@@ -1,30 +1,16 @@
-"""What a data check found, and the checks of image files that all formats share."""
+"""What a data check found."""
 
 from __future__ import annotations
 
-import os
 import reprlib
 from collections.abc import Iterable, Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from PIL import Image
-
-from kd_engine.file_sizes import file_sizes
 
 _SHOWN = 20
-_SIDEWAYS = {5, 6, 7, 8}  # EXIF orientations that swap width and height when mmdet loads a picture
-
-
-# also in capitals; what cameras and tools write
-_SUFFIXES = [
-    one
-    for suffix in (".jpg", ".jpeg", ".png", ".bmp", ".webp", ".tif", ".tiff")
-    for one in (suffix, suffix.upper())
-]
 _short = reprlib.Repr()
 _short.maxother = _short.maxstring = _short.maxlong = 60
 
@@ -136,44 +122,6 @@ def raise_on_errors(reports: DataReport | Sequence[DataReport]) -> None:
     raise ValueError("\n".join(lines))
 
 
-def check_image_files(report: DataReport, entries: Sequence[ImageEntry], decode: bool) -> None:
-    """Look for missing and empty pictures, and with ``decode`` for broken and mis-sized ones.
-
-    Args:
-        report: Receives what is found.
-        entries: The pictures.
-        decode: Read every picture in full.
-    """
-    sizes = file_sizes({os.path.dirname(entry.file) for entry in entries})
-    whole = []
-    for entry in entries:
-        size = sizes.get(entry.file)
-        if size is None:
-            report.error(entry.place, f"the image {entry.file} is missing{_remedy(entry, sizes)}")
-        elif size == 0:
-            report.error(entry.place, f"the image {entry.file} is empty. Restore it.")
-        else:
-            whole.append(entry)
-            report.files[entry.file] = size
-    if decode:
-        with ThreadPoolExecutor(os.cpu_count()) as pool:
-            for entry, fault in zip(whole, pool.map(_decoding_fault, whole), strict=True):
-                if fault:
-                    report.error(entry.place, fault)
-
-
-def _remedy(entry: ImageEntry, sizes: Mapping[str, int]) -> str:
-    """Name a file that is there with another suffix, such as .JPG."""
-    stem = os.path.splitext(entry.file)[0]
-    for suffix in _SUFFIXES:
-        if stem + suffix in sizes:
-            return (
-                f", but {stem + suffix} is there. Rename that file, or correct the entry: mmdet "
-                "looks for this name alone, and reads any format under it."
-            )
-    return ". Restore it."
-
-
 def note_boxes(report: DataReport, numbers: Mapping[str, int], classes: Iterable[str]) -> None:
     """Note how many boxes each class has.
 
@@ -184,26 +132,3 @@ def note_boxes(report: DataReport, numbers: Mapping[str, int], classes: Iterable
     """
     text = ", ".join(f"{name} {numbers.get(name, 0)}" for name in classes)
     report.notes.append(printable(f"boxes of each class: {text}"))
-
-
-def _decoding_fault(entry: ImageEntry) -> str:
-    try:
-        with Image.open(entry.file) as picture:
-            picture.load()  # in full: OpenCV would fill a truncated picture with grey and go on
-            width, height = picture.size
-            if picture.getexif().get(0x0112) in _SIDEWAYS:
-                width, height = height, width
-    except (OSError, SyntaxError, ValueError, Image.DecompressionBombError) as error:
-        return (
-            f"the image {entry.file} cannot be decoded ({error}). Restore it or remove the entry."
-        )
-    if (
-        entry.width is None
-        or entry.height is None
-        or (width, height) == (entry.width, entry.height)
-    ):
-        return ""
-    return (
-        f"the image {entry.file} must have the annotated size {entry.width} x {entry.height}, "
-        f"but it is loaded as {width} x {height}. Correct the annotation, or restore the image."
-    )

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import os
 from collections import Counter
 from collections.abc import Collection, Iterator, Mapping, Sequence
@@ -11,10 +10,12 @@ from typing import Any
 
 from mmengine.config import Config
 
+from kd_det.coco_reader import read_coco
 from kd_det.data_check import dataset_classes, kind_and_classes
 from kd_det.data_report import DataReport
 from kd_engine.download import missing_data_message
 from kd_engine.runs import dataset_parts
+from kd_engine.voc_file import read_names
 
 _Images = dict[Any, str]  # id to file name without folder and suffix
 
@@ -79,7 +80,7 @@ def _compare(
     if whole and len(parts) == 1 and os.path.realpath(file) == os.path.realpath(sources[0]):
         return
     try:
-        scored = _read(file)
+        scored = read_coco(file)
         found = [_images_of(part, source) for part, source in zip(parts, sources, strict=True)]
     except (OSError, ValueError, KeyError, TypeError, AttributeError):
         report.notes.append("not compared with the data of the loader, for one is not readable")
@@ -88,7 +89,7 @@ def _compare(
     _compare_images(report, name, scored, images, sources)
     _compare_classes(report, scored, dataset)
     if not report.errors and kind_and_classes(parts[0])[0] == "coco" and whole:
-        _compare_boxes(report, scored, [_read(source) for source in sources])
+        _compare_boxes(report, scored, [read_coco(source) for source in sources])
 
 
 def _compare_images(
@@ -152,10 +153,9 @@ def _is_remote(part: Mapping[str, Any]) -> bool:
 def _images_of(part: Mapping[str, Any], source: str) -> _Images:
     """Return what a loader reads of one file; ``indices`` select from it."""
     if kind_and_classes(part)[0] == "voc":
-        lines = Path(source).read_text(encoding="utf-8").splitlines()
-        images = {line.strip(): Path(line.strip()).name for line in lines}
+        images = {name: Path(name).name for name in read_names(Path(source))}
     else:
-        images = _images_in(_read(source))
+        images = _images_in(read_coco(source))
     indices = part.get("indices")
     if indices is None:
         return images
@@ -175,7 +175,3 @@ def _boxes_in(content: Mapping[str, Any]) -> Counter[Any]:
         (one["image_id"], names.get(one["category_id"]), tuple(one["bbox"]))
         for one in content["annotations"]
     )
-
-
-def _read(file: str) -> Any:
-    return json.loads(Path(file).read_bytes())

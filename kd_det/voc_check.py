@@ -13,7 +13,9 @@ import numpy as np
 
 from kd_det.box_check import check_boxes
 from kd_det.box_table import VocBoxes
-from kd_det.data_report import DataReport, ImageEntry, check_image_files, note_boxes, shown
+from kd_det.data_report import DataReport, ImageEntry, note_boxes, shown
+from kd_det.image_check import check_image_files
+from kd_det.image_header import ImageLoading
 from kd_engine.download import missing_data_message
 from kd_engine.voc_file import (
     CORNERS,
@@ -58,6 +60,7 @@ def check_voc(
     classes: Sequence[str],
     decode: bool = False,
     folders: VocFolders | None = None,
+    loading: ImageLoading | None = None,
 ) -> DataReport:
     """Check one split of a Pascal VOC folder and its pictures.
 
@@ -70,6 +73,7 @@ def check_voc(
         decode: Also read every picture in full.
         folders: Where pictures and annotations are below the root; the default is JPEGImages and
             Annotations.
+        loading: How the pipeline decodes pictures; the default is mmdet's.
 
     Returns:
         Errors and notes.
@@ -94,7 +98,7 @@ def check_voc(
     report.short_sides = np.array(sides, dtype=np.float64)
     report.annotated = np.isin(np.arange(1, findings.files + 1), table.images)
     report.boxes = table.useful
-    check_image_files(report, entries, decode)
+    check_image_files(report, entries, decode, loading)
     return report
 
 
