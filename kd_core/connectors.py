@@ -3,9 +3,37 @@
 from __future__ import annotations
 
 from torch import Tensor, nn
+from torch.nn import functional as F
 
 from kd_core.attention import pool_to
 from kd_core.checks import check_feature_maps
+
+
+class MapNorm(nn.BatchNorm2d):
+    """Batch norm of maps that bears a single value of each channel in training.
+
+    The last batch of an epoch may be of one image. Its map (1, C, 1, 1) or vector (1, C) has no
+    variance, and batch norm ends the training with an error. What is trained beside the student
+    must not: it takes the running statistics for this step and leaves them as they are. The
+    student's own batch norms are as they would be without a teacher.
+
+    Example:
+        >>> import torch
+        >>> MapNorm(8)(torch.randn(1, 8, 1, 1)).shape
+        torch.Size([1, 8, 1, 1])
+    """
+
+    def forward(self, input: Tensor) -> Tensor:
+        """Normalise a map (N, C, H, W)."""
+        return _alone(self, input) if _is_alone(self, input) else super().forward(input)
+
+
+class VectorNorm(nn.BatchNorm1d):
+    """The same for vectors; see :class:`MapNorm`."""
+
+    def forward(self, input: Tensor) -> Tensor:
+        """Normalise vectors (N, C)."""
+        return _alone(self, input) if _is_alone(self, input) else super().forward(input)
 
 
 class Connector(nn.Module):
@@ -26,7 +54,7 @@ class Connector(nn.Module):
     def __init__(self, in_channels: int, out_channels: int) -> None:
         super().__init__()
         self.project = nn.Conv2d(in_channels, out_channels, kernel_size=1, bias=False)
-        self.norm = nn.BatchNorm2d(out_channels)
+        self.norm = MapNorm(out_channels)
         nn.init.kaiming_normal_(self.project.weight, mode="fan_out", nonlinearity="relu")
 
     def forward(self, student: Tensor) -> Tensor:
@@ -59,7 +87,7 @@ class VectorConnector(nn.Module):
     def __init__(self, in_channels: int, out_channels: int) -> None:
         super().__init__()
         self.project = nn.Linear(in_channels, out_channels, bias=False)
-        self.norm = nn.BatchNorm1d(out_channels)
+        self.norm = VectorNorm(out_channels)
 
     def forward(self, student: Tensor) -> Tensor:
         """Project a student's vector.
@@ -114,4 +142,14 @@ def smaller_size(student: Tensor, teacher: Tensor) -> tuple[int, int]:
     return (
         min(student.shape[2], teacher.shape[2]),
         min(student.shape[3], teacher.shape[3]),
+    )
+
+
+def _is_alone(norm: nn.modules.batchnorm._BatchNorm, values: Tensor) -> bool:
+    return norm.training and values.numel() == values.shape[1]
+
+
+def _alone(norm: nn.modules.batchnorm._BatchNorm, values: Tensor) -> Tensor:
+    return F.batch_norm(
+        values, norm.running_mean, norm.running_var, norm.weight, norm.bias, eps=norm.eps
     )

@@ -134,8 +134,12 @@ def _layer(text: str, level: int, levels: int) -> str:
 
 def _marked(row: ShapeRow, layouts: Mapping[str, Layouts]) -> ShapeRow:
     key = row.term, row.role, row.level
-    turned = {f"{side}_turned": found.is_turned(*key) for side, found in layouts.items()}
-    return dataclasses.replace(row, **turned)
+    turned = {side: found.is_turned(*key) for side, found in layouts.items()}
+    return dataclasses.replace(
+        row,
+        student_turned=turned.get("student", False),
+        teacher_turned=turned.get("teacher", False),
+    )
 
 
 def _text(shape: tuple[int, ...], turned: bool) -> str:

@@ -15,6 +15,7 @@ from kd_cls.methods.networks import dry_features, example_of, layers_of
 from kd_core.attachment import read_layers
 from kd_core.checkpoint import load_weights, state_dict_of
 from kd_core.checks import check_feature_map
+from kd_core.connectors import MapNorm
 from kd_core.layers import Selector
 from kd_engine.build import build_trained, read_engine_checkpoint
 from kd_engine.config_file import read_config
@@ -52,7 +53,7 @@ class StageHead(nn.Module):
         self.shrink = nn.AdaptiveAvgPool2d(size)
         convolution = nn.Conv2d(in_channels, num_features, 3, padding=1, bias=False)
         nn.init.kaiming_normal_(convolution.weight, mode="fan_out", nonlinearity="relu")
-        self.convolution = nn.Sequential(convolution, nn.BatchNorm2d(num_features), nn.ReLU())
+        self.convolution = nn.Sequential(convolution, MapNorm(num_features), nn.ReLU())
         self.pool = nn.Sequential(nn.AdaptiveAvgPool2d(1), nn.Flatten())
         self.classifier = nn.Linear(num_features, num_classes)
 

@@ -1,7 +1,12 @@
+import copy
+
 import pytest
 import torch
+from torch import nn
 
+from kd_core import Distiller, Term
 from kd_core.connectors import Connector, VectorConnector, match_sizes
+from kd_core.losses import FeatureImitationLoss
 
 
 def test_connector_changes_the_channels_and_learns():
@@ -20,6 +25,55 @@ def test_connector_normalises_each_channel():
 
 def test_vector_connector():
     assert VectorConnector(4, 6)(torch.randn(3, 4)).shape == (3, 6)
+
+
+@pytest.mark.parametrize("kind, shape", [(Connector, (1, 4, 1, 1)), (VectorConnector, (1, 4))])
+class TestBatchOfOne:
+    """The last batch of an epoch may be of one image."""
+
+    def test_it_takes_the_running_statistics_and_leaves_them(self, kind, shape):
+        torch.manual_seed(0)
+        connector = kind(4, 6)
+        for _ in range(3):
+            connector(5 + torch.randn(8, *shape[1:]))
+        before = copy.deepcopy(connector.norm.state_dict())
+        one = torch.randn(shape, requires_grad=True)
+        found = connector(one)
+        norm, weight = connector.norm, connector.project.weight.flatten(1)
+        by_hand = (one.flatten(1) @ weight.T - norm.running_mean) / (norm.running_var + 1e-5).sqrt()
+        torch.testing.assert_close(found.flatten(1), by_hand)
+        found.square().sum().backward()
+        assert one.grad.any() and weight.shape == (6, 4) and connector.project.weight.grad.any()
+        assert all(torch.equal(value, before[key]) for key, value in norm.state_dict().items())
+        assert norm.training
+
+    def test_more_values_are_normalised_as_ever(self, kind, shape):
+        torch.manual_seed(0)
+        connector = kind(4, 6)
+        plain = (nn.BatchNorm2d if len(shape) == 4 else nn.BatchNorm1d)(6)
+        images = torch.randn(2, *shape[1:])
+        torch.testing.assert_close(connector(images), plain(connector.project(images)))
+        torch.testing.assert_close(connector.norm.state_dict(), plain.state_dict())
+
+    def test_a_training_step_bears_it(self, kind, shape):
+        class Net(nn.Module):
+            def __init__(self, width):
+                super().__init__()
+                self.stem = nn.Conv2d(3, width, 3)
+                self.pool = nn.AdaptiveAvgPool2d(1)
+                self.vector = nn.Flatten()
+
+            def forward(self, images):
+                return self.vector(self.pool(self.stem(images)))
+
+        student = Net(4)
+        terms = {"hint": Term(FeatureImitationLoss(), "pool" if len(shape) == 4 else "vector")}
+        Distiller(Net(6), terms).attach(student, (torch.randn(2, 3, 6, 6),))
+        assert isinstance(student.distiller.connectors["hint"]["0"], kind)
+        student(torch.randn(1, 3, 6, 6))
+        loss = student.distiller.losses()["loss_hint"]
+        loss.backward()
+        assert torch.isfinite(loss) and student.stem.weight.grad.any()
 
 
 @pytest.mark.parametrize(

@@ -48,6 +48,13 @@ def test_a_head_by_hand(training):
         torch.testing.assert_close(found, other, rtol=1e-4, atol=1e-4)
 
 
+def test_a_head_bears_a_batch_of_one_whose_map_has_one_position():
+    head = StageHead(5, 7, 10, (1, 1))
+    vector, logits = head(torch.randn(1, 5, 8, 8))
+    assert (vector.shape, logits.shape) == ((1, 7), (1, 10))
+    assert torch.equal(head.convolution[1].running_var, torch.ones(7))
+
+
 def test_a_head_for_each_stage_but_the_last():
     maps = [torch.zeros(2, c, s, s) for c, s in ((4, 16), (8, 8), (16, 4))]
     for wanted, size in ((None, 16), (9, 9)):
