@@ -18,6 +18,7 @@ from kd_core.layouts import AllFeatures, Layouts, hints_of
 from kd_core.logged import check_finite, merge_losses, total_loss
 from kd_core.reach import require_gradients, require_influence
 from kd_core.shapes import ShapeTable
+from kd_core.sharing import require_apart
 from kd_core.teacher import FrozenTeacher
 from kd_core.term import Term
 
@@ -102,13 +103,14 @@ class Distiller(Attachment):
             The student.
 
         Raises:
-            ValueError: If a layer does not exist, the shapes do not fit a loss, or student or
-                distiller are attached already.
+            ValueError: If a layer does not exist, the shapes do not fit a loss, student and teacher
+                share a layer, or student or distiller are attached already.
         """
         taps = self.tap(student, _selectors(self.terms, "student"))
         self._reached.clear()
         self.layouts = {side: Layouts(side) for side in self.layouts}
         try:
+            require_apart([("the student", student), ("the teacher", self.teacher.model)])
             self.teacher.check(_selectors(self.terms, "teacher"))
             if self.gradient_shares is not None:
                 self.gradient_shares.parameters(student)

@@ -27,6 +27,7 @@ from kd_core.beside import named_arguments
 from kd_core.layers import Selector, parse_selector
 from kd_core.logged import check_finite
 from kd_core.reach import require_gradients
+from kd_core.sharing import require_apart
 from kd_core.teacher import FrozenTeacher
 from kd_engine.renormalise import Renormalise
 
@@ -89,14 +90,16 @@ class ClassifierMethod(Attachment):
             The student.
 
         Raises:
-            ValueError: If it is no classifier, is attached already, lacks a layer, or its layers,
-                classes or images do not fit the other networks.
+            ValueError: If it is no classifier, is attached already, lacks a layer, its layers,
+                classes or images do not fit the other networks, or two networks share a layer.
         """
         classifier = require_classifier(student, "student")
         self.layers = self.layers or stage_layers(classifier)
         taps = self.tap(student, [LOGITS, *self.layers])
         try:
-            for name, network, _ in self.networks():
+            others = [(name, network) for name, network, _ in self.networks()]
+            require_apart([("the student", classifier), *others])
+            for name, network in others:
                 self._meet(classifier, name, network)
             with torch.random.fork_rng(devices=[]):  # as if nothing were made beside the student
                 images = example_of(classifier)
