@@ -9,7 +9,7 @@ from typing import Any
 from torch import Tensor, nn
 
 from kd_core.checkpoint import LoadReport, compare_weights, load_weights
-from kd_core.state_dict import unwrapped
+from kd_core.state_dict import best_named
 
 
 def load_part(
@@ -44,7 +44,7 @@ def load_part(
         CheckpointError: If the weights do not fill the module, or one is NaN or infinite.
     """
     ours = module.state_dict(keep_vars=True)
-    weights = _best(ours, state_dict)
+    weights = best_named(state_dict, ours)
     given: OrderedDict[str, Any] = OrderedDict(weights)
     if any(key in ours for key in weights):  # or else the error says what there is
         names = {name for name, _ in module.named_modules()}
@@ -55,12 +55,6 @@ def load_part(
         given._metadata = versions  # type: ignore[attr-defined]
     load_weights(module, given, source=source, allow_partial=allow_partial, ignore=ignore)
     return compare_weights(ours, weights, ignore)
-
-
-def _best(ours: Mapping[str, Any], state_dict: Mapping[str, Any]) -> Mapping[str, Any]:
-    """Return the weights under those names of which most are the module's."""
-    candidates = [state_dict, *(weights for _, weights in unwrapped(state_dict))]
-    return max(candidates, key=lambda weights: sum(key in ours for key in weights))
 
 
 def _concerns(key: str, ours: Mapping[str, Any], names: set[str]) -> bool:

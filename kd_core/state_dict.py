@@ -74,6 +74,17 @@ def unwrapped(weights: Mapping[str, Any]) -> Iterator[tuple[str, Mapping[str, An
         yield " and ".join(filter(None, [left_out, repr(prefix)])), current
 
 
+def best_named(weights: Mapping[str, Any], ours: Mapping[str, Any]) -> Mapping[str, Any]:
+    """Return weights under those names of which most are a model's.
+
+    Args:
+        weights: Names and tensors; see :func:`unwrapped` for the names that are tried.
+        ours: The model's state dict.
+    """
+    candidates = [weights, *(found for _, found in unwrapped(weights))]
+    return max(candidates, key=lambda found: sum(key in ours for key in found))
+
+
 def _entry(checkpoint: Mapping[str, Any], key: str | None) -> Mapping[str, Any]:
     if key is None:
         for name in _ENTRIES:

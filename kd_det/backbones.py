@@ -9,7 +9,8 @@ from torch import Tensor, nn
 from torchvision.models import get_model
 from torchvision.models.feature_extraction import create_feature_extractor
 
-from kd_core.checkpoint import load_weights, read_checkpoint, state_dict_of
+from kd_core.checkpoint import load_weights
+from kd_engine.weight_source import read_weights
 
 
 class TorchvisionBackbone(BaseModule):  # type: ignore[misc]
@@ -43,7 +44,7 @@ class TorchvisionBackbone(BaseModule):  # type: ignore[misc]
         super().__init__()
         model = get_model(name, weights=None)
         if checkpoint is not None:
-            load_weights(model, state_dict_of(read_checkpoint(checkpoint)), source=checkpoint)
+            load_weights(model, read_weights(checkpoint), source=checkpoint)
         self.body = create_feature_extractor(model, {node: str(i) for i, node in enumerate(nodes)})
         self.norm_eval = norm_eval
         self._frozen = _leading_stages(self.body, name, frozen) if frozen else []

@@ -13,17 +13,17 @@ from mmengine.registry import MODELS
 from torch import nn
 
 from kd_core import Distiller, GradientShares, Term
-from kd_core.checkpoint import load_weights, read_checkpoint, state_dict_of
 from kd_engine.config_file import read_config
+from kd_engine.weight_source import BESIDE as BESIDE
+from kd_engine.weight_source import OPTIONS, WeightSource
+from kd_engine.weight_source import read_engine_checkpoint as read_engine_checkpoint
 
-# What is trained beside a student and is no part of it: connectors, proxies of a metric loss.
-BESIDE = ("distiller.", "criterion.")
 NO_CHECKPOINT = "The teacher has no checkpoint: what its own config does not load is random."
 _PARTS = ("trunk", "network")  # of an embedder, of a classifier
 _LIBRARIES = ("TorchvisionTrunk", "TimmTrunk", "TorchvisionNetwork", "TimmNetwork")
 _INITIAL = ("checkpoint", "weights", "pretrained", "new_head")
 _TERM_KEYS = ("loss", "layers", "teacher_layers", "weight", "schedule")
-_TEACHER_KEYS = ("config", "checkpoint", "allow_partial", "precision")
+_TEACHER_KEYS = ("config", "checkpoint", *OPTIONS, "precision")
 
 
 def is_distilled(model: Mapping[str, Any]) -> bool:
@@ -77,7 +77,8 @@ def build_distilled(
         student: Model config of the student.
         teacher: ``dict(config=, checkpoint=, allow_partial=False, precision=None)``. ``config``
             is a file, a name such as ``mmdet::...`` or a model config; ``checkpoint`` a file or
-            URL; ``precision`` "float16" or "bfloat16" runs the teacher's forward in it.
+            URL; ``key`` and ``prefix`` say which entry and which keys of it;
+            ``precision`` "float16" or "bfloat16" runs the teacher's forward in it.
         terms: Name to ``dict(loss=, layers=, teacher_layers=, weight=, schedule=)``.
         attach: ``attach(student, teacher, terms, precision=, gradient_shares=)``.
         gradient_shares: ``dict(layer=, interval=50)`` logs each term's share of the gradient
@@ -111,7 +112,8 @@ def build_trained(
     """Build a trained model that a config refers to; see :func:`build_teacher`.
 
     Args:
-        reference: ``dict(config=, checkpoint=, allow_partial=False, precision=None)``.
+        reference: ``dict(config=, checkpoint=, allow_partial=False, key=None, prefix=None,
+            precision=None)``; see :class:`kd_engine.weight_source.WeightSource`.
         name: Its key in the model config, for the message.
 
     Returns:
@@ -124,17 +126,21 @@ def build_trained(
     unknown = sorted(set(reference) - set(_TEACHER_KEYS))
     if unknown or "config" not in reference or "checkpoint" not in reference:
         raise ValueError(
-            f"{name} must have config and checkpoint, and may have allow_partial and precision, "
+            f"{name} must have config and checkpoint, and may have {', '.join(_TEACHER_KEYS[2:])}, "
             f"but it has {sorted(reference)}."
         )
-    partial = reference.get("allow_partial", False)
-    model = build_teacher(reference["config"], reference["checkpoint"], partial)
+    options = {key: reference[key] for key in OPTIONS if key in reference}
+    model = build_teacher(reference["config"], reference["checkpoint"], **options)
     precision = reference.get("precision")
     return model, None if precision is None else getattr(torch, precision)
 
 
 def build_teacher(
-    config: str | Mapping[str, Any], checkpoint: str | None, allow_partial: bool = False
+    config: str | Mapping[str, Any],
+    checkpoint: str | None,
+    allow_partial: bool = False,
+    key: str | None = None,
+    prefix: str | None = None,
 ) -> nn.Module:
     """Build a teacher and load its weights, strictly and safely.
 
@@ -145,6 +151,8 @@ def build_teacher(
         checkpoint: File or URL; ``None`` for a teacher whose config loads its own weights, such
             as a trunk's checkpoint or stored embeddings.
         allow_partial: Accept a checkpoint that does not fit entirely, with a warning.
+        key: Entry of the checkpoint that holds the weights, such as ``state_dict_ema``.
+        prefix: Take the keys that begin with this alone, and leave it out.
 
     Raises:
         kd_core.checkpoint.CheckpointError: If the checkpoint is unsafe, broken or does not fit.
@@ -156,17 +164,9 @@ def build_teacher(
         teacher: nn.Module = MODELS.build(ConfigDict(model))
     if checkpoint is None:
         print_log(NO_CHECKPOINT, "current", 30)
-        return teacher
-    weights = state_dict_of(read_engine_checkpoint(checkpoint))
-    load_weights(teacher, weights, source=checkpoint, allow_partial=allow_partial, ignore=BESIDE)
+    else:
+        WeightSource(checkpoint, allow_partial, key, prefix).load_into(teacher)
     return teacher
-
-
-def read_engine_checkpoint(path: str) -> dict[str, Any]:
-    """Read a checkpoint that mmengine may have written, without running code from it."""
-    from kd_engine.checkpoint import ALLOWED
-
-    return read_checkpoint(path, allowed=ALLOWED)
 
 
 def _build_term(name: str, config: Mapping[str, Any]) -> Term:

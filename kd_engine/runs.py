@@ -16,6 +16,7 @@ from kd_engine.checkpoint import use_safe_checkpoints
 from kd_engine.config_file import read_config
 from kd_engine.config_keys import check_keys, check_options
 from kd_engine.download import require_data
+from kd_engine.pretrained import use_strict_pretrained
 from kd_engine.tasks import package_of, package_of_scope
 from kd_engine.work_dir import default_work_dir
 
@@ -52,6 +53,7 @@ def load_run_config(
         ValueError: If it cannot be read, an option does not fit it, or a key looks misspelled.
     """
     use_safe_checkpoints()
+    use_strict_pretrained()
     if "::" in name and (package := package_of_scope(name.split("::")[0])):
         importlib.import_module(package)
     config = read_config(name)

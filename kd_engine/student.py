@@ -15,28 +15,28 @@ from mmengine.registry import MODELS, init_default_scope
 from mmengine.runner import Runner
 from torch import Tensor, nn
 
-from kd_core.checkpoint import LoadReport, load_weights, state_dict_of
+from kd_core.checkpoint import LoadReport, state_dict_of
 from kd_engine.build import (
     BESIDE,
     is_distilled,
-    read_engine_checkpoint,
     student_config,
     without_initial_weights,
 )
 from kd_engine.checkpoint import AtomicLocalBackend
 from kd_engine.config_file import read_config
+from kd_engine.weight_source import WeightSource
 
 _TRAINING = ("train_dataloader", "train_cfg", "optim_wrapper", "param_scheduler", "custom_hooks")
 _VALIDATION = ("val_dataloader", "val_cfg", "val_evaluator")
 _TEST = ("test_dataloader", "test_cfg", "test_evaluator")
-_RUN = ("launcher", "work_dir", "load_from", "resume", "local_rank")
+_RUN = ("launcher", "work_dir", "load_from", "load_options", "resume", "local_rank")
 
 
-def teacher_of(config: Config) -> tuple[dict[str, Any], str | None, bool]:
+def teacher_of(config: Config) -> tuple[dict[str, Any], WeightSource | None]:
     """Return the teacher of a distillation config.
 
     Returns:
-        Its plain model config, its checkpoint, and whether that may fit only in part.
+        Its plain model config, and where its weights come from.
 
     Raises:
         ValueError: If the config is a plain one.
@@ -49,7 +49,7 @@ def teacher_of(config: Config) -> tuple[dict[str, Any], str | None, bool]:
         )
     teacher = config.model.teacher
     model = read_config(teacher.config).model if _is_name(teacher.config) else teacher.config
-    return student_config(model), teacher.get("checkpoint"), teacher.get("allow_partial", False)
+    return student_config(model), WeightSource.of(teacher)
 
 
 def build_model(config: Config, model: Mapping[str, Any]) -> Any:
@@ -78,18 +78,16 @@ def plain_config(config: Config, model: Mapping[str, Any] | None = None) -> Conf
 
 def evaluate_model(
     config: Config,
-    checkpoint: str | None,
+    checkpoint: str | WeightSource | None,
     model: Mapping[str, Any] | None = None,
-    allow_partial: bool = False,
 ) -> dict[str, float]:
     """Evaluate a model on a config's test data with its test_evaluator.
 
     Args:
         config: A distillation config or a plain one.
-        checkpoint: File or URL; what was trained beside the student is not needed. ``None`` for
-            a model whose config loads its own weights.
+        checkpoint: File or URL, or more about it; what was trained beside the student is not
+            needed. ``None`` for a model whose config loads its own weights.
         model: Plain model to evaluate; the default is the config's student.
-        allow_partial: Accept a checkpoint that does not fit entirely, with a warning.
 
     Returns:
         Name to value, as mmengine's metrics give them.
@@ -104,21 +102,18 @@ def evaluate_model(
             f"a config must have {', '.join(_TEST)} to be tested, but it lacks "
             f"{', '.join(lacking)}. Add them, or give a config that has them."
         )
-    weights = None  # read before anything slow
-    if checkpoint is not None:
-        weights = state_dict_of(read_engine_checkpoint(checkpoint))
+    source = WeightSource.named(checkpoint)
+    weights = None if source is None else source.read()  # before anything slow
     plain = plain_config(config, model)
     for key in (*_TRAINING, *_VALIDATION):
         plain.pop(key, None)
-    if checkpoint is not None and not allow_partial:
+    if source is not None and not source.allow_partial:
         plain.model = without_initial_weights(plain.model)
     plain.work_dir, plain.launcher = config.work_dir, config.get("launcher", "none")
     runner = Runner.from_cfg(plain)
     network = runner.model.module if is_model_wrapper(runner.model) else runner.model
-    if checkpoint is not None and weights is not None:
-        load_weights(
-            network, weights, source=checkpoint, allow_partial=allow_partial, ignore=BESIDE
-        )
+    if source is not None and weights is not None:
+        source.put_into(network, weights)
     return {name: float(value) for name, value in runner.test().items()}
 
 
@@ -129,8 +124,7 @@ def write_json(content: Any, path: str) -> None:
 
 def load_checkpoint_into(model: nn.Module, path: str) -> LoadReport:
     """Load the student's weights of a checkpoint of any run, strictly and safely."""
-    weights = state_dict_of(read_engine_checkpoint(path))
-    return load_weights(model, weights, source=path, ignore=BESIDE)
+    return WeightSource(path).load_into(model)
 
 
 def student_checkpoint(

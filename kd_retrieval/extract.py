@@ -20,16 +20,15 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 from torch.utils.data import DataLoader
 
-from kd_core.checkpoint import load_weights, state_dict_of
 from kd_engine.build import (
     BESIDE,
     NO_CHECKPOINT,
-    read_engine_checkpoint,
     student_config,
     without_initial_weights,
 )
 from kd_engine.runs import require_datasets
 from kd_engine.student import build_model, teacher_of
+from kd_engine.weight_source import WeightSource
 from kd_retrieval.embedder import Embedder
 from kd_retrieval.embedding_rows import EmbeddingKey, Rows
 
@@ -102,13 +101,11 @@ def open_model(
         ValueError: If the checkpoint is missing, or the model embeds no images.
         kd_core.checkpoint.CheckpointError: If it does not fit.
     """
-    model_config, partial = student_config(config.model), False
-    if teacher:
-        model_config, named, partial = teacher_of(config)
-        checkpoint = checkpoint or named
-    elif checkpoint is None:
+    model_config, default = teacher_of(config) if teacher else (student_config(config.model), None)
+    source = WeightSource.named(checkpoint, default)
+    if source is None and not teacher:
         raise ValueError("a checkpoint is needed: CONFIG CHECKPOINT, of a run of this config.")
-    fits = checkpoint is not None and not partial  # then it brings every weight
+    fits = source is not None and not source.allow_partial  # then it brings every weight
     built = without_initial_weights(model_config) if fits else model_config
     model: nn.Module = build_model(config, built)
     if not isinstance(model, Embedder):
@@ -116,11 +113,10 @@ def open_model(
             f"the model must turn images into embeddings, but it is a {type(model).__name__}. "
             "Take a kd_retrieval.Embedder."
         )
-    if checkpoint is None:
+    if source is None:
         print_log(NO_CHECKPOINT, "current", logging.WARNING)
     else:
-        weights = state_dict_of(read_engine_checkpoint(checkpoint))
-        load_weights(model, weights, source=checkpoint, allow_partial=partial, ignore=BESIDE)
+        source.load_into(model)
     return model.eval(), model_config
 
 

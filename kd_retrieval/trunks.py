@@ -14,7 +14,8 @@ import torch
 from torch import Tensor, nn
 from torchvision.models import VisionTransformer
 
-from kd_core.checkpoint import load_weights, read_checkpoint, state_dict_of
+from kd_core.checkpoint import load_weights
+from kd_core.state_dict import best_named
 from kd_engine.image_size import wanted_image_size
 from kd_engine.model_zoos import (
     check_one_source,
@@ -22,6 +23,7 @@ from kd_engine.model_zoos import (
     torchvision_model,
     torchvision_weights,
 )
+from kd_engine.weight_source import read_weights
 
 _HEADS = ("avgpool", "pool", "classifier", "fc", "head", "heads")
 _PROBE = 64  # pixels; enough for the strides of every convolutional network here
@@ -194,7 +196,7 @@ def _filled(trunk: nn.Module, source: str | None) -> nn.Module:
     """Load a classifier's weights without those of its head; everything else must fit."""
     if source is None:
         return trunk
-    weights = state_dict_of(read_checkpoint(source))
+    weights = best_named(read_weights(source), trunk.state_dict())
     kept = OrderedDict((k, v) for k, v in weights.items() if k.split(".")[0] not in _HEADS)
     kept._metadata = getattr(weights, "_metadata", None)  # type: ignore[attr-defined]
     load_weights(trunk, kept, source=source)

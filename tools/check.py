@@ -86,6 +86,7 @@ def _shapes(config: Any) -> None:
 
 def _weights(config: Any) -> Any:
     """Build the model with its teacher's and its own initial weights."""
+    from kd_engine.initial_weights import load_initial_weights
     from kd_engine.phases import references_of, require_trained
     from kd_engine.student import build_model
 
@@ -94,8 +95,8 @@ def _weights(config: Any) -> Any:
     for name, reference in references_of(config.model):
         named = reference["checkpoint"]
         print(f"{name}: {named or 'no checkpoint, what its config does not load is random'}")
-    model.init_weights()
-    print("student: initial weights")
+    for line in load_initial_weights(model, config) or ["as it is built"]:
+        print(f"student starts from {line}")
     return model
 
 

@@ -28,6 +28,7 @@ from kd_engine.runs import (
 )
 from kd_engine.student import evaluate_model, teacher_of, write_json
 from kd_engine.tasks import task_of
+from kd_engine.weight_source import WeightSource
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
@@ -41,13 +42,11 @@ def main(arguments: Sequence[str] | None = None) -> None:
         start_processes(config, options.launcher)
         require_datasets(config, ("test_dataloader",))
         task_of(config).check_test(config, options.teacher)
-        model, checkpoint, partial = None, options.checkpoint, False
-        if options.teacher:
-            model, named, partial = teacher_of(config)
-            checkpoint = checkpoint or named
-        if checkpoint is None and not options.teacher:
+        model, default = teacher_of(config) if options.teacher else (None, None)
+        source = WeightSource.named(options.checkpoint, default)
+        if source is None and not options.teacher:
             raise ValueError("a checkpoint is needed: python tools/test.py CONFIG CHECKPOINT")
-        metrics = evaluate_model(config, checkpoint, model, allow_partial=partial)
+        metrics = evaluate_model(config, source, model)
         if is_main_process():
             _report(metrics, options.out)
 

@@ -25,6 +25,7 @@ from mmengine.runner import Runner
 from kd_engine.data_warnings import show_warnings
 from kd_engine.earlier_run import earlier_run
 from kd_engine.errors import clear_errors
+from kd_engine.initial_weights import check_initial_weights, start_from_initial_weights
 from kd_engine.last_checkpoint import last_whole_checkpoint
 from kd_engine.memory import keep_freed_memory
 from kd_engine.phases import references_of, require_trained, train_missing
@@ -67,14 +68,18 @@ def _prepare(config: Config, options: argparse.Namespace) -> Runner:
     share_statistics(config)
     require_datasets(config)
     show_warnings(task_of(config).check_data(config))
+    if options.resume:
+        _resume(config, options.resume)
+    if not config.get("resume"):
+        check_initial_weights(config)
     if options.with_teacher:
         train_missing(config, __file__)
     require_trained(config)
     if options.amp:
         use_mixed_precision(config)
-    if options.resume:
-        _resume(config, options.resume)
-    return Runner.from_cfg(config)
+    runner = Runner.from_cfg(config)
+    start_from_initial_weights(runner, config)
+    return runner
 
 
 def _files_read(config: Config) -> Iterator[str]:

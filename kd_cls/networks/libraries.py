@@ -13,13 +13,14 @@ from typing import Any
 import torchvision
 from torch import nn
 
-from kd_core.checkpoint import CheckpointError, load_weights, read_checkpoint, state_dict_of
+from kd_core.checkpoint import CheckpointError, load_weights
 from kd_engine.model_zoos import (
     check_one_source,
     timm_model,
     torchvision_model,
     torchvision_weights,
 )
+from kd_engine.weight_source import read_weights
 
 _AUXILIARY = ("aux1.", "aux2.", "AuxLogits.")  # classifiers beside the one that counts
 
@@ -156,7 +157,7 @@ def _timm_heads(model: Any) -> list[str]:
 
 
 def _load(model: nn.Module, source: str, left_out: tuple[str, ...]) -> None:
-    weights = state_dict_of(read_checkpoint(source))
+    weights = read_weights(source)
     try:
         load_weights(model, weights, source=source, ignore=("distiller.", *left_out))
     except CheckpointError as error:

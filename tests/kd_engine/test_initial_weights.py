@@ -1,0 +1,88 @@
+"""What a training starts from: read before anything slow, loaded strictly, without iterations."""
+
+import pytest
+import torch
+from mmengine.config import Config
+
+from kd_core.checkpoint import CheckpointError
+from kd_engine.checkpoint import use_safe_checkpoints
+from kd_engine.initial_weights import check_initial_weights, initial_source
+from kd_engine.weight_source import WeightSource
+
+LINEAR = {"type": "torch.nn.Linear", "in_features": 3, "out_features": 2}
+PLAIN = {"model": LINEAR, "default_scope": "mmengine"}
+WEIGHTS = {"weight": torch.ones(2, 3), "bias": torch.ones(2)}
+
+
+@pytest.fixture
+def saved(tmp_path):
+    """Save weights and return a config that starts from them."""
+    use_safe_checkpoints()
+
+    def save(content, **options):
+        torch.save(content, tmp_path / "a.pth")
+        load = {"load_options": options} if options else {}
+        return Config(dict(PLAIN, load_from=str(tmp_path / "a.pth"), **load))
+
+    return save
+
+
+def test_where_a_config_says_it():
+    assert initial_source(Config(dict(load_from=None))) is None
+    assert initial_source(Config(dict(load_from="a.pth"))) == WeightSource("a.pth")
+    options = dict(allow_partial=True, key="ema", prefix="student.")
+    found = initial_source(Config(dict(load_from="a.pth", load_options=options)))
+    assert found == WeightSource("a.pth", True, "ema", "student.")
+
+
+@pytest.mark.parametrize(
+    "config, words",
+    [
+        (dict(load_from="a.pth", load_options=dict(alow_partial=True)), "it has alow_partial"),
+        (dict(load_options=dict(allow_partial=True)), "there is no load_from"),
+    ],
+)
+def test_wrong_options_are_refused(config, words):
+    with pytest.raises(ValueError, match=words):
+        initial_source(Config(config))
+
+
+def test_what_fits_passes_and_changes_no_random_number(saved):
+    beside = {"distiller.iteration": torch.tensor(40), "criterion.proxies": torch.zeros(9)}
+    config = saved({"state_dict": {**WEIGHTS, **beside}})
+    torch.manual_seed(0)
+    expected = torch.rand(1)
+    torch.manual_seed(0)
+    assert check_initial_weights(config) == [f"all of it: {config.load_from}"]
+    assert torch.equal(torch.rand(1), expected)
+
+
+@pytest.mark.parametrize(
+    "weights, words",
+    [
+        ({"other": torch.zeros(1)}, "0 fit"),
+        ({"weight": torch.ones(2, 3)}, "1 missing"),
+        ({**WEIGHTS, "bias": torch.ones(5)}, "1 mis-shaped"),
+        ({**WEIGHTS, "bias": torch.full((2,), float("nan"))}, "bias has 2 NaN"),
+        ({f"detector.{key}": v for key, v in WEIGHTS.items()} | {"x.y": torch.ones(1)},
+         r"prefix='detector\.'"),
+    ],
+)  # fmt: skip
+def test_what_does_not_fit_is_refused(saved, weights, words):
+    with pytest.raises(CheckpointError, match=words):
+        check_initial_weights(saved(weights))
+
+
+def test_partial_key_and_prefix(saved):
+    weights = {f"net.{key}": value for key, value in WEIGHTS.items()} | {"net.bias": torch.ones(5)}
+    config = saved({"ema": weights}, key="ema", prefix="net", allow_partial=True)
+    assert check_initial_weights(config) == [f"1 keys of it: {config.load_from}"]
+
+
+def test_an_absent_file_is_named():
+    with pytest.raises(FileNotFoundError, match=r"no checkpoint none\.pth"):
+        check_initial_weights(Config(dict(PLAIN, load_from="none.pth")))
+
+
+def test_a_student_that_starts_as_it_is_built_is_not_built_for_this():
+    assert check_initial_weights(Config(dict(model=dict(type="no.such.Model")))) == []
