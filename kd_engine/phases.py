@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import subprocess
-import sys
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
 from mmengine.config import Config
+
+from kd_engine.child_run import run_child
 
 
 def references_of(model: Mapping[str, Any]) -> Iterator[tuple[str, Mapping[str, Any]]]:
@@ -69,10 +69,9 @@ def train_missing(config: Config, program: str) -> None:
                 f"{source!r} and the launcher {config.launcher!r}. Train it before."
             )
         work_dir = str(Path(path).parent)
-        command = [program, source, "--resume", "--with-teacher", "--work-dir", work_dir]
-        done = subprocess.run([sys.executable, *command])
-        if done.returncode:
-            raise SystemExit(done.returncode)
+        code = run_child([program, source, "--resume", "--with-teacher", "--work-dir", work_dir])
+        if code:
+            raise SystemExit(code)
 
 
 def _is_missing(path: str | None) -> bool:

@@ -22,6 +22,7 @@ from mmengine.config import Config
 from mmengine.dist import is_main_process
 from mmengine.runner import Runner
 
+from kd_engine.child_run import end_with_parent
 from kd_engine.data_warnings import show_warnings
 from kd_engine.earlier_run import earlier_run
 from kd_engine.errors import clear_errors
@@ -45,6 +46,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     """Run the command line."""
     options = _parser().parse_args(arguments)
     os.environ.setdefault("LOCAL_RANK", str(options.local_rank))
+    end_with_parent()
     keep_freed_memory()
     with clear_errors():
         config = load_run_config(options.config, options.cfg_options, options.work_dir)

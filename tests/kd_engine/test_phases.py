@@ -2,7 +2,6 @@
 
 import copy
 import runpy
-import sys
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -49,17 +48,17 @@ def runs(monkeypatch):
 
     def run(command):
         noted.commands.append(command)
-        code = noted.codes.get(Path(command[2]).stem, 0)
+        code = noted.codes.get(Path(command[1]).stem, 0)
         if not code:
             finish(dict(checkpoint=Path(command[-1]) / noted.checkpoint))
-        return SimpleNamespace(returncode=code)
+        return code
 
-    monkeypatch.setattr(phases.subprocess, "run", run)
+    monkeypatch.setattr(phases, "run_child", run)
     return noted
 
 
 def trained(runs):
-    return [Path(command[2]).stem for command in runs.commands]
+    return [Path(command[1]).stem for command in runs.commands]
 
 
 def test_what_refers_is_found_by_its_keys(config):
@@ -101,7 +100,7 @@ def test_what_is_no_local_file_is_not_missing(config, path, runs):
 def test_each_is_trained_in_order_in_the_folder_of_its_checkpoint(config, runs, tmp_path):
     train_missing(config, "tools/train.py")
     assert runs.commands == [
-        [sys.executable, "tools/train.py", f"configs/{name}.py", "--resume", "--with-teacher",
+        ["tools/train.py", f"configs/{name}.py", "--resume", "--with-teacher",
          "--work-dir", str(tmp_path / name)]
         for name in ("teacher", "pretrained", "first", "second")
     ]  # fmt: skip

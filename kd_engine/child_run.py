@@ -1,0 +1,89 @@
+"""A training in a process of its own, which ends with its parent, however that ends."""
+
+from __future__ import annotations
+
+import contextlib
+import ctypes
+import os
+import signal
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Iterator, Sequence
+from types import FrameType
+
+_PARENT = "KD_PARENT_PID"
+_PR_SET_PDEATHSIG = 1  # of Linux
+_POLL = 0.5  # seconds
+
+
+def run_child(arguments: Sequence[str]) -> int:
+    """Run a Python program and wait for its end.
+
+    If this process is asked to end meanwhile (SIGTERM, SIGHUP, Ctrl-C), the child ends first. If
+    it is killed, a child that has called :func:`end_with_parent` ends at once.
+
+    Args:
+        arguments: The program and its arguments.
+
+    Returns:
+        Its exit code.
+
+    Raises:
+        SystemExit: If this process was asked to end, with the code that a shell expects.
+    """
+    environment = {**os.environ, _PARENT: str(os.getpid())}
+    with _signals_raise():
+        return subprocess.run([sys.executable, *arguments], env=environment).returncode
+
+
+def end_with_parent() -> None:
+    """Let this process end with the one that started it by :func:`run_child`; else do nothing.
+
+    On Linux the system sees to it, elsewhere a thread that looks twice a second. (On Windows
+    nothing does: a killed parent leaves its child, whose work dir stays locked until it ends.)
+
+    Raises:
+        SystemExit: If the parent has gone already.
+    """
+    parent = int(os.environ.pop(_PARENT, 0))
+    if not parent or os.name == "nt":
+        return
+    told = _tell_system()
+    if os.getppid() != parent:
+        raise SystemExit(f"error: the process {parent} that started this one has ended.")
+    if not told:
+        threading.Thread(target=_watch, args=(parent,), daemon=True).start()
+
+
+def _tell_system() -> bool:
+    with contextlib.suppress(OSError, AttributeError):
+        library = ctypes.CDLL(None)
+        return bool(library.prctl(_PR_SET_PDEATHSIG, int(signal.SIGKILL), 0, 0, 0) == 0)
+    return False
+
+
+def _watch(parent: int) -> None:
+    while os.getppid() == parent:
+        time.sleep(_POLL)
+    os._exit(1)
+
+
+@contextlib.contextmanager
+def _signals_raise() -> Iterator[None]:
+    """Turn requests to end into exceptions, unless the program handles or ignores them."""
+    names = ("SIGTERM", "SIGHUP") if threading.current_thread() is threading.main_thread() else ()
+    numbers = [getattr(signal, name) for name in names if hasattr(signal, name)]
+    changed = [number for number in numbers if signal.getsignal(number) == signal.SIG_DFL]
+    for number in changed:
+        signal.signal(number, _raise)
+    try:
+        yield
+    finally:
+        for number in changed:
+            signal.signal(number, signal.SIG_DFL)
+
+
+def _raise(number: int, frame: FrameType | None) -> None:
+    raise SystemExit(128 + number)
