@@ -14,20 +14,22 @@ _SAME_LENGTH = ("MultiImageMixDataset",)
 
 
 def check_training(loader: Mapping[str, Any], reports: Sequence[DataReport]) -> None:
-    """Require boxes, images and a whole batch of training data.
+    """Require images and a whole batch of training data, and warn where it has no boxes.
+
+    A set without boxes is legal where ``filter_cfg`` keeps its images: they are background.
 
     Args:
         loader: Config of the training data loader.
-        reports: The reports on its data sets, in order; the first one receives errors.
+        reports: The reports on its data sets, in order; the first one receives what is found.
     """
     counts = [report.boxes for report in reports if report.boxes is not None]
     if len(counts) == len(reports) and not sum(counts):
-        reports[0].error(
+        reports[0].warn(
             "",
-            "training needs boxes, but the training data has none of a class of the config. "
-            "Annotate some, or correct the classes in the config's metainfo.",
+            "training needs boxes, but the training data has none of a class of the config: all "
+            "that can be learned is background. Annotate some, or correct the classes in the "
+            "config's metainfo.",
         )
-        return
     images = images_of(loader["dataset"], iter(reports))
     if images is None:
         return

@@ -212,8 +212,13 @@ def test_val_and_test_that_are_the_same_are_said_once(data: Set) -> None:
 
 def test_no_boxes_at_all(data: Set) -> None:
     data.write("train", range(4), change=lambda content: content["annotations"].clear())
-    (error,) = _errors(data.config())
-    assert "training needs boxes" in error
+    config = data.config()
+    assert _errors(config) == []
+    (warning,) = _warnings(config)
+    assert "training needs boxes" in warning
+    config.train_dataloader.dataset.filter_cfg = dict(filter_empty_gt=True)
+    (error,) = _errors(config)
+    assert "training needs images" in error
     data.write("train", range(4))
     data.write("val", range(4, 8), change=lambda content: content["annotations"].clear())
     config = data.config()
