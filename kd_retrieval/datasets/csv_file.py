@@ -50,8 +50,8 @@ class CSVFile(RetrievalDataset):
 
     Raises:
         FileNotFoundError: If the file is missing.
-        ValueError: If a column, a value or a group is wrong, a relative path leaves data_root, or an image
-            or id comes twice; names the line.
+        ValueError: If a column, a value or a group is wrong, a relative path leaves data_root, or
+            an image or id comes twice; names the line.
     """
 
     def __init__(
