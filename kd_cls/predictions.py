@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import io
-import zipfile
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -94,12 +93,22 @@ def read_predictions(path: str) -> Predictions:
         )
     try:
         with np.load(path, allow_pickle=False) as content:
-            ids, labels, predictions, names = (content[key] for key in _KEYS)
-    except (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile) as error:
+            found = [content[key] for key in _KEYS]
+        if not all(isinstance(one, np.ndarray) for one in found):
+            raise ValueError("numpy finds no array there")
+        ids, labels, predictions, names = found
+    except PermissionError:
+        raise
+    except Exception as error:  # a damaged file makes numpy and zipfile raise nearly anything
         raise ValueError(
             f"{path} must hold {', '.join(_KEYS)}, as predictions_out writes them, but reading it "
-            f"fails: {error}."
+            f"fails: {error!r}."
         ) from error
+    if any(one.dtype != np.int64 for one in (ids, labels, predictions)) or names.ndim != 1:
+        raise ValueError(
+            f"{path} must have int64 ids, labels and predictions and a list of names, but they are "
+            f"{ids.dtype}, {labels.dtype}, {predictions.dtype} and {names.shape}."
+        )
     if not (ids.ndim == 1 and ids.shape == labels.shape == predictions.shape):
         raise ValueError(
             f"{path} must have a label and a prediction for each id, but their shapes are "

@@ -9,7 +9,6 @@ from __future__ import annotations
 import contextlib
 import json
 import os
-import zipfile
 from collections.abc import Iterator
 from dataclasses import asdict
 from pathlib import Path
@@ -37,11 +36,11 @@ def load(path: str | Path) -> Embeddings:
     path = Path(path)
     with _open(path) as content, _named(path):
         mapped = np.load(path / _VECTORS, "r", allow_pickle=False) if path.is_dir() else None
-        meta = _meta(content, path)
+        meta = _meta(content)
         return Embeddings(
-            vectors=content["vectors"] if mapped is None else mapped,
-            **{name: content[name] for name in _INTEGERS},
-            paths=_unpacked(content["paths"]),
+            vectors=_array(content, "vectors") if mapped is None else mapped,
+            **{name: _array(content, name) for name in _INTEGERS},
+            paths=_unpacked(_array(content, "paths")),
             class_names=tuple(meta["class_names"]),
             key=EmbeddingKey(**meta["key"]),
         )
@@ -55,7 +54,7 @@ def read_key(path: str | Path) -> EmbeddingKey:
         ValueError: If the file is damaged or something else.
     """
     with _open(Path(path)) as content, _named(Path(path)):
-        return EmbeddingKey(**_meta(content, Path(path))["key"])
+        return EmbeddingKey(**_meta(content)["key"])
 
 
 @contextlib.contextmanager
@@ -188,17 +187,30 @@ def _open(path: Path) -> Iterator[Any]:
 def _named(path: Path) -> Iterator[None]:
     try:
         yield
-    except (ValueError, KeyError, TypeError, EOFError, zipfile.BadZipFile) as error:
+    except PermissionError:
+        raise
+    except Exception as error:  # a damaged file makes numpy and zipfile raise nearly anything
         raise ValueError(
-            f"{path} is no file of embeddings or is damaged ({error}). Write it again with "
+            f"{path} is no file of embeddings or is damaged ({error!r}). Write it again with "
             "tools/embed.py --overwrite."
         ) from error
 
 
-def _meta(content: Any, path: Path) -> dict[str, Any]:
-    meta: dict[str, Any] = json.loads(content["meta"].tobytes())
+def _array(content: Any, name: str) -> NDArray[Any]:
+    """Read an array; numpy gives the bytes of what is none."""
+    found = content[name]
+    if not isinstance(found, np.ndarray):
+        raise ValueError(f"{name} is no array")
+    return found
+
+
+def _meta(content: Any) -> dict[str, Any]:
+    meta: dict[str, Any] = json.loads(_array(content, "meta").tobytes())
     if meta["version"] != _VERSION:
         raise ValueError(f"format {meta['version']} is not {_VERSION}, which this program reads")
+    texts = [*meta["class_names"], *meta["key"].values()]
+    if not isinstance(meta["class_names"], list) or not all(isinstance(one, str) for one in texts):
+        raise ValueError("names of classes and parts of the key must be texts")
     return meta
 
 

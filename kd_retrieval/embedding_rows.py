@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+_ROLES = (0, 1, 2)
 _SHOWN = 60  # characters of a part of the key in a message
 _AGAIN = "Write it again with tools/embed.py --overwrite, or name another file."
 
@@ -105,25 +106,31 @@ def require_key(
 
 
 def check_rows(rows: Rows, source: str) -> None:
-    """Require one label, id, role and path for each row, ids that differ, labels that have names.
+    """Require one label, id, role and path for each row, different ids, known roles and labels.
 
     Raises:
         ValueError: Names the counts, the id or the row.
     """
-    counts = {name: len(getattr(rows, name)) for name in ("ids", "labels", "roles", "paths")}
-    if len(set(counts.values())) > 1 or not len(rows):
-        found = ", ".join(f"{count} {name}" for name, count in counts.items())
-        raise ValueError(f"{source} must have one of each for every image, but it has {found}.")
     for name in ("ids", "labels", "roles"):
         array = getattr(rows, name)
         if array.dtype != np.int64 or array.ndim != 1:
             raise ValueError(
                 f"{name} of {source} must be int64 (n,), but they are {array.dtype} {array.shape}."
             )
+    counts = {name: len(getattr(rows, name)) for name in ("ids", "labels", "roles", "paths")}
+    if len(set(counts.values())) > 1 or not len(rows):
+        found = ", ".join(f"{count} {name}" for name, count in counts.items())
+        raise ValueError(f"{source} must have one of each for every image, but it has {found}.")
     values, counted = np.unique(rows.ids, return_counts=True)
     if len(values) < len(rows):
         repeated = int(values[counted > 1][0])
         raise ValueError(f"ids of {source} must differ, but {repeated} is there more than once.")
+    if not np.isin(rows.roles, _ROLES).all():
+        row = int((~np.isin(rows.roles, _ROLES)).argmax())
+        raise ValueError(
+            f"roles of {source} must be 0 (both), 1 (query) or 2 (gallery), but that of "
+            f"{rows.name(row)} is {int(rows.roles[row])}."
+        )
     outside = (rows.labels < 0) | (rows.labels >= len(rows.class_names))
     if outside.any():
         row = int(outside.argmax())

@@ -114,7 +114,8 @@ def _stored(batch: NDArray[Any], rows: Rows, position: int) -> NDArray[Any]:
 
 def _check_vectors(embeddings: Embeddings, source: str) -> None:
     vectors = embeddings.vectors
-    if vectors.ndim != 2 or str(vectors.dtype) not in _DTYPES or len(vectors) != len(embeddings):
+    fits = vectors.ndim == 2 and len(vectors) == len(embeddings) and vectors.shape[1] > 0
+    if not fits or str(vectors.dtype) not in _DTYPES:
         raise ValueError(
             f"vectors of {source} must be {' or '.join(_DTYPES)} ({len(embeddings)}, D), one for "
             f"each id, but they are {vectors.dtype} {vectors.shape}."

@@ -7,31 +7,22 @@ are FAISS's own float32 ones.
 
 from __future__ import annotations
 
-import contextlib
-import json
 import math
-import os
-from collections.abc import Iterator
-from dataclasses import asdict, dataclass
-from pathlib import Path
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from kd_core.atomic import put_in_place, temporary_folder
-from kd_retrieval.embedding_rows import EmbeddingKey, Embeddings, require_key
+from kd_retrieval.embedding_rows import EmbeddingKey, Embeddings
 
 KINDS = ("flat", "ivf", "hnsw")
 METRICS = ("cosine", "l2", "dot")
-_QUERY_ONLY = 1  # the role of an image that nobody is to find
+QUERY_ONLY = 1  # the role of an image that nobody is to find
 _CHUNK = 1 << 13  # rows that are converted together
 _TO_TRAIN = 39  # vectors for each list below which faiss warns, ...
 _AT_MOST = 256  # ... and beyond which it takes a sample
 _FEWEST_LISTS = 10
-_MARK = b"kdkit index 1\n"  # ends a file, after its settings as JSON and their length in 8 bytes
-_TAIL = len(_MARK) + 8
-_REBUILD = "Remove it, so that it is built again, or name another file."
 
 
 @dataclass(frozen=True)
@@ -132,7 +123,7 @@ def build_index(
             f"an index is one of {', '.join(KINDS)} with one of {', '.join(METRICS)}, but it is "
             f"{kind!r} with {metric!r}."
         )
-    rows = np.flatnonzero(embeddings.roles != _QUERY_ONLY)
+    rows = np.flatnonzero(embeddings.roles != QUERY_ONLY)
     index = _empty(kind, metric, embeddings.dim, len(rows))
     if kind == "ivf":
         count = min(len(rows), index.nlist * _AT_MOST)
@@ -141,65 +132,8 @@ def build_index(
     for start in range(0, len(rows), _CHUNK):
         chunk = rows[start : start + _CHUNK]
         index.add(_prepared(embeddings.vectors[chunk], metric, chunk))
-    _set_probes(index, kind, probes)
+    set_probes(index, kind, probes)
     return SearchIndex(index, kind, metric, embeddings.key, rows, embeddings.ids[rows])
-
-
-def save_index(path: str | Path, index: SearchIndex) -> None:
-    """Write an index, whole or not at all.
-
-    The file is FAISS's own, followed by what the index was made from; ``faiss.read_index`` reads it
-    too.
-
-    Raises:
-        OSError: If it cannot be written.
-    """
-    path = Path(os.path.realpath(path))  # a link stays a link
-    settings = dict(kind=index.kind, metric=index.metric, key=asdict(index.key))
-    text = json.dumps(settings).encode()
-    with temporary_folder(path) as place:
-        with _as_errors(path):
-            _faiss().write_index(index.index, str(place / "index"))
-        with (place / "index").open("ab") as file:
-            file.write(text + len(text).to_bytes(8, "little") + _MARK)
-            file.flush()
-            os.fsync(file.fileno())
-        put_in_place(place / "index", path)
-
-
-def load_index(path: str | Path, embeddings: Embeddings, probes: int | None = None) -> SearchIndex:
-    """Read an index for embeddings.
-
-    Args:
-        path: What ``save_index`` wrote.
-        embeddings: The embeddings that it was built over.
-        probes: As ``build_index`` has it.
-
-    Raises:
-        ImportError: If faiss is not installed.
-        FileNotFoundError: If there is no such file.
-        ValueError: If it is damaged or something else, or was built over other embeddings; names
-            what differs.
-    """
-    path = Path(path)
-    try:
-        settings = _settings(path)
-        kind, metric, key = settings["kind"], settings["metric"], EmbeddingKey(**settings["key"])
-    except (ValueError, KeyError, TypeError) as error:
-        raise ValueError(
-            f"{path} is no index of tools/search.py, or is damaged ({error}). Name another file."
-        ) from error
-    require_key(key, embeddings.key, f"the index {path}", _REBUILD)
-    with _as_errors(path):
-        index = _faiss().read_index(str(path))
-    rows = np.flatnonzero(embeddings.roles != _QUERY_ONLY)
-    if index.ntotal != len(rows) or index.d != embeddings.dim:
-        raise ValueError(
-            f"the index must hold the {len(rows)} x {embeddings.dim} vectors of the gallery, but "
-            f"{path} holds {index.ntotal} x {index.d}. {_REBUILD}"
-        )
-    _set_probes(index, kind, probes)
-    return SearchIndex(index, kind, metric, key, rows, embeddings.ids[rows])
 
 
 def agreement(found: Neighbours, exact: Neighbours) -> float:
@@ -217,8 +151,7 @@ def agreement(found: Neighbours, exact: Neighbours) -> float:
 
 
 def _empty(kind: str, metric: str, dim: int, count: int) -> Any:
-    faiss = _faiss()
-    measure = faiss.METRIC_L2 if metric == "l2" else faiss.METRIC_INNER_PRODUCT
+    faiss, measure = faiss_module(), measure_of(metric)
     if kind == "flat":
         return faiss.IndexFlat(dim, measure)
     if kind == "hnsw":
@@ -232,7 +165,18 @@ def _empty(kind: str, metric: str, dim: int, count: int) -> Any:
     return faiss.IndexIVFFlat(faiss.IndexFlat(dim, measure), dim, lists, measure)
 
 
-def _set_probes(index: Any, kind: str, probes: int | None) -> None:
+def measure_of(metric: str) -> Any:
+    """Return FAISS's number of a metric."""
+    faiss = faiss_module()
+    return faiss.METRIC_L2 if metric == "l2" else faiss.METRIC_INNER_PRODUCT
+
+
+def set_probes(index: Any, kind: str, probes: int | None) -> None:
+    """Set how much of an index a query looks at; see :func:`build_index`.
+
+    Raises:
+        ValueError: If probes are below 1, or the index is flat and has none.
+    """
     if probes is not None and (probes < 1 or kind == "flat"):
         raise ValueError(f"probes must be at least 1, of ivf or hnsw, but they are {probes}.")
     if kind == "ivf":
@@ -257,29 +201,12 @@ def _prepared(vectors: NDArray[Any], metric: str, rows: NDArray[Any] | None = No
     return (ready / lengths[:, None]).astype(np.float32)
 
 
-@contextlib.contextmanager
-def _as_errors(path: Path) -> Iterator[None]:
-    """Turn what faiss raises for a file into an error of ours."""
-    try:
-        yield
-    except RuntimeError as error:
-        raise ValueError(f"{path} cannot be read or written as an index: {error}") from error
+def faiss_module() -> Any:
+    """Import faiss.
 
-
-def _settings(path: Path) -> Any:
-    """Read what the end of an index's file says of it."""
-    with path.open("rb") as file:
-        size = file.seek(0, os.SEEK_END)
-        file.seek(max(size - _TAIL, 0))
-        tail = file.read()
-        if not tail.endswith(_MARK):
-            raise ValueError("its end is missing")
-        length = int.from_bytes(tail[:8], "little")
-        file.seek(max(size - _TAIL - length, 0))
-        return json.loads(file.read(length))
-
-
-def _faiss() -> Any:
+    Raises:
+        ImportError: If it is not installed.
+    """
     try:
         import faiss
     except ImportError as error:

@@ -32,14 +32,8 @@ from kd_engine.errors import clear_errors
 from kd_engine.outputs import check_outputs
 from kd_engine.runs import load_run_config
 from kd_retrieval.embeddings import Embeddings, read_embeddings
-from kd_retrieval.index import (
-    KINDS,
-    METRICS,
-    SearchIndex,
-    build_index,
-    load_index,
-    save_index,
-)
+from kd_retrieval.index import KINDS, METRICS, SearchIndex, build_index
+from kd_retrieval.index_file import load_index, save_index
 from kd_retrieval.page import render
 from kd_retrieval.pictures import Pictures, pictures_of_config, pictures_of_folder
 from kd_retrieval.search import (

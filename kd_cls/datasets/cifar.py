@@ -17,6 +17,7 @@ from kd_cls.datasets.samples import (
     require_file,
     require_labels,
 )
+from kd_engine.image_lists import read_lines
 
 _SIDE = 32
 _PIXELS = 3 * _SIDE * _SIDE
@@ -84,7 +85,7 @@ class _Cifar(ClassificationDataset):
 
     def _class_names(self, root: Path) -> tuple[str, ...]:
         path = require_file(root / self.names)
-        names = path.read_text(encoding="utf-8", errors="replace").split()
+        names = " ".join(read_lines(path)).split()
         if len(set(names)) != self.classes:
             raise ValueError(
                 f"{path} must name {self.classes} classes, but it names {len(set(names))}."

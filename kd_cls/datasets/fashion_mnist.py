@@ -72,7 +72,7 @@ class FashionMNIST(ClassificationDataset):
             )
         if split == "test":
             require_count(f"{prefix} of {root}", len(labels), TEST)
-        rows = _first_of_each(labels, limit) if split != "test" else np.arange(len(labels))
+        rows = _first_of_each(path, labels, limit) if split != "test" else np.arange(len(labels))
         if split != "test" and limit is None:
             remedy = f"Say how many to train on: limit={len(labels)} takes these."
             require_count(f"Fashion-MNIST of {root}", len(labels), TRAINING, remedy=remedy)
@@ -81,7 +81,7 @@ class FashionMNIST(ClassificationDataset):
         super().__init__(root, samples.part(split), transforms)
 
 
-def _first_of_each(labels: NDArray[np.int64], limit: int | None) -> NDArray[np.int64]:
+def _first_of_each(path: Path, labels: NDArray[np.int64], limit: int | None) -> NDArray[np.int64]:
     """Return the rows of the first images of each class, in order."""
     if limit is None:
         return np.arange(len(labels))
@@ -90,7 +90,7 @@ def _first_of_each(labels: NDArray[np.int64], limit: int | None) -> NDArray[np.i
     if rest or not 1 <= each <= fewest:
         raise ValueError(
             f"limit must be a multiple of {len(CLASSES)} from {len(CLASSES)} to "
-            f"{fewest * len(CLASSES)}, as many as there are of the rarest class times "
+            f"{fewest * len(CLASSES)}, as many as {path} has of the rarest class times "
             f"{len(CLASSES)}, but it is {limit}."
         )
     rows = [np.flatnonzero(labels == label)[:each] for label in range(len(CLASSES))]

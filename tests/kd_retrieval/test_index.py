@@ -1,30 +1,14 @@
 """Indexes over stored embeddings."""
 
-import dataclasses
+import runpy
+from pathlib import Path
 
-import faiss
 import numpy as np
 import pytest
 
-from kd_retrieval.embeddings import EmbeddingKey, Embeddings
-from kd_retrieval.index import agreement, build_index, load_index, save_index
+from kd_retrieval.index import agreement, build_index
 
-KEY = EmbeddingKey("a" * 64, "b" * 64, "[]", "c" * 64, "float32")
-
-
-def table(count=600, dim=8, roles=None, vectors=None, seed=0):
-    rng = np.random.default_rng(seed)
-    vectors = rng.normal(size=(count, dim)).astype(np.float32) if vectors is None else vectors
-    count = len(vectors)
-    return Embeddings(
-        vectors=vectors,
-        labels=np.zeros(count, np.int64),
-        ids=np.arange(count, dtype=np.int64) * 3 + 100,
-        roles=np.zeros(count, np.int64) if roles is None else roles,
-        paths=("x",) * count,
-        class_names=("x",),
-        key=KEY,
-    )
+table = runpy.run_path(str(Path(__file__).with_name("toy_table.py")))["table"]
 
 
 def by_hand(vectors, queries, metric):
@@ -100,56 +84,6 @@ def test_the_same_index_twice():
     rows, queries = table(2000), table(50, seed=1).vectors
     first, second = (build_index(rows, "ivf").search(queries, 10).rows for _ in range(2))
     np.testing.assert_array_equal(first, second)
-
-
-@pytest.mark.parametrize("kind", ["flat", "ivf", "hnsw"])
-def test_a_kept_index_finds_the_same(kind, tmp_path):
-    rows, queries = table(), table(20, seed=1).vectors
-    built = build_index(rows, kind, "l2")
-    save_index(tmp_path / "below/an.index", built)
-    read = load_index(tmp_path / "below/an.index", rows)
-    assert (read.kind, read.metric) == (kind, "l2")
-    for one, other in zip(built.search(queries, 5).rows, read.search(queries, 5).rows, strict=True):
-        np.testing.assert_array_equal(one, other)
-    assert [path.name for path in (tmp_path / "below").iterdir()] == ["an.index"]
-    assert faiss.read_index(str(tmp_path / "below/an.index")).ntotal == 600  # FAISS's own file
-
-
-def test_an_index_of_another_checkpoint_is_refused(tmp_path):
-    save_index(tmp_path / "an.index", build_index(table()))
-    other = dataclasses.replace(table(), key=dataclasses.replace(KEY, checkpoint="d" * 64))
-    message = (
-        r"an.index is stale.*another checkpoint \(it has aaaaaaaaaaaa, expected is dddddddddddd"
-        r".*Remove it, so that it is built again"
-    )
-    with pytest.raises(ValueError, match=message):
-        load_index(tmp_path / "an.index", other)
-    with pytest.raises(ValueError, match="600 x 8 .* holds 600 x 8|500 x 8 .* holds 600 x 8"):
-        load_index(tmp_path / "an.index", table(500))
-
-
-def test_damaged_and_foreign_files(tmp_path):
-    path = tmp_path / "an.index"
-    save_index(path, build_index(table()))
-    content = path.read_bytes()
-    tail = len(content) - content.rindex(b'{"kind')
-    for damaged, message in (
-        (content[:1000], "its end is missing"),
-        (b"nonsense", "its end is missing"),
-        (b"", "its end is missing"),
-        (content[-tail + 5 :], "is no index of tools/search.py"),
-        (content[-40:], "is no index of tools/search.py"),
-        (b"abcd" + content[4:], "an.index cannot be read"),
-        (content[:500] + content[-tail:], "an.index cannot be read"),
-    ):
-        path.write_bytes(damaged)
-        with pytest.raises(ValueError, match=message):
-            load_index(path, table())
-    faiss.write_index(faiss.IndexFlatL2(8), str(path))
-    with pytest.raises(ValueError, match="an.index is no index of tools/search.py"):
-        load_index(path, table())
-    with pytest.raises(FileNotFoundError):
-        load_index(tmp_path / "lost", table())
 
 
 def test_wrong_arguments():
