@@ -11,6 +11,7 @@ from kd_det.data_check import raise_on_errors
 from kd_det.data_report import merge_reports
 from kd_det.evaluator_check import check_evaluators
 from kd_det.export_check import check_export
+from kd_det.metric_names import metric_names
 from kd_det.mmcv_ops import provide_ops
 from kd_det.probe import dry_run
 from kd_det.run_data_check import check_all
@@ -25,6 +26,7 @@ __all__ = [
     "check_test",
     "dry_run",
     "environment",
+    "metric_names",
     "student_alone",
 ]
 

@@ -12,7 +12,6 @@ import torch
 from mmengine.config import Config, ConfigDict
 from mmengine.model import is_model_wrapper
 from mmengine.registry import MODELS, init_default_scope
-from mmengine.runner import Runner
 from torch import Tensor, nn
 
 from kd_core.checkpoint import LoadReport, state_dict_of
@@ -24,6 +23,7 @@ from kd_engine.build import (
 )
 from kd_engine.checkpoint import AtomicLocalBackend
 from kd_engine.config_file import read_config
+from kd_engine.runner import Runner
 from kd_engine.weight_source import WeightSource
 
 _TRAINING = ("train_dataloader", "train_cfg", "optim_wrapper", "param_scheduler", "custom_hooks")

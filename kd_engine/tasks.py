@@ -9,6 +9,10 @@ Each task package has a module ``task`` with the same functions:
 ``check_export(config, checkpoint, exported, plain)``  one sentence, or an error
 ``student_alone(config, plain, weights)``              how the exported student is used
 ``EXPORT_DEFAULTS``                                  settings that its use needs
+
+and, where a metric may give nothing,
+
+``metric_names(metric)``                             names of the values that it gives else
 """
 
 from __future__ import annotations

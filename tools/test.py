@@ -52,6 +52,11 @@ def main(arguments: Sequence[str] | None = None) -> None:
 
 
 def _report(metrics: dict[str, float], out: str | None) -> None:
+    if not metrics:
+        said = "no metric gave a value, as where test_evaluator has format_only"
+        if out:
+            raise ValueError(f"{said}, so that there is nothing to write to {out}. Leave it out.")
+        print(said)
     width = max(map(len, metrics), default=0)
     for name, value in metrics.items():
         print(f"{name:{width}}  {value:.4f}")

@@ -20,7 +20,6 @@ from collections.abc import Iterator, Sequence
 
 from mmengine.config import Config
 from mmengine.dist import is_main_process
-from mmengine.runner import Runner
 
 from kd_engine.child_run import end_with_parent
 from kd_engine.data_warnings import show_warnings
@@ -30,6 +29,7 @@ from kd_engine.initial_weights import check_initial_weights, start_from_initial_
 from kd_engine.last_checkpoint import last_whole_checkpoint
 from kd_engine.memory import keep_freed_memory
 from kd_engine.phases import references_of, require_trained, train_missing
+from kd_engine.runner import Runner
 from kd_engine.runs import (
     add_config_arguments,
     load_run_config,

@@ -146,3 +146,79 @@ def test_pickle_with_code_is_refused_and_does_not_run(place, run_tool, tmp_path)
     code, out, error = run_tool("test", place.distilled, evil, "--work-dir", tmp_path)
     assert code == 1 and "evil.pth" in error
     assert "has run" not in out
+
+
+NOTHING = """
+custom_imports = dict(imports=["kd_det"])
+model = dict(_delete_=True, type="FindNothing")
+"""
+
+
+@pytest.fixture
+def find_nothing():
+    """A detector without a single box; its weight is trained."""
+    from mmdet.registry import MODELS
+    from mmengine.model import BaseModel
+    from mmengine.structures import InstanceData
+
+    class FindNothing(BaseModel):
+        def __init__(self):
+            super().__init__(dict(type="DetDataPreprocessor"))
+            self.scale = torch.nn.Parameter(torch.ones(1))
+
+        def forward(self, inputs, data_samples=None, mode="predict"):
+            if mode == "loss":
+                return {"loss": (self.scale**2).sum()}
+            for sample in data_samples:
+                sample.pred_instances = InstanceData(
+                    bboxes=torch.zeros(0, 4), labels=torch.zeros(0).long(), scores=torch.zeros(0)
+                )
+            return data_samples
+
+    MODELS.register_module(module=FindNothing, force=True)
+    yield
+    MODELS.module_dict.pop("FindNothing")
+
+
+@pytest.mark.parametrize("base", ["base.py", "voc.py"])
+def test_a_detector_that_finds_nothing_scores_0(place, run_tool, tmp_path, find_nothing, base):
+    config = place.variant(f"nothing_{base}", NOTHING, base)
+    torch.save({"scale": torch.ones(1)}, tmp_path / "one.pth")
+    out = tmp_path / "metrics.json"
+    code, text, error = run_tool(
+        "test", config, tmp_path / "one.pth", "--out", out, "--work-dir", tmp_path
+    )
+    assert code == 0, error
+    metrics = json.loads(out.read_text())
+    if base == "voc.py":
+        assert metrics == {"pascal_voc/mAP": 0.0, "pascal_voc/AP50": 0.0}
+    else:
+        names = ("mAP", "mAP_50", "mAP_75", "mAP_s", "mAP_m", "mAP_l")
+        assert metrics == {f"coco/bbox_{name}": 0.0 for name in names}
+        assert "coco/bbox_mAP " in text and "found nothing on 4 images" in text
+
+
+def test_a_validation_that_finds_nothing_does_not_end_the_training(
+    place, run_tool, tmp_path, find_nothing
+):
+    text = NOTHING + (
+        "val_dataloader = {{_base_.test_dataloader}}\nval_evaluator = {{_base_.test_evaluator}}\n"
+        "val_cfg = dict(type='ValLoop')\ntrain_cfg = dict(val_interval=1)\n"
+        "default_hooks = dict(checkpoint=dict(save_best='coco/bbox_mAP'))\n"
+    )
+    config = place.variant("nothing_validated.py", text, "base.py")
+    code, _, error = run_tool("train", config, "--work-dir", tmp_path / "run")
+    assert code == 0, error
+    assert list((tmp_path / "run").glob("best_coco_bbox_mAP_epoch_1.pth"))
+
+
+def test_an_evaluation_without_any_value_says_so(place, run_tool, tmp_path):
+    command = (
+        "test", place.distilled, place.weights, "--work-dir", tmp_path, "--cfg-options",
+        "test_evaluator.format_only=True", f"test_evaluator.outfile_prefix={tmp_path / 'found'}",
+    )  # fmt: skip
+    code, text, error = run_tool(*command)
+    assert code == 0 and "no metric gave a value" in text, error
+    code, _, error = run_tool(*command, "--out", tmp_path / "m.json")
+    assert code == 1 and "no metric gave a value" in error
+    assert not (tmp_path / "m.json").exists() and (tmp_path / "found.bbox.json").exists()

@@ -1,0 +1,45 @@
+"""The score of a model that finds nothing: 0, not nothing."""
+
+from __future__ import annotations
+
+import logging
+from typing import Any
+
+from mmengine.hooks import Hook
+from mmengine.logging import print_log
+
+from kd_engine.tasks import task_of
+
+
+class FoundNothingHook(Hook):  # type: ignore[misc]
+    """Give 0 to the metrics that an evaluator left out because there was nothing to score.
+
+    mmdet's CocoMetric gives no value at all for a detector without a single box: then ``save_best``
+    fails, and a test ends without a line. Which names these are, the task says. The hook comes
+    before those that read the metrics.
+    """
+
+    def after_val_epoch(self, runner: Any, metrics: dict[str, float] | None = None) -> None:
+        """Fill the metrics of a validation."""
+        self._fill(runner, runner.val_loop, metrics)
+
+    def after_test_epoch(self, runner: Any, metrics: dict[str, float] | None = None) -> None:
+        """Fill the metrics of a test."""
+        self._fill(runner, runner.test_loop, metrics)
+
+    def _fill(self, runner: Any, loop: Any, metrics: dict[str, float] | None) -> None:
+        names_of = getattr(task_of(runner.cfg), "metric_names", None)
+        if metrics is None or names_of is None:
+            return
+        expected = [name for one in loop.evaluator.metrics for name in names_of(one)]
+        lacking = [name for name in expected if name not in metrics]
+        if not lacking:
+            return
+        metrics.update(dict.fromkeys(lacking, 0.0))
+        print_log(
+            f"the model found nothing on {len(loop.dataloader.dataset):,} images, not one box of "
+            f"any score: {', '.join(lacking[:3])}{' and others' if len(lacking) > 3 else ''} are "
+            "0. Is it trained, and do the images come as in training (size, mean and std)?",
+            "current",
+            logging.WARNING,
+        )
