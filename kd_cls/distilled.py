@@ -96,6 +96,12 @@ def attach(
     return distiller
 
 
+def compares_logits(term: Term) -> bool:
+    """Return whether a term takes the class scores of student or teacher."""
+    paths = {s.path for of in (term.student, term.teacher) for found in of.values() for s in found}
+    return bool(paths & set(_LOGITS))
+
+
 class ClassifierForward:
     """Run a classifier on a batch of its student.
 
@@ -136,9 +142,7 @@ def _check_classes(student: Classifier, teacher: Classifier, terms: Mapping[str,
     if student.num_classes == teacher.num_classes:
         return
     for name, term in terms.items():
-        paths = {s.path for of in (term.student, term.teacher) for found in of.values()
-                 for s in found}  # fmt: skip
-        if paths & set(_LOGITS):
+        if compares_logits(term):
             raise ValueError(
                 f"term {name!r} compares logits, so student and teacher must have the same "
                 f"classes, but the student has {student.num_classes} and the teacher "

@@ -7,6 +7,7 @@ from torch import nn
 
 from kd_cls.classifier import image_size_of
 from kd_cls.data_check import check_datasets, check_test_data
+from kd_cls.teacher_check import check_teacher
 from kd_engine.export_check import compare_export
 from kd_engine.exported import tool_command
 from kd_engine.probe import run_once
@@ -16,6 +17,7 @@ __all__ = [
     "EXPORT_DEFAULTS",
     "check_data",
     "check_export",
+    "check_teacher",
     "check_test",
     "dry_run",
     "environment",

@@ -15,6 +15,7 @@ from kd_det.metric_names import metric_names
 from kd_det.mmcv_ops import provide_ops
 from kd_det.probe import dry_run
 from kd_det.run_data_check import check_all
+from kd_det.teacher_check import check_teacher
 from kd_engine.data_warnings import warning_line
 from kd_engine.exported import python_command
 from kd_engine.student import plain_config
@@ -23,6 +24,7 @@ __all__ = [
     "EXPORT_DEFAULTS",
     "check_data",
     "check_export",
+    "check_teacher",
     "check_test",
     "dry_run",
     "environment",

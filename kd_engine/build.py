@@ -23,7 +23,7 @@ _PARTS = ("trunk", "network")  # of an embedder, of a classifier
 _LIBRARIES = ("TorchvisionTrunk", "TimmTrunk", "TorchvisionNetwork", "TimmNetwork")
 _INITIAL = ("checkpoint", "weights", "pretrained", "new_head")
 _TERM_KEYS = ("loss", "layers", "teacher_layers", "weight", "schedule")
-_TEACHER_KEYS = ("config", "checkpoint", *OPTIONS, "precision")
+_TEACHER_KEYS = ("config", "checkpoint", *OPTIONS, "precision", "same_classes")
 
 
 def is_distilled(model: Mapping[str, Any]) -> bool:

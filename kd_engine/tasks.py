@@ -4,6 +4,7 @@ Each task package has a module ``task`` with the same functions:
 
 ``environment()``                                    rows (name, value) for tools/check.py
 ``check_data(config, images)``                       lines about the data, or an error
+``check_teacher(config)``                             lines about its trained networks, or an error
 ``check_test(config, teacher)``                      an error where a score would be false
 ``dry_run(model, size)``                             run a model once on random images
 ``check_export(config, checkpoint, exported, plain)``  one sentence, or an error

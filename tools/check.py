@@ -107,7 +107,7 @@ def _data(config: Any, images: bool) -> list[str]:
     from kd_engine.tasks import task_of
 
     require_datasets(config)
-    lines = task_of(config).check_data(config, images)
+    lines = task_of(config).check_data(config, images) + task_of(config).check_teacher(config)
     print("\n".join(lines))
     return warnings_among(lines)
 

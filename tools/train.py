@@ -77,6 +77,7 @@ def _prepare(config: Config, options: argparse.Namespace) -> Runner:
     if options.with_teacher:
         train_missing(config, __file__)
     require_trained(config)
+    show_warnings(task_of(config).check_teacher(config))
     if options.amp:
         use_mixed_precision(config)
     runner = Runner.from_cfg(config)
