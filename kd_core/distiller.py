@@ -43,7 +43,7 @@ class Distiller(Attachment):
         teacher: The trained model; wrapped in a :class:`FrozenTeacher` if it is not one.
         terms: Name to :class:`Term`.
         gradient_shares: Where and how often to log ``gradient_share_<term>``; off if ``None``.
-        check_finite: Stop at a term that is NaN or infinite.
+        check_finite: Stop at a term, or a loss of the student's own, that is NaN or infinite.
 
     Raises:
         ValueError: If there is no term, or a name is empty, "task", or has a dot or "loss" in it.
@@ -164,13 +164,13 @@ class Distiller(Attachment):
         Raises:
             ValueError: If a layer did not run, shapes do not fit, a loss lacks what it needs, or a
                 term cannot move the student (looked at once, in the term's first step).
-            FloatingPointError: If a term is not finite.
+            FloatingPointError: If a term, or a loss of the student's own, is not finite.
         """
         factors = self.active_terms()
         values = self._values(call, factors) if factors else {}
         result = merge_losses(values, call.task)
         if self.check_finite:
-            check_finite(result, call.iteration)
+            check_finite(result, call.iteration, call.task)
         result |= self._shares(values, call)
         return result | idle_loss(idle_parameters((self.connectors, self.criteria), factors))
 

@@ -33,15 +33,34 @@ def merge_losses(
     return merged
 
 
-def check_finite(values: Mapping[str, Tensor], iteration: int) -> None:
-    """Require that every term is finite.
+def check_finite(
+    values: Mapping[str, Tensor], iteration: int, task: Mapping[str, Any] | None = None
+) -> None:
+    """Require that every term, and every loss of the student's own, is finite.
+
+    Args:
+        values: The terms by their logged names.
+        iteration: For the message.
+        task: The student's own dict of losses; a loss may be a list.
 
     Raises:
-        FloatingPointError: Names each term that is not, and the iteration.
+        FloatingPointError: Names each term or loss that is not, and the iteration.
     """
-    if not values or bool(torch.isfinite(torch.stack(list(values.values()))).all()):
+    own = {
+        name: torch.stack([item.float().mean() for item in _flat(value)]).sum()
+        for name, value in (task or {}).items()
+        if "loss" in str(name) and _flat(value)
+    }
+    named = {**own, **values}
+    if not named or bool(torch.isfinite(torch.stack(list(named.values()))).all()):
         return
-    bad = ", ".join(f"{n} is {v.item()}" for n, v in values.items() if not torch.isfinite(v))
+    bad = ", ".join(f"{n} is {v.item()}" for n, v in named.items() if not torch.isfinite(v))
+    if all(bool(torch.isfinite(value)) for value in values.values()):
+        raise FloatingPointError(
+            f"every loss of the student's own must be finite, but at iteration {iteration} {bad}. "
+            "Lower the learning rate, clip gradients, or look for wrong annotations and "
+            "non-finite images."
+        )
     raise FloatingPointError(
         f"every distillation term must be finite, but at iteration {iteration} {bad}. "
         "Lower the learning rate or the term's weight, add a LinearWarmup, or look for "
@@ -55,6 +74,10 @@ def total_loss(task: Mapping[str, Any]) -> dict[str, Tensor]:
     Args:
         task: Name to scalar, or to a list of them; names without "loss" are statistics.
     """
-    values = [value for name, value in task.items() if "loss" in str(name)]
-    flat = [v for value in values for v in (value if isinstance(value, list | tuple) else [value])]
+    flat = [one for name, value in task.items() if "loss" in str(name) for one in _flat(value)]
     return {"task": torch.stack([item.float().mean() for item in flat]).sum()} if flat else {}
+
+
+def _flat(value: Any) -> list[Tensor]:
+    items = value if isinstance(value, list | tuple) else [value]
+    return [item for item in items if isinstance(item, Tensor)]

@@ -25,6 +25,7 @@ from kd_engine.child_run import end_with_parent
 from kd_engine.data_warnings import show_warnings
 from kd_engine.earlier_run import earlier_run
 from kd_engine.errors import clear_errors
+from kd_engine.finite_loss import FiniteLossHook
 from kd_engine.initial_weights import check_initial_weights, start_from_initial_weights
 from kd_engine.last_checkpoint import last_whole_checkpoint
 from kd_engine.memory import keep_freed_memory
@@ -81,6 +82,7 @@ def _prepare(config: Config, options: argparse.Namespace) -> Runner:
     if options.amp:
         use_mixed_precision(config)
     runner = Runner.from_cfg(config)
+    runner.register_hook(FiniteLossHook())
     start_from_initial_weights(runner, config)
     return runner
 

@@ -2,6 +2,7 @@
 
 import json
 import math
+import re
 import shutil
 
 import pytest
@@ -143,6 +144,16 @@ def test_wrong_layer_name(place, run_tool, tmp_path):
     config = place.variant("layer.py", 'model = dict(terms=dict(at=dict(layers="nek[0]")))')
     code, _, error = run_tool("train", config, "--work-dir", tmp_path / "run")
     assert code == 1 and "no layer 'nek'" in error and "neck" in error
+
+
+@pytest.mark.parametrize("kind", ["teacher", "distilled"])
+def test_a_loss_that_is_not_finite_stops_plain_and_distilled_training(
+    place, run_tool, tmp_path, kind
+):
+    options = ["--cfg-options", "optim_wrapper.optimizer.lr=1e30", "--work-dir", tmp_path / "run"]
+    code, _, error = run_tool("train", getattr(place, kind), *options)
+    assert code == 1 and re.search("must be finite, but at iteration [12] .*loss", error), error
+    assert not list((tmp_path / "run").glob("*.pth"))
 
 
 def test_missing_truncated_and_dangerous_teacher(place, run_tool, tmp_path):
