@@ -140,13 +140,20 @@ class Term:
 def _by_role(layers: Layers) -> dict[str, list[Selector]]:
     if not isinstance(layers, Mapping):
         layers = {WHOLE: layers}
-    parsed = {
-        role: [parse_selector(text) for text in ([named] if isinstance(named, str) else named)]
-        for role, named in layers.items()
-    }
+    parsed = {role: [parse_selector(text) for text in _texts(n)] for role, n in layers.items()}
     if not parsed or not all(parsed.values()):
         raise ValueError(f"a term needs at least one layer in each role, but got {dict(layers)}.")
     return parsed
+
+
+def _texts(named: Any) -> Sequence[str]:
+    texts = [named] if isinstance(named, str) else named
+    if not isinstance(texts, Sequence) or not all(isinstance(text, str) for text in texts):
+        raise ValueError(
+            "layers must be a name such as 'neck[0]', a list of names, or a dict of roles to "
+            f"these, but got {named!r}."
+        )
+    return texts
 
 
 def _check_levels(student: Features, teacher: Features) -> None:

@@ -64,9 +64,25 @@ def kind_and_classes(dataset: Mapping[str, Any]) -> tuple[str, Sequence[str]]:
     classes = (dataset.get("metainfo") or {}).get("classes")
     if classes is None:
         classes = getattr(reader, "METAINFO", {}).get("classes", ())
-    if isinstance(classes, str):  # mmengine takes a string for a file with one name per line
-        classes = Path(classes).read_text(encoding="utf-8").splitlines()
+    if isinstance(classes, str):
+        classes = _classes_of_file(classes)
     return kind, tuple(classes)
+
+
+def _classes_of_file(name: str) -> list[str]:
+    """Read what mmengine takes a text for: a file with one class name per line."""
+    if not Path(name).is_file():
+        raise ValueError(
+            f"classes must be a tuple of names or a file with one name per line, but {name!r} is "
+            f"neither. A tuple of one name is written ({name!r},)."
+        )
+    lines = Path(name).read_text(encoding="utf-8").splitlines()
+    if lines and lines[0].startswith("\ufeff"):
+        raise ValueError(
+            f"{name} begins with a byte order mark, which mmengine takes for a part of the first "
+            "class name. Save it as UTF-8 without one."
+        )
+    return lines
 
 
 def _check_part(dataset: Mapping[str, Any], decode: bool) -> DataReport:

@@ -32,8 +32,14 @@ def is_distilled(model: Mapping[str, Any]) -> bool:
 
 
 def student_config(model: Mapping[str, Any]) -> dict[str, Any]:
-    """Return the plain student of a model config; a plain model is its own student."""
+    """Return the plain student of a model config; a plain model is its own student.
+
+    Raises:
+        ValueError: If the student is no dict.
+    """
     plain = model["student"] if is_distilled(model) else model
+    if not isinstance(plain, Mapping):
+        raise ValueError(f"student must be a model config, a dict, but it is {plain!r}.")
     return copy.deepcopy(dict(plain))
 
 
@@ -183,7 +189,7 @@ def _build_term(name: str, config: Mapping[str, Any]) -> Term:
             MODELS.build(dict(config["loss"])),
             config["layers"],
             config.get("teacher_layers"),
-            float(config.get("weight", 1.0)),
+            config.get("weight", 1.0),
             [MODELS.build(dict(one)) for one in schedules],
         )
     except (TypeError, ValueError) as error:

@@ -14,8 +14,9 @@ import logging
 import os
 import re
 import sys
+import sysconfig
 import traceback
-from collections.abc import Iterable, Iterator
+from collections.abc import Collection, Iterable, Iterator
 from pathlib import Path
 from types import FrameType
 from typing import Any
@@ -24,8 +25,9 @@ from mmengine.logging import MMLogger
 from mmengine.registry import root
 
 _OURS = (ValueError, OSError, ImportError, FloatingPointError)
+_LIBRARIES = tuple(sysconfig.get_paths()[name] for name in ("stdlib", "purelib", "platlib"))
 _LONGEST = 2000  # characters of a foreign message
-_UNKNOWN_TYPE = re.compile(r"(\S+) is not in the (\S+)::(\S+) registry")
+_UNKNOWN_TYPE = re.compile(r"(\S+) is not in the (\S+)::(.+?) registry")
 _UNKNOWN_ARGUMENT = re.compile(
     r"(\w+)(?:\.__init__)?\(\) got an unexpected keyword argument '(\w+)'"
 )
@@ -55,7 +57,7 @@ def clear_errors() -> Iterator[None]:
         raise SystemExit(1) from error
 
 
-def explain(error: Exception) -> str:
+def explain(error: BaseException) -> str:
     """Say what is wrong, and the remedy where one is known.
 
     Args:
@@ -64,24 +66,81 @@ def explain(error: Exception) -> str:
     Returns:
         The error's own message where that is a sentence, or one that says the same in words.
     """
-    text = str(error.args[0]) if isinstance(error, KeyError) and error.args else str(error)
-    if of_config := _of_config(error, text):
-        return of_config
+    return _in_words(error) or _foreign(error)
+
+
+def unknown_type(name: str, registry: str) -> str:
+    """Say that a type of a config is not known, with the nearest that are.
+
+    Args:
+        name: The type as the config has it, with or without its module.
+        registry: Name of mmengine's registry, such as "model" or "data sampler".
+    """
+    package = name.rpartition(".")[0]
+    rule = (
+        f"type {name!r} is none of {package} (or that does not import)."
+        if package
+        else f"type {name!r} is not known as a {registry}."
+    )
+    hint = nearest_names(name, _known_types(name, registry), show_all=False)
+    return f"{rule}{hint} Correct it, or name its module in custom_imports."
+
+
+def nearest_names(name: str, known: Collection[str], show_all: bool = True) -> str:
+    """Return a sentence with the nearest of some names, or with all if none is near.
+
+    Args:
+        name: What was written.
+        known: What could be written.
+        show_all: Whether to name all where none is near.
+    """
+    nearest = difflib.get_close_matches(name, sorted(known), n=3)
+    if nearest:
+        return f" Nearest names: {', '.join(nearest)}."
+    shown = sorted(set(known) - {"self", "args", "kwargs"}) if show_all else []
+    return f" It has: {', '.join(shown)}." if shown else ""
+
+
+def _in_words(error: BaseException) -> str:
+    """Return what our own error says, or one of others that is known here; else ""."""
+    text = _text(error)
     if isinstance(error, OSError) and error.errno is not None and error.filename is not None:
         return f"{error.filename}: {error.strerror}. Correct the path, or its permissions."
+    if _is_ours(error) and text:
+        cause = error.__cause__
+        if cause is not None and str(cause) and text.endswith(str(cause)):
+            return text[: -len(str(cause))] + explain(cause)
+        return text
+    if of_config := _of_config(error, text):
+        return of_config
     if any(words in text.lower() for words in _OUT_OF_MEMORY):
         return f"the memory is used up ({_shortened(text)}). Lower the batch size or image size."
-    if isinstance(error, _OURS) and text:
-        return text
-    return _foreign(error, text)
+    return ""
 
 
-def _of_config(error: Exception, text: str) -> str:
+def _text(error: BaseException) -> str:
+    """Return an error's message; a KeyError's own str() would quote it."""
+    return str(error.args[0]) if isinstance(error, KeyError) and error.args else str(error)
+
+
+def _is_ours(error: BaseException) -> bool:
+    """Return whether the error was raised in this project, or is one that a test has made."""
+    if not isinstance(error, _OURS):
+        return False
+    frames = [*_frames(error)]
+    if not frames:
+        return True
+    module, file = frames[-1].f_globals.get("__name__", ""), frames[-1].f_code.co_filename
+    return str(module).startswith("kd") or not file.startswith(_LIBRARIES)
+
+
+def _of_config(error: BaseException, text: str) -> str:
     """Put what mmengine and Python say about a mistake in a config into words, or return ""."""
     if found := _UNKNOWN_TYPE.search(text):
-        return _unknown_type(found[1], found[3])
+        return unknown_type(found[1], found[3])
     if found := _UNKNOWN_ARGUMENT.search(text):
-        return _unknown_argument(found[1], found[2], _built(error))
+        hint = nearest_names(found[2], _parameters(_built(error, found[1])))
+        return f"{found[1]} has no setting {found[2]!r}.{hint} Correct the config."
     if found := _NO_ARGUMENT.search(text):
         return f"{found[1]} needs {found[2]}, which the config does not set. Add it."
     if found := _NO_ATTRIBUTE.search(text):
@@ -91,18 +150,6 @@ def _of_config(error: Exception, text: str) -> str:
     return ""
 
 
-def _unknown_type(name: str, registry: str) -> str:
-    nearest = difflib.get_close_matches(name, sorted(_known_types(name, registry)), n=3)
-    hint = f" Nearest names: {', '.join(nearest)}." if nearest else ""
-    package = name.rpartition(".")[0]
-    rule = (
-        f"type {name!r} is none of {package} (or that does not import)."
-        if package
-        else f"type {name!r} is not known as a {registry.replace('_', ' ')}."
-    )
-    return f"{rule}{hint} Correct it, or name its module in custom_imports."
-
-
 def _known_types(name: str, registry: str) -> set[str]:
     """Return what could have been meant: names of the module, or of all registries of a kind."""
     package = name.rpartition(".")[0]
@@ -110,9 +157,12 @@ def _known_types(name: str, registry: str) -> set[str]:
         try:
             module = importlib.import_module(package)
         except ImportError:
-            module = None
-        names = dir(module) if module is not None else []
-        return {f"{package}.{one}" for one in names if not one.startswith("_")}
+            return set()
+        return {
+            f"{package}.{key}"
+            for key, value in vars(module).items()
+            if callable(value) and not key.startswith("_")
+        }
     kinds = [item for item in vars(root).values() if getattr(item, "name", None) == registry]
     return {known for kind in kinds for known in _names(kind)}
 
@@ -123,40 +173,38 @@ def _names(registry: Any) -> Iterable[str]:
         yield from _names(child)
 
 
-def _unknown_argument(owner: str, name: str, built: Any) -> str:
-    known = _parameters(built)
-    nearest = difflib.get_close_matches(name, known, n=3)
-    hint = f" Nearest names: {', '.join(nearest)}." if nearest else ""
-    everything = f" It has: {', '.join(known)}." if known and not nearest else ""
-    return f"{owner} has no setting {name!r}.{hint}{everything} Correct the config."
-
-
 def _parameters(built: Any) -> list[str]:
     try:
-        return [one for one in inspect.signature(built).parameters if one not in ("args", "kwargs")]
+        return list(inspect.signature(built).parameters)
     except (TypeError, ValueError):
         return []
 
 
-def _built(error: Exception) -> Any:
-    """Return the class or function that mmengine was building when the error arose."""
+def _built(error: BaseException, name: str = "") -> Any:
+    """Return the class or function that mmengine was building when the error arose.
+
+    Args:
+        error: The error.
+        name: Only one of this name.
+    """
     found = None
     for frame in _frames(error):
         if frame.f_code.co_name == "build_from_cfg":
-            found = frame.f_locals.get("obj_cls", found)
+            built = frame.f_locals.get("obj_cls")
+            if not name or getattr(built, "__name__", "") == name:
+                found = built if built is not None else found
     return found
 
 
-def _foreign(error: Exception, text: str) -> str:
-    kind = type(error).__name__
+def _foreign(error: BaseException) -> str:
+    text = _text(error)
     if text.startswith("Caught ") and "\n" in text:  # from a worker of a data loader
         text = text.strip().splitlines()[-1]
     built = getattr(_built(error), "__name__", "")
     place = f" while {built} was made" if built else ""
-    if not text:
-        last = traceback.extract_tb(error.__traceback__)[-1]
-        text = f"{last.line} ({Path(last.filename).name}, line {last.lineno})"
-    return f"{kind}{place}: {_shortened(text)}"
+    if not text and (lines := traceback.extract_tb(error.__traceback__)):
+        text = f"{lines[-1].line} ({Path(lines[-1].filename).name}, line {lines[-1].lineno})"
+    return f"{type(error).__name__}{place}: {_shortened(text)}"
 
 
 def _shortened(text: str) -> str:
@@ -164,7 +212,7 @@ def _shortened(text: str) -> str:
     return text if len(text) <= _LONGEST else f"{text[:_LONGEST]} ..."
 
 
-def _frames(error: Exception) -> Iterator[FrameType]:
+def _frames(error: BaseException) -> Iterator[FrameType]:
     for frame, _ in traceback.walk_tb(error.__traceback__):
         yield frame
 
@@ -172,7 +220,7 @@ def _frames(error: Exception) -> Iterator[FrameType]:
 def _where(error: Exception) -> str:
     """Write the traceback to the run's log; say where it is, unless the message is our own."""
     files = _log_traceback(error)
-    if isinstance(error, _OURS) and str(error):
+    if _in_words(error):
         return ""
     kept = f"is in {files[0]}; KD_TRACEBACK=1 shows it here" if files else "shows: KD_TRACEBACK=1"
     return f"\nThe traceback {kept}."

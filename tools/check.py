@@ -39,6 +39,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     if sections.can("config", "environment"):
         with sections.section("config"):
             config = kd_engine.runs.load_run_config(options.config, options.cfg_options)
+            _parts(config)
             _shapes(config)
     if config is None:
         return 1
@@ -60,6 +61,13 @@ def _environment() -> None:
 
     for name, value in [*version_rows(), ("OpenCV", check_opencv())]:
         print(f"{name:24}  {value}")
+
+
+def _parts(config: Any) -> None:
+    from kd_engine.config_parts import check_parts, require_training
+
+    require_training(config)
+    check_parts(config)
 
 
 def _shapes(config: Any) -> None:

@@ -22,6 +22,7 @@ from mmengine.config import Config
 from mmengine.dist import is_main_process
 
 from kd_engine.child_run import end_with_parent
+from kd_engine.config_parts import check_parts, require_training
 from kd_engine.data_warnings import show_warnings
 from kd_engine.earlier_run import earlier_run
 from kd_engine.errors import clear_errors
@@ -69,6 +70,8 @@ def main(arguments: Sequence[str] | None = None) -> None:
 def _prepare(config: Config, options: argparse.Namespace) -> Runner:
     """Check everything, train what is missing if that is wanted, and build the runner."""
     share_statistics(config)
+    require_training(config)
+    check_parts(config)
     require_datasets(config)
     show_warnings(task_of(config).check_data(config))
     if options.resume:

@@ -15,6 +15,7 @@ from kd_det.data_check import (
     check_coco,
     check_dataset_config,
     check_voc,
+    dataset_classes,
     raise_on_errors,
 )
 
@@ -324,3 +325,19 @@ def test_types_that_cannot_be_checked_say_so() -> None:
     assert report.errors == [] and "not checked" in report.notes[0]
     with pytest.raises(ValueError, match="'KokoDataset'"):
         check_dataset_config({"type": "KokoDataset", "ann_file": "x.json"})
+
+
+def test_classes_of_a_file(tmp_path: Path) -> None:
+    names = tmp_path / "classes.txt"
+    names.write_text("bolt\nnut\n")
+    dataset = {"type": "mmdet.CocoDataset", "metainfo": {"classes": str(names)}}
+    assert dataset_classes(dataset) == [("bolt", "nut")]
+    names.write_bytes(b"\xef\xbb\xbfbolt\nnut\n")
+    with pytest.raises(ValueError, match="classes.txt begins with a byte order mark"):
+        dataset_classes(dataset)
+
+
+def test_a_missing_comma_in_classes() -> None:
+    dataset = {"type": "mmdet.CocoDataset", "metainfo": {"classes": "bolt"}}
+    with pytest.raises(ValueError, match=r"'bolt' is neither\. A tuple of one .*\('bolt',\)"):
+        dataset_classes(dataset)

@@ -48,7 +48,7 @@ class TestExplain:
         assert text.startswith("ErrorsProbe has no setting 'widht'. Nearest names: width.")
 
     def test_an_unknown_setting_lists_all(self):
-        assert "It has: width, depth." in built(type="ErrorsProbe", color=3)
+        assert "It has: depth, width." in built(type="ErrorsProbe", color=3)
 
     def test_a_setting_that_is_missing(self):
         assert built(type="ErrorsProbe").startswith("ErrorsProbe needs 'width', which the config")
