@@ -15,6 +15,7 @@ from kd_core.losses import (
     HMATLoss,
     VIDLoss,
 )
+from kd_core.reach import require_influence
 from kd_core.schedules import LinearWarmup
 
 IMAGES = torch.randn(4, 3, 12, 12, generator=torch.Generator().manual_seed(0))
@@ -174,6 +175,36 @@ def test_a_term_is_looked_at_in_its_own_first_step_only():
 
 def test_a_weight_of_zero_needs_no_gradient():
     assert list(attach(frozen("a"), "a", weight=0.0)(IMAGES)) == ["loss_task"]
+
+
+class CompiledFunction(torch.autograd.Function):
+    """As torch.compile leaves it: a feature and a loss that come out of one node."""
+
+    @staticmethod
+    def forward(ctx, feature):
+        return feature * 1, feature.square().sum()
+
+    @staticmethod
+    def backward(ctx, first, second):
+        return first
+
+
+class OrdinaryFunction(CompiledFunction):
+    pass
+
+
+def test_what_is_compiled_cannot_be_looked_into():
+    feature, loss = CompiledFunction.apply(torch.ones(2, requires_grad=True))
+    assert require_influence("term", {"": feature}, [3 * loss])
+    feature, loss = OrdinaryFunction.apply(torch.ones(2, requires_grad=True))
+    with pytest.raises(ValueError, match="term cannot move the student"):
+        require_influence("term", {"": feature}, [3 * loss])
+
+
+def test_nothing_is_seen_without_gradients():
+    feature = torch.ones(2, requires_grad=True)
+    with torch.no_grad():
+        assert not require_influence("term", {"": feature}, [feature.sum()])
 
 
 @pytest.mark.parametrize("factor", [float("nan"), float("inf"), -1.0])

@@ -259,3 +259,38 @@ def test_a_frozen_trunk_gives_no_gradient_to_its_stages():
         model(**data)
     model = build(("distance",), student=student).train()  # the projection trains
     assert "loss_distance" in model(**data)
+
+
+@pytest.mark.parametrize(
+    "trunk, layers",
+    [
+        (
+            dict(type="kd_retrieval.TimmTrunk", name="swin_tiny_patch4_window7_224",
+                 options=dict(img_size=64, window_size=4, embed_dim=16, depths=(1, 1, 1, 1),
+                              num_heads=(2, 2, 2, 2))),
+            ["trunk.layers.0", "trunk.layers.3", "trunk"],
+        ),
+        (
+            dict(type="kd_retrieval.TorchvisionTrunk", name="swin_t"),
+            ["trunk.features.1", "trunk.features.7", "trunk"],
+        ),
+    ],
+    ids=["timm", "torchvision"],
+)  # fmt: skip
+def test_the_stages_of_a_swin_trunk_are_turned_and_its_output_is_not(trunk, layers):
+    """The trunk itself gives (N, C, H, W) already."""
+    teacher = dict(config=dict(type="kd_retrieval.Embedder", trunk=trunk), checkpoint=None)
+    stages = ["trunk.layer1", "trunk.layer4", "trunk.layer4"]
+    term = dict(loss=loss("AttentionTransferLoss"), layers=stages, teacher_layers=layers)
+    torch.manual_seed(0)
+    model = MODELS.build(ConfigDict(
+        type="kd_retrieval.DistilledEmbedder", student=copy.deepcopy(STUDENT), teacher=teacher,
+        terms=dict(at=term), dry_run_size=(64, 64),
+    ))  # fmt: skip
+    width = 16 if "timm" in trunk["type"].lower() else 96
+    rows = model.distiller.shape_table.rows
+    assert [row.teacher_turned for row in rows] == [True, True, False]
+    assert [row.teacher_shape for row in rows] == [
+        (2, width, 16, 16), (2, 8 * width, 2, 2), (2, 8 * width, 2, 2)
+    ]  # fmt: skip
+    assert not any(row.student_turned for row in rows)
