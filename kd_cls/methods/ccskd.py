@@ -82,6 +82,7 @@ def CCSKD(  # noqa: N802  a config names it as a type
     weights: Mapping[str, float] | None = None,
     layers: Sequence[str] | None = None,
     teacher_layers: Sequence[str] | None = None,
+    gather: bool = False,
 ) -> nn.Module:
     """Build a student and its teacher, and attach the teacher by CCSKD.
 
@@ -92,6 +93,7 @@ def CCSKD(  # noqa: N802  a config names it as a type
         weights: Other weights than :class:`ChannelCorrelation` has, by name.
         layers: Selectors of the student's layers; ``None`` takes its stages.
         teacher_layers: Those of the teacher, as many.
+        gather: Relate the samples of all ranks, not those of each alone.
 
     Returns:
         The student, with the method as its child ``distiller``.
@@ -105,7 +107,8 @@ def CCSKD(  # noqa: N802  a config names it as a type
     trained, precision = build_trained(teacher)
     frozen = FrozenTeacher(trained, precision=precision)
     times = CCSKDSchedule(**schedule)
-    return ChannelCorrelation(frozen, times, weights, layers, teacher_layers).attach(model)
+    method = ChannelCorrelation(frozen, times, weights, layers, teacher_layers, gather)
+    return method.attach(model)
 
 
 class ChannelCorrelation(ClassifierMethod):
@@ -134,6 +137,7 @@ class ChannelCorrelation(ClassifierMethod):
             ``relation`` (6); what is not named keeps the authors'.
         layers: Selectors of the student's layers; ``None`` takes its stages.
         teacher_layers: Those of the teacher, as many.
+        gather: Relate the samples of all ranks, not those of each alone.
 
     Raises:
         ValueError: If a weight is unknown, negative or not finite.
@@ -146,6 +150,7 @@ class ChannelCorrelation(ClassifierMethod):
         weights: Mapping[str, float] | None = None,
         layers: Sequence[str] | None = None,
         teacher_layers: Sequence[str] | None = None,
+        gather: bool = False,
     ) -> None:
         super().__init__(layers)
         self.teachers = {_TEACHER: teacher}
@@ -156,7 +161,7 @@ class ChannelCorrelation(ClassifierMethod):
         self.response = SoftTargetLoss(temperature=1.0)
         self.selective = SelectiveTargetLoss(temperature=1.0)
         self.channel = ChannelDistillationLoss()
-        self.relation = ChannelRelationLoss()
+        self.relation = ChannelRelationLoss(gather=gather)
         self.connectors = nn.ModuleList()
 
     def prepare(self, student: Classifier, features: list[Tensor], images: Tensor) -> None:

@@ -66,6 +66,7 @@ def CKDMKT(  # noqa: N802  a config names it as a type
     relation_scale: float = TransferWeights.relation_scale,
     temperature: float = 4.0,
     layer: str | Sequence[str] = "network.pool",
+    gather: bool = False,
 ) -> nn.Module:
     """Build phase 2: a student and its peers, each with a frozen copy from phase 1.
 
@@ -89,6 +90,7 @@ def CKDMKT(  # noqa: N802  a config names it as a type
         layer: Selector of the penultimate feature, the same for all networks, or a list: the
             student's first, then that of each peer. torchvision's ResNets have
             ``network.avgpool``.
+        gather: Relate the samples of all ranks, not those of each alone.
 
     Returns:
         The student, with the method as its child ``distiller``.
@@ -116,7 +118,7 @@ def CKDMKT(  # noqa: N802  a config names it as a type
     named = {
         peer_name(*one): peer for one, peer in zip(enumerate(configs, 1), trained, strict=True)
     }
-    method = MultiKnowledgeTransfer(named, copies, weights, temperature, layer)
+    method = MultiKnowledgeTransfer(named, copies, weights, temperature, layer, gather)
     return method.attach(model)
 
 
@@ -146,6 +148,7 @@ class MultiKnowledgeTransfer(PeerMethod):
         weights: alpha, beta, gamma, beta1, beta2 and relation_scale.
         temperature: Divisor t of the logits in self-distillation, above 0.
         layer: Selector of the penultimate feature, the same for all networks, or a list.
+        gather: Relate the samples of all ranks, not those of each alone.
 
     Raises:
         ValueError: If the temperature is not above 0, there is no peer, one is no classifier, a
@@ -159,6 +162,7 @@ class MultiKnowledgeTransfer(PeerMethod):
         weights: TransferWeights,
         temperature: float = 4.0,
         layer: str | Sequence[str] = "network.pool",
+        gather: bool = False,
     ) -> None:
         relation = weights.beta * weights.relation_scale
         super().__init__(peers, layer if relation else LOGITS.text, weights.alpha)
@@ -174,7 +178,10 @@ class MultiKnowledgeTransfer(PeerMethod):
             self.teachers = {
                 f"the pretrained {name}": one for name, one in zip(whose, copies, strict=True)
             }
-        self.distance, self.angle = RelationalDistanceLoss(), RelationalAngleLoss()
+        self.distance, self.angle = (
+            RelationalDistanceLoss(gather=gather),
+            RelationalAngleLoss(gather=gather),
+        )
         self.mutual, self.recall = SoftTargetLoss(1.0), SoftTargetLoss(temperature)
 
     def questions(self, iteration: int) -> dict[str, list[Selector]]:

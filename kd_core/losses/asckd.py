@@ -3,15 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from typing import Any
 
 import torch
-from torch import Tensor, distributed, nn
+from torch import Tensor, nn
 from torch.nn import functional as F
 
 from kd_core import relation as relations
 from kd_core.attention import activation_map, pool_to
 from kd_core.checks import check_choice, check_feature_maps, check_weights, paired_levels
+from kd_core.gather import gather_rows
 from kd_core.map_products import EPSILON
 
 
@@ -105,7 +105,7 @@ class ASCKDLoss(nn.Module):
         check_feature_maps(student, teacher)
         rows = [self._attention(student), self._attention(teacher.detach())]  # (N, P) each
         if self.gather:
-            rows = [_gathered(value) for value in rows]
+            rows = [gather_rows(value) for value in rows]
         past = self._past(level, *rows)
         columns = [torch.cat(pair) for pair in zip(rows, past, strict=True)]  # (N + Q, P) each
         self._remember(level, *columns)
@@ -156,39 +156,3 @@ def _distance_angle(rows: Sequence[Tensor], columns: Sequence[Tensor]) -> Tensor
     )
     angles = relations.angle_difference(columns[0], columns[1], vertices=len(rows[0]))
     return F.smooth_l1_loss(first, second) + 2 * angles
-
-
-def _gathered(rows: Tensor) -> Tensor:
-    if not (distributed.is_available() and distributed.is_initialized()):
-        return rows
-    shape = torch.tensor(rows.shape, device=rows.device)
-    shapes = [torch.empty_like(shape) for _ in range(distributed.get_world_size())]
-    distributed.all_gather(shapes, shape)
-    counts = [int(other[0]) for other in shapes]
-    widths = {int(other[1]) for other in shapes}
-    if len(widths) > 1:
-        raise ValueError(
-            "with gather=True the attention maps of all ranks must have one size, but they have "
-            f"{sorted(widths)} positions. Set side, at most the height and width of every map."
-        )
-    joined: Tensor = _Gather.apply(rows, counts)
-    return joined
-
-
-class _Gather(torch.autograd.Function):
-    """The rows of all ranks, in the order of the ranks."""
-
-    @staticmethod
-    def forward(ctx: Any, rows: Tensor, counts: list[int]) -> Tensor:
-        ctx.rank, ctx.counts = distributed.get_rank(), counts
-        padded = F.pad(rows, (0, 0, 0, max(counts) - len(rows))).contiguous()
-        parts = [torch.empty_like(padded) for _ in counts]
-        distributed.all_gather(parts, padded)
-        return torch.cat([part[:count] for part, count in zip(parts, counts, strict=True)])
-
-    @staticmethod
-    @torch.autograd.function.once_differentiable
-    def backward(ctx: Any, grad: Tensor) -> tuple[Tensor, None]:
-        # Every rank computes the same loss, so the sum over ranks is a multiple of our own share.
-        own = torch.split(grad, ctx.counts)[ctx.rank]
-        return own * len(ctx.counts), None

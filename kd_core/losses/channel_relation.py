@@ -23,6 +23,8 @@ class ChannelRelationLoss(nn.Module):
 
     Args:
         loss_weight: Factor on the returned loss.
+        gather: Relate the samples of all ranks (:mod:`kd_core.gather`). Without it, each rank
+            relates its own batch: training with several GPUs is training with smaller batches.
 
     Raises:
         ValueError: If ``loss_weight`` is negative or not finite.
@@ -36,12 +38,13 @@ class ChannelRelationLoss(nn.Module):
 
     aligns_spaces = False
 
-    def __init__(self, loss_weight: float = 1.0) -> None:
+    def __init__(self, loss_weight: float = 1.0, gather: bool = False) -> None:
         super().__init__()
         check_weights(loss_weight=loss_weight)
         self.loss_weight = loss_weight
-        self.distance = RelationalDistanceLoss()
-        self.angle = RelationalAngleLoss(loss_weight=2.0)
+        self.gather = gather
+        self.distance = RelationalDistanceLoss(gather=gather)
+        self.angle = RelationalAngleLoss(loss_weight=2.0, gather=gather)
 
     def forward(self, student: Tensor, teacher: Tensor) -> Tensor:
         """Compare how the samples of a batch relate.

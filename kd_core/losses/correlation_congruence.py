@@ -9,6 +9,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from kd_core.checks import check_positive, check_same_batch, check_weights, full_precision
+from kd_core.gather import gather_pair
 from kd_core.relation import EPSILON, flat_rows
 
 
@@ -29,6 +30,8 @@ class CorrelationCongruenceLoss(nn.Module):
         gamma: Sharpness of the kernel, above 0.
         order: Last power of the series, at least 1.
         loss_weight: Factor on the returned loss.
+        gather: Relate the samples of all ranks (:mod:`kd_core.gather`). Without it, each rank
+            relates its own batch: training with several GPUs is training with smaller batches.
 
     Raises:
         ValueError: If ``loss_weight`` is negative or not finite, or gamma or order is out of range.
@@ -41,7 +44,9 @@ class CorrelationCongruenceLoss(nn.Module):
 
     aligns_spaces = False
 
-    def __init__(self, gamma: float = 0.4, order: int = 2, loss_weight: float = 1.0) -> None:
+    def __init__(
+        self, gamma: float = 0.4, order: int = 2, loss_weight: float = 1.0, gather: bool = False
+    ) -> None:
         super().__init__()
         check_weights(loss_weight=loss_weight)
         check_positive(gamma=gamma)
@@ -50,6 +55,7 @@ class CorrelationCongruenceLoss(nn.Module):
         self.gamma = gamma
         self.order = order
         self.loss_weight = loss_weight
+        self.gather = gather
 
     def forward(self, student: Tensor, teacher: Tensor) -> Tensor:
         """Compare the kernels of a batch.
@@ -66,6 +72,7 @@ class CorrelationCongruenceLoss(nn.Module):
             ValueError: If either has fewer than two axes or is empty, or if N differs.
         """
         check_same_batch(student, teacher)
+        student, teacher = gather_pair(student, teacher, self.gather)
         return self.loss_weight * F.mse_loss(self._kernel(student), self._kernel(teacher.detach()))
 
     def _kernel(self, features: Tensor) -> Tensor:

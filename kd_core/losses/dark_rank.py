@@ -8,6 +8,7 @@ import torch
 from torch import Tensor, nn
 
 from kd_core.checks import check_choice, check_positive, check_same_batch, check_weights
+from kd_core.gather import gather_pair
 from kd_core.relation import distances
 
 
@@ -32,6 +33,8 @@ class DarkRankLoss(nn.Module):
         beta: Power of the distances, at least 1.
         length: Neighbours in a list, 2 to 6 for 'soft' (720 orders), 1 or more for 'hard'.
         loss_weight: Factor on the returned loss.
+        gather: Relate the samples of all ranks (:mod:`kd_core.gather`). Without it, each rank
+            relates its own batch: training with several GPUs is training with smaller batches.
 
     Raises:
         ValueError: If ``loss_weight`` is negative or not finite, or the form is unknown or a number
@@ -52,6 +55,7 @@ class DarkRankLoss(nn.Module):
         beta: float = 3.0,
         length: int = 4,
         loss_weight: float = 1.0,
+        gather: bool = False,
     ) -> None:
         super().__init__()
         check_weights(loss_weight=loss_weight)
@@ -68,6 +72,7 @@ class DarkRankLoss(nn.Module):
         self.beta = beta
         self.length = length
         self.loss_weight = loss_weight
+        self.gather = gather
 
     def forward(self, student: Tensor, teacher: Tensor) -> Tensor:
         """Compare the rankings of a batch.
@@ -84,6 +89,7 @@ class DarkRankLoss(nn.Module):
             ValueError: If either has fewer than two axes or is empty, or if N differs.
         """
         check_same_batch(student, teacher)
+        student, teacher = gather_pair(student, teacher, self.gather)
         found, wanted = self._scores(student), self._scores(teacher.detach())  # (N, N)
         itself = torch.eye(len(wanted), dtype=torch.bool, device=wanted.device)
         length = min(self.length, len(wanted) - 1)

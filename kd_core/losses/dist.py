@@ -6,6 +6,7 @@ import torch
 from torch import Tensor, nn
 
 from kd_core.checks import check_choice, check_logits, check_positive, check_weights
+from kd_core.gather import gather_pair
 
 _EPSILONS = {"code": 1e-8, "paper": 0.0}
 _SMALLEST = 1e-30
@@ -35,6 +36,8 @@ class DISTLoss(nn.Module):
         temperature: Divisor t of both logits, above 0.
         form: 'code' or 'paper'.
         loss_weight: Factor on the returned loss.
+        gather: Relate the samples of all ranks (:mod:`kd_core.gather`). Without it, each rank
+            relates its own batch: training with several GPUs is training with smaller batches.
 
     Raises:
         ValueError: If a weight is negative or not finite, or ``temperature`` is not above 0 and
@@ -56,6 +59,7 @@ class DISTLoss(nn.Module):
         temperature: float = 1.0,
         form: str = "code",
         loss_weight: float = 1.0,
+        gather: bool = False,
     ) -> None:
         super().__init__()
         check_weights(inter_weight=inter_weight, intra_weight=intra_weight, loss_weight=loss_weight)
@@ -66,6 +70,7 @@ class DISTLoss(nn.Module):
         self.intra_weight = intra_weight
         self.temperature = temperature
         self.loss_weight = loss_weight
+        self.gather = gather
 
     def forward(self, student: Tensor, teacher: Tensor) -> Tensor:
         """Compare the class scores of a batch.
@@ -81,6 +86,7 @@ class DISTLoss(nn.Module):
             ValueError: If either is not 2-D, or if the shapes differ.
         """
         check_logits(student, teacher)
+        student, teacher = gather_pair(student, teacher, self.gather)
         one = torch.softmax(student.float() / self.temperature, dim=1)
         other = torch.softmax(teacher.detach().float() / self.temperature, dim=1)
         inter = 1 - _correlations(one, other, self.epsilon).mean()

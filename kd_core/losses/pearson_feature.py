@@ -19,7 +19,8 @@ class PearsonFeatureLoss(nn.Module):
     and Zhang, "PKD: General Distillation Framework for Object Detectors via Pearson Correlation
     Coefficient", NeurIPS 2022, https://arxiv.org/abs/2207.02039. Status: the authors' code in
     mmrazor. Its usual weight for detectors is 6. Channels must be equal; of two sizes the larger is
-    average-pooled to the smaller. Scale and offset of a student's channel do not matter.
+    average-pooled to the smaller. Scale and offset of a student's channel do not matter. In a
+    distributed run mean and std are those of each rank's own batch.
 
     Args:
         loss_weight: Factor on the returned loss.

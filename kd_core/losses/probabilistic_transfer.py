@@ -6,6 +6,7 @@ import torch
 from torch import Tensor, nn
 
 from kd_core.checks import check_same_batch, check_weights, full_precision
+from kd_core.gather import gather_pair
 from kd_core.relation import flat_rows
 
 _EPSILON = 1e-7  # the authors'
@@ -24,6 +25,8 @@ class ProbabilisticTransferLoss(nn.Module):
 
     Args:
         loss_weight: Factor on the returned loss.
+        gather: Relate the samples of all ranks (:mod:`kd_core.gather`). Without it, each rank
+            relates its own batch: training with several GPUs is training with smaller batches.
 
     Raises:
         ValueError: If ``loss_weight`` is negative or not finite.
@@ -36,10 +39,11 @@ class ProbabilisticTransferLoss(nn.Module):
 
     aligns_spaces = False
 
-    def __init__(self, loss_weight: float = 30000.0) -> None:
+    def __init__(self, loss_weight: float = 30000.0, gather: bool = False) -> None:
         super().__init__()
         check_weights(loss_weight=loss_weight)
         self.loss_weight = loss_weight
+        self.gather = gather
 
     def forward(self, student: Tensor, teacher: Tensor) -> Tensor:
         """Compare the tables of a batch.
@@ -56,6 +60,7 @@ class ProbabilisticTransferLoss(nn.Module):
             ValueError: If either has fewer than two axes or is empty, or if N differs.
         """
         check_same_batch(student, teacher)
+        student, teacher = gather_pair(student, teacher, self.gather)
         found, wanted = _probabilities(student), _probabilities(teacher.detach())
         ratio = torch.log((wanted + _EPSILON) / (found + _EPSILON))
         return self.loss_weight * (wanted * ratio).mean()

@@ -5,6 +5,7 @@ from __future__ import annotations
 from torch import Tensor, nn
 
 from kd_core.checks import check_same_batch, check_weights
+from kd_core.gather import gather_pair
 from kd_core.relation import angle_difference
 
 
@@ -26,6 +27,8 @@ class RelationalAngleLoss(nn.Module):
 
     Args:
         loss_weight: Factor on the returned loss.
+        gather: Relate the samples of all ranks (:mod:`kd_core.gather`). Without it, each rank
+            relates its own batch: training with several GPUs is training with smaller batches.
 
     Raises:
         ValueError: If ``loss_weight`` is negative or not finite.
@@ -39,10 +42,11 @@ class RelationalAngleLoss(nn.Module):
 
     aligns_spaces = False
 
-    def __init__(self, loss_weight: float = 1.0) -> None:
+    def __init__(self, loss_weight: float = 1.0, gather: bool = False) -> None:
         super().__init__()
         check_weights(loss_weight=loss_weight)
         self.loss_weight = loss_weight
+        self.gather = gather
 
     def forward(self, student: Tensor, teacher: Tensor) -> Tensor:
         """Compare the angles within a batch.
@@ -59,4 +63,5 @@ class RelationalAngleLoss(nn.Module):
             ValueError: If either has fewer than two axes or is empty, or if N differs.
         """
         check_same_batch(student, teacher)
+        student, teacher = gather_pair(student, teacher, self.gather)
         return self.loss_weight * angle_difference(student, teacher)

@@ -6,6 +6,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from kd_core.checks import check_same_batch, check_weights
+from kd_core.gather import gather_pair
 from kd_core.relation import relative_distances
 
 
@@ -22,6 +23,8 @@ class RelationalDistanceLoss(nn.Module):
 
     Args:
         loss_weight: Factor on the returned loss.
+        gather: Relate the samples of all ranks (:mod:`kd_core.gather`). Without it, each rank
+            relates its own batch: training with several GPUs is training with smaller batches.
 
     Raises:
         ValueError: If ``loss_weight`` is negative or not finite.
@@ -35,10 +38,11 @@ class RelationalDistanceLoss(nn.Module):
 
     aligns_spaces = False
 
-    def __init__(self, loss_weight: float = 1.0) -> None:
+    def __init__(self, loss_weight: float = 1.0, gather: bool = False) -> None:
         super().__init__()
         check_weights(loss_weight=loss_weight)
         self.loss_weight = loss_weight
+        self.gather = gather
 
     def forward(self, student: Tensor, teacher: Tensor) -> Tensor:
         """Compare the distances within a batch.
@@ -55,5 +59,6 @@ class RelationalDistanceLoss(nn.Module):
             ValueError: If either has fewer than two axes or is empty, or if N differs.
         """
         check_same_batch(student, teacher)
+        student, teacher = gather_pair(student, teacher, self.gather)
         targets = relative_distances(teacher.detach())  # (N, N)
         return self.loss_weight * F.smooth_l1_loss(relative_distances(student), targets)

@@ -7,6 +7,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from kd_core.checks import check_positive, check_same_batch, check_weights
+from kd_core.gather import gather_pair
 from kd_core.relation import EPSILON, distances, flat_rows
 
 
@@ -26,6 +27,8 @@ class RelaxedContrastiveLoss(nn.Module):
         sigma: Width of the teacher's kernel, above 0.
         delta: Margin, in units of the mean distance, above 0.
         loss_weight: Factor on the returned loss.
+        gather: Relate the samples of all ranks (:mod:`kd_core.gather`). Without it, each rank
+            relates its own batch: training with several GPUs is training with smaller batches.
 
     Raises:
         ValueError: If ``loss_weight`` is negative or not finite, or sigma or delta is not above 0.
@@ -38,13 +41,16 @@ class RelaxedContrastiveLoss(nn.Module):
 
     aligns_spaces = False
 
-    def __init__(self, sigma: float = 1.0, delta: float = 1.0, loss_weight: float = 1.0) -> None:
+    def __init__(
+        self, sigma: float = 1.0, delta: float = 1.0, loss_weight: float = 1.0, gather: bool = False
+    ) -> None:
         super().__init__()
         check_weights(loss_weight=loss_weight)
         check_positive(sigma=sigma, delta=delta)
         self.sigma = sigma
         self.delta = delta
         self.loss_weight = loss_weight
+        self.gather = gather
 
     def forward(self, student: Tensor, teacher: Tensor) -> Tensor:
         """Compare all pairs of a batch.
@@ -61,6 +67,7 @@ class RelaxedContrastiveLoss(nn.Module):
             ValueError: If either has fewer than two axes or is empty, or if N differs.
         """
         check_same_batch(student, teacher)
+        student, teacher = gather_pair(student, teacher, self.gather)
         targets = F.normalize(flat_rows(teacher.detach()), dim=1, eps=EPSILON)
         alike = torch.exp(-distances(targets).square() / self.sigma)  # (N, N)
         apart = distances(student)

@@ -5,6 +5,7 @@ from __future__ import annotations
 from torch import Tensor, nn
 
 from kd_core.checks import check_same_batch, check_weights
+from kd_core.gather import gather_pair
 from kd_core.relation import similarities
 
 
@@ -21,6 +22,8 @@ class SimilarityPreservingLoss(nn.Module):
 
     Args:
         loss_weight: Factor on the returned loss.
+        gather: Relate the samples of all ranks (:mod:`kd_core.gather`). Without it, each rank
+            relates its own batch: training with several GPUs is training with smaller batches.
 
     Raises:
         ValueError: If ``loss_weight`` is negative or not finite.
@@ -33,10 +36,11 @@ class SimilarityPreservingLoss(nn.Module):
 
     aligns_spaces = False
 
-    def __init__(self, loss_weight: float = 1.0) -> None:
+    def __init__(self, loss_weight: float = 1.0, gather: bool = False) -> None:
         super().__init__()
         check_weights(loss_weight=loss_weight)
         self.loss_weight = loss_weight
+        self.gather = gather
 
     def forward(self, student: Tensor, teacher: Tensor) -> Tensor:
         """Compare the similarities within a batch.
@@ -53,5 +57,6 @@ class SimilarityPreservingLoss(nn.Module):
             ValueError: If either has fewer than two axes or is empty, or if N differs.
         """
         check_same_batch(student, teacher)
+        student, teacher = gather_pair(student, teacher, self.gather)
         difference = similarities(student) - similarities(teacher.detach())  # (N, N)
         return self.loss_weight * difference.square().mean()

@@ -249,7 +249,10 @@ def test_two_ranks_equal_one_large_batch(tmp_path, relation, queue, counts):
 
 def test_ranks_with_maps_of_two_sizes_are_told_to_set_side(tmp_path):
     _, outputs = run_ranks(tmp_path, "varying")
-    assert all("they have [12, 16] positions. Set side" in output for output in outputs)
+    assert all(
+        "a sample has [12, 16] values. Pool them to one size (ASCKD: set side" in output
+        for output in outputs
+    )
 
 
 def test_gather_without_ranks_changes_nothing():

@@ -128,6 +128,7 @@ NEVER_ZERO = {
 }
 ALIGNING = {EmbeddingCosineLoss, FeatureImitationLoss}
 LEARNING = {CRDLoss, VIDLoss}  # they have parameters of their own
+OWN_STATISTICS = {CRDLoss, PearsonFeatureLoss}  # a rank's own bank, its own mean and variance
 OF_STAGES = {FlowOfSolutionProcedureLoss}  # they need more than one map
 BESIDE = {"labels": torch.tensor([0, 1, 2, 0, 1]), "ids": torch.tensor([4, 0, 8, 3, 1])}
 
@@ -148,6 +149,19 @@ def compare(loss, student, teacher):
         return loss(student, teacher, **beside)
     parts = loss(dict.fromkeys(loss.roles, student), dict.fromkeys(loss.roles, teacher))
     assert all(part.dtype == torch.float32 and part.shape == () for part in parts.values())
+    return sum(parts.values())
+
+
+def value_of(loss, student, teacher, beside):
+    """The loss of some samples, as one number."""
+    if type(loss) in OF_STAGES:
+        return loss([student, student], [teacher, teacher])
+    if hasattr(loss, "prepare"):
+        torch.manual_seed(1)
+        loss.prepare(student, teacher)
+    if not hasattr(loss, "roles"):
+        return loss(student, teacher, **beside)
+    parts = loss(dict.fromkeys(loss.roles, student), dict.fromkeys(loss.roles, teacher))
     return sum(parts.values())
 
 
@@ -195,6 +209,22 @@ class TestContract:
             compare(loss, student.detach() + sign * step, teacher).item() for sign in (1, -1)
         )
         assert (ahead - behind) / 6e-3 == pytest.approx(student.grad.norm().item(), rel=2e-2)
+
+    def test_samples_count_alone_or_can_be_gathered(
+        self, make, options, student_shape, teacher_shape
+    ):
+        """Two ranks train the same as one, or the loss has ``gather``: see test_gather.py."""
+        if make in OWN_STATISTICS:
+            pytest.skip("its page says so")
+        loss = make(**options)
+        whole = [torch.cat([one, one.roll(1, -1)]) for one in inputs(student_shape, teacher_shape)]
+        halves = zip(*(one.chunk(2) for one in whole), strict=True)
+        beside = {name: torch.tensor([0, 1, 2, 0]) for name in getattr(loss, "needs", ())}
+        alone = [value_of(loss, *half, beside) for half in halves]
+        twice = {name: value.repeat(2) for name, value in beside.items()}
+        together = value_of(loss, *whole, twice)
+        relates = together.item() != pytest.approx(sum(alone).item() / 2, rel=1e-4)
+        assert relates == hasattr(loss, "gather")
 
     def test_zero_against_itself(self, make, options, student_shape, teacher_shape):
         if (make, options.get("form", "hard")) in NEVER_ZERO:
