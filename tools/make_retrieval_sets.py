@@ -4,7 +4,8 @@
     python tools/make_retrieval_sets.py omniglot images_background_small1 images_background_small2
 
 docs/retrieval_data.md says where the archives are and what cannot be reproduced bit for bit. The
-lists are written last: a folder without them is not complete.
+folder appears when it is complete and its counts are right; what a killed run left beside it
+(.NAME.*.tmp) is removed by the next one, and named.
 """
 
 from __future__ import annotations
@@ -18,6 +19,7 @@ from pathlib import Path
 
 from PIL import Image
 
+from kd_core.atomic import put_in_place, temporary_folder
 from kd_engine.download import data_root
 from kd_retrieval.datasets import Caltech100, Omniglot
 from kd_retrieval.datasets.listed import LISTS
@@ -74,14 +76,16 @@ def main(arguments: Sequence[str] | None = None) -> int:
     out = options.out or data_root() / options.name
     try:
         _check(options.name, options.source, out)
-        if options.name == "caltech100":
-            make_caltech100(options.source[0], out)
-        else:
-            make_omniglot(options.source, out)
-        kind = Caltech100 if options.name == "caltech100" else Omniglot
-        for split in ("trainval", "test"):
-            made = kind(str(out), split)  # requires the counts of the set
-            print(f"{out}, {split}: {len(made):,} images of {len(made.class_names)} classes")
+        with temporary_folder(out) as place:
+            if options.name == "caltech100":
+                make_caltech100(options.source[0], place)
+            else:
+                make_omniglot(options.source, place)
+            kind = Caltech100 if options.name == "caltech100" else Omniglot
+            made = {split: kind(str(place), split) for split in ("trainval", "test")}  # counts
+            put_in_place(place, out)
+        for split, data in made.items():
+            print(f"{out}, {split}: {len(data):,} images of {len(data.class_names)} classes")
     except (ValueError, OSError) as error:
         print(f"make_retrieval_sets: {error}", file=sys.stderr)
         return 1

@@ -130,3 +130,14 @@ def test_an_incomplete_source_is_told_by_its_counts(tool, tmp_path, capsys):
         Image.new("L", (8, 6)).save(tmp_path / f"in/{name}/image_0001.jpg")
     assert tool.main(["caltech100", str(tmp_path / "in"), "--out", str(tmp_path / "out")]) == 1
     assert "must have 2,662 images of 50 classes" in capsys.readouterr().err
+    assert [path.name for path in tmp_path.iterdir()] == ["in"]  # nothing half made stays
+
+
+def test_what_a_killed_run_left_is_removed_and_named(tool, tmp_path, caplog):
+    killed = tmp_path / f".out.{'a' * 16}.tmp"
+    (killed / "content/images").mkdir(parents=True)
+    (killed / "lock").touch()
+    (tmp_path / "in").mkdir()
+    assert tool.main(["caltech100", str(tmp_path / "in"), "--out", str(tmp_path / "out")]) == 1
+    assert [path.name for path in tmp_path.iterdir()] == ["in"]
+    assert f"removed {killed}" in caplog.text
