@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from mmengine.config import Config
+
+from kd_engine.checkpoint_names import number_in
 
 _BY_EPOCH, _BY_ITER = "EpochBasedTrainLoop", "IterBasedTrainLoop"
 
@@ -48,9 +49,7 @@ class CheckpointPlan:
 
     def number_of(self, name: str) -> int | None:
         """Return the epoch or iteration in a file name; ``None`` if the name is another one."""
-        before, after = map(re.escape, self.template.split("{}", 1))
-        match = re.fullmatch(f"{before}([0-9]+){after}", name)
-        return int(match[1]) if match else None
+        return number_in(name, self.template)
 
     def will_leave(self, name: str) -> bool:
         """Return whether a file of this name is sure to be there at the end, or may be.

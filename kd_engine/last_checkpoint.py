@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import logging
 import os
-import re
-import string
 import zipfile
 from collections.abc import Iterator, Mapping
 from pathlib import Path
@@ -18,6 +16,7 @@ from mmengine.logging import print_log
 from kd_core.atomic import remove_abandoned
 from kd_core.checkpoint import CheckpointError, UnsafeCheckpointError, read_checkpoint
 from kd_engine.checkpoint import ALLOWED
+from kd_engine.checkpoint_names import number_in
 
 _TEMPLATES = ("iter_{}.pth", "epoch_{}.pth")  # mmengine's own
 _HUB = ("log_scalars", "runtime_info", "resumed_keys")
@@ -92,7 +91,7 @@ def _places(work_dir: str | os.PathLike[str], config: Config | None) -> Iterator
     """Yield folder and name template of the checkpoints, by the rules of CheckpointHook."""
     folder = os.path.abspath(work_dir)
     yield from ((Path(folder), template) for template in _TEMPLATES)
-    for hook in _checkpoint_hooks(config or {}):
+    for hook in checkpoint_hooks(config or {}):
         where = hook.get("out_dir") or folder
         if "://" in str(where):
             raise ValueError(
@@ -105,7 +104,8 @@ def _places(work_dir: str | os.PathLike[str], config: Config | None) -> Iterator
         yield from ((Path(os.path.abspath(where)), template) for template in templates)
 
 
-def _checkpoint_hooks(config: Mapping[str, Any] | Config) -> Iterator[Mapping[str, Any]]:
+def checkpoint_hooks(config: Mapping[str, Any] | Config) -> Iterator[Mapping[str, Any]]:
+    """Yield the settings of a config's CheckpointHooks."""
     default = (config.get("default_hooks") or {}).get("checkpoint")
     for hook in (default, *(config.get("custom_hooks") or ())):
         if isinstance(hook, Mapping) and "CheckpointHook" in str(hook.get("type")):
@@ -113,18 +113,8 @@ def _checkpoint_hooks(config: Mapping[str, Any] | Config) -> Iterator[Mapping[st
 
 
 def _numbered(folder: Path, template: str) -> dict[int, Path]:
-    pattern = "".join(
-        re.escape(text) + ("" if field is None else r"(\d+)")
-        for text, field, *_ in string.Formatter().parse(template)
-    )
-    found = {}
-    for path in folder.iterdir():
-        match = re.fullmatch(pattern, path.name)
-        if match and path.is_file():
-            number = int(match[1]) if match.groups() else 0
-            if template.format(number) == path.name:
-                found[number] = path
-    return found
+    named = ((number_in(path.name, template), path) for path in folder.iterdir() if path.is_file())
+    return {number: path for number, path in named if number is not None}
 
 
 def _newest_whole(paths: Mapping[int, Path]) -> tuple[int, Path] | None:

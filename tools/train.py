@@ -28,9 +28,9 @@ from kd_engine.earlier_run import earlier_run
 from kd_engine.errors import clear_errors
 from kd_engine.finite_loss import FiniteLossHook
 from kd_engine.initial_weights import check_initial_weights, start_from_initial_weights
-from kd_engine.last_checkpoint import last_whole_checkpoint
 from kd_engine.memory import keep_freed_memory
 from kd_engine.phases import references_of, require_trained, train_missing
+from kd_engine.resume import read_start
 from kd_engine.runner import Runner
 from kd_engine.runs import (
     add_config_arguments,
@@ -61,31 +61,39 @@ def main(arguments: Sequence[str] | None = None) -> None:
                 earlier.require_none(options.config)
             lock.sign(options.config)
             runner = _prepare(config, options)
+            if runner is None:
+                return
             if options.overwrite and is_main_process():
                 earlier.remove()
             lock.sign(options.config, begins=True)
             runner.train()
 
 
-def _prepare(config: Config, options: argparse.Namespace) -> Runner:
-    """Check everything, train what is missing if that is wanted, and build the runner."""
+def _prepare(config: Config, options: argparse.Namespace) -> Runner | None:
+    """Check everything, train what is missing if that is wanted, and build the runner.
+
+    Returns:
+        The runner, or None if the run that resumes is finished.
+    """
     share_statistics(config)
     require_training(config)
     check_parts(config)
     require_datasets(config)
     show_warnings(task_of(config).check_data(config))
-    if options.resume:
-        _resume(config, options.resume)
-    if not config.get("resume"):
+    if options.amp:
+        use_mixed_precision(config)
+    start = read_start(config, options.resume)
+    if start.is_done:
+        return None
+    if not config.resume:
         check_initial_weights(config)
     if options.with_teacher:
         train_missing(config, __file__)
     require_trained(config)
     show_warnings(task_of(config).check_teacher(config))
-    if options.amp:
-        use_mixed_precision(config)
     runner = Runner.from_cfg(config)
     runner.register_hook(FiniteLossHook())
+    start.register_hooks(runner)
     start_from_initial_weights(runner, config)
     return runner
 
@@ -93,13 +101,6 @@ def _prepare(config: Config, options: argparse.Namespace) -> Runner:
 def _files_read(config: Config) -> Iterator[str]:
     references = (reference["checkpoint"] for _, reference in references_of(config.model))
     yield from (str(path) for path in (config.get("load_from"), *references) if path)
-
-
-def _resume(config: Config, wanted: str) -> None:
-    """Resume from a file, or from the last checkpoint that is whole; start if there is none."""
-    found = last_whole_checkpoint(config.work_dir, config) if wanted == "auto" else wanted
-    config.resume = found is not None
-    config.load_from = found or config.get("load_from")
 
 
 def _parser() -> argparse.ArgumentParser:

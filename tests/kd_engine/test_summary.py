@@ -23,7 +23,7 @@ def test_the_last_validation_counts_and_training_lines_do_not(tmp_path):
         tmp_path, {"coco/bbox_mAP": 0.1, "step": 1}, {"coco/bbox_mAP": 0.4, "step": 2},
         {"loss": 3.0, "step": 9},
     )  # fmt: skip
-    assert last_metrics(tmp_path) == {"coco/bbox_mAP": 0.4}
+    assert last_metrics(tmp_path) == ({"coco/bbox_mAP": 0.4}, [])
 
 
 def test_a_run_without_validation_is_named(tmp_path):

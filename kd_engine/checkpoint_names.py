@@ -1,0 +1,31 @@
+"""The numbers in the names of checkpoints, by the template of mmengine's CheckpointHook."""
+
+from __future__ import annotations
+
+import re
+import string
+
+
+def number_in(name: str, template: str) -> int | None:
+    """Return the epoch or iteration in a file name.
+
+    Args:
+        name: File name.
+        template: What `str.format` makes names of, such as ``epoch_{}.pth`` or ``e{:03d}.pth``.
+
+    Returns:
+        The number, 0 if the template has no place for one; None if the name is another one.
+
+    Example:
+        >>> number_in("e012.pth", "e{:03d}.pth")
+        12
+    """
+    pattern = "".join(
+        re.escape(text) + ("" if field is None else "([0-9]+)")
+        for text, field, *_ in string.Formatter().parse(template)
+    )
+    match = re.fullmatch(pattern, name)
+    if match is None:
+        return None
+    number = int(match[1]) if match.groups() else 0
+    return number if template.format(number) == name else None
