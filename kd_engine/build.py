@@ -14,6 +14,7 @@ from torch import nn
 
 from kd_core import Distiller, GradientShares, Term
 from kd_engine.config_file import read_config
+from kd_engine.run_checkpoint import checkpoint_file
 from kd_engine.weight_source import BESIDE as BESIDE
 from kd_engine.weight_source import OPTIONS, WeightSource
 from kd_engine.weight_source import read_engine_checkpoint as read_engine_checkpoint
@@ -154,7 +155,8 @@ def build_teacher(
 
     Args:
         config: Config file, ``mmdet::`` name, or a model config.
-        checkpoint: File or URL; ``None`` for a teacher whose config loads its own weights, such
+        checkpoint: File, URL or work dir of a run, of which the best or else the last checkpoint
+            is taken; ``None`` for a teacher whose config loads its own weights, such
             as a trunk's checkpoint or stored embeddings.
         allow_partial: Accept a checkpoint that does not fit entirely, with a warning.
         key: Entry of the checkpoint that holds the weights, such as ``state_dict_ema``.
@@ -171,7 +173,8 @@ def build_teacher(
     if checkpoint is None:
         print_log(NO_CHECKPOINT, "current", 30)
     else:
-        WeightSource(checkpoint, allow_partial, key, prefix).load_into(teacher)
+        file = checkpoint_file(checkpoint, config if isinstance(config, str) else None)
+        WeightSource(file, allow_partial, key, prefix).load_into(teacher)
     return teacher
 
 

@@ -21,7 +21,8 @@ class CheckpointPlan:
     Attributes:
         template: File name with one ``{}`` for the epoch or iteration.
         numbers: Epochs or iterations whose files are there at the end, in order; ``None`` where
-            the config alone does not tell, as for a loop of the user's own.
+            the config alone does not tell, as for a loop of the user's own
+            or one that may stop early.
         best: Metrics whose best checkpoint is kept, too.
         out_dir: The folder above, instead of the work dir.
         end: The last epoch or iteration; ``None`` where the config alone does not tell.
@@ -74,7 +75,8 @@ def checkpoint_plan(config: Config) -> CheckpointPlan | None:
         return None
     by_epoch = hook.get("by_epoch", True)
     template = hook.get("filename_tmpl") or ("epoch_{}.pth" if by_epoch else "iter_{}.pth")
-    end = _end(config.get("train_cfg") or {}, by_epoch)
+    early = any("EarlyStopping" in str(_type(one)) for one in config.get("custom_hooks") or ())
+    end = None if early else _end(config.get("train_cfg") or {}, by_epoch)
     best = hook.get("save_best") or ()
     return CheckpointPlan(
         template=template,

@@ -66,12 +66,12 @@ class EarlierRun:
         """Refuse to remove what the new run itself starts from.
 
         Args:
-            needed: Files that the new run reads.
+            needed: Files, or work dirs, that the new run reads.
 
         Raises:
             ValueError: Names the file.
         """
-        mine = {os.path.realpath(path) for path in self.checkpoints}
+        mine = {os.path.realpath(path) for path in (self.work_dir, *self.checkpoints)}
         for name in needed:
             if os.path.realpath(os.path.expanduser(name)) in mine:
                 raise ValueError(

@@ -51,11 +51,36 @@ def last_whole_checkpoint(
             remove_abandoned(folder)
         numbered = _numbered(folder, template)
         found = found or bool(numbered)
-        newest.append(_newest_whole(numbered))
+        newest.append(newest_whole(numbered))
     whole = [(iteration, str(path)) for iteration, path in filter(None, newest)]
     if found and not whole:
         _warn(f"No checkpoint in {work_dir} is whole, so training cannot resume from there.")
     return max(whole)[1] if whole else None
+
+
+def newest_whole(paths: Mapping[int, Path]) -> tuple[int, Path] | None:
+    """Return the iteration and path of the last whole one of numbered checkpoints, if any.
+
+    Args:
+        paths: By their numbers.
+
+    Raises:
+        UnsafeCheckpointError: If a file is whole but names what a checkpoint may not.
+    """
+    for number in sorted(paths, reverse=True):
+        problem = _damage(paths[number])
+        if not problem:
+            try:
+                checkpoint = read_checkpoint(paths[number], ALLOWED)
+                problem = problem_of(checkpoint)
+                if not problem:
+                    return int(checkpoint["meta"]["iter"]), paths[number]
+            except UnsafeCheckpointError:
+                raise
+            except CheckpointError as error:
+                problem = str(error).rstrip(".")
+        _warn(f"{paths[number]} is skipped: {problem}. Training can resume only from a whole file.")
+    return None
 
 
 def problem_of(checkpoint: Mapping[str, Any]) -> str:
@@ -115,23 +140,6 @@ def checkpoint_hooks(config: Mapping[str, Any] | Config) -> Iterator[Mapping[str
 def _numbered(folder: Path, template: str) -> dict[int, Path]:
     named = ((number_in(path.name, template), path) for path in folder.iterdir() if path.is_file())
     return {number: path for number, path in named if number is not None}
-
-
-def _newest_whole(paths: Mapping[int, Path]) -> tuple[int, Path] | None:
-    for number in sorted(paths, reverse=True):
-        problem = _damage(paths[number])
-        if not problem:
-            try:
-                checkpoint = read_checkpoint(paths[number], ALLOWED)
-                problem = problem_of(checkpoint)
-                if not problem:
-                    return int(checkpoint["meta"]["iter"]), paths[number]
-            except UnsafeCheckpointError:
-                raise
-            except CheckpointError as error:
-                problem = str(error).rstrip(".")
-        _warn(f"{paths[number]} is skipped: {problem}. Training can resume only from a whole file.")
-    return None
 
 
 def _damage(path: Path) -> str:

@@ -16,6 +16,7 @@ from kd_core.checkpoint import (
     state_dict_of,
 )
 from kd_engine.allowed import ALLOWED
+from kd_engine.run_checkpoint import checkpoint_file
 
 # What is trained beside a student and is no part of it: connectors, proxies of a metric loss.
 BESIDE = ("distiller.", "criterion.")
@@ -27,7 +28,7 @@ class WeightSource:
     """Weights in a file, to be loaded strictly and safely.
 
     Attributes:
-        checkpoint: File or URL.
+        checkpoint: File or URL; :meth:`of` and :meth:`named` take a work dir, too.
         allow_partial: Accept weights that do not fit entirely, with a warning.
         key: Entry of the file that holds them, such as ``state_dict_ema``; the default is
             ``state_dict``, ``model`` or the file itself.
@@ -41,11 +42,17 @@ class WeightSource:
 
     @classmethod
     def of(cls, reference: Mapping[str, Any]) -> WeightSource | None:
-        """Return the source that a reference ``dict(checkpoint=, ...)`` names, None without one."""
+        """Return the source that a reference ``dict(checkpoint=, ...)`` names, None without one.
+
+        Raises:
+            FileNotFoundError: If it names a work dir without a whole checkpoint.
+        """
         if reference.get("checkpoint") is None:
             return None
         options = {key: reference[key] for key in OPTIONS if key in reference}
-        return cls(str(reference["checkpoint"]), **options)
+        config = reference.get("config")
+        run = config if isinstance(config, str) else None
+        return cls(checkpoint_file(str(reference["checkpoint"]), run), **options)
 
     @classmethod
     def named(
@@ -54,14 +61,18 @@ class WeightSource:
         """Return the source of a checkpoint that a user names, or the default.
 
         Args:
-            checkpoint: File or URL, a source, or None.
+            checkpoint: File, URL or work dir, a source, or None.
             default: What is taken for None; its ``allow_partial`` counts for a file as well.
+
+        Raises:
+            FileNotFoundError: If it is a work dir without a whole checkpoint.
         """
         if isinstance(checkpoint, WeightSource):
             return checkpoint
         if checkpoint is None:
             return default
-        return cls(checkpoint, allow_partial=default is not None and default.allow_partial)
+        file = checkpoint_file(checkpoint)
+        return cls(file, allow_partial=default is not None and default.allow_partial)
 
     def read(self) -> dict[str, Any]:
         """Read the weights, without running code from the file.

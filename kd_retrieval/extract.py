@@ -26,6 +26,7 @@ from kd_engine.build import (
     student_config,
     without_initial_weights,
 )
+from kd_engine.run_checkpoint import checkpoint_file
 from kd_engine.runs import require_datasets
 from kd_engine.student import build_model, teacher_of
 from kd_engine.weight_source import WeightSource
@@ -91,7 +92,7 @@ def open_model(
 
     Args:
         config: A distillation config or a plain one.
-        checkpoint: File or URL; None takes the one that the config names for its teacher.
+        checkpoint: File, URL or work dir; None takes the one that the config names for its teacher.
         teacher: Build the teacher.
 
     Returns:
@@ -102,7 +103,7 @@ def open_model(
         kd_core.checkpoint.CheckpointError: If it does not fit.
     """
     model_config, default = teacher_of(config) if teacher else (student_config(config.model), None)
-    source = WeightSource.named(checkpoint, default)
+    source = WeightSource.named(checkpoint and checkpoint_file(checkpoint, config), default)
     if source is None and not teacher:
         raise ValueError("a checkpoint is needed: CONFIG CHECKPOINT, of a run of this config.")
     fits = source is not None and not source.allow_partial  # then it brings every weight

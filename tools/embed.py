@@ -97,7 +97,9 @@ def _parser() -> argparse.ArgumentParser:
     )
     add_config_arguments(parser)
     parser.add_argument(
-        "checkpoint", nargs="?", help="file or URL; with --teacher the default is the config's"
+        "checkpoint",
+        nargs="?",
+        help="file, URL or work dir; with --teacher the default is the config's",
     )
     parser.add_argument("out", help="file to write, .npz, or a folder (no suffix) for large data")
     images = parser.add_mutually_exclusive_group()

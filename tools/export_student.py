@@ -27,6 +27,7 @@ from kd_engine.exported import (
     wants_config,
 )
 from kd_engine.outputs import files_of
+from kd_engine.run_checkpoint import checkpoint_file
 from kd_engine.runs import add_config_arguments, load_run_config
 from kd_engine.student import check_out, student_checkpoint, write_student
 from kd_engine.tasks import task_of
@@ -40,9 +41,10 @@ def main(arguments: Sequence[str] | None = None) -> None:
         given = (options.config, options.checkpoint)
         check_export_files(options.out, given, options.overwrite)
         config = load_run_config(options.config, options.cfg_options)
-        check_export_files(options.out, files_of(config), options.overwrite)
+        checkpoint = checkpoint_file(options.checkpoint, config)
+        check_export_files(options.out, (checkpoint, *files_of(config)), options.overwrite)
         task = task_of(config)
-        read = read_engine_checkpoint(options.checkpoint)
+        read = read_engine_checkpoint(checkpoint)
         content = student_checkpoint(read, config, task.EXPORT_DEFAULTS)
         out, out_plain = export_files(options.out)
         usage = task.student_alone(config, str(out_plain), str(out))
@@ -52,7 +54,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
             weights, plain = folder / out.name, folder / out_plain.name
             write_student(content, str(weights))
             plain.write_text(text, encoding="utf-8")
-            found = task.check_export(config, options.checkpoint, str(weights), str(plain))
+            found = task.check_export(config, checkpoint, str(weights), str(plain))
             put_in_place(weights, out)
             if wanted:
                 put_in_place(plain, out_plain)
@@ -67,7 +69,7 @@ def _parser() -> argparse.ArgumentParser:
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     add_config_arguments(parser)
-    parser.add_argument("checkpoint", help="checkpoint of the run, file or URL")
+    parser.add_argument("checkpoint", help="checkpoint of the run: file, URL or its work dir")
     parser.add_argument("out", help="file to write, .pth or .safetensors")
     parser.add_argument("--overwrite", action="store_true", help="replace an earlier export")
     return parser

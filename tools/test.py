@@ -20,6 +20,7 @@ from mmengine.dist import is_main_process
 
 from kd_engine.errors import clear_errors
 from kd_engine.outputs import check_outputs, files_of
+from kd_engine.run_checkpoint import checkpoint_file
 from kd_engine.runs import (
     add_config_arguments,
     load_run_config,
@@ -43,7 +44,8 @@ def main(arguments: Sequence[str] | None = None) -> None:
         require_datasets(config, ("test_dataloader",))
         task_of(config).check_test(config, options.teacher)
         model, default = teacher_of(config) if options.teacher else (None, None)
-        source = WeightSource.named(options.checkpoint, default)
+        given = options.checkpoint and checkpoint_file(options.checkpoint, config)
+        source = WeightSource.named(given, default)
         if source is None and not options.teacher:
             raise ValueError("a checkpoint is needed: python tools/test.py CONFIG CHECKPOINT")
         metrics = evaluate_model(config, source, model)
@@ -70,7 +72,9 @@ def _parser() -> argparse.ArgumentParser:
     )
     add_config_arguments(parser)
     parser.add_argument(
-        "checkpoint", nargs="?", help="file or URL; with --teacher the default is the config's"
+        "checkpoint",
+        nargs="?",
+        help="file, URL or work dir; with --teacher the default is the config's",
     )
     parser.add_argument("--teacher", action="store_true", help="evaluate the teacher instead")
     parser.add_argument("--out", metavar="FILE.json", help="also write the metrics there")

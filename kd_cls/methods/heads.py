@@ -19,6 +19,7 @@ from kd_core.connectors import MapNorm
 from kd_core.layers import Selector
 from kd_engine.build import build_trained, read_engine_checkpoint
 from kd_engine.config_file import read_config
+from kd_engine.run_checkpoint import checkpoint_file
 
 _SAVED = "distiller.heads."
 _EXAMPLE = "configs/cls/heads_resnet20_2e_digits.py"
@@ -144,8 +145,9 @@ def build_headed(
     with torch.random.fork_rng(devices=[]):
         features = dry_features(classifier, selectors, example_of(classifier), "teacher")
         heads = heads_for(features, classifier.num_classes)
-    source = reference["checkpoint"]
-    if source is not None:
+    if reference["checkpoint"] is not None:
+        run = reference["config"] if isinstance(reference["config"], str) else None
+        source = checkpoint_file(reference["checkpoint"], run)
         partial = reference.get("allow_partial", False)
         weights = _saved_heads(source, reference["config"])
         load_weights(heads, weights, source=source, allow_partial=partial, ignore=())

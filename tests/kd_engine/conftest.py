@@ -9,6 +9,7 @@ from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
 import pytest
+import torch
 
 
 @pytest.fixture
@@ -29,3 +30,18 @@ def served(tmp_path: Path) -> Iterator[tuple[Path, str]]:
     http.shutdown()
     http.server_close()
     thread.join()
+
+
+@pytest.fixture
+def save_run():
+    """Write a checkpoint as a run saves it."""
+
+    def save(path: Path, iteration: int) -> Path:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        hub = {"log_scalars": {}, "runtime_info": {}, "resumed_keys": {}}
+        weights = {"w": torch.full((4,), float(iteration))}
+        meta = {"iter": iteration, "epoch": 0}
+        torch.save({"meta": meta, "state_dict": weights, "message_hub": hub}, path)
+        return path
+
+    return save
