@@ -114,7 +114,10 @@ class FirstTraining:
         """Say that the checkpoint is missing, and how to get it."""
         start = f"{self.name} is trained before this, but its checkpoint {self.checkpoint} is"
         if self.problem:
-            return f"{start} missing, and training {self.source} would not make it: {self.problem}"
+            return (
+                f"{start} missing, and training it ({self._command()}) would not make that file: "
+                f"{self.problem}"
+            )
         command = f": {self._command()}" if isinstance(self.source, str) else ""
         return (
             f"{start} missing. Train the {self.name} first{command}, let --with-teacher do it, or "
