@@ -2,14 +2,19 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
 from mmengine.config import Config
 
+from kd_cls.datasets.samples import ImageFiles
 from kd_engine.build import is_distilled, student_config, without_initial_weights
 from kd_engine.data_sets import BuiltDatasets, build_datasets, require_decodable
+from kd_engine.data_warnings import warning_line
+from kd_engine.shared_images import ALLOW
+from kd_engine.split_check import check_built_splits
 from kd_engine.student import build_model, teacher_of
 
 _SHOWN = 3  # names in a message
@@ -23,7 +28,7 @@ def check_datasets(config: Config, images: bool = False) -> list[str]:
         images: Decode every picture too.
 
     Returns:
-        A line about each data set.
+        A line about each data set, and warnings.
 
     Raises:
         FileNotFoundError: If data is missing.
@@ -33,7 +38,8 @@ def check_datasets(config: Config, images: bool = False) -> list[str]:
     """
     datasets = build_datasets(config)
     _check_same_classes(datasets)
-    _check_disjoint(datasets)
+    warnings = _check_disjoint(datasets, bool(config.get(ALLOW, False)))
+    warnings += check_built_splits(config, datasets, _files_of)
     check_counts(config, datasets)
     lines = [
         f"{'+'.join(names)}: {type(dataset).__name__}, {len(dataset):,} images of "
@@ -46,7 +52,7 @@ def check_datasets(config: Config, images: bool = False) -> list[str]:
         for names, dataset in datasets:
             require_decodable(names[0], dataset)
         lines.append("every picture decodes")
-    return lines
+    return lines + warnings
 
 
 def check_test_data(config: Config, teacher: bool = False) -> None:
@@ -105,20 +111,33 @@ def _check_same_classes(datasets: BuiltDatasets) -> None:
             )
 
 
-def _check_disjoint(datasets: BuiltDatasets) -> None:
+def _check_disjoint(datasets: BuiltDatasets, allowed: bool) -> list[str]:
     """Refuse a score on images that were trained on: ids are unique over the splits of a set."""
     training = next((dataset for names, dataset in datasets if "train" in names), None)
+    warnings = []
     for names, dataset in datasets:
         scored = [name for name in names if name != "train"]
         if training is None or not scored or not _same_set(training, dataset):
             continue
-        shared = np.intersect1d(training.ids, dataset.ids)
-        if len(shared):
-            raise ValueError(
-                f"images to be scored must not be trained on, but {len(shared):,} of the "
-                f"{len(dataset):,} images of the {scored[0]} data are training images. Set "
-                "another split: 'train' leaves out what 'val' has, 'trainval' does not."
+        if count := len(np.intersect1d(training.ids, dataset.ids)):
+            text = (
+                f"images to be scored must not be trained on, but {count:,} of the "
+                f"{len(dataset):,} images of the {scored[0]} data are training images"
             )
+            if not allowed:
+                raise ValueError(
+                    f"{text}. Set another split: 'train' leaves out what 'val' has, 'trainval' "
+                    f"does not; or say in the config that it is meant: {ALLOW} = True."
+                )
+            warnings.append(warning_line(f"{text}. The score will be too good."))
+    return warnings
+
+
+def _files_of(dataset: Any) -> list[str]:
+    images = getattr(dataset, "images", None)
+    if not isinstance(images, ImageFiles):
+        return []
+    return [os.path.join(images.root, os.fsdecode(path)) for path in images.paths]
 
 
 def _same_set(first: Any, second: Any) -> bool:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 
 
 def file_sizes(folders: Iterable[str]) -> dict[str, int]:
@@ -25,3 +25,13 @@ def file_sizes(folders: Iterable[str]) -> dict[str, int]:
                 if file.is_file():
                     sizes[os.path.join(folder, file.name)] = file.stat().st_size
     return sizes
+
+
+def sizes_of(paths: Sequence[str]) -> dict[str, int]:
+    """Return the bytes of files by listing their folders; files that are missing are left out.
+
+    Args:
+        paths: The files.
+    """
+    sizes = file_sizes({os.path.dirname(path) for path in paths})
+    return {path: sizes[path] for path in paths if path in sizes}

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import os
+from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
@@ -11,8 +12,9 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+MOST = 300_000  # training images, above which bytes are not compared: listing takes too long
 _COMPARED = 2_000  # images of a split whose bytes are compared; 1 % of leaks is missed once in 10^9
-_MOST = 300_000  # training images, above which bytes are not compared: listing takes too long
+_BLANK = 3  # equal training images: what more of them are is blank, and tells nothing
 _PART = 1024  # bytes in the middle and at the end that decide which files are read in full
 _SHOWN = 3  # pairs in a message
 
@@ -60,7 +62,8 @@ def shared_images(train: Mapping[str, int], scored: Mapping[str, int]) -> Shared
     Paths are compared first. Where the splits are different files, those of equal size are
     compared by a part of their bytes, and where these are equal by all of them. Of more than
     2,000 images a random 2,000 are looked for, always the same; above 300,000 training images
-    paths alone are compared.
+    paths alone are compared. Bytes that more than three training images have, such as those of
+    blank images, do not count.
 
     Args:
         train: Path to bytes of each training image.
@@ -71,7 +74,7 @@ def shared_images(train: Mapping[str, int], scored: Mapping[str, int]) -> Shared
     named = {path for _, path in pairs}
     rest = [path for path in scored if path not in named]
     chosen = _choose(rest)
-    if len(train) > _MOST:
+    if len(train) > MOST:
         return SharedImages(pairs, len(scored), len(scored))
     pairs += _same_bytes(train, {path: scored[path] for path in chosen})
     return SharedImages(pairs, len(named) + len(chosen), len(scored))
@@ -126,7 +129,8 @@ def _same_bytes(train: Mapping[str, int], scored: Mapping[str, int]) -> list[tup
     both = set(keys.values()) & set(other_keys.values())
     keys = _read(_all_of, [path for path, key in keys.items() if key in both])
     other_keys = _read(_all_of, [path for path, key in other_keys.items() if key in both])
-    path_of = {key: path for path, key in keys.items()}
+    times = Counter(keys.values())
+    path_of = {key: path for path, key in keys.items() if times[key] <= _BLANK}
     return [(path_of[key], path) for path, key in other_keys.items() if key in path_of]
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Mapping
 from typing import Any
 
@@ -12,6 +13,7 @@ from mmengine.logging import print_log
 from kd_engine.build import is_distilled, student_config
 from kd_engine.data_sets import BuiltDatasets, build_datasets, require_decodable
 from kd_engine.runs import require_datasets
+from kd_engine.split_check import check_built_splits
 from kd_engine.student import teacher_of
 from kd_retrieval.datasets import BOTH, GALLERY, QUERY
 from kd_retrieval.stored import StoredEmbeddings
@@ -28,7 +30,7 @@ def check_datasets(config: Config, images: bool = False) -> list[str]:
         images: Decode every picture too.
 
     Returns:
-        A line about each data set.
+        A line about each data set, and warnings.
 
     Raises:
         FileNotFoundError: If data is missing.
@@ -39,6 +41,7 @@ def check_datasets(config: Config, images: bool = False) -> list[str]:
     datasets = build_datasets(config)
     lines = [f"{'+'.join(names)}: {_describe(dataset)}" for names, dataset in datasets]
     _check_classes(config, datasets)
+    warnings = check_built_splits(config, datasets, _files_of)
     for names, dataset in datasets:
         _check_labels(config, names, dataset)
         if "train" in names:
@@ -48,7 +51,7 @@ def check_datasets(config: Config, images: bool = False) -> list[str]:
         for names, dataset in datasets:
             require_decodable(names[0], dataset)
         lines.append("every picture decodes")
-    return lines
+    return lines + warnings
 
 
 def check_test_classes(config: Config) -> None:
@@ -81,6 +84,10 @@ def _describe(dataset: Any) -> str:
         text += f", {int((roles != GALLERY).sum()):,} queries, "
         text += f"{int((roles != QUERY).sum()):,} in the gallery"
     return text
+
+
+def _files_of(dataset: Any) -> list[str]:
+    return [os.path.join(dataset.root, path) for path in getattr(dataset, "paths", ())]
 
 
 def _check_classes(config: Config, datasets: BuiltDatasets) -> None:

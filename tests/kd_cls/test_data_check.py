@@ -1,9 +1,14 @@
 """What is wrong with the data of a config is said before it trains or scores."""
 
+import shutil
+
+import numpy as np
 import pytest
 from mmengine.config import Config
+from PIL import Image
 
 from kd_cls.task import check_data, check_test, dry_run, environment
+from kd_engine.data_warnings import warnings_among
 
 from .toy_classifiers import STUDENT, TEACHER
 
@@ -115,3 +120,49 @@ def test_a_dry_run_and_the_libraries():
     assert [tuple(shape[2:]) for shape in shapes] == [(12, 8), (20, 24), (16, 16)]
     assert model.training and model.network.stage1[1].num_batches_tracked == 0
     assert dict(environment())["timm"][0].isdigit()
+
+
+@pytest.fixture
+def noise(folders, tmp_path):
+    """The same folders with images that differ; returns the files of a split."""
+    rng = np.random.default_rng(0)
+    for path in sorted(tmp_path.rglob("*.png")):
+        Image.fromarray(rng.integers(0, 256, (5, 6, 3), dtype=np.uint8)).save(path)
+    return lambda split: sorted((tmp_path / split).rglob("*.png"))
+
+
+def test_training_images_among_those_of_val_are_a_warning(folders, noise):
+    settings = config(folders["train"], folders["test"], THREE, folders["val"])
+    assert not warnings_among(check_data(settings))
+    shutil.copy(noise("train")[3], noise("val")[0])
+    (warning,) = warnings_among(check_data(settings))
+    assert "1 of the 6 images of the val data are training images" in warning
+    assert str(noise("val")[0]) in warning
+
+
+def test_nothing_but_training_images_needs_a_flag(folders, noise):
+    settings = config(folders["train"], folders["test"], THREE, folders["val"])
+    for one, other in zip(noise("train"), noise("val"), strict=True):
+        shutil.copy(one, other)
+    with pytest.raises(ValueError, match="6 of the 6 .* allow_val_on_train = True"):
+        check_data(settings)
+    settings.allow_val_on_train = True
+    assert len(warnings_among(check_data(settings))) == 1
+
+
+def test_images_with_the_ids_of_training_need_the_flag_too():
+    settings = config(val=dict(DIGITS, split="trainval"))
+    with pytest.raises(ValueError, match="1,438 of the 1,438 .* allow_val_on_train = True"):
+        check_data(settings)
+    settings.allow_val_on_train = True
+    (warning,) = warnings_among(check_data(settings))
+    assert "1,438 of the 1,438 images of the val data" in warning
+
+
+def test_a_batch_that_drop_last_leaves_out_is_refused(folders):
+    settings = config(folders["train"], folders["test"], THREE, folders["val"])
+    settings.train_dataloader.update(batch_size=7, drop_last=True)
+    with pytest.raises(ValueError, match="batch_size is 7 and there are 6 images"):
+        check_data(settings)
+    settings.train_dataloader.batch_size = 6
+    check_data(settings)

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 import kd_engine.shared_images as module
-from kd_engine.file_sizes import file_sizes
+from kd_engine.file_sizes import file_sizes, sizes_of
 from kd_engine.shared_images import judge_shared, shared_images
 
 
@@ -31,6 +31,7 @@ def test_sizes_of_a_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> N
     assert file_sizes([str(tmp_path), str(tmp_path / "gone")]) == files
     monkeypatch.chdir(tmp_path)
     assert file_sizes([""]) == {"a.jpg": 3, "b.jpg": 0}
+    assert sizes_of(["a.jpg", "gone.jpg"]) == {"a.jpg": 3}
 
 
 def test_splits_without_a_common_image(tmp_path: Path) -> None:
@@ -73,6 +74,15 @@ def test_empty_files_are_no_images(tmp_path: Path) -> None:
     assert shared_images(train, _write(tmp_path / "val", {"b.jpg": b""})).pairs == []
 
 
+def test_blank_images_tell_nothing(tmp_path: Path) -> None:
+    a, b = _noise(2)
+    val = _write(tmp_path / "val", {"1.jpg": a, "2.jpg": b})
+    train = _write(tmp_path / "train", dict.fromkeys("abc", a))
+    assert [other[-5:] for _, other in shared_images(train, val).pairs] == ["1.jpg"]
+    train = _write(tmp_path / "train", dict.fromkeys("abcd", a))
+    assert shared_images(train, val).pairs == []
+
+
 def test_nothing_but_training_images_needs_the_flag(tmp_path: Path) -> None:
     a, b = _noise(2)
     train = _write(tmp_path / "train", {"a.jpg": a, "b.jpg": b})
@@ -100,5 +110,5 @@ def test_of_many_images_a_sample_is_compared(
     assert (
         warning is not None and "50 images of the val data that were compared (of 200)" in warning
     )
-    monkeypatch.setattr(module, "_MOST", 100)
+    monkeypatch.setattr(module, "MOST", 100)
     assert shared_images(train, val).pairs == []  # too many: paths alone

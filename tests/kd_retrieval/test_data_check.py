@@ -1,10 +1,13 @@
 """What is wrong with the data of a config is said before it trains or scores."""
 
+import shutil
+
 import numpy as np
 import pytest
 from mmengine.config import Config
 from PIL import Image
 
+from kd_engine.data_warnings import warnings_among
 from kd_retrieval.datasets import CSVFile, LabelledFolder
 from kd_retrieval.embeddings import EmbeddingKey, Embeddings, write_embeddings
 from kd_retrieval.task import check_data, check_test
@@ -165,3 +168,24 @@ def test_several_labels_need_their_own_batches(folder, check):
     for name in ("val", "test"):
         given[f"{name}_dataloader"].collate_fn = dict(type="kd_retrieval.collate")
     check(given)
+
+
+def test_training_images_under_another_class_are_a_warning(folder):
+    settings = config(*folders(folder))
+    assert not warnings_among(check_data(settings))
+    shutil.copy(folder / "a/0.png", folder / "c/4.png")
+    (warning,) = warnings_among(check_data(settings))
+    assert "1 of the 4 images of the val data are training images" in warning
+    for one, other in (("a/1", "c/5"), ("b/2", "d/6"), ("b/3", "d/7")):
+        shutil.copy(folder / f"{one}.png", folder / f"{other}.png")
+    with pytest.raises(ValueError, match="4 of the 4 .* allow_val_on_train = True"):
+        check_data(settings)
+    settings.allow_val_on_train = True
+    assert len(warnings_among(check_data(settings))) == 1
+
+
+def test_a_batch_that_drop_last_leaves_out_is_refused(folder):
+    settings = config(*folders(folder))
+    settings.train_dataloader.update(batch_size=5, drop_last=True)
+    with pytest.raises(ValueError, match="batch_size is 5 and there are 4 images"):
+        check_data(settings)
