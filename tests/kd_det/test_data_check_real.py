@@ -8,6 +8,10 @@ from pathlib import Path
 import pytest
 
 from kd_det.data_check import check_coco, check_dataset_config, check_voc
+from kd_det.run_data_check import check_all
+from kd_engine.file_sizes import file_sizes
+from kd_engine.runs import load_run_config
+from kd_engine.shared_images import shared_images
 
 BCCD = ("RBC", "WBC", "Platelets")
 CHESS = tuple(
@@ -30,7 +34,7 @@ def _shared(name: str) -> Path:
 def test_bccd_has_notes_and_no_errors(split: str, zero: int, boxes: int) -> None:
     root = _shared("bccd_voc")
     report = check_voc(root, root / f"ImageSets/Main/{split}.txt", BCCD, decode=split == "test")
-    assert report.errors == []
+    assert report.errors == report.warnings == []
     assert f"{boxes} boxes" in report.notes[0]
     assert sum("without width" in note and note[0] == "1" for note in report.notes) == zero
     coco = check_coco(root / f"annotations_coco/{split}.json", root / "JPEGImages", BCCD)
@@ -41,7 +45,7 @@ def test_bccd_has_notes_and_no_errors(split: str, zero: int, boxes: int) -> None
 def test_chess_has_notes_and_no_errors(split: str, boxes: int) -> None:
     root = _shared("chess_coco") / split
     report = check_coco(root / "_annotations.coco.json", root, CHESS, decode=split == "test")
-    assert report.errors == []
+    assert report.errors == report.warnings == []
     assert f"{boxes} boxes" in report.notes[0]
     assert any("without boxes" in note for note in report.notes) == (split == "test")
 
@@ -54,4 +58,26 @@ def test_coco53_has_no_errors() -> None:
         "data_prefix": {"img": "val2017/"},
     }
     (report,) = check_dataset_config(config, decode=True)
-    assert report.errors == [] and "27 images, 173 boxes" in report.notes[0]
+    assert report.errors == report.warnings == [] and "27 images, 173 boxes" in report.notes[0]
+
+
+@pytest.mark.parametrize(
+    ("config", "data"),
+    [("configs/bccd/student.py", "bccd_voc"), ("configs/chess/student.py", "chess_coco")],
+)
+def test_a_run_on_real_data_has_neither_errors_nor_warnings(config: str, data: str) -> None:
+    """Boxes, images, splits and evaluators together."""
+    _shared(data)
+    settings = load_run_config(str(Path(__file__).parents[2] / config))
+    reports = check_all(settings)
+    assert [report.errors for report in reports] == [[]] * len(reports)
+    assert [report.warnings for report in reports] == [[]] * len(reports)
+    assert sum(len(report.files) for report in reports) == dict(bccd_voc=364, chess_coco=289)[data]
+
+
+def test_the_splits_of_coco53_share_no_image() -> None:
+    root = _shared("coco53")
+    folders = [file_sizes([str(root / name)]) for name in ("train2017", "val2017")]
+    assert [len(folder) for folder in folders] == [26, 27]
+    assert shared_images(*folders).pairs == []
+    assert len(shared_images(folders[0], {**folders[0], **folders[1]}).pairs) == 26
