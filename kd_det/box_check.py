@@ -104,7 +104,7 @@ def _lost_text(table: BoxTable, among: NDArray[np.bool_], owner: str) -> str:
     }
     counts = [f"{n} {text}" for text, mask in reasons.items() if (n := int(mask[among].sum()))]
     text = (
-        f"most boxes of {owner} must be of use in training, but {int(lost[among].sum())} of "
+        f"most boxes of {owner} must be of use, but {int(lost[among].sum())} of "
         f"{int(among.sum())} are not: {', '.join(counts)}."
     )
     small = among & table.dropped["size"]

@@ -41,6 +41,12 @@ class BoxTable:
         lost = np.logical_or.reduce(list(self.dropped.values()))
         return int(((self.labels >= 0) & ~lost).sum())
 
+    @property
+    def flat(self) -> int:
+        """Number of boxes without width or height that mmdet's reader keeps; only VOC's does."""
+        kept = (self.labels >= 0) & self.dropped["size"] & ~self.dropped["marks"]
+        return int(kept.sum()) if self.corners else 0
+
 
 def coco_table(
     annotations: Sequence[Mapping[str, Any]],

@@ -37,6 +37,7 @@ class DataReport:
         short_sides: Shorter side of each picture in pixels, inf where unknown, float (N,).
         annotated: Whether each picture has a box of a class of the config, bool (N,).
         boxes: How many boxes are of use in training.
+        flat: How many boxes without width or height the reader keeps.
         notes: Counts, and peculiarities that are legal or that mmdet deals with itself.
     """
 
@@ -48,6 +49,7 @@ class DataReport:
     short_sides: NDArray[np.float64] | None = field(default=None, repr=False, compare=False)
     annotated: NDArray[np.bool_] | None = field(default=None, repr=False, compare=False)
     boxes: int | None = None
+    flat: int = 0
 
     def error(self, place: str, text: str) -> None:
         """Add a fault.

@@ -10,7 +10,8 @@ from kd_det.data_check import check_dataset_config
 from kd_det.data_report import DataReport
 from kd_det.evaluator_check import check_evaluators
 from kd_det.split_check import check_splits
-from kd_det.training_check import check_scored, check_training
+from kd_det.training_check import check_flat, check_scored, check_training
+from kd_engine.build import student_config
 from kd_engine.runs import dataset_configs
 
 
@@ -38,7 +39,9 @@ def check_all(config: Config, images: bool = False) -> list[DataReport]:
     if any(report.errors for report in every):
         return every
     if "train_dataloader" in reports:
-        check_training(config.train_dataloader, reports["train_dataloader"])
+        train = reports["train_dataloader"]
+        check_training(config.train_dataloader, train)
+        check_flat(config.train_dataloader, train, student_config(config.model))
     for loader in ("val_dataloader", "test_dataloader"):
         check_scored(reports.get(loader, []))
     check_splits(config, reports)

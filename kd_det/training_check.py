@@ -9,8 +9,10 @@ import numpy as np
 
 from kd_det.data_report import DataReport
 from kd_engine.batches import check_batches
+from kd_engine.runs import dataset_parts
 
 _SAME_LENGTH = ("MultiImageMixDataset",)
+_LOGARITHM = "DeltaXYWHBBoxCoder"  # of Faster R-CNN, RetinaNet and their kin
 
 
 def check_training(loader: Mapping[str, Any], reports: Sequence[DataReport]) -> None:
@@ -39,13 +41,41 @@ def check_training(loader: Mapping[str, Any], reports: Sequence[DataReport]) -> 
         reports[0].error("", str(error))
 
 
-def check_scored(reports: Sequence[DataReport]) -> None:
-    """Warn where data to be scored has no box.
+def check_flat(
+    loader: Mapping[str, Any], reports: Sequence[DataReport], model: Mapping[str, Any]
+) -> None:
+    """Refuse boxes without width or height whose logarithm makes the loss NaN or infinite.
+
+    Heads that code boxes as differences to anchors take it; for others it is a warning.
 
     Args:
-        reports: The reports on the data sets of a loader.
+        loader: Config of the training data loader.
+        reports: The reports on its data sets, in order; they receive what is found.
+        model: Config of the student.
     """
-    if reports and all(report.boxes == 0 for report in reports):
+    if "FilterAnnotations" in str(loader["dataset"]):
+        return
+    for part, report in zip(dataset_parts(loader["dataset"]), reports, strict=True):
+        filters = part.get("filter_cfg") or {}
+        if report.flat and not (filters.get("bbox_min_size") or 0) >= 1:
+            (report.error if _LOGARITHM in str(model) else report.warn)(
+                "boxes",
+                f"boxes to be trained on must have a width and a height, but {report.flat} have "
+                "not, and one is enough to make the loss of boxes NaN. Correct them, or have them "
+                "ignored: filter_cfg=dict(bbox_min_size=1), or dict(type='FilterAnnotations') in "
+                "the pipeline.",
+            )
+
+
+def check_scored(reports: Sequence[DataReport]) -> None:
+    """Require images of data to be scored, and warn where it has no box.
+
+    Args:
+        reports: The reports on the data sets of a loader; the first one receives what is found.
+    """
+    if reports and all(_is_empty(report) for report in reports):
+        reports[0].error("", "a score needs images, but there is none. Complete the data.")
+    elif reports and all(report.boxes == 0 for report in reports):
         reports[0].warn(
             "", "no box is of a class of the config, so that a score says nothing. Annotate some."
         )
@@ -72,6 +102,10 @@ def images_of(dataset: Mapping[str, Any], reports: Iterator[DataReport]) -> int 
             return inner * int(dataset["times"])
         return inner if kind in _SAME_LENGTH or inner == 0 else None
     return _kept(dataset, next(reports))
+
+
+def _is_empty(report: DataReport) -> bool:
+    return report.short_sides is not None and not len(report.short_sides)
 
 
 def _kept(dataset: Mapping[str, Any], report: DataReport) -> int | None:

@@ -97,7 +97,7 @@ def check_voc(
     sides = [min(one.width or np.inf, one.height or np.inf) for one in entries]
     report.short_sides = np.array(sides, dtype=np.float64)
     report.annotated = np.isin(np.arange(1, findings.files + 1), table.images)
-    report.boxes = table.useful
+    report.boxes, report.flat = table.useful, table.flat
     check_image_files(report, entries, decode, loading)
     return report
 

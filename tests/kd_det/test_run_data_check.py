@@ -10,6 +10,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+import torch
 from mmengine.config import Config
 from PIL import Image
 
@@ -261,3 +262,60 @@ def test_images_without_boxes_are_not_counted_where_they_are_filtered(data: Set)
     config.train_dataloader.dataset.filter_cfg = dict(filter_empty_gt=True)
     (error,) = _errors(config)
     assert "there are 3 images" in error
+
+
+def test_nothing_to_score(data: Set) -> None:
+    data.write("val", [])
+    (error,) = _errors(data.config(val_evaluator=dict(type="CocoMetric")))
+    assert "a score needs images" in error
+
+
+@pytest.fixture
+def flat(tmp_path: Path) -> Callable[..., Config]:
+    """A VOC training set with one box without width, and a model and settings for it."""
+    for name in ("Annotations", "JPEGImages"):
+        (tmp_path / name).mkdir()
+    Image.new("RGB", (60, 40)).save(tmp_path / "JPEGImages/a.jpg")
+    corners = "<xmin>{}</xmin><ymin>9</ymin><xmax>{}</xmax><ymax>30</ymax>"
+    text = "".join(
+        f"<object><name>thing</name><bndbox>{corners.format(*box)}</bndbox></object>"
+        for box in ((5, 20), (30, 40), (9, 9))
+    )
+    (tmp_path / "Annotations/a.xml").write_text(f"<annotation>{text}</annotation>")
+    (tmp_path / "train.txt").write_text("a")
+
+    def make(coder: str, pipeline: tuple[str, ...] = (), **filters: Any) -> Config:
+        dataset = dict(
+            type="VOCDataset", data_root=str(tmp_path), ann_file="train.txt",
+            data_prefix=dict(sub_data_root=""), metainfo=dict(classes=("thing",)),
+            pipeline=[dict(type=name) for name in pipeline], filter_cfg=filters,
+        )  # fmt: skip
+        head = dict(bbox_head=dict(bbox_coder=dict(type=coder)))
+        return Config(dict(model=head, train_dataloader=dict(batch_size=1, dataset=dataset)))
+
+    return make
+
+
+def test_boxes_without_width_that_make_the_loss_nan_are_an_error(flat: Any) -> None:
+    (error,) = _errors(flat("DeltaXYWHBBoxCoder"))
+    assert "1 have not" in error and "bbox_min_size=1" in error
+    for good in (
+        flat("DeltaXYWHBBoxCoder", bbox_min_size=1),
+        flat("DeltaXYWHBBoxCoder", ("LoadImageFromFile", "FilterAnnotations")),
+    ):
+        assert _errors(good) == _warnings(good) == []
+    other = flat("DistancePointBBoxCoder")
+    assert _errors(other) == []
+    (warning,) = _warnings(other)
+    assert "1 have not" in warning
+
+
+def test_a_box_without_width_does_make_the_loss_nan(tiny: Any) -> None:
+    """What the check is for: if mmdet no longer does this, it can go."""
+    model = tiny.build(tiny.faster_rcnn()).train()
+    assert "DeltaXYWHBBoxCoder" in str(tiny.faster_rcnn())
+    batch = tiny.batch(model)
+    torch.manual_seed(0)  # mmdet samples boxes at random
+    assert torch.isfinite(model(**batch, mode="loss")["loss_bbox"])
+    batch["data_samples"][0].gt_instances.bboxes[0] = torch.tensor([10.0, 10.0, 10.0, 30.0])
+    assert not torch.isfinite(model(**batch, mode="loss")["loss_bbox"])
