@@ -34,6 +34,7 @@ from kd_engine.outputs import check_outputs
 from kd_engine.runs import load_run_config
 from kd_engine.student import write_json
 from kd_engine.tasks import package_of
+from kd_engine.terminal import short_terminal
 
 DEFAULT_CONFIG = "configs/hmat_asckd_faster_rcnn.py"
 MEASURED = ("kd_det", "kd_cls")
@@ -42,7 +43,7 @@ MEASURED = ("kd_det", "kd_cls")
 def main(arguments: Sequence[str] | None = None) -> None:
     """Run the command line."""
     options = _parser().parse_args(arguments)
-    with clear_errors():
+    with clear_errors(), short_terminal("measuring"):
         check_outputs([options.out], [getattr(options, "config", None)], options.overwrite)
         options.run(options)
 

@@ -30,6 +30,7 @@ from mmengine.config import Config
 
 from kd_engine.errors import clear_errors
 from kd_engine.runs import add_config_arguments, load_run_config
+from kd_engine.terminal import short_terminal
 from kd_retrieval.embedding_file import check_target
 from kd_retrieval.embeddings import EmbeddingKey, read_key, require_key, write_batches
 from kd_retrieval.extract import (
@@ -47,7 +48,7 @@ from kd_retrieval.new_pictures import open_pictures
 def main(arguments: Sequence[str] | None = None) -> None:
     """Run the command line."""
     options = _parser().parse_intermixed_args(arguments)
-    with clear_errors():
+    with clear_errors(), short_terminal("loading the config and its packages"):
         check_target(Path(options.out))
         config = load_run_config(options.config, options.cfg_options)
         data = _data(options, config)

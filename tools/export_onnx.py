@@ -29,6 +29,7 @@ from kd_engine.errors import clear_errors
 from kd_engine.outputs import check_outputs, files_of
 from kd_engine.probe import probe_images
 from kd_engine.runs import add_config_arguments, load_run_config
+from kd_engine.terminal import short_terminal
 from kd_retrieval.extract import open_model, weights_digest
 from kd_retrieval.onnx_check import OnnxCheck
 from kd_retrieval.onnx_export import MAX_OPSET, MIN_OPSET, WithPreprocessing, export_onnx
@@ -37,7 +38,7 @@ from kd_retrieval.onnx_export import MAX_OPSET, MIN_OPSET, WithPreprocessing, ex
 def main(arguments: Sequence[str] | None = None) -> None:
     """Run the command line."""
     options = _parser().parse_intermixed_args(arguments)
-    with clear_errors():
+    with clear_errors(), short_terminal("loading the config and its packages"):
         _require(options)
         given = (options.config, options.checkpoint)
         check_outputs([options.out], given, options.overwrite)

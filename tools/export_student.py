@@ -31,12 +31,13 @@ from kd_engine.run_checkpoint import checkpoint_file
 from kd_engine.runs import add_config_arguments, load_run_config
 from kd_engine.student import check_out, student_checkpoint, write_student
 from kd_engine.tasks import task_of
+from kd_engine.terminal import short_terminal
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
     """Run the command line."""
     options = _parser().parse_args(arguments)
-    with clear_errors():
+    with clear_errors(), short_terminal("loading the config and its packages"):
         check_out(options.out)
         given = (options.config, options.checkpoint)
         check_export_files(options.out, given, options.overwrite)

@@ -20,12 +20,13 @@ from kd_engine.layer_table import layer_rows, layer_table
 from kd_engine.runs import add_config_arguments, load_run_config
 from kd_engine.student import build_model, teacher_of
 from kd_engine.tasks import task_of
+from kd_engine.terminal import short_terminal
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
     """Run the command line."""
     options = _parser().parse_args(arguments)
-    with clear_errors():
+    with clear_errors(), short_terminal("loading the config and its packages"):
         config = load_run_config(options.config, options.cfg_options)
         dry_run = task_of(config).dry_run
         model = teacher_of(config)[0] if options.teacher else student_config(config.model)

@@ -31,6 +31,7 @@ from kd_engine.checkpoint import AtomicLocalBackend
 from kd_engine.errors import clear_errors
 from kd_engine.outputs import check_outputs
 from kd_engine.runs import load_run_config
+from kd_engine.terminal import short_terminal
 from kd_retrieval.embeddings import Embeddings, read_embeddings
 from kd_retrieval.index import KINDS, METRICS, SearchIndex, build_index
 from kd_retrieval.index_file import load_index, save_index
@@ -56,7 +57,7 @@ _MEASURES = {"cosine": "cosine similarity", "l2": "squared L2 distance", "dot": 
 def main(arguments: Sequence[str] | None = None) -> None:
     """Run the command line."""
     options = _parser().parse_args(arguments)
-    with clear_errors():
+    with clear_errors(), short_terminal("reading the embeddings"):
         _check_outputs(options)
         gallery = read_embeddings(options.embeddings)
         other = read_embeddings(options.queries) if options.queries else None

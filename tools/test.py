@@ -29,6 +29,7 @@ from kd_engine.runs import (
 )
 from kd_engine.student import evaluate_model, teacher_of, write_json
 from kd_engine.tasks import task_of
+from kd_engine.terminal import short_terminal
 from kd_engine.weight_source import WeightSource
 
 
@@ -36,7 +37,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     """Run the command line."""
     options = _parser().parse_args(arguments)
     os.environ.setdefault("LOCAL_RANK", str(options.local_rank))
-    with clear_errors():
+    with clear_errors(), short_terminal("loading the config and its packages"):
         check_outputs([options.out], (options.config, options.checkpoint), options.overwrite)
         config = load_run_config(options.config, options.cfg_options, options.work_dir)
         check_outputs([options.out], files_of(config), options.overwrite)

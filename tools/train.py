@@ -41,6 +41,7 @@ from kd_engine.runs import (
     use_mixed_precision,
 )
 from kd_engine.tasks import task_of
+from kd_engine.terminal import short_terminal, tell
 from kd_engine.work_dir_lock import hold_work_dir
 
 
@@ -50,7 +51,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     os.environ.setdefault("LOCAL_RANK", str(options.local_rank))
     end_with_parent()
     keep_freed_memory()
-    with clear_errors():
+    with clear_errors(), short_terminal("loading the config and its packages"):
         config = load_run_config(options.config, options.cfg_options, options.work_dir)
         start_processes(config, options.launcher)
         with hold_work_dir(config.work_dir, options.launcher) as lock:
@@ -88,7 +89,9 @@ def _prepare(config: Config, options: argparse.Namespace) -> Runner | None:
     if not config.resume:
         check_initial_weights(config)
     if options.with_teacher:
+        tell("")  # the trainings say themselves what they are doing
         train_missing(config, __file__)
+        tell("loading what was trained before")
     require_trained(config)
     show_warnings(task_of(config).check_teacher(config))
     runner = Runner.from_cfg(config)
