@@ -17,6 +17,7 @@ from kd_det.coco_file import load_coco, note_reading
 from kd_det.data_report import DataReport, ImageEntry, note_boxes
 from kd_det.image_check import check_image_files
 from kd_det.image_header import ImageLoading
+from kd_det.mask_check import check_masks
 from kd_engine.download import missing_data_message
 
 
@@ -26,6 +27,7 @@ def check_coco(
     classes: Sequence[str],
     decode: bool = False,
     loading: ImageLoading | None = None,
+    masks: bool = False,
 ) -> DataReport:
     """Check a COCO annotation file and its pictures.
 
@@ -35,6 +37,7 @@ def check_coco(
         classes: Class names of the config, in the order of the labels.
         decode: Also read every picture in full.
         loading: How the pipeline decodes pictures; the default is mmdet's.
+        masks: Also check the segmentations.
 
     Returns:
         Errors and notes.
@@ -45,6 +48,8 @@ def check_coco(
         return report
     _check_classes(report, content["categories"], classes)
     _check_annotations(report, content, classes)
+    if masks:
+        check_masks(report, content, classes)
     note_reading(report, Path(annotation_file), content["annotations"])
     if not Path(image_dir).is_dir():
         report.error("", missing_data_message(image_dir))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 import os
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -10,7 +11,8 @@ from typing import Any
 from kd_det.coco_check import check_coco
 from kd_det.data_report import DataReport, raise_on_errors
 from kd_det.image_header import loading_of
-from kd_det.voc_check import check_voc
+from kd_det.mask_check import wants_masks
+from kd_det.voc_check import VocFolders, check_voc
 from kd_engine.runs import dataset_parts
 
 __all__ = [
@@ -21,6 +23,10 @@ __all__ = [
     "dataset_classes",
     "raise_on_errors",
 ]
+
+# Derived from mmdet's COCO and VOC readers, with files of another layout.
+_OTHER_LAYOUTS = {"CocoPanopticDataset", "LVISV05Dataset", "WIDERFaceDataset"}
+_PREFIXES = {"coco": "img", "voc": "sub_data_root"}
 
 
 def check_dataset_config(dataset: Mapping[str, Any], decode: bool = False) -> list[DataReport]:
@@ -49,7 +55,20 @@ def dataset_classes(dataset: Mapping[str, Any]) -> list[tuple[str, ...]]:
 
 def kind_and_classes(dataset: Mapping[str, Any]) -> tuple[str, Sequence[str]]:
     """Return "coco", "voc" or "" for neither, and the class names."""
-    from mmdet.datasets import CocoDataset, XMLDataset  # slow to import, so only here
+    reader = _reader_of(dataset)
+    bases = {base.__name__ for base in reader.__mro__}
+    kind = "coco" if "CocoDataset" in bases else "voc" if "XMLDataset" in bases else ""
+    kind = "" if bases & _OTHER_LAYOUTS else kind
+    classes = (dataset.get("metainfo") or {}).get("classes")
+    if classes is None:
+        classes = getattr(reader, "METAINFO", {}).get("classes", ())
+    if isinstance(classes, str):
+        classes = _classes_of_file(classes)
+    return kind, tuple(classes)
+
+
+def _reader_of(dataset: Mapping[str, Any]) -> type:
+    import mmdet.datasets  # noqa: F401  registers them; slow to import, so only here
     from mmdet.registry import DATASETS
 
     name = dataset.get("type")
@@ -59,14 +78,7 @@ def kind_and_classes(dataset: Mapping[str, Any]) -> tuple[str, Sequence[str]]:
             f"the type of a data set must be one that mmdet knows, but it is {name!r}. "
             "Correct it, or import its module through custom_imports."
         )
-    kind = "coco" if issubclass(reader, CocoDataset) else ""
-    kind = "voc" if issubclass(reader, XMLDataset) else kind
-    classes = (dataset.get("metainfo") or {}).get("classes")
-    if classes is None:
-        classes = getattr(reader, "METAINFO", {}).get("classes", ())
-    if isinstance(classes, str):
-        classes = _classes_of_file(classes)
-    return kind, tuple(classes)
+    return reader
 
 
 def _classes_of_file(name: str) -> list[str]:
@@ -89,14 +101,34 @@ def _check_part(dataset: Mapping[str, Any], decode: bool) -> DataReport:
     annotation_file = dataset.get("ann_file") or ""
     kind, classes = kind_and_classes(dataset)
     if kind == "" or not annotation_file:
-        reason = "it has no ann_file" if kind else "only COCO and VOC can be"
+        reason = "it has no ann_file" if kind else "only plain COCO and VOC can be"
         return DataReport(str(dataset.get("type")), notes=[f"not checked: {reason}"])
-    root = dataset.get("data_root") or ""
-    prefix = dataset.get("data_prefix") or {}
-    file = os.path.join(root, annotation_file)
-    loading = loading_of(dataset.get("pipeline"))
+    root, prefix = dataset.get("data_root") or "", dataset.get("data_prefix") or {}
+    file, key = os.path.join(root, annotation_file), _PREFIXES[kind]
+    folders = _voc_folders(dataset) if kind == "voc" else None
+    if key not in prefix and (folders is None or not os.path.isdir(folders.annotations)):
+        report = DataReport(file)
+        report.error(
+            "",
+            f"data_prefix must have {key!r}, the folder of the images below data_root, but it has "
+            f"{', '.join(prefix) or 'nothing'}: mmdet looks there alone. Add {key}='' for "
+            "data_root itself.",
+        )
+        return report
+    folder = os.path.join(root, prefix[key]) if key in prefix else ""
+    loading, pipeline = loading_of(dataset.get("pipeline")), dataset.get("pipeline")
     if kind == "coco":
-        images = os.path.join(root, prefix.get("img", ""))
-        return check_coco(file, images, classes, decode, loading)
-    voc = os.path.join(root, prefix.get("sub_data_root", ""))
-    return check_voc(voc, file, classes, decode, loading=loading)
+        return check_coco(file, folder, classes, decode, loading, wants_masks(pipeline))
+    return check_voc(folder, file, classes, decode, folders, loading)
+
+
+def _voc_folders(dataset: Mapping[str, Any]) -> VocFolders:
+    """Return the folders that the config names, or else the reader's own."""
+    names = {}
+    for base in reversed(_reader_of(dataset).__mro__):
+        made = vars(base).get("__init__")
+        parameters = inspect.signature(made).parameters if made else {}
+        for key in parameters.keys() & {"img_subdir", "ann_subdir"}:
+            names[key] = parameters[key].default
+    names.update({key: dataset[key] for key in names if key in dataset})
+    return VocFolders(names["img_subdir"], names["ann_subdir"])

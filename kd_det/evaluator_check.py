@@ -13,6 +13,7 @@ from mmengine.config import Config
 from kd_det.coco_reader import read_coco
 from kd_det.data_check import dataset_classes, kind_and_classes
 from kd_det.data_report import DataReport
+from kd_det.scored_file import check_scored_file
 from kd_engine.download import missing_data_message
 from kd_engine.runs import dataset_parts
 from kd_engine.voc_file import read_names
@@ -47,7 +48,9 @@ def check_evaluators(
         for metric, dataset in _pairs(evaluator, loader["dataset"]):
             if isinstance(metric.get("ann_file"), str):
                 report = DataReport(f"{name}_evaluator.ann_file={metric['ann_file']}")
-                _compare(report, name, metric["ann_file"], dataset, name in required)
+                check_scored_file(report, metric)
+                if not report.errors:
+                    _compare(report, name, metric["ann_file"], dataset, name in required)
                 reports.append(report)
     return reports
 

@@ -6,12 +6,13 @@ import copy
 import shutil
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 import kd_det  # noqa: F401  first, for mmdet asks for mmcv's operators
 
 # isort: split
 import pytest
+from mmdet.datasets import XMLDataset
 from mmdet.registry import DATASETS
 from mmdet.utils import register_all_modules
 from PIL import Image
@@ -186,3 +187,48 @@ def test_hostile_files_are_named(
     change(root)
     (report,) = check_dataset_config(_config(root))
     assert report.errors and all(word in report.errors[0] for word in words), report.errors
+
+
+class ScansDataset(XMLDataset):
+    """A reader with folders of its own."""
+
+    METAINFO: ClassVar[dict[str, Any]] = {"classes": ("cat", "dog")}
+
+    def __init__(self, img_subdir: str = "scans", **kwargs: Any) -> None:
+        super().__init__(img_subdir=img_subdir, **kwargs)
+
+
+@pytest.mark.parametrize(
+    ("changes", "folders"),
+    [
+        (dict(img_subdir="pictures", ann_subdir="boxes"), ("pictures", "boxes")),
+        (dict(img_subdir="deep/pictures", ann_subdir="."), ("deep/pictures", ".")),
+        (dict(type=ScansDataset), ("scans", "Annotations")),
+        (dict(type=ScansDataset, img_subdir="pictures"), ("pictures", "Annotations")),
+    ],
+)
+def test_folders_of_other_names(
+    root: Path, changes: dict[str, Any], folders: tuple[str, str]
+) -> None:
+    for old, new in zip(("JPEGImages", "Annotations"), folders, strict=True):
+        (root / new).mkdir(parents=True, exist_ok=True)
+        for file in sorted((root / old).iterdir()):
+            file.rename(root / new / file.name)
+    config = _config(root, **changes)
+    (report,) = check_dataset_config(config)
+    assert report.errors == []
+    assert _boxes(config) == [(0, [1, 2, 11, 22])] * 2
+
+
+def test_without_the_folder_of_the_set_mmdet_looks_where_it_runs(
+    root: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    config = _config(root, data_prefix=dict(img="JPEGImages"))
+    (report,) = check_dataset_config(config)
+    assert "data_prefix must have 'sub_data_root'" in report.errors[0]
+    with pytest.raises(FileNotFoundError):
+        _boxes(config)
+    monkeypatch.chdir(root)
+    (report,) = check_dataset_config(config)
+    assert report.errors == []
+    assert _boxes(config) == [(0, [1, 2, 11, 22])] * 2
