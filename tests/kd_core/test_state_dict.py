@@ -157,6 +157,14 @@ def test_what_safetensors_writes_of_a_tied_model_loads(tmp_path):
     assert torch.equal(model.into.weight, source.into.weight)
 
 
+def test_a_transposed_view_is_no_tie():
+    model = nn.Module()
+    model.a = nn.Parameter(torch.arange(9.0).reshape(3, 3))
+    model.b = nn.Parameter(model.a.data.t())
+    with pytest.raises(CheckpointError, match="1 missing"):
+        load_weights(model, {"a": torch.zeros(3, 3)})
+
+
 def test_untied_weights_must_both_be_there():
     model = Tied()
     model.out.weight = nn.Parameter(torch.zeros(5, 4))

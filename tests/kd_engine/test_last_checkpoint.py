@@ -226,6 +226,11 @@ class TestPlaces:
         config = Config(dict(default_hooks=dict(checkpoint=hook)))
         assert last_whole_checkpoint(tmp_path, config) is None
 
+    def test_a_folder_with_a_checkpoint_s_name_is_none(self, tmp_path):
+        save(tmp_path / "epoch_3.pth", 3)
+        (tmp_path / "epoch_4.pth").mkdir()
+        assert last_whole_checkpoint(tmp_path) == str(tmp_path / "epoch_3.pth")
+
     def test_a_store_that_is_no_folder_wants_the_file(self, tmp_path):
         hook = dict(type="CheckpointHook", out_dir="s3://bucket/runs")
         with pytest.raises(ValueError, match=r"s3://bucket/runs.*--resume FILE"):

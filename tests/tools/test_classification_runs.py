@@ -171,5 +171,10 @@ def test_training_that_diverges_is_stopped_with_the_images(classification, run_t
     state["network.classifier.bias"][0] = float("nan")
     torch.save(state, tmp_path / "nan.pth")
     code, _, error = run_tool("test", MANY, tmp_path / "nan.pth", "--work-dir", tmp_path)
+    assert code == 1 and "nan.pth network.classifier.bias has 1 NaN of 10" in error
+    state["network.classifier.bias"].fill_(0)
+    state["network.classifier.weight"].fill_(3e38)  # finite, but what it makes is not
+    torch.save(state, tmp_path / "large.pth")
+    code, _, error = run_tool("test", MANY, tmp_path / "large.pth", "--work-dir", tmp_path)
     assert code == 1
     assert re.search(r"must be finite, but those of 359 \(id \d+, .*\) of 359 images", error)

@@ -99,5 +99,10 @@ def test_training_that_diverges_is_stopped_with_the_images(retrieval, run_tool, 
     state["projection.bias"][0] = float("nan")
     torch.save(state, tmp_path / "nan.pth")
     code, _, error = run_tool("test", MANY, tmp_path / "nan.pth", "--work-dir", tmp_path)
+    assert code == 1 and "nan.pth projection.bias has 1 NaN of" in error
+    state["projection.bias"].fill_(0)
+    state["projection.weight"].fill_(3e38)  # finite, but what it makes is not
+    torch.save(state, tmp_path / "large.pth")
+    code, _, error = run_tool("test", MANY, tmp_path / "large.pth", "--work-dir", tmp_path)
     assert code == 1
     assert re.search(r"must be finite, but 714 \(id \d+, .*\) of 714 images have NaN", error)
