@@ -37,10 +37,13 @@ _OUT_OF_MEMORY = ("out of memory", "can't allocate memory")
 
 
 @contextlib.contextmanager
-def clear_errors() -> Iterator[None]:
+def clear_errors(interrupted: str = "interrupted") -> Iterator[None]:
     """End a command with one message; ``KD_TRACEBACK=1`` shows where the error arose.
 
     Where a run has a log file, the traceback is written there.
+
+    Args:
+        interrupted: What is said after an interrupt from the keyboard.
 
     Raises:
         SystemExit: With code 1 after an error, 130 after an interrupt.
@@ -48,7 +51,7 @@ def clear_errors() -> Iterator[None]:
     try:
         yield
     except KeyboardInterrupt as error:
-        print("interrupted", file=sys.stderr)
+        print(f"\n{interrupted}", file=sys.stderr)
         raise SystemExit(130) from error
     except Exception as error:
         if os.environ.get("KD_TRACEBACK"):

@@ -34,22 +34,16 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from kd_engine.download import DATASETS, data_root, fetch_dataset
-from kd_engine.transfer import DownloadError
+from kd_engine.errors import clear_errors
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run the command line."""
     options = _parser().parse_args(arguments)
     root = options.out or data_root()
-    try:
+    with clear_errors("stopped; run the command again to go on from here"):
         for name in options.name:
             fetch_dataset(name, root, keep_archives=options.keep_archives)
-    except (DownloadError, ValueError, OSError) as error:
-        print(f"download_data: {error}", file=sys.stderr)
-        return 1
-    except KeyboardInterrupt:
-        print("\nstopped; run the command again to go on from here", file=sys.stderr)
-        return 130
     return 0
 
 

@@ -16,13 +16,14 @@ from pathlib import Path
 
 from kd_engine.digit_scenes import SceneOptions
 from kd_engine.digits import make_detection_set
+from kd_engine.errors import clear_errors
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run the command line."""
     options = _parser().parse_args(arguments)
     start = time.perf_counter()
-    try:
+    with clear_errors():
         made = make_detection_set(
             options.out,
             options.train,
@@ -37,9 +38,6 @@ def main(arguments: Sequence[str] | None = None) -> int:
             ),
             options.overwrite,
         )
-    except (ValueError, OSError) as error:
-        print(f"make_digits: {error}", file=sys.stderr)
-        return 1
     if made:
         seconds = time.perf_counter() - start
         print(f"made {options.train} + {options.val} images in {options.out} ({seconds:.1f} s)")

@@ -21,6 +21,7 @@ from PIL import Image
 
 from kd_core.atomic import put_in_place, temporary_folder
 from kd_engine.download import data_root
+from kd_engine.errors import clear_errors
 from kd_retrieval.datasets import Caltech100, Omniglot
 from kd_retrieval.datasets.listed import LISTS
 
@@ -74,7 +75,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--out", type=Path, help="new folder (default: below KD_DATA, else data)")
     options = parser.parse_args(arguments)
     out = options.out or data_root() / options.name
-    try:
+    with clear_errors():
         _check(options.name, options.source, out)
         with temporary_folder(out) as place:
             if options.name == "caltech100":
@@ -86,9 +87,6 @@ def main(arguments: Sequence[str] | None = None) -> int:
             put_in_place(place, out)
         for split, data in made.items():
             print(f"{out}, {split}: {len(data):,} images of {len(data.class_names)} classes")
-    except (ValueError, OSError) as error:
-        print(f"make_retrieval_sets: {error}", file=sys.stderr)
-        return 1
     return 0
 
 

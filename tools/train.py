@@ -51,7 +51,8 @@ def main(arguments: Sequence[str] | None = None) -> None:
     os.environ.setdefault("LOCAL_RANK", str(options.local_rank))
     end_with_parent()
     keep_freed_memory()
-    with clear_errors(), short_terminal("loading the config and its packages"):
+    interrupted = "interrupted; --resume goes on from the last whole checkpoint"
+    with clear_errors(interrupted), short_terminal("loading the config and its packages"):
         config = load_run_config(options.config, options.cfg_options, options.work_dir)
         start_processes(config, options.launcher)
         with hold_work_dir(config.work_dir, options.launcher) as lock:

@@ -117,7 +117,7 @@ class TestClearErrors:
     def test_an_interrupt(self, capsys):
         with pytest.raises(SystemExit) as stop, clear_errors():
             raise KeyboardInterrupt
-        assert (stop.value.code, capsys.readouterr().err) == (130, "interrupted\n")
+        assert (stop.value.code, capsys.readouterr().err) == (130, "\ninterrupted\n")
 
     def test_without_an_error_nothing_is_said(self, capsys):
         with clear_errors():

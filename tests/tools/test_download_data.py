@@ -13,6 +13,12 @@ from kd_engine.transfer import DownloadError
 TOOL = Path(__file__).parents[2] / "tools/download_data.py"
 
 
+def exit_code(tool: ModuleType, arguments: list[str]) -> object:
+    with pytest.raises(SystemExit) as stop:
+        tool.main(arguments)
+    return stop.value.code
+
+
 @pytest.fixture
 def tool() -> ModuleType:
     spec = importlib.util.spec_from_file_location("download_data", TOOL)
@@ -54,7 +60,7 @@ def test_failures_become_exit_codes(
         raise error
 
     monkeypatch.setattr(tool, "fetch_dataset", fetch)
-    assert tool.main(["bccd"]) == code
+    assert exit_code(tool, ["bccd"]) == code
     assert text in capsys.readouterr().err
 
 

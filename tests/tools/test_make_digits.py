@@ -12,6 +12,12 @@ import pytest
 TOOL = Path(__file__).parents[2] / "tools/make_digits.py"
 
 
+def exit_code(tool: ModuleType, arguments: list[str]) -> object:
+    with pytest.raises(SystemExit) as stop:
+        tool.main(arguments)
+    return stop.value.code
+
+
 @pytest.fixture(scope="module")
 def tool() -> ModuleType:
     spec = importlib.util.spec_from_file_location("make_digits", TOOL)
@@ -31,7 +37,7 @@ def test_options_reach_the_set(
     assert [image["width"] for image in coco["images"]] == [80, 80]
     assert tool.main([*command, "--seed", "7"]) == 0
     assert "nothing to do" in capsys.readouterr().out
-    assert tool.main([*command, "--seed", "8"]) == 1
+    assert exit_code(tool, [*command, "--seed", "8"]) == 1
     assert "seed 7 -> 8" in capsys.readouterr().err
     assert tool.main([*command, "--seed", "8", "--overwrite"]) == 0
 

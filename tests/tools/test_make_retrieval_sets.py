@@ -76,6 +76,12 @@ def test_omniglot_is_joined_as_the_shared_one_was(tool, tmp_path):
     assert Omniglot(str(tmp_path / "o"), "test")[0]["inputs"].shape == (3, 105, 105)
 
 
+def exit_code(tool, arguments):
+    with pytest.raises(SystemExit) as stop:
+        tool.main(arguments)
+    return stop.value.code
+
+
 @pytest.fixture
 def tool():
     spec = importlib.util.spec_from_file_location("make_retrieval_sets", TOOL)
@@ -116,11 +122,11 @@ def test_an_image_that_differs_between_folders_is_named(tool, tmp_path):
 def test_what_cannot_be_made_is_said(tool, tmp_path, capsys):
     (tmp_path / "in/cat").mkdir(parents=True)
     out = ["--out", str(tmp_path / "out")]
-    assert tool.main(["omniglot", str(tmp_path / "in"), *out]) == 1
+    assert exit_code(tool, ["omniglot", str(tmp_path / "in"), *out]) == 1
     assert "made from 2 unpacked folder(s)" in capsys.readouterr().err
-    assert tool.main(["caltech100", str(tmp_path / "nowhere"), *out]) == 1
+    assert exit_code(tool, ["caltech100", str(tmp_path / "nowhere"), *out]) == 1
     assert "nowhere" in capsys.readouterr().err
-    assert tool.main(["caltech100", str(tmp_path / "in"), "--out", str(tmp_path)]) == 1
+    assert exit_code(tool, ["caltech100", str(tmp_path / "in"), "--out", str(tmp_path)]) == 1
     assert "must not be there yet" in capsys.readouterr().err
 
 
@@ -128,7 +134,9 @@ def test_an_incomplete_source_is_told_by_its_counts(tool, tmp_path, capsys):
     for name in "abcd":
         (tmp_path / "in" / name).mkdir(parents=True)
         Image.new("L", (8, 6)).save(tmp_path / f"in/{name}/image_0001.jpg")
-    assert tool.main(["caltech100", str(tmp_path / "in"), "--out", str(tmp_path / "out")]) == 1
+    assert (
+        exit_code(tool, ["caltech100", str(tmp_path / "in"), "--out", str(tmp_path / "out")]) == 1
+    )
     assert "must have 2,662 images of 50 classes" in capsys.readouterr().err
     assert [path.name for path in tmp_path.iterdir()] == ["in"]  # nothing half made stays
 
@@ -138,6 +146,8 @@ def test_what_a_killed_run_left_is_removed_and_named(tool, tmp_path, caplog):
     (killed / "content/images").mkdir(parents=True)
     (killed / "lock").touch()
     (tmp_path / "in").mkdir()
-    assert tool.main(["caltech100", str(tmp_path / "in"), "--out", str(tmp_path / "out")]) == 1
+    assert (
+        exit_code(tool, ["caltech100", str(tmp_path / "in"), "--out", str(tmp_path / "out")]) == 1
+    )
     assert [path.name for path in tmp_path.iterdir()] == ["in"]
     assert f"removed {killed}" in caplog.text
