@@ -19,6 +19,9 @@ pytorch-metric-learning's precision at 1; the memory it takes. Embeddings are sy
 
 from __future__ import annotations
 
+if __name__ == "__main__":
+    import which_python  # noqa: F401  explains a missing package
+
 import argparse
 import importlib
 from collections.abc import Sequence

@@ -12,6 +12,9 @@ wrong. Nothing is trained and nothing is written.
 
 from __future__ import annotations
 
+if __name__ == "__main__":
+    import which_python  # noqa: F401  explains a missing package
+
 import argparse
 import copy
 import sys
@@ -26,6 +29,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
         check_opencv()  # mmengine imports it at once
         import kd_engine.runs
+    except ModuleNotFoundError:
+        raise  # which_python says it
     except (RuntimeError, ImportError) as error:
         print(f"== environment\nwrong: {error}")
         return 1

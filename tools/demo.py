@@ -9,6 +9,9 @@ already is used again; an interrupted training goes on from its last whole check
 
 from __future__ import annotations
 
+if __name__ == "__main__":
+    import which_python  # noqa: F401  explains a missing package
+
 import argparse
 import contextlib
 import os

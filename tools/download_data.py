@@ -28,6 +28,9 @@ the folder (.NAME.*.tmp) is removed by the next run that makes it, and named.
 
 from __future__ import annotations
 
+if __name__ == "__main__":
+    import which_python  # noqa: F401  explains a missing package
+
 import argparse
 import sys
 from collections.abc import Sequence

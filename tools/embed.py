@@ -19,6 +19,9 @@ only one batch of vectors is in memory at a time, when it is written and when it
 
 from __future__ import annotations
 
+if __name__ == "__main__":
+    import which_python  # noqa: F401  explains a missing package
+
 import argparse
 import sys
 import time

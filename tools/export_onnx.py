@@ -16,6 +16,9 @@ recall@K within 0.001. If not, no file is left. A file that is there is replaced
 
 from __future__ import annotations
 
+if __name__ == "__main__":
+    import which_python  # noqa: F401  explains a missing package
+
 import argparse
 import os
 from collections.abc import Sequence

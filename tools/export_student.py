@@ -14,6 +14,9 @@ Nothing that is there is replaced without --overwrite, and nothing but an earlie
 
 from __future__ import annotations
 
+if __name__ == "__main__":
+    import which_python  # noqa: F401  explains a missing package
+
 import argparse
 from collections.abc import Sequence
 

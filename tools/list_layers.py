@@ -11,6 +11,9 @@ three of them. A layer that runs several times in one forward cannot be selected
 
 from __future__ import annotations
 
+if __name__ == "__main__":
+    import which_python  # noqa: F401  explains a missing package
+
 import argparse
 from collections.abc import Sequence
 

@@ -8,6 +8,9 @@ a set that is there already is left as it is. Nothing is downloaded.
 
 from __future__ import annotations
 
+if __name__ == "__main__":
+    import which_python  # noqa: F401  explains a missing package
+
 import argparse
 import sys
 import time

@@ -10,6 +10,9 @@ folder appears when it is complete and its counts are right; what a killed run l
 
 from __future__ import annotations
 
+if __name__ == "__main__":
+    import which_python  # noqa: F401  explains a missing package
+
 import argparse
 import random
 import shutil

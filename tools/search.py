@@ -21,6 +21,9 @@ that was built over other embeddings is refused. The whole gallery is held in me
 
 from __future__ import annotations
 
+if __name__ == "__main__":
+    import which_python  # noqa: F401  explains a missing package
+
 import argparse
 from collections.abc import Sequence
 from pathlib import Path

@@ -7,6 +7,9 @@ Train each seed N with --work-dir work_dirs/bccd/hmat/seedN --cfg-options random
 
 from __future__ import annotations
 
+if __name__ == "__main__":
+    import which_python  # noqa: F401  explains a missing package
+
 import argparse
 from collections.abc import Sequence
 from pathlib import Path

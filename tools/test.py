@@ -12,6 +12,9 @@ what its own config loads if that is None.
 
 from __future__ import annotations
 
+if __name__ == "__main__":
+    import which_python  # noqa: F401  explains a missing package
+
 import argparse
 import os
 from collections.abc import Sequence

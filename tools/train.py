@@ -14,6 +14,9 @@ one and --overwrite removes its checkpoints and logs, when the new training begi
 
 from __future__ import annotations
 
+if __name__ == "__main__":
+    import which_python  # noqa: F401  explains a missing package
+
 import argparse
 import os
 from collections.abc import Iterator, Sequence
