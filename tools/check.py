@@ -34,9 +34,17 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except (RuntimeError, ImportError) as error:
         print(f"== environment\nwrong: {error}")
         return 1
-    from kd_engine.sections import Sections
+    from kd_engine.terminal import short_terminal
 
     options = _parser(kd_engine.runs.add_config_arguments).parse_args(arguments)
+    with short_terminal("checking"):
+        return _check(options)
+
+
+def _check(options: argparse.Namespace) -> int:
+    import kd_engine.runs
+    from kd_engine.sections import Sections
+
     sections = Sections()
     config: Any = None
     with sections.section("environment"):
