@@ -25,6 +25,16 @@ def half(rows):
     return rows.half().float()
 
 
+@pytest.fixture
+def logged(monkeypatch):
+    """What is logged, with its level."""
+    found = []
+    monkeypatch.setattr(
+        "kd_retrieval.near_copies.print_log", lambda text, _, level: found.append((text, level))
+    )
+    return found
+
+
 def notes(*sides, **options):
     return " ".join(recall_at_k(*sides, ks=(1,), **options).notes)
 
@@ -59,11 +69,62 @@ def test_rows_in_another_order_and_sets_of_labels_are_seen_too(several):
     assert SEEN in notes(rows, labels, half(rows)[order], shuffled)
 
 
-def test_most_of_the_queries_must_be_copies():
+@pytest.mark.parametrize(("copied", "said"), [(150, ""), (151, "50 % of"), (170, "57 % of")])
+def test_most_of_the_queries_must_be_copies(copied, said, logged):
     rows = noise(4)
-    for copied, said in ((130, False), (170, True)):
-        gallery = torch.cat([half(rows[:copied]), noise(5)[copied:]])
-        assert (SEEN in notes(rows, LABELS, gallery, LABELS)) == said
+    sides = rows, LABELS, torch.cat([half(rows[:copied]), noise(5)[copied:]]), LABELS
+    assert notes(*sides)[:7] == said[:7]
+    logged.clear()
+    ranking_scores(*sides)  # it looks at a sample: 256 of the 300
+    assert copied < 170 or logged[0][0].startswith("56 % of")
+
+
+@pytest.mark.parametrize("count", [1, 2, 3, 255, 256, 257])
+def test_classes_of_one_image_and_any_number_of_queries(count, logged):
+    """The one positive is the query itself, so there is no next one to compare with."""
+    rows = noise(20, rows=count)
+    sides = rows, torch.arange(count), half(rows), torch.arange(count)
+    assert notes(*sides).startswith("100 % of")
+    logged.clear()
+    ranking_scores(*sides)
+    assert logged[0][0].startswith("100 % of")
+
+
+@pytest.mark.parametrize("order", [[0, 1, 2], [1, 2, 0], [2, 0, 1]])
+def test_each_of_a_few_queries_counts(order):
+    """Two of three queries are copies; the third lies close to its whole class."""
+    rows, order = noise(21, rows=3), torch.tensor(order)
+    gallery = torch.cat([half(rows[:2]), rows[2:] + 1e-3 * noise(22, rows=4)])
+    labels = torch.tensor([0, 1, 2, 2, 2, 2])
+    assert notes(rows[order], labels[:3][order], gallery, labels).startswith("67 % of")
+
+
+def test_queries_without_a_positive_do_not_count(logged):
+    rows = noise(23)
+    beyond = LABELS + 1000 * (torch.arange(300) > 20)
+    ranking_scores(rows, beyond, half(rows), LABELS)
+    assert logged[0][0].startswith("100 % of")
+
+
+@pytest.mark.parametrize("cosine", [0.9985, 0.9995])
+@pytest.mark.parametrize("metric", METRICS)
+def test_the_limit_is_a_cosine_of_0_999(metric, cosine):
+    rows = torch.nn.functional.normalize(noise(24).double())
+    across = torch.nn.functional.normalize(noise(25).double())
+    across = torch.nn.functional.normalize(across - (across * rows).sum(1, True) * rows)
+    turned = cosine * rows + (1 - cosine**2) ** 0.5 * across
+    assert (SEEN in notes(rows, LABELS, turned, LABELS, metric=metric)) == (cosine > 0.999)
+
+
+@pytest.mark.parametrize(("ratio", "said"), [(9.0, False), (11.0, True)])
+def test_the_next_positive_must_be_ten_times_as_far(ratio, said):
+    rows = noise(26).double()
+    error = noise(27).double()
+    error -= (error * rows).sum(1, True) / rows.square().sum(1, True) * rows
+    error *= 1e-2 * rows.norm(dim=1, keepdim=True) / error.norm(dim=1, keepdim=True)
+    gallery = torch.cat([rows + error, rows - ratio**0.5 * error])
+    labels = torch.arange(300)
+    assert (SEEN in notes(rows, labels, gallery, labels.repeat(2))) == said
 
 
 @pytest.mark.parametrize("metric", METRICS)
@@ -87,11 +148,7 @@ def test_without_a_gallery_nothing_is_said():
     assert SEEN not in notes(torch.cat([rows, half(rows)]), torch.cat([LABELS[:150]] * 2))
 
 
-def test_a_warning_is_logged(monkeypatch):
-    logged = []
-    monkeypatch.setattr(
-        "kd_retrieval.near_copies.print_log", lambda text, _, level: logged.append((text, level))
-    )
+def test_a_warning_is_logged(logged):
     rows = noise(15)
     for measure in (recall_at_k, ranking_scores):
         measure(rows, LABELS, half(rows), LABELS)
@@ -101,9 +158,13 @@ def test_a_warning_is_logged(monkeypatch):
         assert not logged
 
 
-def test_it_costs_nothing_where_no_positive_is_near(monkeypatch):
+@pytest.mark.parametrize("copied", [0, 150])
+def test_it_costs_nothing_where_at_most_half_have_a_near_positive(monkeypatch, copied):
     def fail(*_):
         raise AssertionError("looked at rows")
 
     monkeypatch.setattr("kd_retrieval.near_copies._two_nearest", fail)
-    notes(noise(16), LABELS, noise(17), LABELS)
+    rows = noise(16)
+    notes(rows, LABELS, torch.cat([half(rows[:copied]), noise(17)[copied:]]), LABELS)
+    with pytest.raises(AssertionError, match="looked at rows"):
+        notes(rows, LABELS, half(rows), LABELS)
