@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+import gzip
 import re
 import shutil
 import stat
@@ -122,9 +123,14 @@ def _tar_members(opened: tarfile.TarFile) -> Iterator[tarfile.TarInfo]:
 
 def _read_to_end(opened: tarfile.TarFile) -> None:
     """Read what follows the last member: nothing but zeros, and the checksum of a compression."""
-    while opened.fileobj and (block := opened.fileobj.read(_BLOCK)):
-        if block.strip(b"\0"):
-            raise tarfile.ReadError("there is more behind its end")
+    try:
+        while opened.fileobj and (block := opened.fileobj.read(_BLOCK)):
+            if block.strip(b"\0"):
+                raise tarfile.ReadError("there is more behind its end")
+    except gzip.BadGzipFile as error:
+        if not str(error).startswith("Not a gzipped file"):
+            raise
+        # The stream ended with the right checksum; gzip itself ignores what follows.
 
 
 def _tar_kind(info: tarfile.TarInfo) -> str:

@@ -179,6 +179,21 @@ def test_the_trailer_of_a_gzip_is_compared(tmp_path: Path, inside: Path, trailer
     assert _files(inside) == set()
 
 
+def test_what_follows_a_whole_gzip_is_ignored(tmp_path: Path, inside: Path) -> None:
+    path = _pack(tmp_path / "a.tar.gz", "w:gz")
+    path.write_bytes(path.read_bytes() + b"\0" * 20 + b"a signature")
+    unpack(path, inside)
+    assert _files(inside) == {"0.bin", "1.bin", "2.bin"}
+
+
+def test_data_behind_the_end_of_a_tar_is_named(tmp_path: Path, inside: Path) -> None:
+    path = _pack(tmp_path / "a.tar", "w")
+    path.write_bytes(path.read_bytes() + path.read_bytes())
+    with pytest.raises(ArchiveError, match="there is more behind its end"):
+        unpack(path, inside)
+    assert _files(inside) == set()
+
+
 def test_a_flipped_bit_in_a_gzip_is_noticed(tmp_path: Path, inside: Path) -> None:
     """Noise is stored as it is, so that the bit changes the content and nothing else."""
     path = _pack(tmp_path / "a.tar.gz", "w:gz")
