@@ -161,6 +161,30 @@ def test_convolutional_networks_are_left_alone(widths, stride, size):
     assert [row.student_shape[1] for row in rows] == list(widths)
 
 
+def test_a_network_of_one_size_with_as_many_channels_as_rows_is_left_alone():
+    class OneSize(Net):
+        def forward(self, images):
+            assert images.shape[2:] == (64, 64), "only 64 x 64"
+            return super().forward(images)
+
+    student = attach(OneSize(16, 8), OneSize(16, 8), STAGES[:2], STAGES[:2])
+    rows = student.distiller.shape_table.rows
+    assert not any(row.student_turned or row.teacher_turned for row in rows)
+
+
+def test_another_student_is_looked_at_anew():
+    student = attach(timm_swin(8), Net(8), "layers.0", "s0")
+    distiller = student.distiller
+    distiller.detach()
+    other = nn.Sequential()
+    other.layers = nn.Sequential(nn.Conv2d(3, 8, 3, 4, padding=1))
+    distiller.attach(other)
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        assert torch.isfinite(step(other))
+    assert not distiller.layouts["student"].is_turned("x", "", 0)
+
+
 def test_images_that_are_not_square():
     images = torch.randn(2, 3, 64, 96)
     student = attach(Net(8, 8), torchvision_swin(24), STAGES[:2], TORCHVISION[:2], images=images)

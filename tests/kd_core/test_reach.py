@@ -173,6 +173,16 @@ def test_a_term_is_looked_at_in_its_own_first_step_only():
     assert "loss_at" in student(IMAGES)
 
 
+def test_another_student_is_looked_at_anew():
+    student = attach(Net(), "b")
+    student(IMAGES)
+    distiller = student.distiller
+    distiller.detach()
+    other = distiller.attach(frozen("a", "b"))
+    with pytest.raises(ValueError, match="cannot move the student"):
+        other(IMAGES)
+
+
 def test_a_weight_of_zero_needs_no_gradient():
     assert list(attach(frozen("a"), "a", weight=0.0)(IMAGES)) == ["loss_task"]
 
