@@ -134,7 +134,7 @@ def _require_states(config: Config, checkpoint: Mapping[str, Any], path: str) ->
 def _compare_configs(config: Config, text: Any, path: str) -> None:
     before = parse_config_text(text) if isinstance(text, str) else None
     after = parse_config_text(config.pretty_text)
-    if before is None or after is None:
+    if before is None or after is None or "model" not in before:
         _warn(f"{path} holds no config that can be read, so what has changed since is not known.")
         return
     changes = changes_between(before, after)
@@ -171,7 +171,7 @@ def _say_finished(config: Config, position: Position) -> bool:
         score = log.score_of(step) or log.scores[-1]
         numbers = [f"{name} {value:.4g}" for name, value in score.metrics.items()]
         text += f" Its score: {', '.join(numbers)}."
-    wants_score = bool(config.get("val_cfg") and config.get("val_dataloader"))
+    wants_score = config.get("val_cfg") is not None
     if wants_score and not is_scored and step >= config.train_cfg.get("val_begin", 1):
         _say(f"{text} It has no score yet, so it is evaluated now.")
         return False

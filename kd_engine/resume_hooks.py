@@ -59,15 +59,10 @@ class FitHook(Hook):  # type: ignore[misc]
         report = compare_weights(model.state_dict(), theirs, ())
         if report.complete:
             return
-        missing, unexpected = (
-            [key for key, _ in keys] for keys in (report.missing, report.unexpected)
-        )
-        other = all(key.startswith("distiller.") for key in missing + unexpected)
+        differing = [key for key, *_ in (*report.missing, *report.unexpected, *report.mismatched)]
         reason = "its weights are not those of the model"
-        if other and missing and not report.mismatched:
-            reason = "it is of a run with other terms or without distillation"
-        elif other and not report.mismatched:
-            reason = "it is of a run with other terms, or now there is no distillation"
+        if all(key.startswith("distiller.") for key in differing):
+            reason = "it was trained with other terms, or one of the two without distillation"
         raise CheckpointError(self._refusal(f"{reason}:\n{report.table()}"))
 
     def _require_optimizer(self, wrapper: Any, state: Mapping[str, Any]) -> None:

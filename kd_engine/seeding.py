@@ -22,7 +22,7 @@ from torch.utils.data import DataLoader
 
 from kd_engine.resume_position import KEY, Position, note_of
 
-_EPOCH, _ITERATION, _BATCH = range(3)  # what is numbered
+_EPOCH, _ITERATION, _BATCH, _VALIDATION = range(4)  # what is numbered
 
 
 def seed_all(*numbers: int) -> None:
@@ -103,7 +103,7 @@ class SeededBatches:
 
 
 class SeedHook(Hook):  # type: ignore[misc]
-    """Seeds every epoch, every iteration and every batch of training data by its number.
+    """Seeds epochs, iterations, batches of training data and validations by their numbers.
 
     A checkpoint gets a note of where in its epoch it was saved. A run that resumes within an epoch
     leaves out the batches that it has had.
@@ -157,6 +157,10 @@ class SeedHook(Hook):  # type: ignore[misc]
     def after_train_epoch(self, runner: Any) -> None:
         """Count anew; the checkpoint of the epoch is saved after this."""
         self.in_epoch = 0
+
+    def before_val_epoch(self, runner: Any) -> None:
+        """Seed a validation by what was trained before it."""
+        seed_all(runner.seed, _VALIDATION, runner.iter)
 
     def before_save_checkpoint(self, runner: Any, checkpoint: dict[str, Any]) -> None:
         """Note where the checkpoint is saved."""

@@ -1,4 +1,4 @@
-"""A small training run with everything that a checkpoint carries.
+"""A small training run with everything that a checkpoint carries, and with random numbers.
 
 As a program it reads jobs from its input, one JSON list of arguments of `train` a line, runs each
 in a forked child, and answers with the child's process id and, when it has ended, its exit code.
@@ -17,6 +17,7 @@ from torch import nn
 
 from kd_engine.checkpoint import use_safe_checkpoints
 from kd_engine.last_checkpoint import last_whole_checkpoint
+from kd_engine.seeding import SeedHook
 
 SIDE = 512
 mmengine.runner.runner.collect_env = dict  # It starts compilers and imports torchvision.
@@ -25,7 +26,9 @@ mmengine.runner.runner.collect_env = dict  # It starts compilers and imports tor
 class Toy(BaseModel):
     def __init__(self):
         super().__init__()
-        self.layers = nn.Sequential(nn.Linear(SIDE, SIDE), nn.BatchNorm1d(SIDE), nn.Linear(SIDE, 1))
+        self.layers = nn.Sequential(
+            nn.Linear(SIDE, SIDE), nn.BatchNorm1d(SIDE), nn.Dropout(0.2), nn.Linear(SIDE, 1)
+        )
 
     def forward(self, inputs, targets, mode="loss"):
         return {"loss": (self.layers(inputs) - targets).square().mean()}
@@ -39,7 +42,8 @@ class Numbers(torch.utils.data.Dataset):
 
     def __getitem__(self, index):
         generator = torch.Generator().manual_seed(index)
-        return torch.randn(SIDE, generator=generator), torch.randn(1, generator=generator)
+        noise = 0.1 * torch.randn(SIDE)
+        return torch.randn(SIDE, generator=generator) + noise, torch.randn(1, generator=generator)
 
 
 SCHEDULERS = [
@@ -52,7 +56,7 @@ SCHEDULERS = [
 
 def build(work_dir, iterations, resume_from=None):
     torch.manual_seed(0)
-    return Runner(
+    runner = Runner(
         model=Toy(),
         work_dir=str(work_dir),
         train_dataloader=dict(
@@ -75,6 +79,8 @@ def build(work_dir, iterations, resume_from=None):
         experiment_name=f"toy_{os.path.basename(work_dir)}_{iterations}_{resume_from is None}",
         log_level="WARNING",
     )
+    runner.register_hook(SeedHook())
+    return runner
 
 
 def train(work_dir, iterations):
