@@ -59,7 +59,8 @@ class FitHook(Hook):  # type: ignore[misc]
         report = compare_weights(model.state_dict(), theirs, ())
         if report.complete:
             return
-        differing = [key for key, *_ in (*report.missing, *report.unexpected, *report.mismatched)]
+        differing = [key for key, _ in (*report.missing, *report.unexpected)]
+        differing += [key for key, _, _ in report.mismatched]
         reason = "its weights are not those of the model"
         if all(key.startswith("distiller.") for key in differing):
             reason = "it was trained with other terms, or one of the two without distillation"

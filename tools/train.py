@@ -122,7 +122,7 @@ def _parser() -> argparse.ArgumentParser:
         nargs="?",
         const="auto",
         metavar="CHECKPOINT",
-        help="go on from a checkpoint, or from the last whole one of the work dir",
+        help="resume from a checkpoint, or from the last whole one of a work dir (default: its)",
     )
     earlier.add_argument(
         "--overwrite",
