@@ -5,6 +5,8 @@ from __future__ import annotations
 import copy
 import json
 import os
+import subprocess
+import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -290,3 +292,18 @@ def test_paths_that_leave_the_folder_are_noted(tmp_path: Path) -> None:
     (report,) = check_dataset_config(_config(_write(tmp_path, content)))
     assert report.errors == []
     assert any("1 images by a path that leads out of" in note for note in report.notes)
+
+
+@pytest.mark.slow
+def test_the_tools_read_so_for_a_plain_config_of_mmdet(tmp_path: Path) -> None:
+    content = _good()
+    _each(id=lambda one: one["id"] - 1)(content)
+    file = _write(tmp_path, content)
+    code = (
+        "from kd_engine.runs import load_run_config\n"
+        "load_run_config('mmdet::faster_rcnn/faster-rcnn_r50_fpn_1x_coco.py')\n"
+        "from mmdet.datasets.api_wrappers import COCO\n"
+        f"print('ids', sorted(COCO({str(file)!r}).anns))\n"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert "ids [1, 2, 3, 4]" in done.stdout
