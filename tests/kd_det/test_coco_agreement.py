@@ -199,6 +199,7 @@ REFUSED: dict[str, tuple[Change, list[str]]] = {
     "area_null": (_each(area=None), ["annotations[0] (id 1)", "area", "None"]),
     "area_text": (_each(area="1200"), ["annotations[0] (id 1)", "area", "'1200'"]),
     "bbox_of_texts": (_each(bbox=["10", "20", "30", "40"]), ["(id 1)", "four", "'10'"]),
+    "boxes_normalised": (_each(bbox=[0.1, 0.2, 0.3, 0.4]), ["boxes", "most boxes"]),
     "bbox_null": (_each(bbox=None), ["(id 1)", "four", "None"]),
     "bbox_with_nan": (_each(bbox=[1, 2, float("nan"), 4]), ["(id 1)", "four", "nan"]),
     "iscrowd_word": (_each(iscrowd="no"), ["(id 1)", "iscrowd", "'no'"]),
@@ -236,6 +237,14 @@ def test_what_the_check_refuses_would_fail_or_score_wrong(tmp_path: Path, name: 
     except Exception:
         return
     assert score < 1.0
+
+
+def test_boxes_that_look_like_corners_are_a_warning(tmp_path: Path) -> None:
+    content = _good()
+    _each(bbox=[60.0, 50.0, 95.0, 90.0])(content)
+    (report,) = check_dataset_config(_config(_write(tmp_path, content)))
+    assert report.errors == []
+    assert "are they x1, y1, x2, y2" in report.warnings[0]
 
 
 # mmdet would go on, with other data than the file seems to hold or with numbers that overflow.
