@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from kd_core.checks import check_feature_map, full_precision
+from kd_core.checks import check_feature_map, check_positive, full_precision
 from kd_core.map_products import EPSILON, cosine_gram, energy, gram, no_double
 
 
@@ -86,7 +86,11 @@ def spatial_attention(
 
     Returns:
         Attention (N, P) in float32, with mean 1 over the positions.
+
+    Raises:
+        ValueError: If ``temperature`` is not above 0 and finite.
     """
+    check_positive(temperature=temperature)
     pooled = pool_to(activation_map(feature, 1.0).unsqueeze(1), side).flatten(start_dim=1)  # (N, P)
     return pooled.shape[1] * torch.softmax(pooled / temperature, dim=1)
 

@@ -5,6 +5,8 @@ from __future__ import annotations
 import torch
 from torch import Tensor, nn
 
+from kd_core.checks import check_positive
+
 POOLINGS = ("average", "max", "average_max", "gem", "token")
 _SMALLEST = 1e-6  # keeps the gradient of the power finite where a value is 0
 
@@ -25,8 +27,8 @@ class Pooling(nn.Module):
         prefix: Tokens before the first position; 1 is the class token alone.
 
     Raises:
-        ValueError: If the kind is unknown, the power is not positive, or there is no class token
-            to take.
+        ValueError: If the kind is unknown, the power is not above 0 and finite, or there is no
+            class token to take.
 
     Example:
         >>> Pooling("max")(torch.arange(4.0).reshape(1, 1, 2, 2)).tolist()
@@ -37,8 +39,7 @@ class Pooling(nn.Module):
         super().__init__()
         if kind not in POOLINGS:
             raise ValueError(f"pooling must be one of {', '.join(POOLINGS)}, but it is {kind!r}.")
-        if power <= 0:
-            raise ValueError(f"the power of GeM pooling must be above 0, but it is {power}.")
+        check_positive(**{"the power of GeM pooling": power})
         if kind == "token" and prefix < 1:
             raise ValueError(
                 "pooling 'token' takes the class token, but this trunk has none. Use 'average'."

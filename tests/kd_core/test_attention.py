@@ -117,3 +117,9 @@ def test_zeros_are_finite(function):
     value = function(feature)
     value.sum().backward()
     assert torch.isfinite(value).all() and torch.isfinite(feature.grad).all()
+
+
+@pytest.mark.parametrize("temperature", [0.0, -1.0, float("nan"), float("inf")])
+def test_a_temperature_that_is_none_is_refused(temperature):
+    with pytest.raises(ValueError, match=f"temperature must be .*{temperature}"):
+        attention.spatial_attention(torch.ones(1, 2, 3, 3), temperature=temperature)

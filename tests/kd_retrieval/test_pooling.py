@@ -90,3 +90,7 @@ def test_wrong_settings():
         Pooling("token", prefix=0)
     with pytest.raises(ValueError, match="above 0, but it is 0"):
         Pooling("gem", power=0)
+    with pytest.raises(ValueError, match="above 0, but it is nan"):
+        Pooling("gem", power=float("nan"))
+    with pytest.raises(ValueError, match="finite, but it is inf"):
+        Pooling("gem", power=float("inf"))
