@@ -30,7 +30,8 @@ def initial_source(config: Config) -> WeightSource | None:
             ``load_options = dict(allow_partial=False, key=None, prefix=None)``.
 
     Raises:
-        ValueError: If ``load_options`` has another key, or stands alone.
+        ValueError: If ``load_from`` is no text, or ``load_options`` has another key or stands
+            alone.
     """
     options = dict(config.get("load_options") or {})
     unknown = sorted(set(options) - set(OPTIONS))
@@ -39,6 +40,11 @@ def initial_source(config: Config) -> WeightSource | None:
             f"load_options may have {', '.join(OPTIONS)}, but it has {', '.join(unknown)}."
         )
     checkpoint = config.get("load_from")
+    if not isinstance(checkpoint, str | None):
+        raise ValueError(
+            f"load_from must be a file or URL, but it is {checkpoint!r}. How it is read goes into "
+            "load_options=dict(allow_partial=, key=, prefix=)."
+        )
     if options and not checkpoint:
         raise ValueError("load_options say how load_from is read, but there is no load_from.")
     return WeightSource.of({"checkpoint": checkpoint or None, **options})

@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from mmengine.runner import CheckpointLoader
 from torch import nn
 
 from kd_core.checkpoint import (
@@ -16,6 +17,7 @@ from kd_core.checkpoint import (
     state_dict_of,
 )
 from kd_engine.allowed import ALLOWED
+from kd_engine.checkpoint import use_safe_checkpoints
 from kd_engine.run_checkpoint import checkpoint_file
 
 # What is trained beside a student and is no part of it: connectors, proxies of a metric loss.
@@ -107,7 +109,15 @@ class WeightSource:
 
 
 def read_engine_checkpoint(path: str) -> dict[str, Any]:
-    """Read a checkpoint that mmengine may have written, without running code from it."""
+    """Read a checkpoint that mmengine may have written, without running code from it.
+
+    Args:
+        path: File or URL, or a name that mmengine knows, such as ``torchvision://resnet18``.
+    """
+    if "://" in path and not path.startswith(("http://", "https://")):
+        use_safe_checkpoints()
+        content: dict[str, Any] = CheckpointLoader.load_checkpoint(path, map_location="cpu")
+        return content
     return read_checkpoint(path, allowed=ALLOWED)
 
 

@@ -3,6 +3,7 @@
 import pytest
 import torch
 from mmengine.config import Config
+from mmengine.runner import CheckpointLoader
 
 from kd_core.checkpoint import CheckpointError
 from kd_engine.checkpoint import use_safe_checkpoints
@@ -40,6 +41,7 @@ def test_where_a_config_says_it():
     [
         (dict(load_from="a.pth", load_options=dict(alow_partial=True)), "it has alow_partial"),
         (dict(load_options=dict(allow_partial=True)), "there is no load_from"),
+        (dict(load_from=dict(checkpoint="a.pth")), "must be a file or URL, but it is .*checkpoint"),
     ],
 )
 def test_wrong_options_are_refused(config, words):
@@ -82,6 +84,30 @@ def test_partial_key_and_prefix(saved):
 def test_an_absent_file_is_named():
     with pytest.raises(FileNotFoundError, match=r"no checkpoint none\.pth"):
         check_initial_weights(Config(dict(PLAIN, load_from="none.pth")))
+
+
+def test_names_that_mmengine_knows_are_read(monkeypatch):
+    asked = []
+
+    def load(path, map_location):
+        asked.append(path)
+        return {"state_dict": WEIGHTS}
+
+    monkeypatch.setattr(CheckpointLoader, "load_checkpoint", load)
+    config = Config(dict(PLAIN, load_from="s3://bucket/a.pth"))
+    assert check_initial_weights(config) == ["all of it: s3://bucket/a.pth"]
+    assert asked == ["s3://bucket/a.pth"]
+    monkeypatch.undo()
+    with pytest.raises(CheckpointError, match="pavi://a cannot be read safely"):
+        check_initial_weights(Config(dict(PLAIN, load_from="pavi://a")))
+
+
+def test_a_work_dir_means_its_last_checkpoint(tmp_path):
+    hub = {"log_scalars": {}, "runtime_info": {}, "resumed_keys": {}}
+    saved = {"state_dict": WEIGHTS, "meta": {"iter": 3, "epoch": 1}, "message_hub": hub}
+    torch.save(saved, tmp_path / "epoch_1.pth")
+    found = check_initial_weights(Config(dict(PLAIN, load_from=str(tmp_path))))
+    assert found == [f"all of it: {tmp_path / 'epoch_1.pth'}"]
 
 
 def test_a_student_that_starts_as_it_is_built_is_not_built_for_this():
