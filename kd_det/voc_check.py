@@ -32,7 +32,7 @@ class VocFolders:
     """The folders of a Pascal VOC set, as mmdet's reader calls them.
 
     Attributes:
-        images: The pictures, ``img_subdir``.
+        images: The images, ``img_subdir``.
         annotations: The XML files, ``ann_subdir``.
     """
 
@@ -67,11 +67,11 @@ def check_voc(
     Boxes are judged as mmdet reads them: x = xmin - 1, w = xmax - xmin.
 
     Args:
-        root: Folder with the folders of pictures and annotations.
+        root: Folder with the folders of images and annotations.
         split_file: Text file with one image name per line.
         classes: Class names of the config.
         decode: Also read every picture in full.
-        folders: Where pictures and annotations are below the root; the default is JPEGImages and
+        folders: Where images and annotations are below the root; the default is JPEGImages and
             Annotations.
         loading: How the pipeline decodes pictures; the default is mmdet's.
 

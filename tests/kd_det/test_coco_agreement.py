@@ -48,7 +48,7 @@ def _good() -> dict[str, Any]:
 
 
 def _write(folder: Path, content: Any) -> Path:
-    """Write the annotations (an object, or bytes as they are) and the pictures."""
+    """Write the annotations (an object, or bytes as they are) and the images."""
     (folder / "images").mkdir(exist_ok=True)
     for i in range(4):
         Image.new("RGB", (100, 100), (40 * i, 90, 160)).save(folder / f"images/{i}.png")
@@ -247,7 +247,7 @@ def test_boxes_that_look_like_corners_are_a_warning(tmp_path: Path) -> None:
     assert "are they x1, y1, x2, y2" in report.warnings[0]
 
 
-# mmdet would go on, with other data than the file seems to hold or with numbers that overflow.
+# mmdet would continue, with other data than the file seems to hold or with numbers that overflow.
 REFUSED_EARLY: dict[str, tuple[Change, list[str]]] = {
     "id_beyond_int64": (_first("annotations", 0, "id", to=2**63), ["annotations[0]", "2^63"]),
     "id_infinite": (_text('"id": 1,', '"id": 1e400,'), ["images[0]", "inf"]),

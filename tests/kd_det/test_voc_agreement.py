@@ -56,7 +56,7 @@ def _config(root: Path, **changes: Any) -> dict[str, Any]:
 
 
 def _boxes(config: dict[str, Any]) -> list[tuple[int, list[float]]]:
-    """Load the pictures and boxes as training does; the number of ignored boxes of each too."""
+    """Load the images and boxes as training does; the number of ignored boxes of each too."""
     register_all_modules()
     dataset = DATASETS.build(copy.deepcopy(config))
     samples = [dataset[i]["data_samples"] for i in range(len(dataset))]
