@@ -49,14 +49,13 @@ def dataset_classes(dataset: Mapping[str, Any]) -> list[tuple[str, ...]]:
     Args:
         dataset: As for :func:`check_dataset_config`.
     """
-    found = [kind_and_classes(part) for part in dataset_parts(dataset)]
-    return [tuple(names) for kind, names in found if kind]
+    parts = [part for part in dataset_parts(dataset) if _has_boxes(part)]
+    return [tuple(kind_and_classes(part)[1]) for part in parts]
 
 
 def kind_and_classes(dataset: Mapping[str, Any]) -> tuple[str, Sequence[str]]:
     """Return "coco", "voc" or "" for neither, and the class names."""
-    reader = _reader_of(dataset)
-    bases = {base.__name__ for base in reader.__mro__}
+    reader, bases = _reader_of(dataset), _bases_of(dataset)
     kind = "coco" if "CocoDataset" in bases else "voc" if "XMLDataset" in bases else ""
     kind = "" if bases & _OTHER_LAYOUTS else kind
     classes = (dataset.get("metainfo") or {}).get("classes")
@@ -79,6 +78,16 @@ def _reader_of(dataset: Mapping[str, Any]) -> type:
             "Correct it, or import its module through custom_imports."
         )
     return reader
+
+
+def _bases_of(dataset: Mapping[str, Any]) -> set[str]:
+    return {base.__name__ for base in _reader_of(dataset).__mro__}
+
+
+def _has_boxes(dataset: Mapping[str, Any]) -> bool:
+    """Whether each class is one of boxes; of panoptic classes some are areas without a box."""
+    bases = _bases_of(dataset)
+    return bool(bases & {"CocoDataset", "XMLDataset"}) and "CocoPanopticDataset" not in bases
 
 
 def _classes_of_file(name: str) -> list[str]:

@@ -284,6 +284,8 @@ def test_only_ids_below_1_are_renumbered_and_only_once(tmp_path: Path) -> None:
     read = COCO(str(_write(tmp_path, content)))
     assert sorted(read.anns) == [1, 2, 3, 4]
     assert [read.anns[number]["image_id"] for number in (1, 2, 3, 4)] == [1, 2, 3, 4]
+    content["annotations"][3]["id"] = 0  # twice: mmdet stops at it, as the check does
+    assert sorted(COCO(str(_write(tmp_path, content))).anns) == [0, 10, 20]
 
 
 def test_a_missing_iscrowd_and_foreign_encodings_are_noted(tmp_path: Path) -> None:

@@ -12,7 +12,7 @@ import pytest
 from mmengine.config import Config
 from PIL import Image
 
-from kd_det.data_check import check_dataset_config
+from kd_det.data_check import check_dataset_config, dataset_classes
 from kd_det.evaluator_check import check_evaluators
 
 GOOD: dict[str, Any] = dict(
@@ -104,6 +104,13 @@ def test_readers_of_another_layout_are_not_refused(tmp_path: Path, name: str) ->
     (tmp_path / "a.json").write_text("{}")
     (report,) = check_dataset_config(dict(type=name, ann_file=str(tmp_path / "a.json")))
     assert report.errors == [] and "not checked" in report.notes[0]
+
+
+def test_class_counts_are_compared_where_classes_have_boxes() -> None:
+    lvis = dict(type="LVISV1Dataset", ann_file="a.json", metainfo=dict(classes=("cat", "dog")))
+    panoptic = dict(lvis, type="CocoPanopticDataset")
+    assert dataset_classes(lvis) == [("cat", "dog")]
+    assert dataset_classes(panoptic) == []
 
 
 def test_without_the_folder_of_the_images_mmdet_stops(tmp_path: Path) -> None:
