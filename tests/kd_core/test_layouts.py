@@ -10,6 +10,7 @@ from torch import nn
 from torchvision.models import convnext, swin_transformer
 
 from kd_core import Distiller, Term
+from kd_core.layouts import hints_of
 from kd_core.losses import AttentionTransferLoss, ChannelWiseLoss, FeatureImitationLoss, HMATLoss
 
 IMAGES = torch.randn(2, 3, 64, 64, generator=torch.Generator().manual_seed(0))
@@ -183,6 +184,15 @@ def test_another_student_is_looked_at_anew():
         warnings.simplefilter("error")
         assert torch.isfinite(step(other))
     assert not distiller.layouts["student"].is_turned("x", "", 0)
+
+
+def test_what_timm_says_of_a_model_is_not_said_of_its_own_output():
+    """kd_retrieval.TimmTrunk turns that already."""
+    model = nn.Sequential()
+    model.trunk = timm_swin(16)
+    terms = {"x": Term(AttentionTransferLoss(), ["trunk", "trunk.layers.0", "trunk.layers.1"])}
+    hinted = hints_of(model, terms, "student")
+    assert [hinted("x", "", level) for level in range(3)] == [False, True, True]
 
 
 def test_images_that_are_not_square():
