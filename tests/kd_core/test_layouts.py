@@ -186,6 +186,29 @@ def test_another_student_is_looked_at_anew():
     assert not distiller.layouts["student"].is_turned("x", "", 0)
 
 
+@pytest.mark.parametrize("given", [True, False])
+def test_lists_of_images(given):
+    """As torchvision's detectors take them; the first map is 16 x 16 x 16."""
+
+    class Listed(nn.Module):
+        def __init__(self, net):
+            super().__init__()
+            self.net = net
+
+        def forward(self, images):
+            return self.net(torch.stack(images))
+
+    student, width = Listed(Net(8)), 16 if given else 8
+    term = Term(ChannelWiseLoss() if given else AttentionTransferLoss(), "net.s0", "net.features.1")
+    distiller = Distiller(Listed(torchvision_swin(width)), {"x": term})
+    distiller.attach(student, (list(IMAGES),) if given else None)
+    if given:
+        assert distiller.shape_table.rows[0].teacher_turned
+    else:
+        with pytest.warns(UserWarning, match=r"turns maps \(N, H, W, C\) of the teacher"):
+            step(student, list(IMAGES))
+
+
 def test_what_timm_says_of_a_model_is_not_said_of_its_own_output():
     """kd_retrieval.TimmTrunk turns that already."""
     model = nn.Sequential()
