@@ -11,8 +11,9 @@ from kd_det.coco_reader import needs_new_ids, read_coco
 from kd_det.data_report import DataReport
 from kd_det.mask_check import check_masks
 
+_LVIS = {"LVISMetric", "LVISFixedAPMetric"}  # files of another layout
 # Those that read through a library of their own; each takes an id below 1 for "no match".
-_OTHER_LIBRARIES = {"FasterCocoMetric", "LVISMetric", "LVISFixedAPMetric"}
+_OTHER_LIBRARIES = {"FasterCocoMetric", *_LVIS}
 
 
 def check_scored_file(report: DataReport, metric: Mapping[str, Any]) -> None:
@@ -27,12 +28,12 @@ def check_scored_file(report: DataReport, metric: Mapping[str, Any]) -> None:
     file = Path(metric["ann_file"])
     if not file.is_file():
         return
-    if names & _OTHER_LIBRARIES:
-        _check_ids(report, file, str(metric["type"]))
-    elif "CocoMetric" in names and "CocoVideoMetric" not in names:
+    if "CocoMetric" in names and not names & {"CocoVideoMetric", *_LVIS}:
         content = load_coco(report, file)
         if content is not None and "segm" in (metric.get("metric") or ()):
             check_masks(report, content, [one["name"] for one in content["categories"]])
+    if names & _OTHER_LIBRARIES and not report.errors:
+        _check_ids(report, file, str(metric["type"]))
 
 
 def _names_of(kind: Any) -> set[str]:

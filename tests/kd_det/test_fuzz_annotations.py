@@ -10,13 +10,16 @@ from typing import Any
 import kd_det  # noqa: F401  first, for mmdet asks for mmcv's operators
 
 # isort: split
+import mmdet.evaluation  # noqa: F401  here, for it is slow to import
 import pytest
 from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
+from mmengine.config import Config
 from PIL import Image
 from pycocotools.coco import COCO
 
 from kd_det.data_check import check_coco, check_voc, raise_on_errors
+from kd_det.evaluator_check import check_evaluators
 from kd_engine.voc_to_coco import voc_to_coco
 
 QUICK = settings(
@@ -103,6 +106,26 @@ def test_coco_with_other_values(folder: Path, changes: list[tuple[Any, Any]]) ->
 @given(st.fixed_dictionaries(LISTS, optional={"info": VALUES}))
 def test_coco_of_any_entries(folder: Path, content: dict[str, Any]) -> None:
     _require_report(folder, json.dumps(content).encode())
+
+
+@settings(QUICK, max_examples=50)
+@given(
+    st.one_of(VALUES, st.fixed_dictionaries({}, optional=LISTS)),
+    st.sampled_from(["CocoMetric", "FasterCocoMetric"]),
+)
+def test_files_that_an_evaluator_scores(folder: Path, content: Any, metric: str) -> None:
+    (folder / "val.json").write_text(json.dumps(_coco()))
+    (folder / "scored.json").write_text(json.dumps(content))
+    dataset = dict(
+        type="CocoDataset",
+        ann_file=str(folder / "val.json"),
+        data_prefix=dict(img=str(folder)),
+        metainfo=dict(classes=CLASSES),
+    )
+    evaluator = dict(type=metric, ann_file=str(folder / "scored.json"))
+    config = Config(dict(val_dataloader=dict(dataset=dataset), val_evaluator=evaluator))
+    (report,) = check_evaluators(config)
+    assert report.errors or report.notes or content["images"]
 
 
 @QUICK
