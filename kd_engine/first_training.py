@@ -115,8 +115,8 @@ class FirstTraining:
         start = f"{self.name} is trained before this, but its checkpoint {self.checkpoint} is"
         if self.problem:
             return (
-                f"{start} missing, and training it ({self._command()}) would not make that file: "
-                f"{self.problem}"
+                f"{start} missing, and its training would not make that file: {self.problem} "
+                f"Train the {self.name} first: {self._command()}, or let --with-teacher do it."
             )
         command = f": {self._command()}" if isinstance(self.source, str) else ""
         return (

@@ -65,8 +65,9 @@ def refusals(config):
 def test_a_name_that_its_schedule_never_leaves(commands, hook, name, leaves):
     write("teacher.py", **hook)
     text = refusals(student(f"work_dirs/t/{name}"))
-    assert f"checkpoint work_dirs/t/{name} is missing, and training it" in text
-    assert "(python tools/train.py teacher.py --work-dir work_dirs/t) would not make" in text
+    assert f"checkpoint work_dirs/t/{name} is missing, and its training would" in text
+    command = "python tools/train.py teacher.py --work-dir work_dirs/t"
+    assert f"Train the teacher first: {command}, or let --with-teacher" in text
     assert f"leaves {leaves} and never {name}. Name" in text
     if "best_epoch" not in leaves:
         last = leaves.split(", ")[-1]

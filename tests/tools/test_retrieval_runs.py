@@ -190,7 +190,7 @@ def test_initial_weights_are_needed_only_where_training_starts(retrieval, run_to
         code, _, error = run_tool(*command)
         assert code == 0, (command, error)
     assert "first.pth" not in student.with_suffix(".py").read_text()
-    code, _, error = run_tool("train", config, *short(run))
+    code, _, error = run_tool("train", config, *short(tmp_path / "again"))
     assert code == 1 and "first.pth" in error
     distilled = tmp_path / "under.py"
     teacher = dict(config=str(config), checkpoint=str(weights))
