@@ -13,6 +13,7 @@ from mmengine.model import is_model_wrapper
 from torch import nn
 
 from kd_engine.exported import tool_command
+from kd_engine.scores import read_log
 from kd_engine.terminal import clock, tell
 
 _BESIDE = "distiller."
@@ -32,6 +33,10 @@ class RunReportHook(Hook):  # type: ignore[misc]
         """Say what is trained on what."""
         runner.logger.info("\n".join(["training starts", *_head(runner)]))
         self.began, self.first = time.monotonic(), runner.iter
+        if self.first and _by_epoch(runner):  # an iteration-based log does not say when
+            before = read_log(Path(runner.work_dir)).scores
+            self.scores = [(one.step, dict(one.metrics)) for one in before
+                           if one.step <= runner.epoch] + self.scores  # fmt: skip
         tell("waiting for the first batch")
 
     def after_train_iter(self, runner: Any, batch_idx: int, data_batch: Any = None,
@@ -72,8 +77,7 @@ class RunReportHook(Hook):  # type: ignore[misc]
         said = f"{steps} {unit}{'' if steps == 1 else 's'} trained"
         if (best := self._best(runner)) is not None:
             name, value, step = best
-            since = " since it resumed" if self.first else ""
-            said = f"best {name} {value:.4f} at {unit} {step}{since}"
+            said = f"best {name} {value:.4f} at {unit} {step}"
         return f"done: {said}{_next(runner, best[2] if best else None)}"
 
     def _best(self, runner: Any) -> tuple[str, float, int] | None:

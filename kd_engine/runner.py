@@ -6,6 +6,7 @@ import os
 from typing import Any
 
 import mmengine.runner
+from mmengine.dist import master_only
 from mmengine.logging import MMLogger
 from torch import nn
 
@@ -22,7 +23,7 @@ class Runner(mmengine.runner.Runner):  # type: ignore[misc]
     line.
     """
 
-    dumped_config: str
+    dumped_config = ""  # of the first process
 
     def __init__(self, *arguments: Any, **options: Any) -> None:
         tell("building the model")
@@ -37,6 +38,7 @@ class Runner(mmengine.runner.Runner):  # type: ignore[misc]
         shorten(logger)
         return logger
 
+    @master_only  # type: ignore[untyped-decorator]
     def dump_config(self) -> None:
         """Write the whole config to the work dir, but never over a file that is no such dump."""
         name = os.path.basename(self.cfg.filename or f"{self.timestamp}.py")

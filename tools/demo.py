@@ -14,16 +14,19 @@ if __name__ == "__main__":
 
 import argparse
 import contextlib
+import io
 import os
 import sys
 import time
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
-import kd_det  # noqa: F401  before mmdet
-from kd_det.demo.report import FILES, report
-from kd_det.demo.runs import DemoOptions, Run, demo_runs
-from kd_det.demo.training import Progress, train_together
+with contextlib.redirect_stdout(io.StringIO()):  # mmdet's banners
+    import kd_det  # noqa: F401  before mmdet
+    from kd_det.demo.report import FILES, report
+    from kd_det.demo.runs import DemoOptions, Run, demo_runs
+    from kd_det.demo.training import Progress, train_together
+
 from kd_engine.checkpoint import use_safe_checkpoints
 from kd_engine.digit_scenes import SceneOptions
 from kd_engine.digits import make_detection_set
