@@ -50,11 +50,22 @@ def require_trained(config: Config) -> None:
                 f"{training.checkpoint} is at {progress}. --with-teacher finishes it.",
                 file=sys.stderr,
             )
-    for _, reference in references_of(config.get("model") or {}):
-        if reference["checkpoint"]:
-            source = reference["config"]
-            run = source if isinstance(source, str) else None
-            reference["checkpoint"] = checkpoint_file(str(reference["checkpoint"]), run)
+    settle_work_dirs(config)
+
+
+def settle_work_dirs(config: Config, unfinished: bool = True) -> None:
+    """Put, in the config, the file that is meant in the place of each work dir that has one.
+
+    Args:
+        config: The run's config.
+        unfinished: Whether to do so for runs that are not at their end, too.
+    """
+    references = dict(references_of(config.get("model") or {}))
+    for training in _trainings(config):
+        if training.path.is_dir() and not training.is_missing:
+            if unfinished or not training.unfinished:
+                run = training.source if isinstance(training.source, str) else None
+                references[training.name]["checkpoint"] = checkpoint_file(training.checkpoint, run)
 
 
 def train_missing(config: Config, program: str) -> None:

@@ -32,7 +32,7 @@ from kd_engine.errors import clear_errors
 from kd_engine.finite_loss import FiniteLossHook
 from kd_engine.initial_weights import check_initial_weights, start_from_initial_weights
 from kd_engine.memory import keep_freed_memory
-from kd_engine.phases import references_of, require_trained, train_missing
+from kd_engine.phases import references_of, require_trained, settle_work_dirs, train_missing
 from kd_engine.resume import read_start
 from kd_engine.runner import Runner
 from kd_engine.runs import (
@@ -87,6 +87,7 @@ def _prepare(config: Config, options: argparse.Namespace) -> Runner | None:
     show_warnings(task_of(config).check_data(config))
     if options.amp:
         use_mixed_precision(config)
+    settle_work_dirs(config, unfinished=not options.with_teacher)
     start = read_start(config, options.resume)
     if start.is_done:
         return None

@@ -7,7 +7,7 @@ from mmengine.config import Config
 
 from kd_engine import phases
 from kd_engine.first_training import FirstTraining
-from kd_engine.phases import require_trained, train_missing
+from kd_engine.phases import require_trained, settle_work_dirs, train_missing
 
 
 @pytest.fixture(autouse=True)
@@ -168,6 +168,18 @@ class TestWorkDirs:
         distributed.launcher = "pytorch"
         train_missing(distributed, "train.py")
         assert len(commands) == 1
+
+    def test_it_is_settled_early_unless_it_is_to_be_finished(self, save_run, here):
+        write("teacher.py")
+        save_run(here / "work_dirs/t/epoch_3.pth", 3)
+        config = student("work_dirs/t")
+        settle_work_dirs(config, unfinished=False)
+        assert config.model.teacher.checkpoint == "work_dirs/t"
+        settle_work_dirs(config)
+        assert config.model.teacher.checkpoint == os.path.abspath("work_dirs/t/epoch_3.pth")
+        absent = student("work_dirs/none")
+        settle_work_dirs(absent)
+        assert absent.model.teacher.checkpoint == "work_dirs/none"
 
     def test_one_that_may_stop_early_is_not_unfinished(self, commands, save_run, here, capsys):
         write("teacher.py")

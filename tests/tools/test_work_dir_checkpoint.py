@@ -51,6 +51,12 @@ def test_training_and_check_take_the_teachers(place, run_tool, tmp_path):
     assert f"{place.teacher_weights} is taken" in text
     saved = read_checkpoint(tmp_path / "run" / "epoch_1.pth", ALLOWED)["meta"]["cfg"]
     assert str(place.teacher_weights) in saved
+    longer = ["--cfg-options", named, "train_cfg.max_epochs=2"]
+    code, text, error = run_tool(
+        "train", place.distilled, "--work-dir", tmp_path / "run", "--resume", *longer
+    )
+    assert code == 0, error
+    assert "max_epochs: 1 -> 2" in text + error and "teacher.checkpoint" not in text + error
 
 
 def test_a_work_dir_without_a_checkpoint(place, run_tool, tmp_path):
