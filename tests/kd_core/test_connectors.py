@@ -76,6 +76,13 @@ class TestBatchOfOne:
         assert torch.isfinite(loss) and student.stem.weight.grad.any()
 
 
+def test_one_image_of_several_positions_is_normalised_as_ever():
+    torch.manual_seed(0)
+    connector, plain, image = Connector(4, 6), nn.BatchNorm2d(6), 5 + torch.randn(1, 4, 1, 2)
+    torch.testing.assert_close(connector(image), plain(connector.project(image)))
+    assert connector.norm.num_batches_tracked == 1
+
+
 @pytest.mark.parametrize(
     "student, teacher, size",
     [((4, 4), (8, 8), (4, 4)), ((8, 8), (4, 4), (4, 4)), ((4, 9), (8, 6), (4, 6))],
