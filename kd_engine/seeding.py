@@ -137,8 +137,8 @@ class SeedHook(Hook):  # type: ignore[misc]
         _note_skips(loader, self._batches)
         # DataLoader refuses a new sampler by plain assignment: its iterator may be running.
         object.__setattr__(loader, "batch_sampler", self._batches)
-        if (running := getattr(loop, "dataloader_iterator", None)) is not None:
-            loop.dataloader_iterator = type(running)(loader)  # it may have begun without
+        if (begun := getattr(loop, "dataloader_iterator", None)) is not None:
+            loop.dataloader_iterator = _begun_anew(begun, loader, self._batches)
 
     def before_train_epoch(self, runner: Any) -> None:
         """Seed what draws while an epoch starts, such as samplers."""
@@ -167,6 +167,20 @@ class SeedHook(Hook):  # type: ignore[misc]
         with contextlib.suppress(TypeError):  # data without a length has no epochs
             batches = len(runner.train_loop.dataloader)
             checkpoint["meta"][KEY] = note_of(batches, self.in_epoch)
+
+
+def _begun_anew(begun: Any, loader: DataLoader[Any], batches: SeededBatches) -> Any:
+    """Replace the iterator of an iteration-based loop: upstream's has begun without seeds."""
+    inner = getattr(begun, "_iterator", None)
+    if inner is not None:
+        if hasattr(inner, "_shutdown_workers"):
+            inner._shutdown_workers()
+        loader._iterator = None  # where persistent workers are kept
+        samplers: tuple[Any, ...] = (loader.sampler, batches.batches)
+        for sampler in samplers:
+            if hasattr(sampler, "_indices_of_rank"):  # its one generator ends with the iterator
+                sampler.indices = sampler._indices_of_rank()
+    return type(begun)(loader)
 
 
 def _note_skips(loader: DataLoader[Any], batches: SeededBatches) -> None:

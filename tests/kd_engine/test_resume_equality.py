@@ -121,6 +121,23 @@ def test_of_an_iteration_based_loop(tmp_path, workers, persistent):
 
 
 @pytest.mark.parametrize(("workers", "persistent"), [(0, False), (2, False), (2, True)])
+def test_a_loop_that_has_begun_its_data_begins_anew(tmp_path, workers, persistent):
+    """Upstream's iteration-based loop makes its iterator before there are hooks."""
+    setting = dict(workers=workers, persistent=persistent)
+    whole = train(loop_config(tmp_path / "whole", **setting))
+    config = loop_config(tmp_path / "begun", **setting)
+    runner, watch = Runner.from_cfg(config), Watch()
+    read_start(config).register_hooks(runner)
+    runner.register_hook(watch)
+    loop = runner.train_loop
+    loop.dataloader_iterator._iterator = iter(loop.dataloader)
+    runner.train()
+    stop_workers(runner)
+    for one, other in zip(watch.batches, whole, strict=True):
+        assert torch.equal(one, other)
+
+
+@pytest.mark.parametrize(("workers", "persistent"), [(0, False), (2, False), (2, True)])
 def test_no_epoch_repeats_the_augmentations_of_another(tmp_path, workers, persistent):
     batches = train(config_of(tmp_path, epochs=3, workers=workers, persistent=persistent))
     drawn = torch.cat(batches) % 1  # what the data adds to its index: (N, 3)
