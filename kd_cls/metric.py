@@ -13,6 +13,7 @@ from mmengine.evaluator import BaseMetric
 from numpy.typing import NDArray
 
 from kd_cls.predictions import Predictions, check_target, read_predictions, write_predictions
+from kd_engine.outputs import check_outputs
 
 BINS = 15
 _FIVE = 5
@@ -66,6 +67,7 @@ class ClassificationMetric(BaseMetric):  # type: ignore[misc]
         super().__init__(prefix="cls")
         if predictions_out is not None:
             check_target(predictions_out)
+            check_outputs([predictions_out], [teacher_predictions], overwrite=True)
         self.predictions_out = predictions_out
         self.teacher = None if teacher_predictions is None else read_predictions(
             teacher_predictions

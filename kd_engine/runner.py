@@ -12,7 +12,7 @@ from torch import nn
 
 from kd_engine.found_nothing import FoundNothingHook
 from kd_engine.run_report import RunReportHook
-from kd_engine.terminal import shorten, tell
+from kd_engine.terminal import TABLES, shorten, tell
 
 
 class Runner(mmengine.runner.Runner):  # type: ignore[misc]
@@ -50,6 +50,7 @@ class Runner(mmengine.runner.Runner):  # type: ignore[misc]
 
     def train(self) -> nn.Module:
         """Train, and end with a line that says how it went and what may come next."""
+        shorten(self.logger, TABLES)
         tell("reading the data")
         model: nn.Module = super().train()
         self.logger.info(self._report.last_line(self))

@@ -42,6 +42,7 @@ _FILE_ONLY = (
     '"HardDiskBackend" is the alias',
     "Failed to search registry with scope",
 )
+TABLES = ("\n+-", "\n" + "-" * 15 + "iou_thr")  # of classes, after each validation
 _open: list[Terminal] = []
 
 
@@ -76,13 +77,18 @@ def tell(doing: str | Callable[[], str]) -> None:
         _open[-1].doing, _open[-1].since = doing, time.monotonic()
 
 
-def shorten(logger: logging.Logger) -> None:
-    """Keep the dumps of a run's start off the terminal, and take prints into the log file."""
+def shorten(logger: logging.Logger, beginnings: tuple[str, ...] = _FILE_ONLY) -> None:
+    """Keep the dumps of a run's start off the terminal, and take prints into the log file.
+
+    Args:
+        logger: That of a run, with its log file.
+        beginnings: Messages that begin like these go to the log file alone.
+    """
     if not _open or os.environ.get("KD_TRACEBACK"):
         return
     for handler in logger.handlers:
         if type(handler) is logging.StreamHandler:  # a file's is a subclass
-            handler.addFilter(_for_people)
+            handler.addFilter(lambda record: _is_for_people(record, beginnings))
     _open[-1].attach(logger)
 
 
@@ -183,9 +189,9 @@ class Terminal(io.TextIOBase):
         return self.doing() if callable(self.doing) else self.doing
 
 
-def _for_people(record: logging.LogRecord) -> bool:
+def _is_for_people(record: logging.LogRecord, beginnings: tuple[str, ...]) -> bool:
     file_only = getattr(record, "file_only", False)
-    return not file_only and not record.getMessage().startswith(_FILE_ONLY)
+    return not file_only and not record.getMessage().startswith(beginnings)
 
 
 def _is_first_process() -> bool:

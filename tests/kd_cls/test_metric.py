@@ -117,7 +117,9 @@ def test_predictions_of_other_images_are_refused(tmp_path):
 
 
 def test_files_that_hold_no_predictions_are_refused(tmp_path):
-    with pytest.raises(FileNotFoundError, match=r"no predictions none.npz. Write them: tools/test"):
+    with pytest.raises(
+        FileNotFoundError, match=r"no predictions none.npz. Write them: python tools/test"
+    ):
         ClassificationMetric(teacher_predictions="none.npz")
     with pytest.raises(ValueError, match=r"ends in .npz, but it is teacher.json"):
         ClassificationMetric(predictions_out="teacher.json")
@@ -133,6 +135,13 @@ def test_files_that_hold_no_predictions_are_refused(tmp_path):
              class_names=np.array(["a"]))  # fmt: skip
     with pytest.raises(ValueError, match=r"for each id, but their shapes are \(3,\), \(3,\)"):
         ClassificationMetric(teacher_predictions=str(file))
+
+
+def test_the_teachers_predictions_are_not_replaced_by_the_students(tmp_path):
+    file = tmp_path / "teacher.npz"
+    measure(predictions(), ClassificationMetric(predictions_out=str(file)))
+    with pytest.raises(ValueError, match="must not replace what it reads"):
+        ClassificationMetric(predictions_out=str(file), teacher_predictions=str(file))
 
 
 @pytest.mark.parametrize("value", [float("nan"), float("inf")])

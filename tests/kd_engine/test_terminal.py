@@ -9,7 +9,7 @@ import warnings
 import pytest
 
 from kd_engine import terminal
-from kd_engine.terminal import short_terminal, shorten, tell
+from kd_engine.terminal import TABLES, short_terminal, shorten, tell
 
 LIBRARY, OURS = {"__name__": "pycocotools.coco"}, {"__name__": "my_hooks"}
 
@@ -46,6 +46,18 @@ def test_prints_of_libraries_go_to_the_log_and_those_of_users_to_the_terminal(
     assert (tmp_path / "run.log").read_text().splitlines() == [
         "early banner", "loading annotations", "Config:", "a = 1", "a line for people", "a warning",
     ]  # fmt: skip
+
+
+def test_tables_of_classes_are_for_the_log_while_training(capsys, logger, tmp_path):
+    with short_terminal("starting"):
+        logger.addHandler(logging.StreamHandler(sys.stdout))
+        shorten(logger)
+        logger.info("\n+-------+\n| class |")
+        shorten(logger, TABLES)
+        logger.info("\n+-------+\n| again |")
+        logger.info("Epoch(val)")
+    assert capsys.readouterr().out == "\n+-------+\n| class |\nEpoch(val)\n"
+    assert "again" in (tmp_path / "run.log").read_text()
 
 
 def test_everything_is_shown_if_tracebacks_are(capsys, monkeypatch):
