@@ -123,7 +123,7 @@ def start_from_initial_weights(runner: Runner, config: Config) -> None:
 
 
 class _LoadInitialWeights(Hook):  # type: ignore[misc]
-    """Load the student's weights before the first iteration, after they were initialised."""
+    """Load the student's weights before the first iteration, after they were initialized."""
 
     def __init__(self, source: WeightSource) -> None:
         self.source = source

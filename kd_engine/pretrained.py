@@ -24,7 +24,7 @@ _ENOUGH = 0.5  # share of a module's parameters that must come from the file
 
 
 class Pretrained(PretrainedInit):  # type: ignore[misc]
-    """Initialise a module from a file, strictly: see :func:`kd_core.part_weights.load_part`.
+    """Initialize a module from a file, strictly: see :func:`kd_core.part_weights.load_part`.
 
     Args:
         checkpoint: File, URL, or a name such as ``torchvision://resnet18``.
@@ -56,7 +56,7 @@ def use_strict_pretrained() -> None:
 
 
 def require_pretrained(model: nn.Module) -> list[str]:
-    """Require that every part with a ``Pretrained`` was filled when the weights were initialised.
+    """Require that every part with a ``Pretrained`` was filled when the weights were initialized.
 
     mmdet's transformers read their file themselves. Of these, half of the parameters must be
     values of the file.

@@ -47,7 +47,7 @@ def file(tmp_path):
     return str(tmp_path / "a.pth"), weights
 
 
-def initialised(init_cfg, kind=Backbone, **options):
+def initialized(init_cfg, kind=Backbone, **options):
     model = Detector(kind(init_cfg, **options))
     model.init_weights()
     return model
@@ -55,7 +55,7 @@ def initialised(init_cfg, kind=Backbone, **options):
 
 @pytest.mark.parametrize("kind", ["Pretrained", PretrainedInit])
 def test_a_backbone_starts_from_a_classifier_s_file(file, kind):
-    model = initialised(dict(type=kind, checkpoint=file[0]))
+    model = initialized(dict(type=kind, checkpoint=file[0]))
     assert torch.equal(model.backbone.conv1.weight, file[1]["conv1.weight"])
     assert require_pretrained(model) == [f"backbone: {file[0]}"]
 
@@ -63,12 +63,12 @@ def test_a_backbone_starts_from_a_classifier_s_file(file, kind):
 @pytest.mark.parametrize("kind", ["Pretrained", PretrainedInit])
 def test_a_file_of_another_width_is_refused(file, kind):
     with pytest.raises(CheckpointError, match=r"a\.pth does not fit Backbone(?s:.*)conv1\.weight"):
-        initialised(dict(type=kind, checkpoint=file[0]), width=5)
+        initialized(dict(type=kind, checkpoint=file[0]), width=5)
 
 
 def test_unless_that_is_allowed(file):
     options = dict(type="Pretrained", checkpoint=file[0], allow_partial=True)
-    model = initialised(options, width=5)
+    model = initialized(options, width=5)
     assert torch.equal(model.backbone.layer1.bias, file[1]["layer1.bias"])
     require_pretrained(model)
 
@@ -78,8 +78,8 @@ def test_a_detector_s_file_needs_its_prefix(tmp_path):
     torch.save({"ema": source.state_dict(), "epoch": 3}, tmp_path / "a.pth")
     options = dict(type="Pretrained", checkpoint=str(tmp_path / "a.pth"), key="ema")
     with pytest.raises(CheckpointError, match=r"prefix='backbone\.' takes those alone"):
-        initialised(options)
-    model = initialised({**options, "prefix": "backbone"})
+        initialized(options)
+    model = initialized({**options, "prefix": "backbone"})
     assert torch.equal(model.backbone.conv1.weight, source.backbone.conv1.weight)
 
 
@@ -97,7 +97,7 @@ def test_a_whole_model_starts_without_what_was_trained_beside_it(tmp_path):
 
 def test_an_absent_file_is_named():
     with pytest.raises(FileNotFoundError, match=r"no checkpoint none\.pth"):
-        initialised(dict(type="Pretrained", checkpoint="none.pth"))
+        initialized(dict(type="Pretrained", checkpoint="none.pth"))
 
 
 def test_parts_that_read_their_file_themselves_are_compared_with_it(tmp_path):
@@ -105,8 +105,8 @@ def test_parts_that_read_their_file_themselves_are_compared_with_it(tmp_path):
     weights = Backbone().state_dict()
     torch.save({key.replace("conv1", "stem"): value for key, value in weights.items()}, path)
     options = dict(type="Pretrained", checkpoint=path)
-    assert require_pretrained(initialised(options, OwnReader)) == [f"backbone: {path}"]
+    assert require_pretrained(initialized(options, OwnReader)) == [f"backbone: {path}"]
     torch.save({f"other.{key}": value for key, value in weights.items()}, path)
     with pytest.raises(CheckpointError, match=r"0 of its 4 parameters are values of the file"):
-        require_pretrained(initialised(options, OwnReader))
-    require_pretrained(initialised({**options, "allow_partial": True}, OwnReader))
+        require_pretrained(initialized(options, OwnReader))
+    require_pretrained(initialized({**options, "allow_partial": True}, OwnReader))

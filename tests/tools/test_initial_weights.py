@@ -8,10 +8,7 @@ import torch
 from kd_core.checkpoint import read_checkpoint
 from kd_engine.allowed import ALLOWED
 
-STOP = (
-    "model = dict(terms=dict(at=dict(schedule=dict(type='kd_core.schedules.Stop', at=3))))\n"
-    "custom_hooks = []\n"
-)
+STOP = "model = dict(terms=dict(at=dict(schedule=dict(type='kd_core.schedules.Stop', at=3))))\n"
 
 
 def train(run_tool, config, folder, *options):
