@@ -81,13 +81,16 @@ def _check_lost(
     if bad:
         report.error("boxes", _lost_text(table, used, "the file"))
         return
-    for label in np.unique(table.labels[used & lost]):
+    numbers, losses = (
+        np.bincount(table.labels[chosen], minlength=len(classes)) for chosen in (used, used & lost)
+    )
+    for label in np.flatnonzero(losses > _LOST * numbers):
         of_class = table.labels == label
         text = _lost_text(table, of_class, repr(classes[label]))
         if _exceeds(faulty, of_class) or _exceeds(lost, of_class, _MARKED):
             few = of_class.sum() < _FEW
             (report.warn if few else report.error)("boxes", text)
-        elif _exceeds(lost, of_class):
+        else:
             report.warn("boxes", text)
 
 
@@ -161,10 +164,10 @@ def _inside(
 def _check_copies(report: DataReport, table: BoxTable, used: NDArray[np.bool_]) -> None:
     """Compare image, class and the four numbers; marked boxes are no copies of others."""
     kept = used & ~table.dropped["marks"]
-    rows = np.column_stack([table.images, table.labels, table.given])[kept]
+    rows = np.column_stack([table.images, table.labels, table.given])[kept].astype(np.float64)
     if not len(rows):
         return
-    _, counts = np.unique(rows, axis=0, return_counts=True)
+    counts = _times(rows)
     copies, repeated = int(len(rows) - len(counts)), float((counts > 1).mean())
     text = f"{copies} of {len(rows)} boxes are exact copies (image, class and box are the same)"
     if repeated > _LOST:
@@ -177,3 +180,12 @@ def _check_copies(report: DataReport, table: BoxTable, used: NDArray[np.bool_]) 
         report.warn("boxes", f"{text}; each counts in training and as missed in scores.")
     else:
         report.count(copies, f"of {len(rows)} boxes are exact copies of others")
+
+
+def _times(rows: NDArray[np.float64]) -> NDArray[np.int64]:
+    """Count how often each different row comes; single numbers are sorted faster than rows."""
+    keys = (rows * np.random.default_rng(0).normal(size=rows.shape[1])).sum(axis=1)
+    _, places, times = np.unique(keys, return_inverse=True, return_counts=True)
+    alone = times[places] == 1
+    _, repeats = np.unique(rows[~alone], axis=0, return_counts=True)
+    return np.concatenate([np.ones(alone.sum(), dtype=np.int64), repeats.astype(np.int64)])

@@ -6,9 +6,12 @@ import json
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 from PIL import Image
 
+from kd_det.box_check import check_boxes
+from kd_det.box_table import coco_table
 from kd_det.data_check import DataReport, check_coco, check_voc
 
 GOOD = dict(bbox=[10.0, 20.0, 30.0, 40.0], area=1200.0, iscrowd=0)
@@ -198,3 +201,18 @@ def test_negative_sides_of_coco_are_a_warning(coco: Any) -> None:
 def test_lost_voc_boxes_are_an_error(voc: Any, box: tuple[Any, ...], text: str) -> None:
     (error,) = voc([[box]] * 3).errors
     assert "3 of 3 are not" in error and text in error
+
+
+def test_copies_in_a_large_file() -> None:
+    """Every seventh box comes twice, far apart; boxes that differ in one number are no copies."""
+    rng = np.random.default_rng(0)
+    boxes = np.column_stack([rng.uniform(0, 50, (7000, 2)), rng.uniform(5, 40, (7000, 2))])
+    boxes = np.concatenate([boxes, boxes[::7], boxes[1::7] + [0, 0, 0, 1e-6]])
+    images = np.concatenate([np.arange(7000), np.arange(7000)[::7], np.arange(7000)[1::7]])
+    annotations = [dict(id=i, image_id=0, area=1.0) for i in range(9000)]
+    table = coco_table(
+        annotations, boxes, images, np.full((9000, 2), 100.0), np.zeros(9000, dtype=np.int64)
+    )
+    report = DataReport("large")
+    check_boxes(report, table, ("thing",))
+    assert "1000 of 9000 boxes are exact copies" in report.warnings[0]
