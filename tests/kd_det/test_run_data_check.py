@@ -165,6 +165,15 @@ def test_a_part_of_the_images_is_not_what_the_evaluator_scores(data: Set) -> Non
     assert "reads 3 of" in error and "this file has 4" in error
 
 
+def test_an_evaluator_of_a_part_of_the_images(data: Set) -> None:
+    content = json.loads((data.folder / "val.json").read_text())
+    del content["images"][3], content["annotations"][3]
+    (data.folder / "part.json").write_text(json.dumps(content))
+    metric = dict(type="CocoMetric", ann_file=str(data.folder / "part.json"))
+    (error,) = _errors(data.config(val_evaluator=metric))
+    assert "this file has 3" in error and "reads 4 of" in error and "3 are the same" in error
+
+
 def test_a_missing_annotation_file_of_an_evaluator(data: Set) -> None:
     """Training reads the one of val alone; tools/test.py that of test."""
     metric = dict(type="CocoMetric", ann_file=str(data.folder / "gone.json"))
