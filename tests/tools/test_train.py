@@ -70,6 +70,29 @@ def test_resume_goes_on_from_the_last_whole_checkpoint(place, run_tool, tmp_path
     assert steps and min(steps) > 3, "it must not begin again"
 
 
+@pytest.mark.slow
+def test_a_resumed_detector_equals_one_that_never_stopped(place, run_tool, tmp_path):
+    """Random sampling of regions, flips, EMA and distillation included."""
+    flip = 'train_dataloader = dict(dataset=dict(pipeline=[dict(type="LoadImageFromFile"), '
+    flip += 'dict(type="LoadAnnotations", with_bbox=True), dict(type="Resize", scale=(80, 80), '
+    flip += 'keep_ratio=True), dict(type="RandomFlip", prob=0.5), dict(type="PackDetInputs")]))'
+    config = place.variant("flip.py", flip)
+    options = ["--cfg-options", "train_cfg.max_epochs=2"]
+    whole, parts = tmp_path / "whole", tmp_path / "parts"
+    code, _, error = run_tool("train", config, "--work-dir", whole, *options)
+    assert code == 0, error
+    parts.mkdir()
+    shutil.copy(whole / "epoch_1.pth", parts)
+    code, out, error = run_tool("train", config, "--work-dir", parts, "--resume", *options)
+    assert code == 0 and "differs" not in out, error
+    one, other = (read_checkpoint(run / "epoch_2.pth", ALLOWED) for run in (whole, parts))
+    for states in ("state_dict", "ema_state_dict"):
+        assert one[states].keys() == other[states].keys()
+        assert all(torch.equal(one[states][key], other[states][key]) for key in one[states])
+    code, out, error = run_tool("train", config, "--work-dir", parts, "--resume", *options)
+    assert code == 0 and "The run is finished: epoch 2 of 2" in out
+
+
 def test_resume_without_a_checkpoint_starts(place, run_tool, tmp_path):
     code, _, error = run_tool("train", place.teacher, "--work-dir", tmp_path / "run", "--resume")
     assert code == 0, error
