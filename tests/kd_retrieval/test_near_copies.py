@@ -158,13 +158,29 @@ def test_a_warning_is_logged(logged):
         assert not logged
 
 
+def test_half_of_the_queries_are_not_most():
+    """Of four, three have a positive near enough to look at, and two of these are copies."""
+    rows = noise(28, rows=4)
+    gallery = torch.cat([half(rows[:2]), rows[2:3] + 1e-3 * noise(29, rows=4), noise(30, rows=1)])
+    assert notes(rows, [0, 1, 2, 3], gallery, [0, 1, 2, 2, 2, 2, 3]) == ""
+
+
+def test_large_classes_are_looked_at_in_parts(monkeypatch):
+    monkeypatch.setattr("kd_retrieval.near_copies._CHUNK", 3)
+    rows = noise(31, rows=40)
+    for order in (torch.arange(40), torch.arange(40).flip(0)):
+        assert notes(rows, [7] * 40, half(rows)[order], [7] * 40).startswith("100 % of")
+
+
+@pytest.mark.parametrize("metric", ["cosine", "l2"])
 @pytest.mark.parametrize("copied", [0, 150])
-def test_it_costs_nothing_where_at_most_half_have_a_near_positive(monkeypatch, copied):
+def test_it_costs_nothing_where_at_most_half_have_a_near_positive(monkeypatch, copied, metric):
     def fail(*_):
         raise AssertionError("looked at rows")
 
     monkeypatch.setattr("kd_retrieval.near_copies._two_nearest", fail)
     rows = noise(16)
-    notes(rows, LABELS, torch.cat([half(rows[:copied]), noise(17)[copied:]]), LABELS)
+    gallery = torch.cat([half(rows[:copied]), noise(17)[copied:]])
+    notes(rows, LABELS, gallery, LABELS, metric=metric)
     with pytest.raises(AssertionError, match="looked at rows"):
-        notes(rows, LABELS, half(rows), LABELS)
+        notes(rows, LABELS, half(rows), LABELS, metric=metric)

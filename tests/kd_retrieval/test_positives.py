@@ -76,6 +76,8 @@ def test_a_table_that_is_too_large_is_refused(monkeypatch):
     assert table_of([{i} for i in range(5)])[0].shape == (5, 1)
     with pytest.raises(ValueError, match="sets of labels need 8 bytes for each image"):
         table_of([{1}] * 3, [{2}] * 3)
+    with pytest.raises(ValueError, match="sets of labels need 24 bytes for each image"):
+        table_of([set(range(130))] * 2)  # 3 words of 64 bits each
 
 
 def test_many_labels_take_no_more_memory_than_few():

@@ -359,6 +359,11 @@ def test_collapsed_embeddings_get_the_pessimistic_value_and_a_warning(backend):
     assert result.recall == {1: 0.0, 60: 1.0}
     assert result.optimistic[1] == 1.0
     assert any("ties decide: R@1 is 0.00" in note for note in result.notes)
+    with mock.patch("kd_retrieval.recall.print_log") as logged:
+        assert (
+            recall_at_k(rows, list(range(20)) * 2, backend=backend).notes[0]
+            == (logged.call_args.args[0])
+        )
     healthy = recall_at_k(torch.eye(20)[list(range(20)) * 2], list(range(20)) * 2, backend=backend)
     assert healthy.notes == ()
 
@@ -387,12 +392,14 @@ def test_a_value_that_is_not_finite_names_its_row():
         refuse("row 8000 of the queries has NaN or Inf", rows, [0] * 9000)
     gallery = torch.tensor([[1.0] * 4, [torch.nan] * 4])
     refuse("row 1 of the gallery has NaN or Inf", EYE, PAIRS, gallery, [0, 1])
+    refuse("row 0 of the gallery has NaN or Inf", EYE, PAIRS, gallery.flip(0), [0, 1])
 
 
 def test_a_zero_vector_has_no_direction():
     rows = EYE.clone()
     rows[2] = 0
     refuse("a zero vector has no direction, but row 2 of the queries", rows, PAIRS)
+    refuse("a zero vector has no direction, but row 0 of the queries", rows[[2, 0, 1, 3]], PAIRS)
     for metric in ("l2", "dot"):
         assert recall_at_k(rows, PAIRS, metric=metric).n_valid == 4
 
@@ -411,6 +418,8 @@ def test_labels_and_ids_must_be_integers():
     refuse("labels must be integers, but they are torch.float32", EYE, torch.zeros(4))
     refuse("labels must be integers, but they are torch.float64", EYE, np.zeros(4))
     refuse("query_ids must be integers", EYE, PAIRS, query_ids=torch.arange(4.0))
+    refuse(r"query_ids must be \(N,\), but they are \(4, 1\)", EYE, PAIRS,
+           query_ids=torch.arange(4)[:, None])  # fmt: skip
     refuse("labels must be integers, but they are like 'car'", EYE, ["car", "cat", "car", "cat"])
     refuse("do its rows list labels, or mark them by 1", EYE, torch.eye(4).long())
     refuse("label 3 differs from the first", EYE, [[1], [1], [2], 2])
@@ -427,6 +436,7 @@ def test_images_in_both_sides_need_unique_ids():
     refuse("gallery_ids must be unique", EYE, PAIRS, EYE, PAIRS, query_ids=[1, 2, 3, 4],
            gallery_ids=[1, 2, 1, 3])  # fmt: skip
     refuse("gallery_ids need a gallery", EYE, PAIRS, gallery_ids=[1, 2, 3, 4])
+    refuse("gallery_labels and gallery_ids need a gallery", EYE, PAIRS, gallery_labels=PAIRS)
     refuse("a gallery needs gallery_labels", EYE, PAIRS, EYE)
 
 

@@ -1,3 +1,4 @@
+import math
 from unittest import mock
 
 import pytest
@@ -9,6 +10,8 @@ from kd_retrieval.precision import full_precision
 from kd_retrieval.similarity import METRICS, Similarity, exponent_of, grid_rows, norms
 
 HALF = 2**-9  # roundoff of bfloat16
+# In bfloat16 (0.6, 0.8) becomes (0.6015625, 0.80078125). Norms of 4,096 numbers are in float32.
+HAND = (1.01 + 4096 * 2**-23) * math.hypot(0.0015625, 0.00078125) + 2**-20
 
 
 def cancelling(size):
@@ -132,6 +135,25 @@ def test_similarities_of_faiss_are_within_the_bounds_of_float32(metric, make, si
         found, columns = (torch.cat(side) for side in zip(*parts, strict=True))
         quick = torch.empty_like(found).scatter_(1, columns, found)
         require_within_bounds(compared, quick, torch.float32)
+
+
+@pytest.mark.parametrize(
+    ("metric", "dtype", "error"),
+    [
+        # 1.01 (2 r + r^2) + 2 D u, where r = 1.01 u is the rounding of a row and u = 2^-24.
+        ("cosine", torch.float32, 1.01 * (2.02 * 2**-24 + (1.01 * 2**-24) ** 2) + 8192 * 2**-24),
+        # The same twice, and 16 u for the squared norms.
+        ("l2", torch.float32, 2.02 * (2.02 * 2**-24 + (1.01 * 2**-24) ** 2) + 16400 * 2**-24),
+        # 1.01 (2 r + r^2) + 4 D u, and r is that of (0.6, 0.8): see HAND.
+        ("cosine", torch.bfloat16, 1.01 * (2 * HAND + HAND**2) + 16384 * 2**-24),
+    ],
+)
+def test_the_error_that_is_allowed_worked_out_by_hand(metric, dtype, error):
+    rows = torch.zeros(2, 4096)
+    rows[:, 0], rows[:, 1] = 0.6, 0.8
+    with mock.patch("kd_retrieval.similarity.fast_bfloat16", lambda device: True):
+        side = grid_rows(rows, torch.arange(2), metric)
+    assert Similarity(side, side)._error(dtype) == pytest.approx(error, rel=3e-5)
 
 
 @pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float32])
