@@ -20,9 +20,7 @@ from mmdet.evaluation import CocoMetric
 from mmdet.registry import DATASETS
 from mmdet.utils import register_all_modules
 from PIL import Image
-from pycocotools.coco import COCO
 
-from kd_det.coco_reader import provide_coco_reader
 from kd_det.data_check import check_dataset_config
 
 GOOD: dict[str, Any] = dict(
@@ -245,64 +243,6 @@ def test_boxes_that_look_like_corners_are_a_warning(tmp_path: Path) -> None:
     (report,) = check_dataset_config(_config(_write(tmp_path, content)))
     assert report.errors == []
     assert "are they x1, y1, x2, y2" in report.warnings[0]
-
-
-# mmdet would continue, with other data than the file seems to hold or with numbers that overflow.
-REFUSED_EARLY: dict[str, tuple[Change, list[str]]] = {
-    "id_beyond_int64": (_first("annotations", 0, "id", to=2**63), ["annotations[0]", "2^63"]),
-    "id_infinite": (_text('"id": 1,', '"id": 1e400,'), ["images[0]", "inf"]),
-    "width_infinite": (_text('"width": 100', '"width": 1e400'), ["images[0] (id 1)", "inf"]),
-    "id_true": (_first("images", 0, "id", to=True), ["images[0]", "True"]),
-    "huge_box": (_first("annotations", 1, "bbox", to=[0, 0, 1e308, 9]), ["(id 2)", "1e+308"]),
-    "area_nan": (_first("annotations", 1, "area", to=float("nan")), ["(id 2)", "nan"]),
-    "iscrowd_2": (_each(iscrowd=2), ["(id 1)", "iscrowd", "2"]),
-    "key_twice": (_text('"area": 1200.0', '"area": 0, "area": 9'), ["'area'", "in 4 of them"]),
-    "list_twice": (_text('"categories":', '"images": [], "categories":'), ["'images'", "in 1 of"]),
-    "number_of_5000_digits": (_text('"id": 1,', f'"id": {"9" * 5000},'), ["broken", "digits"]),
-    "half_a_surrogate_pair": (_text('"0.png"', '"\\ud800.png"'), ["image 1", "\\ud800.png"]),
-}
-
-
-@pytest.mark.parametrize("name", REFUSED_EARLY)
-def test_what_mmdet_would_misread_is_refused(tmp_path: Path, name: str) -> None:
-    change, words = REFUSED_EARLY[name]
-    content = _good()
-    made = change(content)
-    config = _config(_write(tmp_path, content if made is None else made))
-    (report,) = check_dataset_config(config)
-    assert all(word in report.errors[0] for word in words), report.errors
-    "".join(report.errors).encode("utf-8")
-
-
-def test_only_ids_below_1_are_renumbered_and_only_once(tmp_path: Path) -> None:
-    provide_coco_reader()
-    content = _good()
-    _each(id=lambda one: one["id"] * 10)(content)
-    file = str(_write(tmp_path, content))
-    assert sorted(COCO(file).anns) == [10, 20, 30, 40]
-    content["annotations"][2]["id"] = 0
-    read = COCO(str(_write(tmp_path, content)))
-    assert sorted(read.anns) == [1, 2, 3, 4]
-    assert [read.anns[number]["image_id"] for number in (1, 2, 3, 4)] == [1, 2, 3, 4]
-    content["annotations"][3]["id"] = 0  # twice: mmdet stops at it, as the check does
-    assert sorted(COCO(str(_write(tmp_path, content))).anns) == [0, 10, 20]
-
-
-def test_a_missing_iscrowd_and_foreign_encodings_are_noted(tmp_path: Path) -> None:
-    content = _good()
-    _without("iscrowd")(content)
-    file = _write(tmp_path, json.dumps(content).encode("utf-8-sig"))
-    (report,) = check_dataset_config(_config(file))
-    notes = " | ".join(report.notes)
-    assert "4 boxes without iscrowd" in notes and "utf-8-sig" in notes
-
-
-def test_paths_that_leave_the_folder_are_noted(tmp_path: Path) -> None:
-    content = _good()
-    content["images"][0]["file_name"] = "../images/0.png"
-    (report,) = check_dataset_config(_config(_write(tmp_path, content)))
-    assert report.errors == []
-    assert any("1 images by a path that leads out of" in note for note in report.notes)
 
 
 @pytest.mark.slow
