@@ -47,20 +47,36 @@ class EarlierRun:
         """
         if not self.checkpoints:
             return
-        names = [path.name for path in self.checkpoints]
-        numbered = [name for name in names if not name.startswith("best_")] or names
-        other = self.config is not None and not _same(self.config, config_name)
-        finished = self.end in names
-        whose = f" of another config, {self.config}" if other else ""
-        count = f" and {len(names) - 1} more" if len(names) > 1 else ""
-        newest = self.end if finished else numbered[-1]
-        resume = "" if other or finished else "--resume continues it. "
+        continues = not self._is_finished and not self._is_other(config_name)
+        resume = "--resume continues it. " if continues else ""
         raise FileExistsError(
             f"a new run must not mix its checkpoints with those of another one, but "
-            f"{self.work_dir} holds {'a finished' if finished else 'a'} run{whose} ({newest}"
-            f"{count}). {resume}--overwrite removes its checkpoints and logs when training "
-            "begins, and --work-dir FOLDER keeps both."
+            f"{self.work_dir} holds {self.describe(config_name)}. {resume}--overwrite removes its "
+            "checkpoints and logs when training begins, and --work-dir FOLDER keeps both."
         )
+
+    def describe(self, config_name: str) -> str:
+        """Say in a few words what is there.
+
+        Args:
+            config_name: Config of the run that is to begin.
+        """
+        if not self.checkpoints:
+            return "no checkpoint"
+        names = [path.name for path in self.checkpoints]
+        numbered = [name for name in names if not name.startswith("best_")] or names
+        whose = f" of another config, {self.config}" if self._is_other(config_name) else ""
+        count = f" and {len(names) - 1} more" if len(names) > 1 else ""
+        if self._is_finished:
+            return f"a finished run{whose} ({self.end}{count})"
+        return f"a run{whose} ({numbered[-1]}{count})"
+
+    @property
+    def _is_finished(self) -> bool:
+        return self.end in [path.name for path in self.checkpoints]
+
+    def _is_other(self, config_name: str) -> bool:
+        return self.config is not None and not _same(self.config, config_name)
 
     def require_unneeded(self, needed: Iterator[str]) -> None:
         """Refuse to remove what the new run itself starts from.

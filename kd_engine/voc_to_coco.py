@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import json
-import os
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 from xml.etree.ElementTree import Element
 
+from kd_core.atomic import write_whole
 from kd_engine.voc_file import corners_of, extent_of, is_difficult, read_annotation, read_names
 
 
@@ -26,9 +26,8 @@ def write_coco_splits(root: Path, classes: Sequence[str]) -> None:
     folder = root / "annotations_coco"
     folder.mkdir(exist_ok=True)
     for split_file in sorted((root / "ImageSets/Main").glob("*.txt")):
-        temporary = folder / f".{split_file.stem}.json"
-        temporary.write_text(json.dumps(voc_to_coco(root, split_file, classes)), encoding="utf-8")
-        os.replace(temporary, folder / f"{split_file.stem}.json")
+        content = json.dumps(voc_to_coco(root, split_file, classes))
+        write_whole(folder / f"{split_file.stem}.json", content.encode())
 
 
 def voc_to_coco(root: Path, split_file: Path, classes: Sequence[str]) -> dict[str, Any]:

@@ -81,9 +81,10 @@ def hold_work_dir(
         remove_abandoned(folder)
         yield WorkDirLock(folder, descriptor)
     finally:
-        _remove_if_empty(folder, made)
-        _held.discard(descriptor)
-        os.close(descriptor)
+        if descriptor in _held:  # not in a child that was forked meanwhile
+            _remove_if_empty(folder, made)
+            _held.remove(descriptor)
+            os.close(descriptor)
 
 
 def last_run_of(work_dir: str | os.PathLike[str]) -> Mapping[str, object]:

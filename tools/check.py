@@ -53,6 +53,7 @@ def _check(options: argparse.Namespace) -> int:
         with sections.section("config"):
             config = kd_engine.runs.load_run_config(options.config, options.cfg_options)
             _parts(config)
+            _work_dir(config, options.config)
             _shapes(config)
     if config is None:
         return 1
@@ -81,6 +82,15 @@ def _parts(config: Any) -> None:
 
     require_training(config)
     check_parts(config)
+
+
+def _work_dir(config: Any, name: str) -> None:
+    """Say where training goes, and what is there already."""
+    from kd_engine.earlier_run import earlier_run
+
+    earlier = earlier_run(config)
+    print(f"{'work dir':24}  {config.work_dir}, which holds {earlier.describe(name)}", end="")
+    print(": train with --resume, --overwrite or --work-dir" if earlier.checkpoints else "")
 
 
 def _shapes(config: Any) -> None:

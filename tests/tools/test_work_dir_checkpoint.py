@@ -8,6 +8,8 @@ import torch
 from kd_core.checkpoint import read_checkpoint
 from kd_engine.checkpoint import ALLOWED
 
+from .retrieval_run import MANY
+
 
 def test_evaluation_takes_the_last_one_or_the_best(place, run_tool, tmp_path):
     run = tmp_path / "run"
@@ -41,8 +43,10 @@ def test_export_takes_it_too(place, run_tool, tmp_path):
 
 def test_training_and_check_take_the_teachers(place, run_tool, tmp_path):
     named = f"model.teacher.checkpoint={place.teacher_run}"
-    code, text, error = run_tool("check", place.distilled, "--cfg-options", named)
+    occupied = f"work_dir={place.run}"
+    code, text, error = run_tool("check", place.distilled, "--cfg-options", named, occupied)
     assert code == 0, text + error
+    assert f"{place.run}, which holds a finished run (epoch_1.pth): train with --resume" in text
     assert f"teacher: {place.teacher_weights}" in text and "unfinished" not in error
     code, text, error = run_tool(
         "train", place.distilled, "--work-dir", tmp_path / "run", "--cfg-options", named
@@ -67,3 +71,10 @@ def test_a_work_dir_without_a_checkpoint(place, run_tool, tmp_path):
         f"model.teacher.checkpoint={tmp_path}",
     )  # fmt: skip
     assert code == 1 and f"its checkpoint {tmp_path} is missing" in error
+
+
+def test_embeddings_are_of_the_last_one(retrieval, run_tool, tmp_path):
+    for source, name in ((retrieval.run, "a.npz"), (retrieval.run / "epoch_2.pth", "b.npz")):
+        code, _, error = run_tool("embed", MANY, source, tmp_path / name)
+        assert code == 0, error
+    assert (tmp_path / "a.npz").read_bytes() == (tmp_path / "b.npz").read_bytes()
