@@ -16,13 +16,23 @@ def number_in(name: str, template: str) -> int | None:
     Returns:
         The number, 0 if the template has no place for one; None if the name is another one.
 
+    Raises:
+        ValueError: If the template is none, or wants more than one number.
+
     Example:
         >>> number_in("e012.pth", "e{:03d}.pth")
         12
     """
+    try:
+        template.format(0)
+        parts = list(string.Formatter().parse(template))
+    except (ValueError, LookupError) as error:
+        raise ValueError(
+            "filename_tmpl of CheckpointHook must be a name with {} for the epoch or iteration, "
+            f"such as epoch_{{}}.pth, but it is {template!r}."
+        ) from error
     pattern = "".join(
-        re.escape(text) + ("" if field is None else "([0-9]+)")
-        for text, field, *_ in string.Formatter().parse(template)
+        re.escape(text) + ("" if field is None else "([0-9]+)") for text, field, *_ in parts
     )
     match = re.fullmatch(pattern, name)
     if match is None:
