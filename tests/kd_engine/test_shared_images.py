@@ -62,7 +62,23 @@ def test_an_image_of_the_same_path_or_content(tmp_path: Path) -> None:
     assert "x.jpg" in warning
 
 
-def test_a_link_to_the_folder_is_the_same_path(tmp_path: Path) -> None:
+def test_files_that_differ_in_the_middle_are_not_read_in_full(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refuse(path: str) -> bytes:
+        raise AssertionError(f"{path} was read in full")
+
+    monkeypatch.setattr(module, "_all_of", refuse)
+    edge, one, other = _noise(3)
+    train = _write(tmp_path / "train", {"a.jpg": edge + one + edge})
+    val = _write(tmp_path / "val", {"a.jpg": edge + other + edge})
+    assert shared_images(train, val).pairs == []
+
+
+def test_a_link_to_the_folder_is_the_same_path(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(module, "MOST", 1)  # so that no bytes are compared
     train = _write(tmp_path / "train", dict(zip("ab", _noise(2), strict=True)))
     os.symlink(tmp_path / "train", tmp_path / "val")
     found = shared_images(train, file_sizes([str(tmp_path / "val")]))
