@@ -10,7 +10,7 @@ from typing import Any
 
 from mmengine.hooks import CheckpointHook, Hook
 from mmengine.model import is_model_wrapper
-from torch import nn
+from torch import Tensor, nn
 
 from kd_engine.exported import tool_command
 from kd_engine.scores import read_log
@@ -27,7 +27,7 @@ class RunReportHook(Hook):  # type: ignore[misc]
 
     def __init__(self) -> None:
         self.scores: list[tuple[int, dict[str, float]]] = []
-        self.began, self.first, self.loss = 0.0, 0, float("nan")
+        self.began, self.first = 0.0, 0
 
     def before_train(self, runner: Any) -> None:
         """Say what is trained on what."""
@@ -43,6 +43,7 @@ class RunReportHook(Hook):  # type: ignore[misc]
                          outputs: dict[str, Any] | None = None) -> None:  # fmt: skip
         """Note how far the training is."""
         loss = (outputs or {}).get("loss")
+        loss = loss.detach() if isinstance(loss, Tensor) else loss  # read when it is printed
         done, total = runner.iter + 1, runner.max_iters
         epoch = f"epoch {runner.epoch + 1} of {runner.max_epochs}, " if _by_epoch(runner) else ""
         length = len(runner.train_dataloader) if epoch else total

@@ -4,6 +4,7 @@ import json
 from types import SimpleNamespace
 
 import pytest
+import torch
 from mmengine.hooks import CheckpointHook
 
 from kd_engine import run_report, terminal
@@ -40,6 +41,17 @@ def test_the_progress_of_a_long_epoch_has_the_rest_of_the_whole_run(tmp_path, mo
     assert told[-1]() == "epoch 2 of 4, iteration 1 of 3, loss 0.5000, ETA 0:00:40"
     hook.after_train_iter(fake(tmp_path, IterBasedTrainLoop, iter=3), 3)
     assert told[-1]() == "iteration 4 of 12, ETA 0:00:40"
+
+
+def test_the_loss_is_kept_without_its_graph(tmp_path, monkeypatch, head, recwarn):
+    hook, told = RunReportHook(), []
+    monkeypatch.setattr(run_report, "tell", told.append)
+    hook.before_train(fake(tmp_path))
+    loss = torch.ones(1, requires_grad=True).sum()
+    hook.after_train_iter(fake(tmp_path), 0, outputs={"loss": loss})
+    kept = [cell.cell_contents for cell in told[-1].__closure__]
+    assert not [one for one in kept if getattr(one, "requires_grad", False)]
+    assert ", loss 1.0000, " in told[-1]() and not recwarn.list
 
 
 def test_the_progress_of_a_validation(tmp_path, monkeypatch):
