@@ -452,6 +452,18 @@ def test_no_positive_at_all_is_an_error(backend):
     refuse("no class has two images", EYE, [0, 1, 2, 3], backend=backend)
 
 
+@pytest.mark.parametrize("distributed", [False, True])
+def test_ranks_share_the_work_where_that_is_asked_for(distributed):
+    shared = mock.Mock(**{"get_rank.return_value": 1, "get_world_size.return_value": 2})
+    options = dict(distributed=True) if distributed else {}
+    with (
+        mock.patch("kd_retrieval.recall.dist", shared),
+        mock.patch.object(Counter, "best_positives", side_effect=ValueError("enough")) as asked,
+    ):
+        refuse("enough", EYE, PAIRS, **options)
+    assert asked.call_args.args == ((1, 2) if distributed else (0, 1))
+
+
 def test_faiss_missing_names_the_command():
     with mock.patch.dict("sys.modules", faiss=None):
         refuse("pip install faiss-cpu", EYE, PAIRS, backend="faiss", error=ImportError)
