@@ -13,6 +13,7 @@ from hypothesis import strategies as st
 
 from kd_retrieval import recall_at_k
 from kd_retrieval.counting import Counter
+from kd_retrieval.recall_input import _same_id
 
 BACKENDS = ("torch", "faiss")
 METRICS = ("cosine", "l2", "dot")
@@ -462,6 +463,11 @@ def test_ranks_share_the_work_where_that_is_asked_for(distributed):
     ):
         refuse("enough", EYE, PAIRS, **options)
     assert asked.call_args.args == ((1, 2) if distributed else (0, 1))
+
+
+def test_the_smallest_and_the_largest_id_are_found_too():
+    found = _same_id(torch.tensor([5, 9, 1, 0, 10, 6]), torch.tensor([9, 1, 5]))
+    assert found.tolist() == [2, 0, 1, -1, -1, -1]
 
 
 def test_faiss_missing_names_the_command():
