@@ -102,6 +102,7 @@ def put_in_place(made: Path, path: Path) -> None:
     Args:
         made: Lies in what :func:`temporary_folder` gave, or is that.
         path: Where to; a file or folder that is there goes, but stays if the new one cannot come.
+            If the process is killed in between, the next :func:`remove_abandoned` puts it back.
     """
     if not (made.is_dir() and path.exists()):
         os.replace(made, path)
@@ -146,10 +147,21 @@ def _remove_unlocked(path: Path) -> None:
         if not try_lock(file.fileno()):
             return
         if in_folder:
+            _put_back(path)
             shutil.rmtree(path)
         else:
             path.unlink()
         _LOG.warning("removed %s: a killed run had left it", path)
+
+
+def _put_back(folder: Path) -> None:
+    """Move the old folder back if its writer was killed between the two moves of put_in_place."""
+    match = _FOLDER.fullmatch(folder.name)
+    target = folder.with_name(match["name"]) if match else folder
+    for old in [one for one in folder.iterdir() if _FOLDER.fullmatch(one.name)]:
+        if not target.exists():
+            old.rename(target)
+            _LOG.warning("%s is back: a run was killed while it was replaced", target)
 
 
 def _sync_folder(folder: Path) -> None:

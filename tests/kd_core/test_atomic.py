@@ -35,6 +35,21 @@ def write_file_and_wait(path, begun):
         signal.pause()
 
 
+def replace_and_wait(path, begun):
+    """Wait where the old folder has gone and the new one has not come."""
+    rename = Path.rename
+
+    def slow(self, target):
+        if Path(target) == path:
+            begun.send("")
+            signal.pause()
+        return rename(self, target)
+
+    Path.rename = slow  # in this process alone
+    with temporary_folder(path) as place:
+        put_in_place(place, path)
+
+
 @pytest.fixture
 def writer(tmp_path):
     """Start a process that writes to a path; gives the process and its temporary folder."""
@@ -69,6 +84,18 @@ def test_what_a_killed_process_leaves_goes_with_the_next_run(writer, tmp_path):
     with temporary_folder(tmp_path / "kept") as fresh:
         assert not place.exists() and list(fresh.iterdir()) == []
         put_in_place(fresh, tmp_path / "kept")
+    assert names(tmp_path) == ["kept"]
+
+
+def test_a_folder_comes_back_if_its_replacement_is_killed(writer, tmp_path):
+    (tmp_path / "kept").mkdir()
+    (tmp_path / "kept" / "old").touch()
+    process, _ = writer("kept", replace_and_wait)
+    assert not (tmp_path / "kept").exists()
+    os.kill(process.pid, signal.SIGKILL)
+    process.join()
+    with temporary_folder(tmp_path / "kept"):
+        assert names(tmp_path / "kept") == ["old"]
     assert names(tmp_path) == ["kept"]
 
 
