@@ -55,6 +55,38 @@ def test_danet_attends_most_to_the_channels_that_are_least_alike():
     torch.testing.assert_close(attention.channel_softmax_attention(three)[0], expected)
 
 
+def test_position_softmax_is_scaled_by_the_root_of_the_channels():
+    """softmax(X^T X / sqrt(C)), worked out by hand."""
+    # C = 4, X = (sqrt(2 ln 3), 0, 0, 0) and 0: X^T X / 2 = ((ln 3, 0), (0, 0)).
+    feature = torch.zeros(1, 4, 1, 2)
+    feature[0, 0, 0, 0] = (2 * math.log(3)) ** 0.5
+    expected = torch.tensor([[[0.75, 0.25], [0.5, 0.5]]])
+    torch.testing.assert_close(attention.position_softmax_attention(feature), expected)
+
+
+@pytest.mark.parametrize("function", [attention.position_attention, attention.channel_attention])
+def test_cosines_do_not_depend_on_the_scale(function):
+    torch.manual_seed(0)
+    feature = torch.randn(2, 5, 3, 4)
+    torch.testing.assert_close(function(1e-8 * feature), function(feature))
+
+
+def test_grids_have_at_most_sixteen_positions_a_side_by_default():
+    feature = torch.randn(1, 2, 18, 17)
+    assert attention.position_attention(feature).shape == (1, 256, 256)
+    assert attention.position_softmax_attention(feature).shape == (1, 256, 256)
+    assert attention.spatial_attention(feature).shape == (1, 256)
+
+
+def test_half_precision_is_pooled_in_float32():
+    """Cells of 4 x 4 ones times 5000: their sum 80000 is more than float16 holds."""
+    feature = torch.full((1, 2, 8, 8), 5000.0, dtype=torch.float16)
+    assert torch.equal(attention.pool_to(feature, 2), torch.full((1, 2, 2, 2), 5000.0))
+    vectors = torch.tensor([[0.1, 2.0]], dtype=torch.float16)
+    assert torch.equal(attention.channel_vectors(vectors), vectors.float())
+    assert attention.channel_vectors(vectors).dtype == torch.float32
+
+
 @pytest.mark.parametrize("power", [1.0, 1.5, 2.0, 3.0])
 @pytest.mark.parametrize("layout", [torch.contiguous_format, torch.channels_last])
 def test_own_gradients_are_those_of_the_plain_formulas(power, layout):
@@ -89,9 +121,10 @@ def test_pooling_is_adaptive_average_pooling(side, layout):
 
 
 @pytest.mark.parametrize("function", FUNCTIONS)
-def test_half_precision_in_chunks_is_computed_in_float32(function, monkeypatch):
-    monkeypatch.setattr(map_products, "_CHUNK_ELEMENTS", 70)  # one image of 60 at a time
-    feature = torch.randn(3, 5, 3, 4, dtype=torch.float16, requires_grad=True)
+@pytest.mark.parametrize(("images", "chunk"), [(6, 70), (1, 30)])  # an image is 60
+def test_half_precision_in_chunks_is_computed_in_float32(function, images, chunk, monkeypatch):
+    monkeypatch.setattr(map_products, "_CHUNK_ELEMENTS", chunk)
+    feature = torch.randn(images, 5, 3, 4, dtype=torch.float16, requires_grad=True)
     single = feature.detach().float().requires_grad_()
     ours, expected = function(feature), function(single)
     weights = torch.randn_like(expected)
