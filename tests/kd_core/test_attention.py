@@ -106,6 +106,14 @@ def test_own_gradients_are_those_of_the_plain_formulas(power, layout):
         torch.testing.assert_close(gradient, expected)
 
 
+@pytest.mark.parametrize("power", [1.0, 2.0, 3.0])
+def test_channels_in_chunks_add_up(power, monkeypatch):
+    monkeypatch.setattr(map_products, "_CACHE_ELEMENTS", 2 * 6)  # two channels of 6 at a time
+    feature = torch.arange(1.0, 6.0).reshape(1, 5, 1, 1).expand(1, 5, 2, 3)
+    expected = {1.0: 15.0, 2.0: 55.0, 3.0: 225.0}[power] / 5
+    assert torch.equal(attention.activation_map(feature, power), torch.full((1, 2, 3), expected))
+
+
 @pytest.mark.parametrize("side", [(4, 3), (8, 6), (8, 3), (5, 3), (3, 4)])
 @pytest.mark.parametrize("layout", [torch.contiguous_format, torch.channels_last])
 def test_pooling_is_adaptive_average_pooling(side, layout):

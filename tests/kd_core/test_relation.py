@@ -19,9 +19,18 @@ def test_distances_worked_out_by_hand():
     torch.testing.assert_close(relation.gaussian_kernel(rows, gamma=0.1)[0], row / row.norm())
 
 
+def test_each_row_of_a_gaussian_kernel_has_length_one():
+    rows = torch.tensor([[0.0], [1.0], [3.0]])
+    values = torch.tensor([[0.0, -1.0, -9.0], [-1.0, 0.0, -4.0], [-9.0, -4.0, 0.0]]).mul(0.1).exp()
+    expected = values / values.square().sum(dim=1, keepdim=True).sqrt()
+    torch.testing.assert_close(relation.gaussian_kernel(rows, gamma=0.1), expected)
+    # gamma is 0.4 by default: the kernel of half the distances, exp(-0.1 d^2), has the same rows.
+    torch.testing.assert_close(relation.gaussian_kernel(rows / 2), expected)
+
+
 def test_close_samples_keep_their_distance():
     # |x|^2 + |y|^2 - 2<x, y> in float32 would lose a distance of 1e-3 at length 1e3.
-    rows = torch.full((2, 4), 500.0)
+    rows = torch.full((30, 4), 500.0)  # from 26 rows on, torch would choose inner products
     rows[1, 0] += 2**-10
     assert relation.distances(rows)[0, 1].item() == pytest.approx(2**-10, rel=1e-5)
 

@@ -79,6 +79,20 @@ def test_value_worked_out_by_hand(relation, expected):
     assert ASCKDLoss(relation)(student, teacher).item() == pytest.approx(47 * expected, rel=1e-5)
 
 
+def test_centered_rows_and_columns_both_lose_the_mean():
+    def relate(attention):
+        centered = torch.nn.functional.normalize(torch.tensor(attention), dim=1)
+        centered = centered - centered.mean(dim=0)
+        products = centered @ centered.t()
+        return products / products.norm(dim=1, keepdim=True)
+
+    student = ((1.0, 0.0, 0.0), (3.0, 4.0, 0.0), (2.0, 1.0, 2.0))
+    teacher = ((1.0, 1.0), (0.0, 2.0), (3.0, 4.0))
+    expected = (relate(student) - relate(teacher)).square().sum(dim=1).mean().item()
+    value = ASCKDLoss("centered", loss_weight=1.0)(looks(*student), looks(*teacher))
+    assert value.item() == pytest.approx(expected, rel=1e-5)
+
+
 @pytest.mark.parametrize("relation", ["similarity", "distance_angle", "rbf", "centered"])
 class TestInvariances:
     def test_scale_of_each_sample(self, relation):
@@ -130,6 +144,11 @@ def test_levels_are_summed():
     assert loss(student, teacher).item() == pytest.approx(apart, rel=1e-5)
     with pytest.raises(ValueError, match="student has 2 and teacher has 1"):
         loss(student, teacher[:1])
+
+
+def test_one_position_tells_no_samples_apart():
+    student, teacher = torch.randn(4, 5, 8, 8), torch.randn(4, 7, 4, 4)
+    assert ASCKDLoss(side=1)(student, teacher).item() == pytest.approx(0, abs=1e-6)
 
 
 def test_side_pools_the_attention_map():

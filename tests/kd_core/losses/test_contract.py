@@ -92,6 +92,7 @@ CASES = [
     pytest.param(FlowOfSolutionProcedureLoss, {}, (2, 8, 4, 4), (2, 8, 6, 3), id="flow"),
     pytest.param(HMATLoss, {}, (2, 8, 5, 5), (2, 8, 4, 4), id="hmat"),
     pytest.param(PearsonFeatureLoss, {}, (2, 8, 4, 4), (2, 8, 6, 3), id="pearson"),
+    pytest.param(PearsonFeatureLoss, {}, (2, 8, 4, 4), (2, 8, 4, 4), id="pearson-equal-sizes"),
     pytest.param(PositionAttentionLoss, {}, (2, 8, 4, 4), (2, 16, 6, 3), id="position"),
     pytest.param(
         PositionAttentionLoss,
@@ -183,6 +184,13 @@ def test_every_loss_says_whether_it_aligns_the_two_spaces():
     found = {getattr(losses, name) for name in losses.__all__}
     assert {loss for loss in found if loss.aligns_spaces is True} == ALIGNING
     assert all(loss.aligns_spaces is False for loss in found - ALIGNING)
+
+
+def test_ranks_are_gathered_only_where_that_is_asked_for():
+    for make, options, *_ in (case.values for case in CASES):
+        if hasattr(make(**options), "gather"):
+            assert make(**options).gather is False
+            assert make(**options, gather=True).gather is True
 
 
 @pytest.mark.parametrize("make, options, student_shape, teacher_shape", CASES)
@@ -317,5 +325,6 @@ class TestContract:
 )
 def test_unequal_channels_are_refused_and_declared(make):
     assert make.equal_channels is True
-    with pytest.raises(ValueError, match=r"same number of channels.*connector"):
+    sides = r"student is \(2, 4, 3, 3\) and teacher is \(2, 6, 3, 3\)"
+    with pytest.raises(ValueError, match=f"same number of channels.*{sides}.*connector"):
         make()(torch.randn(2, 4, 3, 3), torch.randn(2, 6, 3, 3))

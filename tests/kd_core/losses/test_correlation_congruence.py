@@ -25,6 +25,8 @@ def test_value_worked_out_by_hand():
     # Cosines 1 and 0 against 1 and 1: off the diagonal the kernels differ by exp(-0.8) * 1.12.
     value = CorrelationCongruenceLoss()(torch.eye(2), torch.ones(2, 3)).item()
     assert value == pytest.approx((math.exp(-0.8) * (0.8 + 0.32)) ** 2 / 2)
+    linear = CorrelationCongruenceLoss(order=1)(torch.eye(2), torch.ones(2, 3)).item()
+    assert linear == pytest.approx((math.exp(-0.8) * 0.8) ** 2 / 2)
 
 
 def test_rotation_and_scale_do_not_matter():

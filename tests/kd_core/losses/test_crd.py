@@ -87,6 +87,13 @@ def test_an_image_of_the_only_class_so_far_still_gets_numbers():
     assert 0 <= drawn.min() and drawn.max() < 20
 
 
+def test_the_only_image_of_another_class_is_every_negative():
+    loss = prepared()
+    loss.labels.zero_()
+    loss.labels[4] = 1
+    assert (loss._draw(torch.tensor([0])) == 4).all()
+
+
 def test_the_banks_follow_the_embeddings():
     loss = prepared(momentum=0.25)
     student, teacher, labels, ids = batch()
@@ -187,6 +194,8 @@ def test_a_distributed_run_is_refused(monkeypatch):
     monkeypatch.setattr(torch.distributed, "get_world_size", lambda: 2)
     with pytest.raises(ValueError, match="one process only, but there are 2"):
         prepared()(*batch())
+    monkeypatch.setattr(torch.distributed, "get_world_size", lambda: 1)
+    assert torch.isfinite(prepared()(*batch()))
 
 
 @pytest.mark.parametrize(
@@ -194,6 +203,7 @@ def test_a_distributed_run_is_refused(monkeypatch):
     [
         ({"samples": 1}, "but they are 1, 16384 and 128"),
         ({"samples": 9, "negatives": 0}, "but they are 9, 0 and 128"),
+        ({"samples": 9, "dim": 0}, "but they are 9, 16384 and 0"),
         ({"samples": 9, "temperature": 0.0}, "temperature must be above 0, but it is 0"),
         ({"samples": 9, "momentum": 1.0}, "momentum must be at least 0 and below 1, but it is 1"),
     ],

@@ -23,6 +23,7 @@ def test_hard_value_worked_out_by_hand():
     expected = (unlikely(3, 1) + unlikely(3, 2) + unlikely(2, 1)) / 3
     loss = DarkRankLoss(alpha=1.0, beta=1.0, length=2)
     assert loss(student, teacher).item() == pytest.approx(expected, rel=1e-5)
+    assert DarkRankLoss(length=1)(student, teacher).item() == 0  # one sample has one order
 
 
 def test_soft_is_the_divergence_over_all_orders():

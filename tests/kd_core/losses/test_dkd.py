@@ -60,6 +60,14 @@ def test_labels_that_do_not_fit_are_refused(labels, message):
         DKDLoss()(torch.randn(2, 5), torch.randn(2, 5), labels)
 
 
+def test_of_two_classes_only_the_target_part_is_left():
+    # Student (1/2, 1/2), teacher (3/4, 1/4).
+    teacher = torch.tensor([[math.log(3), 0.0]])
+    value = DKDLoss(temperature=1.0)(torch.zeros(1, 2), teacher, torch.tensor([0]))
+    expected = 0.75 * math.log(1.5) + 0.25 * math.log(0.5)
+    assert value.item() == pytest.approx(expected, rel=1e-5)
+
+
 def test_a_single_class_is_refused():
     with pytest.raises(ValueError, match=r"two or more classes, but they are \(2, 1\)"):
         DKDLoss()(torch.randn(2, 1), torch.randn(2, 1), torch.zeros(2, dtype=torch.long))

@@ -33,6 +33,12 @@ def test_a_zero_vector_gets_no_gradient():
     assert torch.isfinite(student.grad).all() and student.grad[1].abs().sum() == 0
 
 
+def test_a_zero_vector_is_at_a_right_angle_to_all():
+    value = EmbeddingCosineLoss()(torch.zeros(1, 2), torch.tensor([[3.0, 4.0]]))
+    assert value.item() == 1
+
+
 def test_unequal_sizes_are_refused():
-    with pytest.raises(ValueError, match="same number of channels.*connector"):
+    sides = r"student is \(2, 4\) and teacher is \(2, 5\)"
+    with pytest.raises(ValueError, match=f"same number of channels.*{sides}.*connector"):
         EmbeddingCosineLoss()(torch.randn(2, 4), torch.randn(2, 5))

@@ -10,6 +10,12 @@ def test_value_worked_out_by_hand():
     assert PearsonFeatureLoss()(student, -student).item() == pytest.approx(1.0, rel=1e-5)
 
 
+def test_a_channel_of_little_spread_is_damped():
+    # Std 1e-6, as much as is added to it: z is half of (1, -1) / sqrt(2), and of its negative.
+    student = torch.tensor([1.0, -1.0]).reshape(1, 1, 1, 2) * 1e-6 / 2**0.5
+    assert PearsonFeatureLoss()(student, -student).item() == pytest.approx(0.25, rel=1e-5)
+
+
 def test_authors_code(agrees_with_reference):
     # https://github.com/open-mmlab/mmrazor, mmrazor/models/losses/pkd_loss.py,
     # commit 90c7af1fdf35a606a2fceaaeb4b6be2f0dac4eb7.

@@ -53,6 +53,12 @@ def test_maps_are_pooled_to_side():
     assert pooled.item() == pytest.approx(plain.item(), rel=1e-5)
 
 
+def test_side_is_sixteen_by_default():
+    student, teacher = torch.randn(1, 2, 18, 18), torch.randn(1, 2, 18, 18)
+    expected = PositionAttentionLoss(side=16)(student, teacher).item()
+    assert PositionAttentionLoss()(student, teacher).item() == expected
+
+
 @pytest.mark.parametrize(
     "options, message",
     [

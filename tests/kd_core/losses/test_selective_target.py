@@ -18,8 +18,10 @@ def test_value_worked_out_by_hand(label, squared):
 
 
 def test_temperature_divides_both_and_its_square_comes_back():
-    value = SelectiveTargetLoss(3.0)(torch.zeros(1, 2), 3 * TEACHER, torch.tensor([1]))
-    assert value.item() == pytest.approx(9 * DIVERGENCE, rel=1e-5)
+    student = torch.tensor([[math.log(2), 0.0]])  # (2/3, 1/3)
+    value = SelectiveTargetLoss(3.0)(3 * student, 3 * TEACHER, torch.tensor([1]))
+    divergence = 0.75 * math.log(9 / 8) + 0.25 * math.log(3 / 4)
+    assert value.item() == pytest.approx(9 * divergence, rel=1e-5)
 
 
 @pytest.mark.parametrize("epoch, passed", [(0, 0), (45, 1), (90, 3)])
