@@ -181,6 +181,18 @@ class TestQueue:
         assert value.item() == pytest.approx(expected.item(), rel=1e-4)
         torch.testing.assert_close(leaf.grad, own.grad[3:], rtol=1e-4, atol=1e-6)
 
+    @pytest.mark.parametrize("relation", ["similarity", "rbf", "centered"])
+    def test_two_parts_that_see_each_other_are_the_whole(self, relation):
+        student, teacher = torch.randn(5, 5, 3, 3), torch.randn(5, 7, 2, 2)
+        parts = [slice(0, 3), slice(3, 5)]
+        values = []
+        for past, new in (parts, parts[::-1]):
+            loss = ASCKDLoss(relation, queue_size=3)
+            loss(student[past], teacher[past])
+            values.append(loss(student[new], teacher[new]).item())
+        whole = ASCKDLoss(relation)(student, teacher).item()
+        assert (2 * values[0] + 3 * values[1]) / 5 == pytest.approx(whole, rel=1e-4)
+
     def test_a_single_sample_relates_to_the_past(self):
         loss = ASCKDLoss(queue_size=4)
         assert loss(torch.randn(1, 5, 3, 3), torch.randn(1, 7, 2, 2)).item() == 0

@@ -158,6 +158,15 @@ def test_training_brings_the_two_embeddings_of_an_image_together():
     assert values[-1] < values[10] / 2
 
 
+def test_maps_are_embedded_as_their_values_in_a_row():
+    loss = prepared(12).eval()
+    student, teacher, labels, ids = batch(student=12)
+    torch.manual_seed(1)
+    expected = loss(student, teacher, labels, ids)
+    torch.manual_seed(1)
+    assert torch.equal(loss(student.reshape(6, 3, 2, 2), teacher, labels, ids), expected)
+
+
 def test_what_fits_stays_when_prepared_again():
     loss = prepared()
     bank, layer = loss.student_bank, loss.embed["student"]

@@ -1,0 +1,56 @@
+"""What the losses declare of themselves, and their defaults."""
+
+import inspect
+
+import pytest
+
+from kd_core import losses
+from kd_core.losses import HMATLoss, VIDLoss
+
+EVERY = {name: getattr(losses, name) for name in losses.__all__}
+
+
+def default(loss, option):
+    return inspect.signature(loss).parameters[option].default
+
+
+def test_which_take_several_levels():
+    found = {name for name, loss in EVERY.items() if getattr(loss, "accepts_lists", False) is True}
+    assert found == {
+        "ASCKDLoss",
+        "CRDLoss",  # to refuse them with a message of its own
+        "FlowOfSolutionProcedureLoss",
+        "HMATLoss",
+        "VIDLoss",
+    }
+
+
+def test_which_need_equal_channels():
+    assert {
+        name for name, loss in EVERY.items() if getattr(loss, "equal_channels", None) is True
+    } == {
+        "ChannelAttentionLoss",
+        "ChannelDistillationLoss",
+        "ChannelWiseLoss",
+        "EmbeddingCosineLoss",
+        "FeatureImitationLoss",
+        "FlowOfSolutionProcedureLoss",
+        "PearsonFeatureLoss",
+    }
+    assert HMATLoss(channel_weight=0.5).equal_channels == {"high"}
+
+
+def test_weights_are_one_unless_the_method_has_a_usual_one():
+    found = {name: default(loss, "loss_weight") for name, loss in EVERY.items()}
+    usual = {"ASCKDLoss": 47.0, "ProbabilisticTransferLoss": 30000.0}
+    assert found == dict.fromkeys(EVERY, 1.0) | usual
+
+
+def test_the_variance_begins_at_five():
+    assert default(VIDLoss, "initial_variance") == 5.0
+
+
+@pytest.mark.parametrize("loss", [loss for loss in EVERY.values() if "gather" in
+                                  inspect.signature(loss).parameters])  # fmt: skip
+def test_ranks_are_gathered_only_where_that_is_asked_for(loss):
+    assert loss().gather is False and loss(gather=True).gather is True
