@@ -4,6 +4,7 @@ import multiprocessing
 import os
 import re
 import signal
+import stat
 from pathlib import Path
 
 import pytest
@@ -169,6 +170,25 @@ def test_a_file_that_fails_leaves_what_was_there(tmp_path):
         file.write(b"new")
         raise KeyboardInterrupt
     assert path.read_bytes() == b"old" and names(path.parent) == ["a"]
+
+
+def test_the_bytes_are_on_the_disk_before_the_name_is(tmp_path, monkeypatch):
+    events, sync, replace = [], os.fsync, os.replace
+
+    def synced(descriptor):
+        is_folder = stat.S_ISDIR(os.fstat(descriptor).st_mode)
+        events.append("folder" if is_folder else os.fstat(descriptor).st_size)
+        sync(descriptor)
+
+    monkeypatch.setattr(os, "fsync", synced)
+    monkeypatch.setattr(os, "replace", lambda *two: events.append("name") or replace(*two))
+    write_whole(tmp_path / "new" / "folders" / "a", b"12345")
+    assert events == [5, "name", "folder"]
+
+
+def test_a_temporary_folder_is_its_owners_alone(tmp_path):
+    with temporary_folder(tmp_path / "new" / "folders" / "a") as place:
+        assert stat.S_IMODE(place.parent.stat().st_mode) == 0o700
 
 
 def test_a_new_file_has_the_usual_mode(tmp_path):

@@ -174,6 +174,10 @@ def head(**layers):
         # The anchors differ as well, or the layer is no head: the count would be a guess.
         (dict(retina_cls=720, retina_reg=36), dict(retina_cls=27, retina_reg=12), None),
         (dict(fc_reg=320), dict(fc_reg=4), None),
+        (dict(fc_reg=42), dict(fc_reg=12), None),
+        (dict(retina_cls=720, retina_reg=3), dict(retina_cls=27, retina_reg=3), None),
+        (dict(retina_cls=720, retina_reg=28), dict(retina_cls=27, retina_reg=28), None),
+        (dict(retina_cls=720), dict(retina_cls=27), None),
         (dict(conv1=64), dict(conv1=32), None),
     ],
 )
@@ -181,6 +185,17 @@ def test_class_counts_are_named_where_the_shapes_settle_them(there, here, hint):
     with pytest.raises(CheckpointError) as caught:
         load_weights(head(**here), head(**there).state_dict())
     assert (hint in str(caught.value)) if hint else ("classes" not in str(caught.value))
+
+
+def test_other_sizes_are_no_class_count():
+    """The layer's input differs: its rows say nothing, and the next layer's do."""
+    ours, theirs = (nn.ModuleDict({"fc": nn.Linear(size, 10)}) for size in (4, 8))
+    with pytest.raises(CheckpointError) as caught:
+        load_weights(ours, theirs.state_dict())
+    assert "classes" not in str(caught.value)
+    ours["head"], theirs["head"] = nn.Linear(2, 7), nn.Linear(2, 9)
+    with pytest.raises(CheckpointError, match="has 9 classes, the model 7"):
+        load_weights(ours, theirs.state_dict())
 
 
 def test_shared_mobilenet_loads_strictly():

@@ -13,7 +13,7 @@ import pytest
 import torch
 from torch import nn
 
-from kd_core.checkpoint_file import CheckpointError, read_checkpoint
+from kd_core.checkpoint_file import CheckpointError, UnsafeCheckpointError, read_checkpoint
 
 WEIGHTS = {"fc.weight": torch.arange(6.0).reshape(2, 3), "fc.bias": torch.tensor([1.0, 2.0])}
 
@@ -114,6 +114,7 @@ class TestReading:
             (b"hello, world\n" * 20, "not a checkpoint"),
             (b"PK\x03\x04" + bytes(500), "cut off or damaged"),
             (b"<!DOCTYPE html><html></html>", "web page"),
+            (b"\n  <html></html>", "web page"),
             (b"version https://git-lfs.github.com/spec/v1\noid sha256:0\n", "git lfs pull"),
         ],
     )
@@ -150,8 +151,35 @@ class TestReading:
     def test_torchscript_is_refused(self, tmp_path):
         path = tmp_path / "a.pt"
         torch.jit.script(nn.Linear(2, 2)).save(str(path))
-        with pytest.raises(CheckpointError, match="TorchScript"):
+        with pytest.raises(
+            UnsafeCheckpointError, match=r"is a TorchScript archive.*torch\.jit\.load"
+        ):
             read_checkpoint(path)
+
+    def test_code_is_refused_where_the_environment_would_allow_it(self, tmp_path, monkeypatch):
+        monkeypatch.setenv("TORCH_FORCE_NO_WEIGHTS_ONLY_LOAD", "1")
+        trace = tmp_path / "trace"
+        torch.save({"a": Run(os.mkdir, str(trace))}, tmp_path / "a.pth")
+        with pytest.raises(UnsafeCheckpointError, match="mkdir"):
+            read_checkpoint(tmp_path / "a.pth")
+        assert not trace.exists()
+
+    def test_the_device_is_the_callers(self, tmp_path):
+        torch.save(WEIGHTS, tmp_path / "a.pth")
+        found = read_checkpoint(tmp_path / "a.pth", map_location="meta")
+        assert {value.device.type for value in found.values()} == {"meta"}
+
+    def test_the_home_folder_is_found(self, tmp_path, monkeypatch):
+        monkeypatch.setenv("HOME", str(tmp_path))
+        torch.save(WEIGHTS, tmp_path / "a.pth")
+        assert read_checkpoint("~/a.pth").keys() == WEIGHTS.keys()
+
+    def test_what_is_not_mapped_may_be_overwritten(self, tmp_path, monkeypatch):
+        seen, load = [], torch.load
+        monkeypatch.setattr(torch, "load", lambda *a, **k: seen.append(k["mmap"]) or load(*a, **k))
+        torch.save(WEIGHTS, tmp_path / "a.pth")
+        read_checkpoint(tmp_path / "a.pth", mmap=False)
+        assert seen == [False]
 
 
 def compress(path, more=()):
@@ -234,6 +262,8 @@ class TestSafetensors:
         safetensors = pytest.importorskip("safetensors.torch")
         safetensors.save_file(WEIGHTS, tmp_path / "a.safetensors")
         found = read_checkpoint(tmp_path / "a.safetensors")
+        (tmp_path / "a.safetensors").rename(tmp_path / "b.SafeTensors")
+        assert read_checkpoint(tmp_path / "b.SafeTensors").keys() == WEIGHTS.keys()
         torch.testing.assert_close(found, WEIGHTS, rtol=0, atol=0)
         (tmp_path / "a.safetensors").write_bytes(b"not this")
         with pytest.raises(CheckpointError, match=r"a\.safetensors"):
