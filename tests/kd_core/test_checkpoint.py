@@ -7,7 +7,13 @@ import pytest
 import torch
 from torch import nn
 
-from kd_core.checkpoint import CheckpointError, load_weights, read_checkpoint, state_dict_of
+from kd_core.checkpoint import (
+    CheckpointError,
+    compare_weights,
+    load_weights,
+    read_checkpoint,
+    state_dict_of,
+)
 
 WEIGHTS = {"fc.weight": torch.arange(6.0).reshape(2, 3), "fc.bias": torch.tensor([1.0, 2.0])}
 
@@ -133,6 +139,45 @@ class TestLoading:
         ).complete
         load_weights(model, {**Net().state_dict(), "distiller.weight": torch.ones(1, 1)})
         assert torch.equal(model.distiller.weight, before["distiller.weight"])
+
+    def test_what_is_ignored_or_a_counter_is_not_said_to_be_missing(self):
+        model = Net()
+        model.distiller = nn.Linear(1, 1)
+        ours = model.state_dict()
+        report = compare_weights(ours, {"fc.weight": torch.zeros(2, 3)}, ("distiller.",))
+        assert [key for key, _ in report.missing] == [
+            "fc.bias",
+            "bn.weight",
+            "bn.bias",
+            "bn.running_mean",
+            "bn.running_var",
+        ]
+
+    def test_an_extra_state_has_no_shape_to_compare(self):
+        class Counting(nn.Linear):
+            def get_extra_state(self):
+                return {"seen": 3}
+
+            def set_extra_state(self, state):
+                self.seen = state["seen"]
+
+        model = Counting(3, 2)
+        weights = {"weight": torch.ones(2, 3), "_extra_state": {"seen": 5}}
+        report = load_weights(model, weights, allow_partial=True)
+        assert report.missing == (("bias", (2,)),) and model.seen == 5
+
+    def test_a_model_that_refuses_what_fits_stays_as_it_was(self):
+        class Refusing(Net):
+            def _load_from_state_dict(self, *arguments):
+                super()._load_from_state_dict(*arguments)
+                arguments[-1].append("never")
+
+        model, weights = Refusing(), Net().state_dict()
+        before = copy_of(model)
+        for given in (weights, {**weights, "more": torch.zeros(1)}):
+            with pytest.raises(CheckpointError, match="never"):
+                load_weights(model, given, allow_partial=True)
+        torch.testing.assert_close(model.state_dict(), before, rtol=0, atol=0)
 
     def test_half_precision_becomes_the_model_s(self):
         weights = {key: value.half() for key, value in Net().state_dict().items()}

@@ -53,6 +53,20 @@ class TestEntry:
         with pytest.raises(CheckpointError, match="key='student'"):
             state_dict_of({"student": OURS, "epoch": 3})
 
+    def test_a_key_that_goes_below_a_tensor_names_nothing(self):
+        with pytest.raises(CheckpointError, match="but it is 'a.fc.weight.x'"):
+            state_dict_of({"a": {"fc": {"weight": torch.ones(1)}}}, "a.fc.weight.x")
+
+    def test_only_entries_of_weights_alone_are_offered(self):
+        mixed = {"step": 3, "w": torch.ones(1)}
+        checkpoint = {"optimizer": mixed, "empty": {}, "ema": OURS, "lr": 0.1}
+        with pytest.raises(CheckpointError, match=r"Name the entry: key='ema'\.$"):
+            state_dict_of(checkpoint)
+
+    def test_an_extra_state_may_be_anything(self):
+        weights = {**OURS, "fc._extra_state": {"seen": 3}}
+        assert state_dict_of({"state_dict": weights})["fc._extra_state"] == {"seen": 3}
+
     def test_counters_go_only_with_averaged_weights(self):
         weights = {"n_averaged": torch.tensor(4), **OURS}
         assert "n_averaged" in state_dict_of(weights)
@@ -64,6 +78,9 @@ class TestPrefix:
         weights = {**with_prefix("backbone."), **with_prefix("head.", OTHER)}
         found = state_dict_of({"state_dict": weights}, prefix=prefix)
         assert found.keys() == OURS.keys() and torch.equal(found["fc.bias"], OURS["fc.bias"])
+
+    def test_an_empty_one_selects_all(self):
+        assert state_dict_of(OURS, prefix="").keys() == OURS.keys()
 
     def test_a_wrong_one_shows_the_nearest(self):
         with pytest.raises(CheckpointError, match=r"begins with 'backbon\.'.*with backbone\."):
