@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 from mmengine.config import Config
@@ -44,7 +44,7 @@ def _texts(node: Any) -> Iterator[str]:
     elif isinstance(node, Mapping):
         for item in node.values():
             yield from _texts(item)
-    elif node is not None:
+    elif isinstance(node, Sequence):
         for item in node:
             yield from _texts(item)
 

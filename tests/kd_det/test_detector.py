@@ -190,7 +190,9 @@ def test_a_wrong_layer_is_named(tiny, change, message):
 def test_unknown_keys_of_the_teacher_are_refused(tiny):
     config = tiny.distilled()
     config["teacher"]["weights"] = "x.pth"
-    with pytest.raises(ValueError, match="may have allow_partial and precision.*'weights'"):
+    with pytest.raises(
+        ValueError, match="may have allow_partial, key, prefix, precision.*'weights'"
+    ):
         tiny.build(config)
 
 

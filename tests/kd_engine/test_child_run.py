@@ -27,6 +27,12 @@ time.sleep(60)
 PARENT = "import sys; from kd_engine.child_run import run_child; sys.exit(run_child(sys.argv[1:]))"
 
 
+def listen():
+    """Undo what nohup or a shell's & has set: an ignored signal stays ignored in a child."""
+    signal.signal(signal.SIGHUP, signal.SIG_DFL)
+    signal.signal(signal.SIGINT, signal.SIG_DFL)
+
+
 @pytest.fixture
 def start(tmp_path):
     """Start a parent and its child; gives the parent and the child's process id."""
@@ -39,6 +45,7 @@ def start(tmp_path):
         process = subprocess.Popen(
             [sys.executable, "-c", PARENT, str(program), *options],
             stdout=subprocess.PIPE, text=True, env={**os.environ, "PYTHONPATH": path},
+            preexec_fn=listen,
         )  # fmt: skip
         started.append(process)
         return process, int(process.stdout.readline())

@@ -5,6 +5,7 @@ from pathlib import Path
 
 import pytest
 import torch
+from mmengine.logging import MMLogger
 
 import kd_det  # noqa: F401  before mmdet
 from kd_engine.digit_scenes import SceneOptions
@@ -208,6 +209,7 @@ def run_tool(capsys):
 
     def run(name, *arguments):
         code = 0
+        MMLogger._instance_dict.clear()  # loggers are named by the second; a process has its own
         capsys.readouterr()
         try:
             code = load_tool(name).main([str(argument) for argument in arguments]) or 0
