@@ -74,6 +74,58 @@ def ranks(data, tmp_path_factory):
     return [torch.load(folder / f"rank{rank}.pt", weights_only=True) for rank in range(2)]
 
 
+@pytest.fixture
+def beside(monkeypatch):
+    """Let another rank with these rows take part, without a process of its own."""
+
+    def start(rank, others):
+        def all_gather(parts, own):
+            parts[rank].copy_(own)
+            other = torch.tensor(others.shape)
+            if own.is_floating_point():
+                assert own.is_contiguous() and len(own) == max(len(others), len(rows[0]))
+                other = torch.nn.functional.pad(others, (0, 0, 0, len(own) - len(others)))
+            parts[1 - rank].copy_(other)
+
+        rows = [torch.arange(1.0, 5.0).reshape(2, 2).requires_grad_()]
+        monkeypatch.setattr(torch.distributed, "is_initialized", lambda: True)
+        monkeypatch.setattr(torch.distributed, "get_world_size", lambda: 2)
+        monkeypatch.setattr(torch.distributed, "get_rank", lambda: rank)
+        monkeypatch.setattr(torch.distributed, "all_gather", all_gather)
+        return rows[0]
+
+    return start
+
+
+@pytest.mark.parametrize("rank", [0, 1])
+@pytest.mark.parametrize("count", [1, 3])
+def test_rows_come_in_the_order_of_the_ranks_with_a_gradient_of_our_own(beside, rank, count):
+    others = torch.full((count, 2), 9.0)
+    rows = beside(rank, others)
+    joined = gather_rows(rows)
+    order = [rows, others] if rank == 0 else [others, rows]
+    assert torch.equal(joined, torch.cat(order))
+    weights = torch.arange(1.0, 2 * (count + 2) + 1).reshape(-1, 2)
+    (joined * weights).sum().backward()
+    own = weights[:2] if rank == 0 else weights[count:]
+    assert torch.equal(rows.grad, 2 * own)  # the factor that DDP's mean takes out
+
+
+def test_maps_are_gathered_as_float32_rows_and_the_teacher_without_gradient(beside):
+    rows = beside(0, torch.full((1, 2), 9.0))
+    maps = rows.detach().half().reshape(2, 1, 1, 2).requires_grad_()
+    pair = gather_pair(maps, maps, True)
+    for side in pair:
+        assert torch.equal(side, torch.tensor([[1.0, 2.0], [3.0, 4.0], [9.0, 9.0]]))
+    assert pair[0].requires_grad and not pair[1].requires_grad
+    assert gather_pair(maps, rows, False) == (maps, rows)
+
+
+def test_rows_of_another_width_are_refused(beside):
+    with pytest.raises(ValueError, match=r"a sample has \[2, 3\] values"):
+        gather_rows(beside(0, torch.ones(2, 3)))
+
+
 @pytest.mark.parametrize("name", RELATIONS)
 def test_two_ranks_are_one_of_the_whole_batch(name, data, ranks):
     weight = data["weight"].clone().requires_grad_()

@@ -51,6 +51,66 @@ def test_what_begins_as_nothing_may_be_missing():
     }  # fmt: skip
 
 
+@pytest.mark.parametrize("value", [0.0, 1.0])
+def test_one_neutral_number_makes_no_neutral_weight(value):
+    module = Backbone(classes=9)
+    torch.nn.init.uniform_(module.fc.weight, 2, 3)
+    torch.nn.init.zeros_(module.fc.bias)
+    with torch.no_grad():
+        module.fc.weight[0, 0] = value
+    with pytest.raises(CheckpointError, match=r"1 missing(?s:.*)fc\.weight"):
+        load_part(module, Backbone().state_dict())
+
+
+def test_a_table_may_be_missing_and_statistics_may_not():
+    module, weights = Backbone(), Backbone().state_dict()
+    module.register_buffer("places", torch.arange(5))
+    load_part(module, weights)
+    assert module.places.tolist() == [0, 1, 2, 3, 4]
+    del weights["layer1.0.1.running_mean"]  # all 0 in a new module, and no table
+    with pytest.raises(CheckpointError, match="1 missing(?s:.*)running_mean"):
+        load_part(module, weights)
+
+
+def test_a_module_without_memory_is_not_filled_by_itself():
+    with torch.device("meta"):
+        module = Backbone(classes=9)
+    with pytest.raises(CheckpointError, match="missing(?s:.*)fc.bias"):
+        load_part(module, Backbone().state_dict())
+
+
+def test_a_state_that_is_no_tensor_is_not_neutral():
+    class Counting(Backbone):
+        def get_extra_state(self):
+            return {"seen": 3}
+
+        def set_extra_state(self, state):
+            self.seen = state["seen"]
+
+    with pytest.raises(CheckpointError, match="missing(?s:.*)_extra_state"):
+        load_part(Counting(), Backbone().state_dict())
+
+
+def test_the_source_and_what_is_ignored_are_passed_on():
+    module = Backbone(classes=9)
+    with pytest.raises(CheckpointError, match="best.pth does not fit"):
+        load_part(module, Backbone().state_dict(), source="best.pth")
+    load_part(module, Backbone().state_dict(), ignore=("fc.",))
+
+
+def test_versions_of_modules_arrive():
+    class Versioned(Backbone):
+        _version = 3
+
+        def _load_from_state_dict(self, state_dict, prefix, local_metadata, *rest):
+            self.seen = local_metadata.get("version")
+            super()._load_from_state_dict(state_dict, prefix, local_metadata, *rest)
+
+    module = Versioned()
+    load_part(module, Backbone(classes=9).state_dict())
+    assert module.seen == 1  # torch's version of a plain module
+
+
 def test_an_optional_part_may_be_missing():
     module = Backbone(classes=9)
     with pytest.raises(CheckpointError, match=r"fc\.weight"):

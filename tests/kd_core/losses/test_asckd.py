@@ -136,6 +136,11 @@ def test_batch_of_one_gives_zero_with_a_graph(relation):
         assert value.item() == 0 and torch.equal(student.grad, torch.zeros_like(student))
 
 
+def test_levels_of_one_sample_need_not_be_of_one_size():
+    student = [torch.randn(1, 4, size, size) for size in (4, 2)]
+    assert ASCKDLoss()(student, student).item() == 0
+
+
 def test_levels_are_summed():
     student = [torch.randn(4, 5, 3, 3), torch.randn(4, 8, 2, 2)]
     teacher = [torch.randn(4, 7, 6, 6), torch.randn(4, 9, 2, 2)]
@@ -192,6 +197,14 @@ class TestQueue:
             values.append(loss(student[new], teacher[new]).item())
         whole = ASCKDLoss(relation)(student, teacher).item()
         assert (2 * values[0] + 3 * values[1]) / 5 == pytest.approx(whole, rel=1e-4)
+
+    def test_distances_and_angles_are_those_of_the_new_samples(self):
+        loss = ASCKDLoss("distance_angle", queue_size=2, loss_weight=1.0)
+        loss(looks((0.0, 1.0), (0.0, 1.0)), looks((1.0, 0.0), (1.0, 0.0)))
+        value = loss(looks((1.0, 0.0)), looks((1.0, 0.0)))
+        # Relative distances (0, 1, 1) against zeros: 1 / 3. From the new sample 4 of 9 cosines are
+        # 1 against 0: 2 / 9, twice.
+        assert value.item() == pytest.approx(1 / 3 + 4 / 9, rel=1e-5)
 
     def test_a_single_sample_relates_to_the_past(self):
         loss = ASCKDLoss(queue_size=4)

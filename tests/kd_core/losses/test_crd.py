@@ -198,6 +198,19 @@ def test_ids_that_do_not_fit_are_refused(ids, message):
         prepared()(student, teacher, labels, torch.tensor(ids))
 
 
+def test_a_label_below_zero_is_refused():
+    """-1 stands for what has not been seen."""
+    student, teacher, _, ids = batch(2)
+    with pytest.raises(ValueError, match="labels must be at least 0, but they go from -1 to 2"):
+        prepared()(student, teacher, torch.tensor([-1, 2]), ids)
+
+
+def test_the_banks_begin_about_one_long():
+    loss = prepared(samples=1000, dim=12)
+    for bank in (loss.student_bank, loss.teacher_bank):  # uniform to sqrt(3 / 12)
+        assert 0.495 < bank.abs().max() <= 0.5
+
+
 def test_a_distributed_run_is_refused(monkeypatch):
     monkeypatch.setattr(torch.distributed, "is_initialized", lambda: True)
     monkeypatch.setattr(torch.distributed, "get_world_size", lambda: 2)

@@ -62,6 +62,10 @@ def test_a_small_batch_has_shorter_lists(form):
     assert DarkRankLoss(form)(student[:1], teacher[:1]).item() == 0
 
 
+def test_the_longest_soft_lists():
+    assert DarkRankLoss("soft", length=6).length == 6 and DarkRankLoss(length=7).length == 7
+
+
 @pytest.mark.parametrize(
     ("options", "message"),
     [
@@ -69,6 +73,7 @@ def test_a_small_batch_has_shorter_lists(form):
         (dict(alpha=0.0), "alpha must be above 0"),
         (dict(beta=0.5), "beta must be at least 1"),
         (dict(length=0), "length must be at least 1"),
+        (dict(form="soft", length=1), "2 to 6 for form='soft', but it is 1"),
         (dict(form="soft", length=7), "2 to 6 for form='soft', but it is 7"),
     ],
 )

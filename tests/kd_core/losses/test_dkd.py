@@ -68,6 +68,12 @@ def test_of_two_classes_only_the_target_part_is_left():
     assert value.item() == pytest.approx(expected, rel=1e-5)
 
 
+def test_labels_may_be_of_any_whole_type():
+    student, teacher, labels = torch.randn(3, 5), torch.randn(3, 5), torch.tensor([0, 4, 2])
+    values = [DKDLoss()(student, teacher, labels.to(kind)) for kind in (torch.int64, torch.int32)]
+    assert values[0] == values[1]
+
+
 def test_a_single_class_is_refused():
     with pytest.raises(ValueError, match=r"two or more classes, but they are \(2, 1\)"):
         DKDLoss()(torch.randn(2, 1), torch.randn(2, 1), torch.zeros(2, dtype=torch.long))
