@@ -17,6 +17,29 @@ def test_connector_changes_the_channels_and_learns():
     assert connector.project.bias is None and connector.project.weight.grad is not None
 
 
+def test_weights_begin_as_kaiming_says():
+    torch.manual_seed(0)
+    for connector in (Connector(64, 512), VectorConnector(64, 512)):
+        weight = connector.project.weight
+        assert weight.mean().abs() < 1e-3
+        if weight.dim() == 4:  # std sqrt(2 / fan out)
+            assert weight.std().item() == pytest.approx((2 / 512) ** 0.5, rel=0.02)
+
+
+def test_a_trunk_in_half_precision_is_connected_in_float32():
+    torch.manual_seed(0)
+    connector, student = Connector(4, 6), torch.randn(2, 4, 5, 3).half()
+    connected = connector(student)
+    assert connected.dtype == torch.float32
+    torch.testing.assert_close(connected, connector(student.float()))
+
+
+def test_maps_of_one_size_stay_as_they_are():
+    student, teacher = torch.randn(2, 3, 4, 5).half(), torch.randn(2, 7, 4, 5).half()
+    found = match_sizes(student, teacher)
+    assert found[0] is student and found[1] is teacher
+
+
 def test_connector_normalises_each_channel():
     connected = Connector(4, 6)(10 + 5 * torch.randn(8, 4, 5, 3))
     assert connected.mean((0, 2, 3)).abs().max() < 1e-4

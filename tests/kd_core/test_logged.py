@@ -69,6 +69,21 @@ def test_terms_and_own_losses_together_are_all_named():
         check_finite({"loss_at": torch.tensor(NAN)}, 3, {"loss_cls": torch.tensor(INF)})
 
 
+def test_a_loss_of_several_numbers_is_looked_at():
+    own = {"loss_cls": [torch.tensor(1.0), torch.tensor([2.0, NAN])], "acc": torch.tensor(INF)}
+    with pytest.raises(FloatingPointError, match="iteration 3 loss_cls is nan"):
+        check_finite({}, 3, own)
+    own["loss_cls"] = [torch.tensor(1.0), torch.tensor([2.0, 3.0])]
+    check_finite({"loss_at": torch.tensor(1.0)}, 3, own)
+    check_finite({"loss_at": torch.tensor(1.0)}, 3)
+
+
+def test_losses_in_half_precision_add_up_beyond_its_range():
+    own = {"loss_cls": [torch.tensor(60000.0).half()] * 2}
+    check_finite({}, 3, own)
+    assert total_loss(own) == {"task": torch.tensor(120000.0)}
+
+
 def test_total_and_names():
     own = {"loss_a": [torch.tensor(1.0), torch.tensor([2.0, 4.0])], "acc": torch.tensor(9.0)}
     assert total_loss(own) == {"task": torch.tensor(4.0)}

@@ -24,6 +24,26 @@ class Net(nn.Module):
         return self.drop(self.head(self.stem(images)))
 
 
+def test_the_first_and_the_last_of_three():
+    first, second, third = Net(nn.ELU()), Net(nn.ELU()), Net(nn.ELU())
+    require_apart([("a", first), ("b", second), ("c", third)])
+    third.head = first.head
+    with pytest.raises(
+        ValueError, match=r"a and c must not share layers, but 'head' of c is 'head'"
+    ):
+        require_apart([("a", first), ("b", second), ("c", third)])
+
+
+def test_a_single_number_can_be_shared_and_no_number_cannot():
+    networks = nn.Module(), nn.Module()
+    for network, size in zip(networks, (0, 0), strict=True):
+        network.empty = nn.Parameter(torch.empty(size))
+    require_apart([("a", networks[0]), ("b", networks[1])])
+    networks[0].scale = networks[1].scale = nn.Parameter(torch.ones(1))
+    with pytest.raises(ValueError, match="'scale' of b is 'scale' of a"):
+        require_apart([("a", networks[0]), ("b", networks[1])])
+
+
 def layer(student, teacher):
     teacher.head = student.head
 

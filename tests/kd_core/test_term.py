@@ -44,6 +44,15 @@ class TestLayers:
         assert texts(Term(nn.MSELoss(), "a").teacher) == {"": ["a"]}
         assert texts(Term(nn.MSELoss(), "a", "b").teacher) == {"": ["b"]}
 
+    def test_logits_are_no_role_of_a_loss_without_roles(self):
+        with pytest.raises(ValueError, match=r"takes layers without roles, but got \['logits'\]"):
+            Term(nn.MSELoss(), {"logits": "head"})
+
+    @pytest.mark.parametrize("layers", [3, ["a", 3], {"low": 3}, {"low": ["a", None]}])
+    def test_a_name_must_be_a_text(self, layers):
+        with pytest.raises(ValueError, match="layers must be a name such as"):
+            Term(HMATLoss(), layers)
+
     def test_roles_must_agree(self):
         with pytest.raises(ValueError, match=r"same roles, but they name \['low'\] and \['mid'\]"):
             Term(HMATLoss(), {"low": "a"}, {"mid": "a"})
@@ -61,7 +70,7 @@ class TestLayers:
         term = Term(HMATLoss(soft_target_weight=1.0), {"low": "a", "logits": "head"})
         assert texts(term.student)["logits"] == ["head"]
 
-    @pytest.mark.parametrize("layers", [[], {}, {"low": []}])
+    @pytest.mark.parametrize("layers", [[], {}, {"low": []}, {"low": "a", "mid": []}])
     def test_no_layer_is_refused(self, layers):
         with pytest.raises(ValueError, match="at least one layer"):
             Term(HMATLoss(), layers)
@@ -94,6 +103,13 @@ class TestCompare:
         )
         assert sorted(values) == ["activation", "channel", "position"]
         assert values["position"] > 0 and values["channel"] == 0
+
+    def test_one_map_is_one_level(self):
+        """Not as many as it has images."""
+        pair = torch.ones(2, 1, 2, 2)
+        with pytest.raises(ValueError, match="the student has 1 and the teacher 2"):
+            Term(Listed(), "a", ["a", "b"]).compare({"": pair}, {"": maps(1, 2)})
+        assert Term(Listed(), ["a"], "a").compare({"": maps(1)}, {"": pair}) == {"": 1.0}
 
     @pytest.mark.parametrize("teacher", [maps(1, 2, 3), maps(1)[0]])
     def test_levels_must_be_as_many(self, teacher):
