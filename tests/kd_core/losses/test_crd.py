@@ -198,6 +198,11 @@ def test_ids_that_do_not_fit_are_refused(ids, message):
         prepared()(student, teacher, labels, torch.tensor(ids))
 
 
+def test_the_smallest_sizes_are_taken():
+    loss = CRDLoss(samples=2, negatives=1, dim=1)
+    assert (loss.samples, loss.negatives, loss.dim) == (2, 1, 1)
+
+
 def test_a_label_below_zero_is_refused():
     """-1 stands for what has not been seen."""
     student, teacher, _, ids = batch(2)

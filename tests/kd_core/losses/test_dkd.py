@@ -53,6 +53,7 @@ def test_a_sure_teacher_and_a_sure_student_stay_finite():
         (torch.tensor([1]), r"each of the 2 samples, but they are torch.int64 of shape \(1,\)"),
         (torch.rand(2, 5), r"whole number .* torch.float32 of shape \(2, 5\)"),
         (torch.tensor([True, False]), "whole number .* torch.bool"),
+        (torch.tensor([0.0, 1.0]), "whole number .* torch.float32"),
     ],
 )
 def test_labels_that_do_not_fit_are_refused(labels, message):

@@ -53,6 +53,12 @@ def test_maps_are_pooled_to_side():
     assert pooled.item() == pytest.approx(plain.item(), rel=1e-5)
 
 
+def test_one_position_is_like_itself():
+    student, teacher = torch.randn(1, 2, 4, 4), torch.randn(1, 2, 4, 4)
+    value = PositionAttentionLoss(side=1)(student, teacher).item()
+    assert value == pytest.approx(0, abs=1e-6)
+
+
 def test_side_is_sixteen_by_default():
     student, teacher = torch.randn(1, 2, 18, 18), torch.randn(1, 2, 18, 18)
     expected = PositionAttentionLoss(side=16)(student, teacher).item()
