@@ -58,3 +58,23 @@ def test_angles_from_some_vertices_average_to_those_from_all():
     ]
     expected = relation.angle_difference(student, teacher)
     assert sum(halves).item() / 2 == pytest.approx(expected.item(), rel=1e-4)
+
+
+def test_equal_samples_have_no_direction_and_get_no_gradient_from_it():
+    torch.manual_seed(0)
+    student, teacher = torch.randn(5, 4), torch.randn(5, 3)
+    student[1] = student[0]
+
+    def cosines(rows):
+        offsets = rows.unsqueeze(0) - rows.unsqueeze(1)
+        squares = offsets.square().sum(dim=2, keepdim=True)
+        units = torch.where(squares > 0, offsets * squares.clamp(min=1e-12).rsqrt(), 0.0)
+        return units @ units.transpose(1, 2)
+
+    ours, plain = student.clone().requires_grad_(), student.clone().requires_grad_()
+    value = relation.angle_difference(ours, teacher)
+    expected = torch.nn.functional.smooth_l1_loss(cosines(plain), cosines(teacher))
+    value.backward()
+    expected.backward()
+    torch.testing.assert_close(value, expected)
+    torch.testing.assert_close(ours.grad, plain.grad)
