@@ -26,9 +26,10 @@ def test_weights_begin_as_kaiming_says():
             assert weight.std().item() == pytest.approx((2 / 512) ** 0.5, rel=0.02)
 
 
-def test_a_trunk_in_half_precision_is_connected_in_float32():
+@pytest.mark.parametrize("kind, shape", [(Connector, (2, 4, 5, 3)), (VectorConnector, (2, 4))])
+def test_a_trunk_in_half_precision_is_connected_in_float32(kind, shape):
     torch.manual_seed(0)
-    connector, student = Connector(4, 6), torch.randn(2, 4, 5, 3).half()
+    connector, student = kind(4, 6), torch.randn(shape).half()
     connected = connector(student)
     assert connected.dtype == torch.float32
     torch.testing.assert_close(connected, connector(student.float()))

@@ -18,6 +18,15 @@ def test_the_trial_leaves_the_statistics_of_connectors():
     assert norms[0].num_batches_tracked == 0 and not norms[0].running_mean.any()
 
 
+def test_connectors_and_teacher_follow_the_type():
+    student, teacher = (nn.Sequential(nn.Conv2d(3, width, 3)) for width in (4, 6))
+    distiller = Distiller(teacher, {"t": Term(FeatureImitationLoss(), "0")})
+    distiller.attach(student, (torch.randn(2, 3, 8, 8),))
+    assert distiller.double() is distiller
+    moved = [*distiller.connectors.parameters(), *teacher.parameters()]
+    assert len(moved) > 3 and all(one.dtype == torch.float64 for one in moved)
+
+
 def test_idle_is_what_no_active_term_trains():
     connectors = nn.ModuleDict({"a": nn.Linear(2, 2), "b": nn.Linear(2, 2)})
     losses = nn.ModuleDict({"b": nn.Linear(1, 1), "c": nn.Linear(1, 1)})
