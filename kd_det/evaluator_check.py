@@ -84,25 +84,24 @@ def _compare(
         return
     try:
         scored = read_coco(file)
+        wanted = _images_in(scored)
         found = [_images_of(part, source) for part, source in zip(parts, sources, strict=True)]
-    except (OSError, ValueError, KeyError, TypeError, AttributeError):
+        images = {key: stem for one in found for key, stem in one.items()}
+        _compare_images(report, name, wanted, images, sources)
+        _compare_classes(report, scored, dataset)
+        if not report.errors and kind_and_classes(parts[0])[0] == "coco" and whole:
+            _compare_boxes(report, scored, [read_coco(source) for source in sources])
+    except (OSError, ValueError, KeyError, TypeError, AttributeError):  # a metric may have its own
         report.notes.append("not compared with the data of the loader, for one is not readable")
-        return
-    images = {key: stem for one in found for key, stem in one.items()}
-    _compare_images(report, name, scored, images, sources)
-    _compare_classes(report, scored, dataset)
-    if not report.errors and kind_and_classes(parts[0])[0] == "coco" and whole:
-        _compare_boxes(report, scored, [read_coco(source) for source in sources])
 
 
 def _compare_images(
     report: DataReport,
     name: str,
-    scored: Mapping[str, Any],
+    wanted: _Images,
     images: _Images,
     sources: Sequence[str],
 ) -> None:
-    wanted = _images_in(scored)
     common = len(wanted.items() & images.items())
     if common == len(wanted) == len(images):
         return

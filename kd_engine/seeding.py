@@ -73,8 +73,9 @@ class SeededBatches:
         self.number = 0
 
     def start_epoch(self, epoch: int) -> None:
-        """Count batches from 0 again."""
-        self.epoch, self.number = epoch, 0
+        """Count batches from 0 again, unless workers have begun with this epoch before."""
+        if epoch != self.epoch:
+            self.epoch, self.number = epoch, 0
 
     def start_at(self, number: int) -> None:
         """Say that the sampler itself has left out some batches."""

@@ -146,8 +146,9 @@ def test_no_epoch_repeats_the_augmentations_of_another(tmp_path, workers, persis
     assert len(drawn.flatten().round(decimals=4).unique()) > 0.95 * drawn.numel()
 
 
-def test_the_number_of_workers_changes_nothing(tmp_path):
-    found = [train(config_of(tmp_path / str(n), epochs=1, workers=n)) for n in (0, 1, 2)]
+@pytest.mark.parametrize("make", [config_of, loop_config])
+def test_the_number_of_workers_changes_nothing(tmp_path, make):
+    found = [train(make(tmp_path / str(n), epochs=1, workers=n)) for n in (0, 1, 2)]
     for batches in found[1:]:
         assert all(torch.equal(*pair) for pair in zip(batches, found[0], strict=True))
 
