@@ -67,6 +67,18 @@ def test_equal_logits_give_no_gradient_out_of_rounding(level, form):
     assert not student.grad.any()
 
 
+@pytest.mark.parametrize("form", ["code", "paper"])
+def test_equal_logits_of_one_sample_among_others(form):
+    """Its correlation is 0, so its part is 1; it gets no gradient out of rounding."""
+    torch.manual_seed(0)
+    teacher = torch.randn(2, 1001)
+    student = torch.stack([torch.full((1001,), 2.5), teacher[1]]).requires_grad_()
+    value = DISTLoss(intra_weight=0.0, form=form)(student, teacher)
+    value.backward()
+    assert value.item() == pytest.approx(0.5, abs=1e-2)
+    assert not student.grad[0].any()
+
+
 def test_bad_temperature_is_refused():
     with pytest.raises(ValueError, match="temperature must be above 0, but it is 0"):
         DISTLoss(temperature=0)
