@@ -16,10 +16,8 @@ SETTINGS: tuple[str, ...] = (
     "val_cfg", "test_cfg", "auto_scale_lr", "optim_wrapper", "param_scheduler", "val_evaluator",
     "test_evaluator", "default_hooks", "custom_hooks", "custom_imports", "data_preprocessor",
     "load_from", "load_options", "resume", "launcher", "env_cfg", "log_processor", "log_level",
-    "visualizer",
-    "default_scope", "randomness", "experiment_name", "find_unused_parameters", "tta_model",
-    "tta_pipeline", "vis_backends", "backend_args", "train_pipeline", "val_pipeline",
-    "test_pipeline", "model_wrapper_cfg", "allow_val_on_train",
+    "visualizer", "default_scope", "randomness", "experiment_name", "find_unused_parameters",
+    "tta_model", "model_wrapper_cfg", "allow_val_on_train",
 )  # fmt: skip
 _PARTS = {
     "default_hooks": (

@@ -46,9 +46,10 @@ class TestCheckOptions:
         with pytest.raises(ValueError, match=r"begins with 'foo', which the config does not have"):
             check_options({"model": {}}, {"foo": 1})
 
-    def test_a_variable_is_used_already(self):
-        with pytest.warns(UserWarning, match="data_root changes a variable"):
-            check_options({"data_root": "a"}, {"data_root": "b"})
+    @pytest.mark.parametrize("name", ["data_root", "train_pipeline", "backend_args"])
+    def test_a_variable_is_used_already(self, name):
+        with pytest.warns(UserWarning, match=f"{name} changes a variable"):
+            check_options({name: "a"}, {name: "b"})
 
     def test_settings_may_be_new(self, recwarn):
         check_options({"model": {}}, {"randomness.seed": 1, "model.a.b": 2})
