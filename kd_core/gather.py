@@ -8,6 +8,8 @@ import torch
 from torch import Tensor, distributed
 from torch.nn import functional as F
 
+from kd_core.relation import flat_rows
+
 
 def gather_pair(student: Tensor, teacher: Tensor, gather: bool) -> tuple[Tensor, Tensor]:
     """Return the features of all ranks, or those of this one.
@@ -28,7 +30,7 @@ def gather_pair(student: Tensor, teacher: Tensor, gather: bool) -> tuple[Tensor,
     """
     if not gather or not _is_distributed():
         return student, teacher
-    return gather_rows(_flat(student)), gather_rows(_flat(teacher.detach()))
+    return gather_rows(flat_rows(student)), gather_rows(flat_rows(teacher.detach()))
 
 
 def gather_rows(rows: Tensor) -> Tensor:
@@ -81,10 +83,6 @@ class _Gather(torch.autograd.Function):
         # Every rank computes the same loss, so the sum over ranks is a multiple of our own share.
         own = torch.split(grad, ctx.counts)[ctx.rank]
         return own * len(ctx.counts), None
-
-
-def _flat(features: Tensor) -> Tensor:
-    return features.float().flatten(start_dim=1)
 
 
 def _is_distributed() -> bool:

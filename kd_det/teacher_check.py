@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from typing import Any
 
 from mmengine.config import Config
 
 from kd_det.data_check import dataset_classes
+from kd_engine.config_text import texts_in
 from kd_engine.teacher_classes import compare_classes
 
 _SCORES = re.compile(r"cls|cls_score|.*_cls|.*score|.*logits?|.*_head")  # a layer, or a whole head
@@ -35,18 +36,7 @@ def check_teacher(config: Config) -> list[str]:
 def _layers(terms: Mapping[str, Any]) -> Iterator[str]:
     for term in terms.values():
         for key in ("layers", "teacher_layers"):
-            yield from _texts(term.get(key))
-
-
-def _texts(node: Any) -> Iterator[str]:
-    if isinstance(node, str):
-        yield node
-    elif isinstance(node, Mapping):
-        for item in node.values():
-            yield from _texts(item)
-    elif isinstance(node, Sequence):
-        for item in node:
-            yield from _texts(item)
+            yield from texts_in(term.get(key))
 
 
 def _has_scores(layer: str) -> bool:

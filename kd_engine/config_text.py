@@ -7,6 +7,7 @@ values. What a file says must not run, so its syntax tree is read instead.
 from __future__ import annotations
 
 import ast
+from collections.abc import Iterator, Mapping
 from typing import Any
 
 _LONGEST = 5_000_000  # characters; a config has thousands
@@ -43,6 +44,22 @@ def parse_config_text(text: str) -> dict[str, Any] | None:
         }
     except (SyntaxError, ValueError, RecursionError, MemoryError):
         return None
+
+
+def texts_in(values: Any) -> Iterator[str]:
+    """Yield every text among the values of a config, its dicts, lists and tuples.
+
+    Args:
+        values: Anything; what is neither a text nor one of these holds none.
+    """
+    if isinstance(values, str):
+        yield values
+    elif isinstance(values, Mapping):
+        for item in values.values():
+            yield from texts_in(item)
+    elif isinstance(values, list | tuple):
+        for item in values:
+            yield from texts_in(item)
 
 
 def _value(node: ast.expr) -> Any:

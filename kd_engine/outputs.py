@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable
 from pathlib import Path
-from typing import Any
 
 from mmengine.config import Config
+
+from kd_engine.config_text import texts_in
 
 _File = str | os.PathLike[str] | None
 
@@ -53,19 +54,8 @@ def check_outputs(
 def files_of(config: Config) -> list[str]:
     """List the local files that a config is made of or names: bases, checkpoints, annotations."""
     lines = config.text.splitlines() if config.text else []
-    named = [config.filename, *lines, *_texts(config.to_dict())]
+    named = [config.filename, *lines, *texts_in(config.to_dict())]
     return [path for path in dict.fromkeys(named) if path and _is_file(path)]
-
-
-def _texts(content: Any) -> Iterator[str]:
-    if isinstance(content, str):
-        yield content
-    elif isinstance(content, Mapping):
-        for value in content.values():
-            yield from _texts(value)
-    elif isinstance(content, list | tuple):
-        for value in content:
-            yield from _texts(value)
 
 
 def _is_file(path: str) -> bool:

@@ -4,7 +4,7 @@ import pytest
 from mmengine.config import Config
 
 from kd_engine.config_changes import changes_between, table_of
-from kd_engine.config_text import Expression, parse_config_text
+from kd_engine.config_text import Expression, parse_config_text, texts_in
 
 PLAIN = dict(
     model=dict(
@@ -106,3 +106,9 @@ def test_another_optimizer_is_refused():
 def test_a_long_table_is_cut():
     before, after = ({"model": {f"k{i}": value for i in range(50)}} for value in (1, 2))
     assert table_of(changes_between(before, after)).splitlines()[-1] == "  ... and 30 more"
+
+
+def test_texts_in_a_config():
+    content = {"a": "one", "b": ["two", ("three", 4)], "c": {"d": None, "e": "five"}, "f": 5}
+    assert list(texts_in(content)) == ["one", "two", "three", "five"]
+    assert list(texts_in(5)) == []

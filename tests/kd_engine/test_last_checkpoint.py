@@ -9,7 +9,6 @@ import numpy as np
 import pytest
 import torch
 from mmengine.config import Config
-from mmengine.logging import MMLogger
 from mmengine.runner import save_checkpoint
 
 from kd_core.checkpoint import CheckpointError, read_checkpoint
@@ -30,18 +29,6 @@ class Run:
 @pytest.fixture(autouse=True)
 def safe():
     use_safe_checkpoints()
-
-
-@pytest.fixture
-def warnings():
-    """Texts of the warnings that mmengine's logger is given."""
-    texts = []
-    handler = logging.Handler(logging.WARNING)
-    handler.emit = lambda record: texts.append(record.getMessage())
-    logger = MMLogger.get_current_instance()
-    logger.addHandler(handler)
-    yield texts
-    logger.removeHandler(handler)
 
 
 def save(path, iteration, **more):

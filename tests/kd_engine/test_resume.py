@@ -8,7 +8,6 @@ from pathlib import Path
 import pytest
 import torch
 from mmengine.hooks import Hook
-from mmengine.logging import MMLogger
 
 from kd_core.checkpoint import CheckpointError, read_checkpoint
 from kd_engine.checkpoint import ALLOWED, use_safe_checkpoints
@@ -37,17 +36,6 @@ class Steps(Hook):
 @pytest.fixture(autouse=True)
 def safe():
     use_safe_checkpoints()
-
-
-@pytest.fixture
-def warnings():
-    texts = []
-    handler = MMLogger.get_current_instance().handlers[0].__class__()
-    handler.emit = lambda record: texts.append(record.getMessage())
-    logger = MMLogger.get_current_instance()
-    logger.addHandler(handler)
-    yield texts
-    logger.removeHandler(handler)
 
 
 def train(config, resume=None):
