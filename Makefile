@@ -1,6 +1,7 @@
 # Two commands on a fresh machine: make demo, make test. Both set everything up by themselves.
 PYTHON ?= python3
 EXTRA ?= onedl
+WORKERS ?= 2
 VENV ?= .venv
 BIN := $(VENV)/bin
 
@@ -21,7 +22,7 @@ demo: setup
 	$(BIN)/python tools/demo.py
 
 test: setup
-	$(BIN)/python -m pytest
+	$(BIN)/python -m pytest -n $(WORKERS) --dist loadfile
 
 check: setup
 	$(BIN)/ruff check .

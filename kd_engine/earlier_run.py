@@ -95,9 +95,17 @@ class EarlierRun:
                     "folder with --work-dir."
                 )
 
-    def remove(self) -> None:
-        """Remove checkpoints, logs and the note of the last checkpoint; other files stay."""
+    def remove(self, new_logs: str | os.PathLike[str] | None = None) -> None:
+        """Remove checkpoints, logs and the note of the last checkpoint; other files stay.
+
+        Args:
+            new_logs: The new run's folder of logs, which stays. mmengine names it by the second,
+                so an earlier run that began in the same second has the same one.
+        """
+        kept = None if new_logs is None else os.path.realpath(new_logs)
         for path in (*self.checkpoints, *self.others):
+            if os.path.realpath(path) == kept:
+                continue
             if path.is_dir() and not path.is_symlink():
                 shutil.rmtree(path)
             else:

@@ -69,7 +69,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
             if runner is None:
                 return
             if options.overwrite and is_main_process():
-                earlier.remove()
+                earlier.remove(runner.log_dir)
             lock.sign(options.config, begins=True)
             runner.train()
 

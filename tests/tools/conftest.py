@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 import torch
-from mmengine.logging import MMLogger
+from mmengine.utils import ManagerMixin
 
 import kd_det  # noqa: F401  before mmdet
 from kd_engine.digit_scenes import SceneOptions
@@ -203,13 +203,23 @@ def classification(tmp_path_factory):
     return make_runs(tmp_path_factory.mktemp("classification"))
 
 
+def forget_instances(kind):
+    """Forget mmengine's loggers, visualizers and the like: it names them by the second.
+
+    A tool has a process of its own and finds none; two runs of a test may begin in one second.
+    """
+    kind._instance_dict.clear()
+    for below in kind.__subclasses__():
+        forget_instances(below)
+
+
 @pytest.fixture
 def run_tool(capsys):
     """Run a tool in this process; returns exit code, output and error output."""
 
     def run(name, *arguments):
         code = 0
-        MMLogger._instance_dict.clear()  # loggers are named by the second; a process has its own
+        forget_instances(ManagerMixin)
         capsys.readouterr()
         try:
             code = load_tool(name).main([str(argument) for argument in arguments]) or 0

@@ -44,7 +44,8 @@ def test_averaged_weights(retrieval, run_tool, train_a_bit, tmp_path):
 def test_accumulated_gradients(train_a_bit):
     code, text, state = train_a_bit("optim_wrapper.accumulative_counts=3")
     assert code == 0, text
-    _, _, other = train_a_bit(flags=["--overwrite"])
+    code, text, other = train_a_bit(flags=["--overwrite"])
+    assert code == 0, text
     key = "projection.weight"
     assert not torch.equal(state[key], other[key])  # one step instead of three
     assert all(torch.isfinite(value.float()).all() for value in state.values())
@@ -54,7 +55,8 @@ def test_bfloat16_on_a_cpu_is_a_setting_of_the_embedder(train_a_bit):
     code, text, state = train_a_bit("model.student.training.precision=bfloat16")
     assert code == 0, text
     assert state["trunk.conv1.weight"].dtype == torch.float32
-    _, _, other = train_a_bit(flags=["--overwrite"])
+    code, text, other = train_a_bit(flags=["--overwrite"])
+    assert code == 0, text
     difference = (state["trunk.conv1.weight"] - other["trunk.conv1.weight"]).abs().max()
     assert 0 < difference < 0.01
 

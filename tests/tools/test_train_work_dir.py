@@ -2,6 +2,7 @@
 
 import os
 import shutil
+import time
 
 import pytest
 
@@ -64,6 +65,22 @@ def test_overwriting_keeps_nothing_of_the_earlier_run(place, run_tool, tmp_path)
     keys = read_checkpoint(run / "epoch_1.pth", ALLOWED)["state_dict"]
     assert not any(key.startswith("distiller.") for key in keys)
     assert not logs.exists() and len(list(run.glob("*/vis_data"))) == 1
+
+
+def test_overwriting_a_run_of_the_same_second_keeps_the_new_logs(
+    place, run_tool, tmp_path, monkeypatch
+):
+    real = time.strftime
+    stamp = "20260102_030405"
+    monkeypatch.setattr(
+        time, "strftime", lambda how, *at: stamp if how == "%Y%m%d_%H%M%S" else real(how, *at)
+    )
+    run = tmp_path / "run"
+    shutil.copytree(place.run, run)
+    (run / stamp).mkdir()
+    code, _, error = run_tool("train", place.teacher, "--work-dir", run, "--overwrite")
+    assert code == 0, error
+    assert [path.parent.parent.name for path in run.glob("*/vis_data/scalars.json")] == [stamp]
 
 
 def test_a_run_that_does_not_begin_overwrites_nothing(place, run_tool, tmp_path):
