@@ -11,7 +11,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from kd_core.checks import check_weights
-from kd_engine.image_size import wanted_image_size
+from kd_engine.data.image_size import wanted_image_size
 
 # Of ImageNet, for RGB values from 0 to 255: what torchvision's and most of timm's networks expect.
 IMAGENET = dict(

@@ -13,7 +13,7 @@ from torch import Tensor, nn
 from kd_cls.classifier import Classifier, image_size_of, require_one_size
 from kd_core import Distiller, FrozenTeacher, GradientShares, Term
 from kd_engine.build import build_distilled
-from kd_engine.renormalise import Renormalise
+from kd_engine.data.renormalize import Renormalise
 
 _LOGITS = ("logits", "network")  # both give the class scores
 
@@ -46,7 +46,7 @@ def DistilledClassifier(  # noqa: N802  a config names it as a type
     Raises:
         ValueError: If a layer does not exist, shapes do not fit, or logits of different classes
             are compared.
-        kd_core.checkpoint.CheckpointError: If the teacher's checkpoint is unsafe, broken or
+        kd_core.checkpoint.load.CheckpointError: If the teacher's checkpoint is unsafe, broken or
             does not fit.
     """
     link = functools.partial(attach, dry_run_size=dry_run_size)

@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from kd_engine.checkpoint import AtomicLocalBackend
+from kd_engine.weights.checkpoint import AtomicLocalBackend
 
 _KEYS = ("ids", "labels", "predictions", "class_names")
 

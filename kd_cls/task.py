@@ -8,10 +8,10 @@ from torch import nn
 from kd_cls.classifier import image_size_of
 from kd_cls.data_check import check_datasets, check_test_data
 from kd_cls.teacher_check import check_teacher
+from kd_engine.doctor.probe import run_once
+from kd_engine.doctor.versions import version_of
 from kd_engine.export_check import compare_export
-from kd_engine.exported import tool_command
-from kd_engine.probe import run_once
-from kd_engine.versions import version_of
+from kd_engine.export_files import tool_command
 
 __all__ = [
     "EXPORT_DEFAULTS",

@@ -6,9 +6,9 @@ from mmengine.config import Config
 
 from kd_cls.distilled import compares_logits
 from kd_engine.build import build_terms
-from kd_engine.data_sets import build_datasets
-from kd_engine.phases import references_of
-from kd_engine.teacher_classes import compare_classes
+from kd_engine.data.datasets import build_datasets
+from kd_engine.run.prerequisites import references_of
+from kd_engine.weights.teacher_classes import compare_classes
 
 
 def check_teacher(config: Config) -> list[str]:

@@ -1,7 +1,7 @@
 """Attention maps of feature maps: pure functions, no parameters, no state.
 
 All of them take any floating dtype and compute in float32, also under autocast. What needs much
-memory otherwise is in kd_core/map_products.py.
+memory otherwise is in kd_core/gram.py.
 """
 
 from __future__ import annotations
@@ -11,7 +11,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from kd_core.checks import check_feature_map, check_positive, full_precision
-from kd_core.map_products import EPSILON, cosine_gram, energy, gram, no_double
+from kd_core.gram import EPSILON, cosine_gram, energy, gram, no_double
 
 
 def activation_attention(feature: Tensor, power: float = 2.0) -> Tensor:

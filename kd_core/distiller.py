@@ -15,7 +15,7 @@ from kd_core.fit import TermConnectors, idle_parameters, prepare_and_try
 from kd_core.gradients import GradientShares
 from kd_core.layers import Selector
 from kd_core.layouts import AllFeatures, Layouts, hints_of
-from kd_core.logged import check_finite, merge_losses, total_loss
+from kd_core.loss_dict import check_finite, merge_losses, total_loss
 from kd_core.reach import require_gradients, require_influence
 from kd_core.shapes import ShapeTable
 from kd_core.sharing import require_apart

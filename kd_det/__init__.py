@@ -5,7 +5,7 @@ from kd_det.mmcv_ops import provide_ops
 
 provide_ops()
 
-from kd_det.coco_reader import provide_coco_reader  # noqa: E402
+from kd_det.annotations.coco_reader import provide_coco_reader  # noqa: E402
 
 provide_coco_reader()
 

@@ -9,8 +9,8 @@ from torch import Tensor, nn
 from torchvision.models import get_model
 from torchvision.models.feature_extraction import create_feature_extractor
 
-from kd_core.checkpoint import load_weights
-from kd_engine.weight_source import read_weights
+from kd_core.checkpoint.load import load_weights
+from kd_engine.weights.source import read_weights
 
 
 class TorchvisionBackbone(BaseModule):  # type: ignore[misc]
@@ -29,7 +29,7 @@ class TorchvisionBackbone(BaseModule):  # type: ignore[misc]
         norm_eval: Keep batch norms in eval mode in training.
 
     Raises:
-        kd_core.checkpoint.CheckpointError: If the checkpoint does not fit, strictly.
+        kd_core.checkpoint.load.CheckpointError: If the checkpoint does not fit, strictly.
         ValueError: If ``frozen`` is negative or more than there are children of ``features``.
     """
 

@@ -15,7 +15,7 @@ from torch import Tensor, nn
 
 from kd_core import Distiller, FrozenTeacher, GradientShares, Term
 from kd_engine.build import build_distilled
-from kd_engine.renormalise import Renormalise
+from kd_engine.data.renormalize import Renormalise
 
 
 def DistilledDetector(  # noqa: N802  a config names it as a type
@@ -45,7 +45,7 @@ def DistilledDetector(  # noqa: N802  a config names it as a type
 
     Raises:
         ValueError: If a layer does not exist or shapes do not fit.
-        kd_core.checkpoint.CheckpointError: If the teacher's checkpoint is unsafe, broken or
+        kd_core.checkpoint.load.CheckpointError: If the teacher's checkpoint is unsafe, broken or
             does not fit.
     """
     with DefaultScope.overwrite_default_scope(_scope()):

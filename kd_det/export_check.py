@@ -11,12 +11,12 @@ import torch
 from mmengine.config import Config
 from torch import Tensor, nn
 
-from kd_core.checkpoint import read_checkpoint, state_dict_of
+from kd_core.checkpoint.load import read_checkpoint, state_dict_of
 from kd_det.detector import attach
 from kd_det.probe import random_batch, read_test_batch
 from kd_engine.build import build_terms, is_distilled, student_config
+from kd_engine.evaluate import build_model, load_checkpoint_into
 from kd_engine.runs import require_datasets
-from kd_engine.student import build_model, load_checkpoint_into
 
 _CLOSE = 1e-4  # pixels, scores; on a CPU the two are equal
 
@@ -39,7 +39,7 @@ def check_export(config: Config, checkpoint: str, exported: str, plain: str) -> 
         What was compared, in one sentence.
 
     Raises:
-        kd_core.checkpoint.CheckpointError: If the checkpoint does not fit the student.
+        kd_core.checkpoint.load.CheckpointError: If the checkpoint does not fit the student.
         RuntimeError: If the exported weights do not fit the plain model.
         ValueError: If the predictions differ, or there is none.
     """

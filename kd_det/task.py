@@ -6,19 +6,19 @@ from pathlib import Path
 
 from mmengine.config import Config
 
-from kd_det.class_check import check_class_counts
-from kd_det.data_check import raise_on_errors
-from kd_det.data_report import merge_reports
-from kd_det.evaluator_check import check_evaluators
+from kd_det.checks.classes import check_class_counts
+from kd_det.checks.data import raise_on_errors
+from kd_det.checks.evaluator import check_evaluators
+from kd_det.checks.report import merge_reports
+from kd_det.checks.run import check_all
+from kd_det.checks.teacher import check_teacher
 from kd_det.export_check import check_export
 from kd_det.metric_names import metric_names
 from kd_det.mmcv_ops import provide_ops
 from kd_det.probe import dry_run
-from kd_det.run_data_check import check_all
-from kd_det.teacher_check import check_teacher
-from kd_engine.data_warnings import warning_line
-from kd_engine.exported import python_command
-from kd_engine.student import plain_config
+from kd_engine.doctor.data_warnings import warning_line
+from kd_engine.evaluate import plain_config
+from kd_engine.export_files import python_command
 
 __all__ = [
     "EXPORT_DEFAULTS",

@@ -13,11 +13,11 @@ from mmengine.registry import MODELS
 from torch import nn
 
 from kd_core import Distiller, GradientShares, Term
-from kd_engine.config_file import read_config
-from kd_engine.run_checkpoint import checkpoint_file
-from kd_engine.weight_source import BESIDE as BESIDE
-from kd_engine.weight_source import OPTIONS, WeightSource
-from kd_engine.weight_source import read_engine_checkpoint as read_engine_checkpoint
+from kd_engine.config.file import read_config
+from kd_engine.weights.source import BESIDE as BESIDE
+from kd_engine.weights.source import OPTIONS, WeightSource
+from kd_engine.weights.source import read_engine_checkpoint as read_engine_checkpoint
+from kd_engine.work_dir.run_checkpoint import checkpoint_file
 
 NO_CHECKPOINT = "The teacher has no checkpoint: what its own config does not load is random."
 _PARTS = ("trunk", "network")  # of an embedder, of a classifier
@@ -97,7 +97,7 @@ def build_distilled(
     Raises:
         ValueError: If the teacher has an unknown key or lacks one, a layer does not exist, or
             shapes do not fit.
-        kd_core.checkpoint.CheckpointError: If the teacher's checkpoint is unsafe, broken or
+        kd_core.checkpoint.load.CheckpointError: If the teacher's checkpoint is unsafe, broken or
             does not fit.
     """
     model: nn.Module = MODELS.build(ConfigDict(student))
@@ -120,7 +120,7 @@ def build_trained(
 
     Args:
         reference: ``dict(config=, checkpoint=, allow_partial=False, key=None, prefix=None,
-            precision=None)``; see :class:`kd_engine.weight_source.WeightSource`.
+            precision=None)``; see :class:`kd_engine.weights.source.WeightSource`.
         name: Its key in the model config, for the message.
 
     Returns:
@@ -128,7 +128,7 @@ def build_trained(
 
     Raises:
         ValueError: If there is an unknown key, or one is lacking.
-        kd_core.checkpoint.CheckpointError: If the checkpoint is unsafe, broken or does not fit.
+        kd_core.checkpoint.load.CheckpointError: If the checkpoint is unsafe, broken or does not fit.
     """
     unknown = sorted(set(reference) - set(_TEACHER_KEYS))
     if unknown or "config" not in reference or "checkpoint" not in reference:
@@ -163,7 +163,7 @@ def build_teacher(
         prefix: Take the keys that begin with this alone, and leave it out.
 
     Raises:
-        kd_core.checkpoint.CheckpointError: If the checkpoint is unsafe, broken or does not fit.
+        kd_core.checkpoint.load.CheckpointError: If the checkpoint is unsafe, broken or does not fit.
     """
     model = student_config(read_config(config).model if isinstance(config, str) else config)
     if checkpoint is not None and not allow_partial:

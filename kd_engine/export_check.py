@@ -10,15 +10,15 @@ from mmengine.config import Config
 from torch import Tensor, nn
 
 from kd_core import Distiller
-from kd_core.checkpoint import read_checkpoint, state_dict_of
+from kd_core.checkpoint.load import read_checkpoint, state_dict_of
 from kd_engine.build import (
     BESIDE,
     build_terms,
     student_config,
     without_initial_weights,
 )
-from kd_engine.probe import normalised, probe_images
-from kd_engine.student import build_model, load_checkpoint_into
+from kd_engine.doctor.probe import normalised, probe_images
+from kd_engine.evaluate import build_model, load_checkpoint_into
 
 
 def compare_export(config: Config, checkpoint: str, exported: str, plain: str, output: str) -> str:
@@ -40,7 +40,7 @@ def compare_export(config: Config, checkpoint: str, exported: str, plain: str, o
         What was compared, in one sentence.
 
     Raises:
-        kd_core.checkpoint.CheckpointError: If the checkpoint does not fit the student.
+        kd_core.checkpoint.load.CheckpointError: If the checkpoint does not fit the student.
         RuntimeError: If the exported weights do not fit the plain model.
         ValueError: If the two differ.
     """

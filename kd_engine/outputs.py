@@ -8,7 +8,7 @@ from pathlib import Path
 
 from mmengine.config import Config
 
-from kd_engine.config_text import texts_in
+from kd_engine.config.text import texts_in
 
 _File = str | os.PathLike[str] | None
 

@@ -12,13 +12,13 @@ from typing import Any
 import torch
 from mmengine.config import Config, DictAction
 
-from kd_engine.checkpoint import use_safe_checkpoints
-from kd_engine.config_file import read_config
-from kd_engine.config_keys import check_keys, check_options
-from kd_engine.download import require_data
-from kd_engine.pretrained import use_strict_pretrained
+from kd_engine.config.file import read_config
+from kd_engine.config.keys import check_keys, check_options
+from kd_engine.data.download.public import require_data
 from kd_engine.tasks import package_of, package_of_scope
-from kd_engine.work_dir import default_work_dir
+from kd_engine.weights.checkpoint import use_safe_checkpoints
+from kd_engine.weights.pretrained import use_strict_pretrained
+from kd_engine.work_dir.default import default_work_dir
 
 _LOADERS = ("train_dataloader", "val_dataloader", "test_dataloader")
 
@@ -46,7 +46,7 @@ def load_run_config(
     Args:
         name: Config file or ``mmdet::`` name.
         options: Dotted keys and values from the command line.
-        work_dir: Folder of the run; the default is :func:`kd_engine.work_dir.default_work_dir`.
+        work_dir: Folder of the run; the default is :func:`kd_engine.work_dir.default.default_work_dir`.
 
     Raises:
         FileNotFoundError: If there is no such config.

@@ -4,6 +4,7 @@ import kd_engine  # noqa: F401  first: it refuses two distributions of mmengine
 
 # isort: split
 from kd_retrieval.batch import collate
+from kd_retrieval.cached_teacher import StoredEmbeddings
 from kd_retrieval.datasets import (
     CUB200,
     SOP,
@@ -18,9 +19,8 @@ from kd_retrieval.datasets import (
 from kd_retrieval.distilled import DistilledEmbedder
 from kd_retrieval.embedder import Embedder
 from kd_retrieval.metric import RecallMetric
-from kd_retrieval.recall import RecallResult, recall_at_k
+from kd_retrieval.recall.at_k import RecallResult, recall_at_k
 from kd_retrieval.sampler import MPerClassBatchSampler
-from kd_retrieval.stored import StoredEmbeddings
 from kd_retrieval.trunks import TimmTrunk, TorchvisionTrunk
 
 __all__ = [

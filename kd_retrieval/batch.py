@@ -7,7 +7,7 @@ from typing import Any
 
 import torch
 
-from kd_retrieval.extract import stack
+from kd_retrieval.embeddings.embed import stack
 
 
 def collate(items: Sequence[Mapping[str, Any]]) -> dict[str, Any]:

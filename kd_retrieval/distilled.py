@@ -12,9 +12,9 @@ from torch import Tensor, nn
 
 from kd_core import Distiller, FrozenTeacher, GradientShares, Term
 from kd_engine.build import build_distilled
-from kd_engine.renormalise import Renormalise
+from kd_engine.data.renormalize import Renormalise
+from kd_retrieval.cached_teacher import StoredEmbeddings
 from kd_retrieval.embedder import Embedder
-from kd_retrieval.stored import StoredEmbeddings
 from kd_retrieval.trunks import image_size_of
 
 
@@ -46,7 +46,7 @@ def DistilledEmbedder(  # noqa: N802  a config names it as a type
 
     Raises:
         ValueError: If a layer does not exist or shapes do not fit.
-        kd_core.checkpoint.CheckpointError: If the teacher's checkpoint is unsafe, broken or
+        kd_core.checkpoint.load.CheckpointError: If the teacher's checkpoint is unsafe, broken or
             does not fit.
     """
     link = functools.partial(attach, dry_run_size=dry_run_size)

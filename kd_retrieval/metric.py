@@ -13,10 +13,10 @@ from mmengine.logging import print_log
 from numpy.typing import NDArray
 
 from kd_retrieval.datasets import BOTH, GALLERY, QUERY
-from kd_retrieval.embeddings import read_key
-from kd_retrieval.neighbours import ranking_scores
-from kd_retrieval.recall import recall_at_k
-from kd_retrieval.stored_gallery import Side, read_gallery
+from kd_retrieval.embeddings.stored import read_key
+from kd_retrieval.recall.at_k import recall_at_k
+from kd_retrieval.recall.knn import ranking_scores
+from kd_retrieval.search.stored_gallery import Side, read_gallery
 
 _SHOWN = 5  # ids in a message
 

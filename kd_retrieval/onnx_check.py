@@ -13,11 +13,11 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 from torch.utils.data import DataLoader, Subset
 
-from kd_engine.probe import normalised, random_images
+from kd_engine.doctor.probe import normalised, random_images
 from kd_retrieval.datasets import GALLERY, QUERY
-from kd_retrieval.extract import open_dataset, stack
+from kd_retrieval.embeddings.embed import open_dataset, stack
 from kd_retrieval.onnx_export import OnnxEmbedder, require_close
-from kd_retrieval.recall import recall_at_k
+from kd_retrieval.recall.at_k import recall_at_k
 
 _KS = (1, 2, 4, 8)
 _RECALL = 1e-3  # one query in a thousand may have two neighbours that are equally near

@@ -9,10 +9,10 @@ from mmengine.logging import print_log
 from torch import nn
 
 from kd_engine.build import build_terms, is_distilled
+from kd_engine.doctor.probe import run_once
+from kd_engine.doctor.versions import version_of
 from kd_engine.export_check import compare_export
-from kd_engine.exported import tool_command
-from kd_engine.probe import run_once
-from kd_engine.versions import version_of
+from kd_engine.export_files import tool_command
 from kd_retrieval.data_check import check_datasets, check_test_classes, evaluators_of
 from kd_retrieval.trunks import image_size_of
 

@@ -14,16 +14,16 @@ import torch
 from torch import Tensor, nn
 from torchvision.models import VisionTransformer
 
-from kd_core.checkpoint import load_weights
-from kd_core.state_dict import best_named
-from kd_engine.image_size import wanted_image_size
-from kd_engine.model_zoos import (
+from kd_core.checkpoint.load import load_weights
+from kd_core.checkpoint.state_dict import best_named
+from kd_engine.data.image_size import wanted_image_size
+from kd_engine.weights.source import read_weights
+from kd_engine.weights.zoos import (
     check_one_source,
     timm_model,
     torchvision_model,
     torchvision_weights,
 )
-from kd_engine.weight_source import read_weights
 
 _HEADS = ("avgpool", "pool", "classifier", "fc", "head", "heads")
 _PROBE = 64  # pixels; enough for the strides of every convolutional network here
@@ -56,7 +56,7 @@ def TorchvisionTrunk(  # noqa: N802  a config names it as a type
         ValueError: If both checkpoint and weights are given, torchvision has no such model,
             weights or option, or the model is not of a kind whose parts run one after another, or
             has no part ``until``.
-        kd_core.checkpoint.CheckpointError: If the weights do not fit, strictly.
+        kd_core.checkpoint.load.CheckpointError: If the weights do not fit, strictly.
     """
     check_one_source(checkpoint, weights=weights)
     model = torchvision_model(name, options or {})
@@ -95,7 +95,7 @@ def TimmTrunk(  # noqa: N802  a config names it as a type
         ImportError: If timm is not installed.
         ValueError: If both checkpoint and pretrained are given, or timm has no such model or
             option.
-        kd_core.checkpoint.CheckpointError: If the weights do not fit, strictly.
+        kd_core.checkpoint.load.CheckpointError: If the weights do not fit, strictly.
     """
     check_one_source(checkpoint, pretrained=pretrained)
     model = timm_model(name, options or {}, pretrained=pretrained, num_classes=0, global_pool="")

@@ -4,10 +4,10 @@ from pathlib import Path
 
 import pytest
 
-from kd_engine.config_file import read_config
-from kd_engine.first_training import FirstTraining
-from kd_engine.phases import references_of
-from kd_engine.work_dir import default_work_dir
+from kd_engine.config.file import read_config
+from kd_engine.run.first_training import FirstTraining
+from kd_engine.run.prerequisites import references_of
+from kd_engine.work_dir.default import default_work_dir
 
 ROOT = Path(__file__).parents[1]
 CONFIGS = sorted(

@@ -35,9 +35,9 @@ from mmengine.config import Config, ConfigDict
 from mmengine.registry import FUNCTIONS
 
 from kd_core import Distiller
-from kd_engine.phases import references_of
+from kd_engine.data.transforms import build_transforms
+from kd_engine.run.prerequisites import references_of
 from kd_engine.tasks import package_of
-from kd_engine.transforms import build_transforms
 
 ROOT = Path(__file__).parents[1]
 FOLDER = ROOT / "configs"
@@ -212,7 +212,7 @@ def _check_embedder(built, config):
 
 
 def _teacher(source):
-    from kd_engine.config_file import read_config
+    from kd_engine.config.file import read_config
 
     return without_downloads(read_config(source).model.to_dict())
 

@@ -11,7 +11,7 @@ from torchvision.models import get_model
 
 import kd_det
 from kd_cls.networks import TimmNetwork, TorchvisionNetwork
-from kd_core.checkpoint import CheckpointError
+from kd_core.checkpoint.load import CheckpointError
 from kd_engine.build import build_trained
 from kd_retrieval.trunks import TimmTrunk, TorchvisionTrunk
 

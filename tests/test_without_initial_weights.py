@@ -7,12 +7,12 @@ import pytest
 import torch
 from mmengine.config import Config
 
+import kd_engine.evaluate
 import kd_engine.export_check
-import kd_engine.student
 from kd_engine.build import build_teacher, without_initial_weights
-from kd_engine.initial_weights import check_initial_weights
-from kd_engine.student import build_model, evaluate_model, student_checkpoint
-from kd_retrieval.extract import open_model
+from kd_engine.evaluate import build_model, evaluate_model, student_checkpoint
+from kd_engine.weights.initial import check_initial_weights
+from kd_retrieval.embeddings.embed import open_model
 
 GONE = "gone_from_here.pth"
 TINY = dict(name="resnet18", options=dict(channels=(4, 4, 8, 8)))
@@ -74,7 +74,7 @@ def test_a_start_from_whole_weights(given):
 
 
 def test_an_evaluation(given, monkeypatch):
-    monkeypatch.setattr(kd_engine.student.Runner, "from_cfg", stop)
+    monkeypatch.setattr(kd_engine.evaluate.Runner, "from_cfg", stop)
     with pytest.raises(Reached) as caught:
         evaluate_model(config_of(given[0], **TEST), given[1])
     assert GONE not in str(caught.value)

@@ -32,10 +32,10 @@ from typing import Any
 from mmengine.config import Config
 
 from kd_engine.errors import clear_errors
-from kd_engine.memory import keep_freed_memory
+from kd_engine.evaluate import write_json
 from kd_engine.outputs import check_outputs
+from kd_engine.run.malloc import keep_freed_memory
 from kd_engine.runs import load_run_config
-from kd_engine.student import write_json
 from kd_engine.tasks import package_of
 from kd_engine.terminal import short_terminal
 
@@ -92,7 +92,7 @@ def _given(options: argparse.Namespace, module: ModuleType) -> dict[str, Any]:
 
 
 def _recall(options: argparse.Namespace) -> None:
-    from kd_retrieval.recall_benchmark import RecallSettings, describe, measure_recall
+    from benchmarks.recall.cost import RecallSettings, describe, measure_recall
 
     report = measure_recall(
         RecallSettings(options.sizes, options.rounds, options.threads, options.device)

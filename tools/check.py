@@ -25,7 +25,9 @@ from typing import Any
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run the command line; returns the exit code."""
     try:
-        from kd_engine.versions import check_opencv  # kd_engine refuses two distributions of mmdet
+        from kd_engine.doctor.versions import (
+            check_opencv,  # kd_engine refuses two distributions of mmdet
+        )
 
         check_opencv()  # mmengine imports it at once
         import kd_engine.runs
@@ -43,7 +45,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 def _check(options: argparse.Namespace) -> int:
     import kd_engine.runs
-    from kd_engine.sections import Sections
+    from kd_engine.doctor.sections import Sections
 
     sections = Sections()
     config: Any = None
@@ -71,14 +73,14 @@ def _check(options: argparse.Namespace) -> int:
 
 
 def _environment() -> None:
-    from kd_engine.versions import check_opencv, version_rows
+    from kd_engine.doctor.versions import check_opencv, version_rows
 
     for name, value in [*version_rows(), ("OpenCV", check_opencv())]:
         print(f"{name:24}  {value}")
 
 
 def _parts(config: Any) -> None:
-    from kd_engine.config_parts import check_parts, require_training
+    from kd_engine.config.parts import check_parts, require_training
 
     require_training(config)
     check_parts(config)
@@ -86,7 +88,7 @@ def _parts(config: Any) -> None:
 
 def _work_dir(config: Any, name: str) -> None:
     """Say where training goes, and what is there already."""
-    from kd_engine.earlier_run import earlier_run
+    from kd_engine.work_dir.earlier_run import earlier_run
 
     earlier = earlier_run(config)
     print(f"{'work dir':24}  {config.work_dir}, which holds {earlier.describe(name)}", end="")
@@ -98,8 +100,8 @@ def _shapes(config: Any) -> None:
     from mmengine.logging import MMLogger
 
     from kd_engine.build import is_distilled
-    from kd_engine.phases import references_of
-    from kd_engine.student import build_model
+    from kd_engine.evaluate import build_model
+    from kd_engine.run.prerequisites import references_of
     from kd_engine.tasks import task_of
 
     for name, value in task_of(config).environment():
@@ -117,9 +119,9 @@ def _shapes(config: Any) -> None:
 
 def _weights(config: Any) -> Any:
     """Build the model with its teacher's and its own initial weights."""
-    from kd_engine.initial_weights import load_initial_weights
-    from kd_engine.phases import references_of, require_trained
-    from kd_engine.student import build_model
+    from kd_engine.evaluate import build_model
+    from kd_engine.run.prerequisites import references_of, require_trained
+    from kd_engine.weights.initial import load_initial_weights
 
     require_trained(config)
     model = build_model(config, config.model)
@@ -133,7 +135,7 @@ def _weights(config: Any) -> Any:
 
 def _data(config: Any, images: bool) -> list[str]:
     """Print what is known of the data, and return the warnings among it."""
-    from kd_engine.data_warnings import warnings_among
+    from kd_engine.doctor.data_warnings import warnings_among
     from kd_engine.runs import require_datasets
     from kd_engine.tasks import task_of
 
@@ -152,7 +154,7 @@ def _verdict(failed: list[str], warnings: int) -> str:
 
 
 def _step(model: Any, config: Any, layer: str | None) -> None:
-    from kd_engine.one_step import one_step
+    from kd_engine.doctor.one_step import one_step
 
     print(one_step(model, config, layer))
 

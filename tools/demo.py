@@ -23,14 +23,14 @@ from pathlib import Path
 
 with contextlib.redirect_stdout(io.StringIO()):  # mmdet's banners
     import kd_det  # noqa: F401  before mmdet
-    from kd_det.demo.report import FILES, report
-    from kd_det.demo.runs import DemoOptions, Run, demo_runs
-    from kd_det.demo.training import Progress, train_together
+    from kdkit.demo.report import FILES, report
+    from kdkit.demo.runs import DemoOptions, Run, demo_runs
+    from kdkit.demo.training import Progress, train_together
 
-from kd_engine.checkpoint import use_safe_checkpoints
-from kd_engine.digit_scenes import SceneOptions
-from kd_engine.digits import make_detection_set
+from kd_engine.data.digit_scenes import SceneOptions
+from kd_engine.data.digits import make_detection_set
 from kd_engine.errors import clear_errors
+from kd_engine.weights.checkpoint import use_safe_checkpoints
 
 ROOT = Path(__file__).resolve().parents[1]
 SCENE = SceneOptions(size=96, max_digits=4, min_side=20, max_side=48, occlusion=0.1)

@@ -36,7 +36,7 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-from kd_engine.download import DATASETS, data_root, fetch_dataset
+from kd_engine.data.download.public import DATASETS, data_root, fetch_dataset
 from kd_engine.errors import clear_errors
 
 

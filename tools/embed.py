@@ -34,9 +34,7 @@ from mmengine.config import Config
 from kd_engine.errors import clear_errors
 from kd_engine.runs import add_config_arguments, load_run_config
 from kd_engine.terminal import short_terminal
-from kd_retrieval.embedding_file import check_target
-from kd_retrieval.embeddings import EmbeddingKey, read_key, require_key, write_batches
-from kd_retrieval.extract import (
+from kd_retrieval.embeddings.embed import (
     SPLITS,
     embed,
     key_of,
@@ -45,7 +43,9 @@ from kd_retrieval.extract import (
     random_transforms,
     rows_of,
 )
-from kd_retrieval.new_pictures import open_pictures
+from kd_retrieval.embeddings.file import check_target
+from kd_retrieval.embeddings.stored import EmbeddingKey, read_key, require_key, write_batches
+from kd_retrieval.search.new_images import open_pictures
 
 
 def main(arguments: Sequence[str] | None = None) -> None:

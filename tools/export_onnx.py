@@ -27,13 +27,13 @@ from pathlib import Path
 from mmengine.config import Config
 from torch import nn
 
-from kd_core.atomic import put_in_place, temporary_folder
+from kd_core.checkpoint.atomic import put_in_place, temporary_folder
+from kd_engine.doctor.probe import probe_images
 from kd_engine.errors import clear_errors
 from kd_engine.outputs import check_outputs, files_of
-from kd_engine.probe import probe_images
 from kd_engine.runs import add_config_arguments, load_run_config
 from kd_engine.terminal import short_terminal
-from kd_retrieval.extract import open_model, weights_digest
+from kd_retrieval.embeddings.embed import open_model, weights_digest
 from kd_retrieval.onnx_check import OnnxCheck
 from kd_retrieval.onnx_export import MAX_OPSET, MIN_OPSET, WithPreprocessing, export_onnx
 

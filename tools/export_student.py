@@ -20,21 +20,21 @@ if __name__ == "__main__":
 import argparse
 from collections.abc import Sequence
 
-from kd_core.atomic import put_in_place, temporary_folder
+from kd_core.checkpoint.atomic import put_in_place, temporary_folder
 from kd_engine.build import read_engine_checkpoint
 from kd_engine.errors import clear_errors
-from kd_engine.exported import (
+from kd_engine.evaluate import check_out, student_checkpoint, write_student
+from kd_engine.export_files import (
     check_export_files,
     export_files,
     exported_config,
     wants_config,
 )
 from kd_engine.outputs import files_of
-from kd_engine.run_checkpoint import checkpoint_file
 from kd_engine.runs import add_config_arguments, load_run_config
-from kd_engine.student import check_out, student_checkpoint, write_student
 from kd_engine.tasks import task_of
 from kd_engine.terminal import short_terminal
+from kd_engine.work_dir.run_checkpoint import checkpoint_file
 
 
 def main(arguments: Sequence[str] | None = None) -> None:

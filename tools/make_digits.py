@@ -17,8 +17,8 @@ import time
 from collections.abc import Sequence
 from pathlib import Path
 
-from kd_engine.digit_scenes import SceneOptions
-from kd_engine.digits import make_detection_set
+from kd_engine.data.digit_scenes import SceneOptions
+from kd_engine.data.digits import make_detection_set
 from kd_engine.errors import clear_errors
 
 

@@ -22,11 +22,11 @@ from pathlib import Path
 
 from PIL import Image
 
-from kd_core.atomic import put_in_place, temporary_folder
-from kd_engine.download import data_root
+from kd_core.checkpoint.atomic import put_in_place, temporary_folder
+from kd_engine.data.download.public import data_root
 from kd_engine.errors import clear_errors
 from kd_retrieval.datasets import Caltech100, Omniglot
-from kd_retrieval.datasets.listed import LISTS
+from kd_retrieval.datasets.list_file import LISTS
 
 LEFT_OUT = ("BACKGROUND_Google", "Faces_easy")
 MOST, SHORT_SIDE, QUALITY = 60, 144, 82  # images of a class, pixels, of JPEG

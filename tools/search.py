@@ -30,17 +30,16 @@ from pathlib import Path
 
 from mmengine.config import DictAction
 
-from kd_engine.checkpoint import AtomicLocalBackend
 from kd_engine.errors import clear_errors
 from kd_engine.outputs import check_outputs
 from kd_engine.runs import load_run_config
 from kd_engine.terminal import short_terminal
-from kd_retrieval.embeddings import Embeddings, read_embeddings
-from kd_retrieval.index import KINDS, METRICS, SearchIndex, build_index
-from kd_retrieval.index_file import load_index, save_index
-from kd_retrieval.page import render
-from kd_retrieval.pictures import Pictures, pictures_of_config, pictures_of_folder
-from kd_retrieval.search import (
+from kd_engine.weights.checkpoint import AtomicLocalBackend
+from kd_retrieval.embeddings.stored import Embeddings, read_embeddings
+from kd_retrieval.search.index import KINDS, METRICS, SearchIndex, build_index
+from kd_retrieval.search.index_file import load_index, save_index
+from kd_retrieval.search.page import render
+from kd_retrieval.search.queries import (
     Queries,
     choose,
     exact_recall,
@@ -48,6 +47,7 @@ from kd_retrieval.search import (
     page_rows,
     queries_of,
 )
+from kd_retrieval.search.thumbnails import Pictures, pictures_of_config, pictures_of_folder
 
 _LEGEND = (
     "\u2713 and a solid green frame: the query's class. \u2717 and a dashed red frame: another "

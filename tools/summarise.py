@@ -14,8 +14,8 @@ import argparse
 from collections.abc import Sequence
 from pathlib import Path
 
+from kd_engine.doctor.summary import summary_table
 from kd_engine.errors import clear_errors
-from kd_engine.summary import summary_table
 
 
 def main(arguments: Sequence[str] | None = None) -> None:

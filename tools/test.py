@@ -22,18 +22,18 @@ from collections.abc import Sequence
 from mmengine.dist import is_main_process
 
 from kd_engine.errors import clear_errors
+from kd_engine.evaluate import evaluate_model, teacher_of, write_json
 from kd_engine.outputs import check_outputs, files_of
-from kd_engine.run_checkpoint import checkpoint_file
 from kd_engine.runs import (
     add_config_arguments,
     load_run_config,
     require_datasets,
     start_processes,
 )
-from kd_engine.student import evaluate_model, teacher_of, write_json
 from kd_engine.tasks import task_of
 from kd_engine.terminal import short_terminal
-from kd_engine.weight_source import WeightSource
+from kd_engine.weights.source import WeightSource
+from kd_engine.work_dir.run_checkpoint import checkpoint_file
 
 
 def main(arguments: Sequence[str] | None = None) -> None:

@@ -24,17 +24,20 @@ from collections.abc import Iterator, Sequence
 from mmengine.config import Config
 from mmengine.dist import is_main_process
 
-from kd_engine.child_run import end_with_parent
-from kd_engine.config_parts import check_parts, require_training
-from kd_engine.data_warnings import show_warnings
-from kd_engine.earlier_run import earlier_run
+from kd_engine.config.parts import check_parts, require_training
+from kd_engine.doctor.data_warnings import show_warnings
 from kd_engine.errors import clear_errors
-from kd_engine.finite_loss import FiniteLossHook
-from kd_engine.initial_weights import check_initial_weights, start_from_initial_weights
-from kd_engine.memory import keep_freed_memory
-from kd_engine.phases import references_of, require_trained, settle_work_dirs, train_missing
-from kd_engine.resume import read_start
-from kd_engine.runner import Runner
+from kd_engine.resume.start import read_start
+from kd_engine.run.child import end_with_parent
+from kd_engine.run.finite_loss import FiniteLossHook
+from kd_engine.run.malloc import keep_freed_memory
+from kd_engine.run.prerequisites import (
+    references_of,
+    require_trained,
+    settle_work_dirs,
+    train_missing,
+)
+from kd_engine.run.runner import Runner
 from kd_engine.runs import (
     add_config_arguments,
     load_run_config,
@@ -45,7 +48,9 @@ from kd_engine.runs import (
 )
 from kd_engine.tasks import task_of
 from kd_engine.terminal import short_terminal, tell
-from kd_engine.work_dir_lock import hold_work_dir
+from kd_engine.weights.initial import check_initial_weights, start_from_initial_weights
+from kd_engine.work_dir.earlier_run import earlier_run
+from kd_engine.work_dir.lock import hold_work_dir
 
 
 def main(arguments: Sequence[str] | None = None) -> None:

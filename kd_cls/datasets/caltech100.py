@@ -16,8 +16,8 @@ from kd_cls.datasets.samples import (
     decoded,
     require_count,
 )
-from kd_engine.image_lists import first_repeat, read_rows
-from kd_engine.splits import split_inside_classes
+from kd_engine.data.image_lists import first_repeat, read_rows
+from kd_engine.data.splits import split_inside_classes
 
 LISTS = ("retrieval_train.txt", "retrieval_test.txt")
 COUNT, CLASSES = 5_233, 100
@@ -30,7 +30,7 @@ class Caltech100(ClassificationDataset):
     Li, Andreeto, Ranzato and Perona, 2022, https://doi.org/10.22002/D1.20086 (CC BY 4.0);
     docs/retrieval_data.md says how this layout is made from it. Retrieval divides its classes;
     here each class is divided 60 : 20 : 20 into train, val and test by
-    :func:`kd_engine.splits.split_inside_classes` with seed 0, over the pictures in the order of
+    :func:`kd_engine.data.splits.split_inside_classes` with seed 0, over the pictures in the order of
     their paths. That is a split of our own, not one that others report on. Pictures are decoded
     each time (all of them would take 0.4 GB), or once at a small size. An id is a picture's place
     among all paths.

@@ -17,7 +17,7 @@ from kd_cls.datasets.samples import (
     require_file,
     require_labels,
 )
-from kd_engine.image_lists import read_lines
+from kd_engine.data.image_lists import read_lines
 
 _SIDE = 32
 _PIXELS = 3 * _SIDE * _SIDE

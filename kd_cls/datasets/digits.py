@@ -9,8 +9,8 @@ import numpy as np
 from PIL import Image
 
 from kd_cls.datasets.samples import ClassificationDataset, DecodedImages, Samples, check_split
-from kd_engine.digits import DIGIT_CLASSES, source_digits
-from kd_engine.splits import split_inside_classes
+from kd_engine.data.digits import DIGIT_CLASSES, source_digits
+from kd_engine.data.splits import split_inside_classes
 
 _SIZE = 32  # pixels; the originals have 8
 _SHARES = (0.6, 0.2, 0.2)
@@ -21,7 +21,7 @@ class BuiltInDigits(ClassificationDataset):
 
     They are the pictures that scikit-learn carries (the test part of the UCI "Optical Recognition
     of Handwritten Digits" set); nothing is downloaded. Each class is divided 60 : 20 : 20 into
-    train, val and test by :func:`kd_engine.splits.split_inside_classes` with seed 0. All are held
+    train, val and test by :func:`kd_engine.data.splits.split_inside_classes` with seed 0. All are held
     in memory: 1.8 MB. An id is a picture's row in scikit-learn's ``load_digits``.
 
     Args:

@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 
 from kd_cls.datasets.samples import ClassificationDataset, ImageFiles, Samples
-from kd_engine.image_folder import find_images
+from kd_engine.data.image_folder import find_images
 
 _SHOWN = 5
 

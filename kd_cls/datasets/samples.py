@@ -13,9 +13,9 @@ from numpy.typing import NDArray
 from PIL import Image
 from torch.utils.data import Dataset
 
-from kd_engine.images import read_image
-from kd_engine.splits import split_inside_classes
-from kd_engine.transforms import build_transforms
+from kd_engine.data.images import read_image
+from kd_engine.data.splits import split_inside_classes
+from kd_engine.data.transforms import build_transforms
 
 SPLITS = ("train", "val", "trainval", "test")
 _VALIDATION = 0.1  # share of the training images of each class
@@ -74,7 +74,7 @@ class ImageFiles:
         self.paths = np.array([os.fsencode(path) for path in paths], dtype=np.bytes_)
 
     def read(self, index: int) -> Image.Image:
-        """Decode an image; see :func:`kd_engine.images.read_image`."""
+        """Decode an image; see :func:`kd_engine.data.images.read_image`."""
         return read_image(self.root / self.name(index))
 
     def name(self, index: int) -> str:
@@ -130,7 +130,7 @@ class Samples:
         """Take ``train`` or ``val`` from all training images, or all of them (``trainval``).
 
         ``val`` is a tenth of each class, drawn by
-        :func:`kd_engine.splits.split_inside_classes` with seed 0.
+        :func:`kd_engine.data.splits.split_inside_classes` with seed 0.
         """
         if split not in ("train", "val"):
             return self
@@ -146,7 +146,7 @@ class ClassificationDataset(Dataset[dict[str, Any]]):
     Args:
         root: Folder or file that they come from, for messages.
         samples: The images.
-        transforms: Configs for :func:`kd_engine.transforms.build_transforms`.
+        transforms: Configs for :func:`kd_engine.data.transforms.build_transforms`.
 
     Raises:
         ValueError: If a class has no image, or an id comes twice.

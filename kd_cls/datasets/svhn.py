@@ -17,7 +17,7 @@ from kd_cls.datasets.samples import (
     require_file,
     require_labels,
 )
-from kd_engine.digits import DIGIT_CLASSES
+from kd_engine.data.digits import DIGIT_CLASSES
 
 COUNTS = {"train": 73_257, "test": 26_032}
 

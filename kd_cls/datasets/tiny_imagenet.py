@@ -16,8 +16,8 @@ from kd_cls.datasets.samples import (
     require_count,
     require_file,
 )
-from kd_engine.image_folder import find_images
-from kd_engine.image_lists import read_rows
+from kd_engine.data.image_folder import find_images
+from kd_engine.data.image_lists import read_rows
 
 COUNTS = {"train": 100_000, "val": 10_000}
 _CLASSES = 200

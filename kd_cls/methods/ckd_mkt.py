@@ -23,7 +23,7 @@ from kd_cls.methods.peers import (
     peer_name,
     require_list,
 )
-from kd_core.checkpoint import load_weights
+from kd_core.checkpoint.load import load_weights
 from kd_core.checks import check_choice, check_weights
 from kd_core.layers import Selector
 from kd_core.losses import RelationalAngleLoss, RelationalDistanceLoss, SoftTargetLoss
@@ -98,7 +98,7 @@ def CKDMKT(  # noqa: N802  a config names it as a type
     Raises:
         ValueError: If an option is wrong, there is no peer, two networks go on from one
             checkpoint, or the networks do not fit.
-        kd_core.checkpoint.CheckpointError: If a checkpoint is unsafe, broken or does not fit.
+        kd_core.checkpoint.load.CheckpointError: If a checkpoint is unsafe, broken or does not fit.
     """
     check_choice("start", start, START)
     weights = TransferWeights(alpha, beta, gamma, beta1, beta2, relation_scale)

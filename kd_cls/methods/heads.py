@@ -13,13 +13,13 @@ from kd_cls.classifier import Classifier
 from kd_cls.methods.method import LOGITS, Batch, ClassifierMethod
 from kd_cls.methods.networks import dry_features, example_of, layers_of
 from kd_core.attachment import read_layers
-from kd_core.checkpoint import load_weights, state_dict_of
+from kd_core.checkpoint.load import load_weights, state_dict_of
 from kd_core.checks import check_feature_map
 from kd_core.connectors import MapNorm
 from kd_core.layers import Selector
 from kd_engine.build import build_trained, read_engine_checkpoint
-from kd_engine.config_file import read_config
-from kd_engine.run_checkpoint import checkpoint_file
+from kd_engine.config.file import read_config
+from kd_engine.work_dir.run_checkpoint import checkpoint_file
 
 _SAVED = "distiller.heads."
 _EXAMPLE = "configs/cls/heads_resnet20_2e_digits.py"
@@ -137,7 +137,7 @@ def build_headed(
 
     Raises:
         ValueError: If the checkpoint has no heads, or the reference or layers do not fit.
-        kd_core.checkpoint.CheckpointError: If the checkpoint is unsafe, broken or does not fit.
+        kd_core.checkpoint.load.CheckpointError: If the checkpoint is unsafe, broken or does not fit.
     """
     classifier, precision = build_trained(reference)
     selectors = layers_of(classifier, layers, "teacher")
@@ -187,7 +187,7 @@ def TeacherHeads(  # noqa: N802  a config names it as a type
 
     Raises:
         ValueError: If an option is wrong or layers do not fit.
-        kd_core.checkpoint.CheckpointError: If the checkpoint is unsafe, broken or does not fit.
+        kd_core.checkpoint.load.CheckpointError: If the checkpoint is unsafe, broken or does not fit.
     """
     model, precision = build_trained({**pretrained, "config": student}, "pretrained")
     if precision is not None:

@@ -25,11 +25,11 @@ from kd_cls.methods.networks import (
 from kd_core.attachment import Attachment, Call, idle_loss, read_layers
 from kd_core.beside import named_arguments
 from kd_core.layers import Selector, parse_selector
-from kd_core.logged import check_finite
+from kd_core.loss_dict import check_finite
 from kd_core.reach import require_gradients
 from kd_core.sharing import require_apart
 from kd_core.teacher import FrozenTeacher
-from kd_engine.renormalise import Renormalise
+from kd_engine.data.renormalize import Renormalise
 
 LOGITS = parse_selector("logits")
 

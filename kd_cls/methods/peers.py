@@ -20,7 +20,7 @@ from kd_cls.methods.networks import dry_features, layers_of, require_classifier
 from kd_core.checks import check_weights
 from kd_core.layers import Selector
 from kd_engine.build import student_config
-from kd_engine.config_file import read_config
+from kd_engine.config.file import read_config
 
 _PEER_LOSS = re.compile(r"loss_peer(\d+)_ce")
 

@@ -11,7 +11,7 @@ from kd_cls.networks.shufflenet import ShuffleNetV1, ShuffleNetV2
 from kd_cls.networks.staged import StagedNetwork
 from kd_cls.networks.vgg import VGG
 from kd_cls.networks.wide_resnet import WideResNet
-from kd_engine.model_zoos import nearest_names
+from kd_engine.weights.zoos import nearest_names
 
 _WIDE = (32, 64, 128, 256)
 

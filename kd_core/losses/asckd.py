@@ -12,7 +12,7 @@ from kd_core import relation as relations
 from kd_core.attention import activation_map, pool_to
 from kd_core.checks import check_choice, check_feature_maps, check_weights, paired_levels
 from kd_core.gather import gather_rows
-from kd_core.map_products import EPSILON
+from kd_core.gram import EPSILON
 
 
 class ASCKDLoss(nn.Module):

@@ -11,8 +11,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from kd_engine.image_lists import Rows, is_integer, read_lines
-from kd_retrieval.datasets.records import (
+from kd_engine.data.image_lists import Rows, is_integer, read_lines
+from kd_retrieval.datasets.base import (
     BOTH,
     GALLERY,
     QUERY,

@@ -8,8 +8,8 @@ from typing import Any
 
 import numpy as np
 
-from kd_engine.image_lists import read_rows
-from kd_retrieval.datasets.records import (
+from kd_engine.data.image_lists import read_rows
+from kd_retrieval.datasets.base import (
     RetrievalDataset,
     Table,
     check_split,

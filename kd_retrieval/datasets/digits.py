@@ -8,8 +8,8 @@ from typing import Any
 import numpy as np
 from PIL import Image
 
-from kd_engine.digits import DIGIT_CLASSES, source_digits
-from kd_retrieval.datasets.records import RetrievalDataset, Table, check_split
+from kd_engine.data.digits import DIGIT_CLASSES, source_digits
+from kd_retrieval.datasets.base import RetrievalDataset, Table, check_split
 
 _SIZE = 32  # pixels; the originals have 8
 _TRAINING = 6  # digits 0 to 5

@@ -8,8 +8,8 @@ from typing import Any
 
 import numpy as np
 
-from kd_engine.image_folder import find_images
-from kd_retrieval.datasets.records import (
+from kd_engine.data.image_folder import find_images
+from kd_retrieval.datasets.base import (
     SPLITS,
     RetrievalDataset,
     Table,

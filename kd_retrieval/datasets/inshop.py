@@ -9,8 +9,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from kd_engine.image_lists import Rows, read_rows
-from kd_retrieval.datasets.records import (
+from kd_engine.data.image_lists import Rows, read_rows
+from kd_retrieval.datasets.base import (
     BOTH,
     GALLERY,
     QUERY,

@@ -8,7 +8,7 @@ from mmengine.config import Config
 from PIL import Image
 
 from kd_cls.task import check_data, check_test, dry_run, environment
-from kd_engine.data_warnings import warnings_among
+from kd_engine.doctor.data_warnings import warnings_among
 
 from .toy_classifiers import STUDENT, TEACHER
 

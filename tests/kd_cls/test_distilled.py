@@ -11,7 +11,7 @@ from torch import nn
 
 from kd_cls import Classifier
 from kd_cls.distilled import attach
-from kd_core.checkpoint import CheckpointError
+from kd_core.checkpoint.load import CheckpointError
 
 from .toy_classifiers import STUDENT, TEACHER, batch
 

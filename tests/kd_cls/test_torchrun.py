@@ -11,9 +11,9 @@ import torch
 from mmengine.config import Config
 
 import kd_cls  # noqa: F401
-from kd_core.checkpoint import read_checkpoint
-from kd_engine.checkpoint import ALLOWED
-from kd_engine.student import evaluate_model
+from kd_core.checkpoint.load import read_checkpoint
+from kd_engine.evaluate import evaluate_model
+from kd_engine.weights.checkpoint import ALLOWED
 
 ROOT = Path(__file__).parents[2]
 

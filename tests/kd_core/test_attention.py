@@ -3,7 +3,8 @@ import math
 import pytest
 import torch
 
-from kd_core import attention, map_products
+from kd_core import attention
+from kd_core import gram as map_products
 
 FUNCTIONS = [
     attention.activation_attention,

@@ -3,7 +3,7 @@
 import pytest
 from torch import nn
 
-from kd_core.checkpoint import load_weights, state_dict_of
+from kd_core.checkpoint.load import load_weights, state_dict_of
 
 
 class Versioned(nn.Linear):

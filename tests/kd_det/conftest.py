@@ -21,8 +21,8 @@ from mmengine.runner import Runner
 from mmengine.structures import InstanceData
 from torch.utils.data import DataLoader
 
-from kd_engine.checkpoint import use_safe_checkpoints
-from kd_engine.config_file import read_config
+from kd_engine.config.file import read_config
+from kd_engine.weights.checkpoint import use_safe_checkpoints
 
 SIZES = ((64, 64), (64, 48), (52, 64), (64, 64))  # so that batches have padding
 

@@ -2,7 +2,7 @@ import pytest
 import torch
 from torchvision.models import get_model
 
-from kd_core.checkpoint import CheckpointError
+from kd_core.checkpoint.load import CheckpointError
 from kd_det import TorchvisionBackbone
 
 NODES = ["features.3", "features.6", "features.13", "features.17"]

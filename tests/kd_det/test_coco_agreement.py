@@ -21,7 +21,7 @@ from mmdet.registry import DATASETS
 from mmdet.utils import register_all_modules
 from PIL import Image
 
-from kd_det.data_check import check_dataset_config
+from kd_det.checks.data import check_dataset_config
 
 GOOD: dict[str, Any] = dict(
     images=[dict(id=i + 1, file_name=f"{i}.png", width=100, height=100) for i in range(4)],

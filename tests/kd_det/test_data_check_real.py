@@ -7,11 +7,11 @@ from pathlib import Path
 
 import pytest
 
-from kd_det.data_check import check_coco, check_dataset_config, check_voc
-from kd_det.run_data_check import check_all
-from kd_engine.file_sizes import file_sizes
+from kd_det.checks.data import check_coco, check_dataset_config, check_voc
+from kd_det.checks.run import check_all
+from kd_engine.data.file_sizes import file_sizes
+from kd_engine.data.shared_images import shared_images
 from kd_engine.runs import load_run_config
-from kd_engine.shared_images import shared_images
 
 BCCD = ("RBC", "WBC", "Platelets")
 CHESS = tuple(

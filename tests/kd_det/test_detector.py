@@ -9,7 +9,7 @@ from mmengine.config import ConfigDict
 from mmengine.registry import DefaultScope
 
 import kd_det
-from kd_core.checkpoint import CheckpointError
+from kd_core.checkpoint.load import CheckpointError
 from kd_engine.build import build_teacher
 
 

@@ -18,9 +18,9 @@ from mmengine.config import Config
 from PIL import Image
 from pycocotools.coco import COCO
 
-from kd_det.data_check import check_coco, check_voc, raise_on_errors
-from kd_det.evaluator_check import check_evaluators
-from kd_engine.voc_to_coco import voc_to_coco
+from kd_det.checks.data import check_coco, check_voc, raise_on_errors
+from kd_det.checks.evaluator import check_evaluators
+from kd_engine.data.voc_to_coco import voc_to_coco
 
 QUICK = settings(
     max_examples=150,

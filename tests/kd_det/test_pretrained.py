@@ -6,9 +6,9 @@ from mmdet.registry import MODELS
 from mmengine.config import Config, ConfigDict
 from torchvision.models import get_model
 
-from kd_core.checkpoint import CheckpointError
-from kd_engine.initial_weights import check_initial_weights
-from kd_engine.pretrained import require_pretrained, use_strict_pretrained
+from kd_core.checkpoint.load import CheckpointError
+from kd_engine.weights.initial import check_initial_weights
+from kd_engine.weights.pretrained import require_pretrained, use_strict_pretrained
 
 PLUGIN = dict(cfg=dict(type="ContextBlock", ratio=0.25), position="after_conv3")
 SWIN = dict(

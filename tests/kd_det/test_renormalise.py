@@ -3,7 +3,7 @@ import torch
 from mmdet.models import DetDataPreprocessor
 from mmengine.dataset import pseudo_collate
 
-from kd_engine.renormalise import Renormalise
+from kd_engine.data.renormalize import Renormalise
 
 IMAGENET = dict(mean=[123.675, 116.28, 103.53], std=[58.395, 57.12, 57.375], bgr_to_rgb=True)
 CAFFE = dict(mean=[103.53, 116.28, 123.675], std=[1.0, 1.0, 1.0], bgr_to_rgb=False)

@@ -17,7 +17,7 @@ from mmdet.registry import DATASETS
 from mmdet.utils import register_all_modules
 from PIL import Image
 
-from kd_det.data_check import check_dataset_config
+from kd_det.checks.data import check_dataset_config
 
 XML = (
     "<annotation><size><width>60</width><height>40</height></size>"

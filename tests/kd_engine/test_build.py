@@ -4,7 +4,7 @@ import pytest
 import torch
 from torch import nn
 
-from kd_core.checkpoint import CheckpointError
+from kd_core.checkpoint.load import CheckpointError
 from kd_core.losses import AttentionTransferLoss, HMATLoss
 from kd_engine.build import (
     build_teacher,

@@ -16,9 +16,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 from PIL import Image
 
-from kd_engine.image_lists import read_rows
-from kd_engine.images import read_image
-from kd_engine.unpack import ArchiveError, unpack
+from kd_engine.data.download.unpack import ArchiveError, unpack
+from kd_engine.data.image_lists import read_rows
+from kd_engine.data.images import read_image
 
 FUZZ = runpy.run_path(str(Path(__file__).parents[1] / "fuzz.py"))
 quick, damaged, read_or_refuse = FUZZ["quick"], FUZZ["damaged"], FUZZ["read_or_refuse"]

@@ -17,9 +17,9 @@ from pathlib import Path
 import pytest
 import torch
 
-from kd_core.checkpoint import read_checkpoint
-from kd_engine.checkpoint import ALLOWED
-from kd_engine.last_checkpoint import last_whole_checkpoint
+from kd_core.checkpoint.load import read_checkpoint
+from kd_engine.resume.last_checkpoint import last_whole_checkpoint
+from kd_engine.weights.checkpoint import ALLOWED
 
 pytestmark = [
     pytest.mark.slow,

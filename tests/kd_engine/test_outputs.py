@@ -5,7 +5,7 @@ import os
 import pytest
 from mmengine.config import Config
 
-from kd_engine.exported import (
+from kd_engine.export_files import (
     check_export_files,
     exported_config,
     is_exported_config,

@@ -9,10 +9,10 @@ import pytest
 import torch
 from mmengine.hooks import Hook
 
-from kd_core.checkpoint import read_checkpoint
-from kd_engine.checkpoint import ALLOWED, use_safe_checkpoints
-from kd_engine.resume import read_start
-from kd_engine.runner import Runner
+from kd_core.checkpoint.load import read_checkpoint
+from kd_engine.resume.start import read_start
+from kd_engine.run.runner import Runner
+from kd_engine.weights.checkpoint import ALLOWED, use_safe_checkpoints
 
 RUN = runpy.run_path(str(Path(__file__).with_name("resume_run.py")))
 config_of, BATCHES = RUN["config_of"], RUN["BATCHES"]

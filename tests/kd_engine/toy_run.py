@@ -15,9 +15,9 @@ from mmengine.model import BaseModel
 from mmengine.runner import Runner
 from torch import nn
 
-from kd_engine.checkpoint import use_safe_checkpoints
-from kd_engine.last_checkpoint import last_whole_checkpoint
-from kd_engine.seeding import SeedHook
+from kd_engine.resume.last_checkpoint import last_whole_checkpoint
+from kd_engine.run.seeding import SeedHook
+from kd_engine.weights.checkpoint import use_safe_checkpoints
 
 SIDE = 512
 mmengine.runner.runner.collect_env = dict  # It starts compilers and imports torchvision.

@@ -7,9 +7,9 @@ import pytest
 from mmengine.config import Config
 from PIL import Image
 
-from kd_engine.data_warnings import warnings_among
+from kd_engine.doctor.data_warnings import warnings_among
 from kd_retrieval.datasets import CSVFile, LabelledFolder
-from kd_retrieval.embeddings import EmbeddingKey, Embeddings, write_embeddings
+from kd_retrieval.embeddings.stored import EmbeddingKey, Embeddings, write_embeddings
 from kd_retrieval.task import check_data, check_test
 
 DIGITS = dict(type="kd_retrieval.BuiltInDigits")

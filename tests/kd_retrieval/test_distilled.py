@@ -7,9 +7,9 @@ from mmengine.config import ConfigDict
 from mmengine.optim import OptimWrapper
 from mmengine.registry import MODELS
 
-from kd_core.checkpoint import CheckpointError
+from kd_core.checkpoint.load import CheckpointError
 from kd_retrieval import Embedder
-from kd_retrieval.embeddings import EmbeddingKey, Embeddings, write_embeddings
+from kd_retrieval.embeddings.stored import EmbeddingKey, Embeddings, write_embeddings
 
 SMALL = dict(type="kd_retrieval.TimmTrunk", name="resnet18", options=dict(channels=(4, 4, 8, 8)))
 WIDE = dict(type="kd_retrieval.TimmTrunk", name="resnet18", options=dict(channels=(4, 8, 8, 12)))

@@ -10,7 +10,7 @@ from mmengine.evaluator import Evaluator
 
 from kd_retrieval import RecallMetric, recall_at_k
 from kd_retrieval.datasets import BOTH, GALLERY, QUERY
-from kd_retrieval.embeddings import EmbeddingKey, Embeddings, write_embeddings
+from kd_retrieval.embeddings.stored import EmbeddingKey, Embeddings, write_embeddings
 
 # Angles of unit vectors: the nearest neighbour of each is the one before or behind it.
 ANGLES = [0.0, 0.1, 0.3, 1.0, 1.1, 1.35]

@@ -10,7 +10,7 @@ import torch
 from torch import nn
 from torchvision.models import VisionTransformer
 
-from kd_engine.probe import normalised, random_images
+from kd_engine.doctor.probe import normalised, random_images
 from kd_retrieval.embedder import Embedder
 from kd_retrieval.onnx_check import OnnxCheck
 from kd_retrieval.onnx_export import (
@@ -92,7 +92,7 @@ def test_any_batch_of_plain_images_is_embedded_as_by_torch(name, tmp_path):
 
 def test_torchvisions_transformer_takes_any_batch(tmp_path, monkeypatch):
     small = VisionTransformer(32, 16, num_layers=2, num_heads=3, hidden_dim=48, mlp_dim=96)
-    monkeypatch.setattr("kd_engine.model_zoos.get_model", lambda *_, **__: small)
+    monkeypatch.setattr("kd_engine.weights.zoos.get_model", lambda *_, **__: small)
     trunk = dict(type="kd_retrieval.trunks.TorchvisionTrunk", name="vit_b_16")
     model = embedder(dict(trunk=trunk, pooling="token", dim=6))
     export_onnx(WithPreprocessing(model), tmp_path / "student.onnx", (32, 32))

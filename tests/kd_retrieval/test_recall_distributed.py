@@ -14,7 +14,7 @@ import pytest
 import torch
 
 from kd_retrieval import RecallMetric, recall_at_k
-from kd_retrieval.counting import Counter
+from kd_retrieval.recall.count import Counter
 
 ROOT = Path(__file__).parents[2]
 IMAGES = 11
@@ -42,9 +42,9 @@ def measured(distributed):
     """Measure all cases, in tiles so small that every process has some."""
     results = {}
     with (
-        mock.patch("kd_retrieval.recall.Counter", functools.partial(Counter, tile=16)),
-        mock.patch("kd_retrieval.counting._POSITIVES", (8, 16)),
-        mock.patch("kd_retrieval.faiss_search._CHUNK", 8),
+        mock.patch("kd_retrieval.recall.at_k.Counter", functools.partial(Counter, tile=16)),
+        mock.patch("kd_retrieval.recall.count._POSITIVES", (8, 16)),
+        mock.patch("kd_retrieval.search.faiss_search._CHUNK", 8),
     ):
         for name, (given, options) in cases().items():
             for backend in ("torch", "faiss"):

@@ -15,7 +15,7 @@ from mmengine.runner import Runner
 from PIL import Image
 
 import kd_retrieval  # noqa: F401
-from kd_engine.student import evaluate_model
+from kd_engine.evaluate import evaluate_model
 
 ROOT = Path(__file__).parents[2]
 SEARCHED = 21

@@ -3,7 +3,7 @@ import torch
 from torch import nn
 from torchvision.models import get_model
 
-from kd_core.checkpoint import CheckpointError
+from kd_core.checkpoint.load import CheckpointError
 from kd_retrieval.trunks import TimmTrunk, TorchvisionTrunk, image_size_of
 
 SMALL = dict(channels=(4, 4, 8, 8))

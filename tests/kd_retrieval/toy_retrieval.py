@@ -13,7 +13,7 @@ from PIL import Image
 from torch import nn
 from torchvision.transforms import v2
 
-from kd_engine.student import build_model
+from kd_engine.evaluate import build_model
 
 NAMES = ("ant", "bee <b>", "cat & dog", "duck", "emu")
 EACH = 8

@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from kd_retrieval.embeddings import EmbeddingKey, Embeddings
+from kd_retrieval.embeddings.stored import EmbeddingKey, Embeddings
 
 KEY = EmbeddingKey("a" * 64, "b" * 64, "[]", "c" * 64, "float32")
 

@@ -4,8 +4,8 @@ from types import SimpleNamespace
 
 import torch
 
-from kd_core.checkpoint import read_checkpoint
-from kd_engine.checkpoint import ALLOWED
+from kd_core.checkpoint.load import read_checkpoint
+from kd_engine.weights.checkpoint import ALLOWED
 
 from .conftest import ROOT, load_tool
 

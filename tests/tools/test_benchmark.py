@@ -6,9 +6,9 @@ import numpy as np
 import pytest
 import torch
 
-from kd_engine.measure import interleave, peak_bytes, ratios, spread
-from kd_retrieval.recall_benchmark import resident_peak_bytes
-from kd_retrieval.recall_contest import SIZES, RecallContest, Size, synthetic
+from benchmarks.measure import interleave, peak_bytes, ratios, spread
+from benchmarks.recall.case import SIZES, RecallContest, Size, synthetic
+from benchmarks.recall.cost import resident_peak_bytes
 
 TINY = """
 _base_ = "mmdet::_base_/models/faster-rcnn_r50_fpn.py"

@@ -14,11 +14,11 @@ import pytest
 import torch
 from PIL import Image
 
-from kd_det.demo.curves import read_curves
-from kd_det.demo.pictures import judge
-from kd_det.demo.report import table
-from kd_det.demo.runs import DemoOptions, demo_runs
-from kd_det.demo.training import Progress, Watch
+from kdkit.demo.curves import read_curves
+from kdkit.demo.pictures import judge
+from kdkit.demo.report import table
+from kdkit.demo.runs import DemoOptions, demo_runs
+from kdkit.demo.training import Progress, Watch
 
 ROOT = Path(__file__).parents[2]
 CONFIGS = ROOT / "configs" / "demo"

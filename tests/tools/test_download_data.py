@@ -8,7 +8,7 @@ from types import ModuleType
 
 import pytest
 
-from kd_engine.transfer import DownloadError
+from kd_engine.data.download.http import DownloadError
 
 TOOL = Path(__file__).parents[2] / "tools/download_data.py"
 

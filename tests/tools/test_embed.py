@@ -12,9 +12,9 @@ from mmengine.config import Config
 from PIL import Image
 from torchvision.transforms.functional import pil_to_tensor
 
-from kd_engine.student import build_model, load_checkpoint_into
-from kd_retrieval.embeddings import read_embeddings
-from kd_retrieval.stored import StoredEmbeddings
+from kd_engine.evaluate import build_model, load_checkpoint_into
+from kd_retrieval.cached_teacher import StoredEmbeddings
+from kd_retrieval.embeddings.stored import read_embeddings
 
 TOY = runpy.run_path(str(Path(__file__).parents[1] / "kd_retrieval/toy_retrieval.py"))
 
@@ -135,7 +135,9 @@ def test_a_stored_teacher_stands_in_for_the_network(toy, run_tool, tmp_path):
              "--transforms-of", "test")  # fmt: skip
     config = Config.fromfile(toy.config)
     config.model.teacher = dict(
-        config=dict(type="kd_retrieval.stored.StoredEmbeddings", file=str(tmp_path / "teacher")),
+        config=dict(
+            type="kd_retrieval.cached_teacher.StoredEmbeddings", file=str(tmp_path / "teacher")
+        ),
         checkpoint=None,
     )
     config.model.terms.pop("maps")

@@ -12,9 +12,9 @@ import torch
 from mmengine.config import Config
 from PIL import Image
 
-from kd_engine.student import build_model, load_checkpoint_into
+from kd_engine.evaluate import build_model, load_checkpoint_into
 from kd_retrieval.onnx_export import OnnxEmbedder
-from kd_retrieval.recall import recall_at_k
+from kd_retrieval.recall.at_k import recall_at_k
 
 TOY = runpy.run_path(str(Path(__file__).parents[1] / "kd_retrieval/toy_retrieval.py"))
 

@@ -8,8 +8,8 @@ from mmengine.config import Config
 from mmengine.registry import init_default_scope
 from safetensors import safe_open
 
-from kd_core.checkpoint import read_checkpoint
-from kd_engine.checkpoint import ALLOWED
+from kd_core.checkpoint.load import read_checkpoint
+from kd_engine.weights.checkpoint import ALLOWED
 
 
 @pytest.fixture(scope="module")
@@ -97,7 +97,7 @@ def test_weights_of_another_model_leave_nothing_behind(place, run_tool, tmp_path
 
 
 def test_wrong_predictions_are_noticed(place, run_tool, tmp_path, monkeypatch):
-    import kd_engine.student as student
+    import kd_engine.evaluate as student
 
     honest = student.student_checkpoint
 

@@ -5,8 +5,8 @@ import json
 import pytest
 import torch
 
-from kd_core.checkpoint import read_checkpoint
-from kd_engine.allowed import ALLOWED
+from kd_core.checkpoint.load import read_checkpoint
+from kd_engine.weights.safe_globals import ALLOWED
 
 STOP = "model = dict(terms=dict(at=dict(schedule=dict(type='kd_core.schedules.Stop', at=3))))\n"
 

@@ -23,8 +23,8 @@ def test_every_listed_selector_can_be_selected(place, run_tool):
 
     from kd_core.layers import Taps, parse_selector
     from kd_det.probe import dry_run
-    from kd_engine.config_file import read_config
-    from kd_engine.student import build_model
+    from kd_engine.config.file import read_config
+    from kd_engine.evaluate import build_model
 
     _, text, _ = run_tool("list_layers", place.base, "--depth", "2", "--size", "64", "64")
     config = read_config(str(place.base))

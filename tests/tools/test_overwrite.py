@@ -23,8 +23,8 @@ def nothing_slow(monkeypatch):
         raise AssertionError("something slow was begun")
 
     for name in ("kd_engine.build.read_config", "kd_engine.runs.read_config",
-                 "kd_retrieval.embeddings.read_embeddings",
-                 "kd_retrieval.recall_benchmark.measure_recall"):  # fmt: skip
+                 "kd_retrieval.embeddings.stored.read_embeddings",
+                 "benchmarks.recall.cost.measure_recall"):  # fmt: skip
         monkeypatch.setattr(name, fail)
 
 

@@ -5,8 +5,8 @@ import re
 import pytest
 import torch
 
-from kd_core.checkpoint import read_checkpoint
-from kd_engine.checkpoint import ALLOWED
+from kd_core.checkpoint.load import read_checkpoint
+from kd_engine.weights.checkpoint import ALLOWED
 
 from .retrieval_run import DISTILLED, MANY, TEACHER, short, state_of
 

@@ -3,8 +3,8 @@
 import pytest
 import torch
 
-from kd_core.checkpoint import read_checkpoint
-from kd_engine.allowed import ALLOWED
+from kd_core.checkpoint.load import read_checkpoint
+from kd_engine.weights.safe_globals import ALLOWED
 
 SCORES = (
     "model = dict(terms=dict(at=dict(_delete_=True, "

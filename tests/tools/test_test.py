@@ -5,8 +5,8 @@ import json
 import pytest
 import torch
 
-from kd_core.checkpoint import read_checkpoint
-from kd_engine.checkpoint import ALLOWED
+from kd_core.checkpoint.load import read_checkpoint
+from kd_engine.weights.checkpoint import ALLOWED
 
 
 def test_student_is_evaluated_without_its_teacher(place, run_tool, tmp_path):

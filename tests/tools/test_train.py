@@ -8,8 +8,8 @@ import shutil
 import pytest
 import torch
 
-from kd_core.checkpoint import read_checkpoint
-from kd_engine.checkpoint import ALLOWED
+from kd_core.checkpoint.load import read_checkpoint
+from kd_engine.weights.checkpoint import ALLOWED
 
 
 @pytest.fixture

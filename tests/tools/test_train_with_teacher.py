@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from kd_engine.work_dir_lock import hold_work_dir, last_run_of
+from kd_engine.work_dir.lock import hold_work_dir, last_run_of
 
 ROOT = Path(__file__).parents[2]
 EPOCHS = 8

@@ -6,9 +6,9 @@ import time
 
 import pytest
 
-from kd_core.checkpoint import read_checkpoint
-from kd_engine.checkpoint import ALLOWED
-from kd_engine.work_dir_lock import hold_work_dir
+from kd_core.checkpoint.load import read_checkpoint
+from kd_engine.weights.checkpoint import ALLOWED
+from kd_engine.work_dir.lock import hold_work_dir
 
 
 def state(folder):

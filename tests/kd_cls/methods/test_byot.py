@@ -6,7 +6,7 @@ import pytest
 import torch
 from torch.nn import functional as F
 
-from kd_core.checkpoint import load_weights
+from kd_core.checkpoint.load import load_weights
 from kd_engine.build import BESIDE
 
 from ..toy_classifiers import STUDENT, batch

@@ -9,10 +9,10 @@ from mmengine.registry import MODELS
 from torch.nn import functional as F
 
 from kd_cls.methods import MultiKnowledgeTransfer, TransferWeights
-from kd_core.checkpoint import CheckpointError
+from kd_core.checkpoint.load import CheckpointError
 from kd_core.losses import RelationalAngleLoss, RelationalDistanceLoss
 from kd_engine.build import BESIDE
-from kd_engine.student import student_checkpoint
+from kd_engine.evaluate import student_checkpoint
 
 from ..toy_classifiers import STUDENT, TEACHER, ToyNetwork, batch
 from .toy_methods import build, changed, losses, plain, train

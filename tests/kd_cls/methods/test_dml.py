@@ -6,7 +6,7 @@ from mmengine.config import Config
 from torch.nn import functional as F
 
 from kd_engine.build import BESIDE
-from kd_engine.student import student_checkpoint
+from kd_engine.evaluate import student_checkpoint
 
 from ..toy_classifiers import STUDENT, TEACHER, batch
 from .toy_methods import build, changed, losses, plain, train

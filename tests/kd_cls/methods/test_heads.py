@@ -7,7 +7,7 @@ import torch
 from torch.nn import functional as F
 
 from kd_cls.methods.heads import HeadedClassifier, StageHead, build_headed, heads_for
-from kd_core.checkpoint import CheckpointError, load_weights
+from kd_core.checkpoint.load import CheckpointError, load_weights
 from kd_core.layers import parse_selector
 from kd_engine.build import BESIDE
 

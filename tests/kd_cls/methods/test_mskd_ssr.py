@@ -9,7 +9,7 @@ from torch.nn import functional as F
 
 from kd_cls.methods.heads import build_headed
 from kd_cls.methods.mskd_ssr import SelfReflection
-from kd_core.checkpoint import load_weights
+from kd_core.checkpoint.load import load_weights
 from kd_core.teacher import FrozenTeacher
 from kd_engine.build import BESIDE
 

@@ -7,7 +7,7 @@ from torchvision.models import get_model
 
 import kd_cls
 from kd_cls.networks import TimmNetwork, TorchvisionNetwork, libraries
-from kd_core.checkpoint import CheckpointError
+from kd_core.checkpoint.load import CheckpointError
 
 TINY = dict(channels=(4, 4, 8, 8))
 FAMILIES = ["alexnet", "convnext_tiny", "densenet121", "efficientnet_b0", "maxvit_t",

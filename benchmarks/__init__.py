@@ -1,0 +1,1 @@
+"""Cost of distillation and of recall@K; part of the repository, not of the package."""

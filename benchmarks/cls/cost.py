@@ -1,0 +1,75 @@
+"""What distillation costs a classifier in time and memory."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from mmengine.config import Config
+
+from benchmarks.cls.case import HEADED, STUDENT, Contest
+from benchmarks.cls.torchdistill_case import with_peer
+from benchmarks.step_costs import DISTILLED, cost_lines, step_costs
+
+_TITLES = {
+    STUDENT: "student step",
+    HEADED: "step of student with heads",
+    DISTILLED: "distilled step",
+}
+
+
+@dataclass(frozen=True)
+class Settings:
+    """How to measure.
+
+    Attributes:
+        size: Height and width in pixels of the images; ``None`` takes what the student wants.
+        batch: Number of images of a step.
+        rounds: Rounds that count; two come before them.
+        device: Where to run.
+    """
+
+    size: tuple[int, int] | None = None
+    batch: int = 64
+    rounds: int = 60
+    device: str = "cpu"
+
+
+def measure_distillation(config: Config, settings: Settings) -> dict[str, Any]:
+    """Measure a distilled step against the steps of its networks alone.
+
+    Args:
+        config: A config of a classifier with something attached; its weights are not loaded.
+        settings: How to measure.
+
+    Returns:
+        What :func:`benchmarks.step_costs.step_costs` returns, ``settings``, and in ``peer`` what
+        is to be said of torchdistill.
+
+    Raises:
+        ValueError: If the model is a plain classifier, or the contestants do not do the same work.
+    """
+    device = torch.device(settings.device)
+    contest = Contest(config, settings.size, settings.batch, device)
+    entrants, remark = with_peer(contest)
+    return {
+        **step_costs(entrants, settings.rounds, device),
+        "settings": {"size": list(contest.size), "batch": settings.batch,
+                     "rounds": settings.rounds},
+        "peer": remark,
+    }  # fmt: skip
+
+
+def describe(report: dict[str, Any]) -> str:
+    """Return the report as the tables that the command prints."""
+    settings = report["settings"]
+    height, width = settings["size"]
+    lines = [
+        report["machine"],
+        f"{settings['batch']} images of {height} x {width}, {settings['rounds']} rounds\n",
+        *cost_lines(report, _TITLES),
+        "",
+        report["peer"],
+    ]
+    return "\n".join(lines)

@@ -1,0 +1,239 @@
+"""torchdistill's own step of the same method, if it is installed and has the method."""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Callable, Mapping
+from typing import Any
+
+from torch import Tensor, nn
+
+from benchmarks.cls.case import Contest, require_close
+from benchmarks.step_costs import StepContest, seed_all
+from kd_core import Distiller
+from kd_core.layers import Selector
+from kd_core.losses import AttentionTransferLoss, SimilarityPreservingLoss, SoftTargetLoss
+from kd_core.term import WHOLE, Term
+from kd_engine.doctor.versions import version_of
+
+PEER = "torchdistill"
+_COMMAND = f"pip install {PEER}"
+_OTHER_VALUE = (
+    "another, for its SPKDLoss divides rows by their sum instead of their length; the work is alike"
+)
+_Terms = dict[str, dict[str, Any]]
+
+
+def with_peer(contest: Contest) -> tuple[StepContest, str]:
+    """Let torchdistill take part, where it can.
+
+    Args:
+        contest: The contestants of a config.
+
+    Returns:
+        The contest, with the peer if it takes part; and a sentence about it.
+    """
+    if not isinstance(contest.distiller, Distiller):
+        return contest, f"{PEER} does not take part: it has no such method."
+    terms = peer_terms(contest.distiller.terms, contest.student.loss_weight)
+    if terms is None or not contest.has_plain_optimizer:
+        return contest, (
+            f"{PEER} does not take part: it is asked only for soft targets, attention transfer "
+            "and similarity preserving, on whole layers, with a plain optimizer."
+        )
+    try:
+        import torchdistill  # noqa: F401
+    except ImportError as error:
+        return contest, f"{PEER} does not take part ({error}). Install it with: {_COMMAND}"
+    peer = PeerContest(contest, terms)
+    try:
+        peer.check_same_loss()
+    except ValueError as error:
+        return contest, f"{PEER} does not take part: {error}"
+    value = "the same" if peer.has_same_loss else _OTHER_VALUE
+    return peer, f"{PEER} {version_of(PEER)} takes part; its total loss is {value}."
+
+
+class PeerContest:
+    """A contest in which torchdistill's distillation box takes part.
+
+    The box has copies of student and teacher, the optimizer's settings, and hooks of its own.
+
+    Args:
+        contest: The others.
+        terms: Its loss terms, from :func:`peer_terms`.
+    """
+
+    def __init__(self, contest: Contest, terms: _Terms) -> None:
+        self.contest = contest
+        self.term_actions = contest.term_actions
+        self.parts = contest.parts
+        self.has_same_loss = not any(
+            isinstance(term.loss, SimilarityPreservingLoss)
+            for term in contest.distiller.terms.values()
+        )
+        self._box = _box(contest, terms)
+        self._box.student_model.train()
+        self._box.teacher_model.eval()
+
+    def actions(self) -> dict[str, Callable[[], None]]:
+        """Return the others' actions and the peer's step."""
+        return self.contest.actions() | {PEER: self._step}
+
+    def check_same_work(self) -> None:
+        """Require equal logits of our two students, and an equal total loss of the peer.
+
+        Raises:
+            ValueError: If they differ by more than rounding.
+        """
+        self.contest.check_same_work()
+        self.check_same_loss()
+
+    def check_same_loss(self) -> None:
+        """Require an equal total loss of the peer, where it has the same formula.
+
+        Raises:
+            ValueError: If it is another.
+        """
+        if not self.has_same_loss:
+            return
+        seed_all()
+        found = self._loss().detach()
+        seed_all()
+        require_close(f"{PEER} and this code", "total losses", found, self.contest.loss())
+
+    def _loss(self) -> Tensor:
+        data = self.contest.data
+        loss: Tensor = self._box.forward_process(data["inputs"], data["labels"])
+        return loss
+
+    def _step(self) -> None:
+        self._box.post_forward_process(self._loss())
+
+
+def peer_terms(terms: Mapping[str, Term], cross_entropy: float = 1.0) -> _Terms | None:
+    """Write terms as torchdistill's config has them.
+
+    Args:
+        terms: Ours; their schedules are not looked at.
+        cross_entropy: Weight of the cross-entropy.
+
+    Returns:
+        Its loss terms with the cross-entropy, or ``None`` if it has not the same method.
+    """
+    result: _Terms = {"ce": _cross_entropy(cross_entropy)}
+    for name, term in terms.items():
+        write, pairs = _WRITERS.get(type(term.loss)), _pairs(term)
+        written = None if write is None or pairs is None else write(term.loss, pairs)
+        if written is None:
+            return None
+        for number, (criterion, factor) in enumerate(written):
+            weight = term.weight * factor
+            result[f"{name}{number}"] = dict(criterion=criterion, weight=weight)
+    return result
+
+
+_Pairs = list[tuple[str, str]]
+_Written = list[tuple[dict[str, Any], float]] | None
+
+
+def _cross_entropy(weight: float) -> dict[str, Any]:
+    logits = dict(is_from_teacher=False, module_path=".", io="output")
+    return dict(
+        criterion=dict(key="CrossEntropyLoss", kwargs=dict(reduction="mean")),
+        criterion_wrapper=dict(
+            key="SimpleLossWrapper", kwargs=dict(input=logits, target=dict(uses_label=True))
+        ),
+        weight=weight,
+    )
+
+
+def _soft_targets(loss: Any, pairs: _Pairs) -> _Written:
+    return [
+        (
+            dict(
+                key="KDLoss",
+                kwargs=dict(
+                    student_module_path=student,
+                    student_module_io="output",
+                    teacher_module_path=teacher,
+                    teacher_module_io="output",
+                    temperature=loss.temperature,
+                    beta=1.0,  # without alpha it is not used, but it must be a number
+                ),
+            ),
+            loss.loss_weight * loss.temperature**2,
+        )
+        for student, teacher in pairs
+    ]
+
+
+def _attention(loss: Any, pairs: _Pairs) -> _Written:
+    if loss.power != 2 or loss.form != "code" or loss.reduction != "mean":
+        return None
+    at_pairs = {
+        f"pair{number}": dict(
+            student=dict(io="output", path=student), teacher=dict(io="output", path=teacher)
+        )
+        for number, (student, teacher) in enumerate(pairs)
+    }
+    return [(dict(key="ATLoss", kwargs=dict(at_pairs=at_pairs, mode="code")), loss.loss_weight)]
+
+
+def _similarities(loss: Any, pairs: _Pairs) -> _Written:
+    return [
+        (
+            dict(
+                key="SPKDLoss",
+                kwargs=dict(
+                    student_output_path=student, teacher_output_path=teacher, reduction="batchmean"
+                ),
+            ),
+            loss.loss_weight,
+        )
+        for student, teacher in pairs
+    ]
+
+
+_WRITERS: dict[type[nn.Module], Callable[[Any, _Pairs], _Written]] = {
+    SoftTargetLoss: _soft_targets,
+    AttentionTransferLoss: _attention,
+    SimilarityPreservingLoss: _similarities,
+}
+
+
+def _pairs(term: Term) -> _Pairs | None:
+    if set(term.student) != {WHOLE}:
+        return None
+    student, teacher = term.student[WHOLE], term.teacher[WHOLE]
+    if not all(_is_whole(selector) for selector in (*student, *teacher)):
+        return None
+    return [(own.path, other.path) for own, other in zip(student, teacher, strict=True)]
+
+
+def _is_whole(selector: Selector) -> bool:
+    return selector.text == selector.path
+
+
+def _box(contest: Contest, terms: _Terms) -> Any:
+    from torchdistill.core.distillation import DistillationBox
+
+    optimizer = dict(contest.optimizer_config)
+    student, teacher = map(copy.deepcopy, (contest.student, contest.distiller.teacher.model))
+    term_of = contest.distiller.terms.values()
+    layers = {
+        side: sorted({s.path for term in term_of for s in getattr(term, side)[WHOLE]})
+        for side in ("student", "teacher")
+    }
+    config = dict(
+        num_epochs=1,
+        student=_side(layers["student"]),
+        teacher=_side(layers["teacher"]) | dict(requires_grad=False),
+        criterion=dict(key="WeightedSumLoss", kwargs=dict(sub_terms=terms)),
+        optimizer=dict(key=optimizer.pop("type"), kwargs=optimizer),
+    )
+    return DistillationBox(teacher, student, {}, config, contest.device, None, False, 1)
+
+
+def _side(layers: list[str]) -> dict[str, Any]:
+    return dict(forward_proc="forward_batch_only", forward_hook=dict(output=layers))

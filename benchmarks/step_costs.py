@@ -1,0 +1,215 @@
+"""What a distilled training step costs beside the steps of its networks alone."""
+
+from __future__ import annotations
+
+import functools
+import random
+from collections.abc import Callable, Mapping
+from typing import Any, Protocol
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from benchmarks.measure import describe_machine, interleave, peak_bytes, ratios, spread
+from kd_core import Distiller
+from kd_core.beside import pick_needed
+from kd_core.layers import Taps
+from kd_engine.build import student_config, without_initial_weights
+from kd_engine.config.file import read_config
+
+RATIO_LIMIT = 1.05
+DISTILLED = "distilled"
+CLOCKS = ("wall", "cpu")
+_WARM_UP = 2
+_REFERENCE = {"config", "checkpoint"}
+
+
+class StepContest(Protocol):
+    """Contestants that do the same work on the same batch."""
+
+    def actions(self) -> dict[str, Callable[[], None]]:
+        """Return what is timed: ``distilled``, the ``parts``, and peers if there are any."""
+
+    def parts(self) -> list[str]:
+        """Name the actions that the distilled step is compared with, all together."""
+
+    def check_same_work(self) -> None:
+        """Stop if the contestants have not done the same work."""
+
+    def term_actions(self) -> dict[str, Callable[[], None]]:
+        """Return forward and backward of each term alone."""
+
+
+def step_costs(contest: StepContest, rounds: int, device: torch.device) -> dict[str, Any]:
+    """Measure a distilled step against its parts, and peers against the same.
+
+    Args:
+        contest: The contestants.
+        rounds: Rounds that count; two come before them.
+        device: Where they run.
+
+    Returns:
+        A dict that JSON can hold: seconds of each round, ratios, medians, bytes.
+
+    Raises:
+        ValueError: If the contestants do not do the same work.
+    """
+    actions, parts = contest.actions(), contest.parts()
+    interleave(actions, _WARM_UP, device, seed_all)
+    times = interleave(actions, rounds, device, seed_all)
+    contest.check_same_work()
+    memory = {}
+    for name, action in actions.items():
+        seed_all()
+        memory[name] = peak_bytes(action, device)
+    terms = contest.term_actions()
+    interleave(terms, 1, device)
+    wholes = [name for name in actions if name not in parts]
+    found = {name: _ratios(times, name, parts) for name in wholes}
+    return {
+        "machine": describe_machine(device),
+        "parts": parts,
+        "seconds": times,
+        "ratios": found[DISTILLED],
+        "ratio": _spreads(found[DISTILLED]),
+        "ratio_limit": RATIO_LIMIT,
+        "peer_ratio": {name: _spreads(found[name]) for name in wholes if name != DISTILLED},
+        "ratio_to_peer": {
+            name: _spreads(_ratios(times, DISTILLED, [name]))
+            for name in wholes
+            if name != DISTILLED
+        },
+        "terms_seconds": interleave(terms, rounds, device),
+        "peak_bytes": memory,
+    }
+
+
+def cost_lines(report: Mapping[str, Any], titles: Mapping[str, str] | None = None) -> list[str]:
+    """Return the report of :func:`step_costs` as the lines of two tables.
+
+    Args:
+        report: What it returned.
+        titles: Name of an action to what stands in the table.
+    """
+    known = titles or {}
+    lines = [row("median of the rounds", "wall ms", "CPU ms", "peak MB")]
+    for name, times in report["seconds"].items():
+        peak = f"{report['peak_bytes'][name] / 1e6:.0f}"
+        lines.append(row(known.get(name, name), *_milliseconds(times), peak))
+    for name, times in report["terms_seconds"].items():
+        lines.append(row(f"  term {name} alone", *_milliseconds(times)))
+    parts = " + ".join(report["parts"])
+    lines += ["", *_ratio_lines(f"{DISTILLED} / ({parts})", report["ratio"])]
+    lines.append(f"  wanted: at most {report['ratio_limit']}")
+    for peer, ratio in report["peer_ratio"].items():
+        lines += ["", *_ratio_lines(f"{peer} / ({parts})", ratio)]
+        lines += _ratio_lines(f"{DISTILLED} / {peer}", report["ratio_to_peer"][peer])
+    return lines
+
+
+def row(title: str, *cells: str) -> str:
+    """Return a line of a table."""
+    return f"{title:36}" + "".join(f" {cell:>13}" for cell in cells)
+
+
+def term_actions(
+    model: nn.Module, distiller: Distiller, data: Mapping[str, Any]
+) -> dict[str, Callable[[], None]]:
+    """Return, for each term, its forward and backward on features captured once.
+
+    Args:
+        model: The student that the distiller listens to.
+        distiller: Its distiller.
+        data: Arguments of the student's forward, without the mode.
+    """
+    terms = distiller.terms
+    wanted = {name: term.student for name, term in terms.items()}
+    selectors = [s for roles in wanted.values() for found in roles.values() for s in found]
+    taps = Taps(model, selectors, "student")
+    distiller.terms, taps.active = {}, True
+    try:
+        model(**data, mode="loss")
+        student = _leaves(taps.read_all(wanted))
+    finally:
+        distiller.terms = terms
+        taps.remove()
+    layers = {name: term.teacher for name, term in terms.items()}
+    teacher = distiller.teacher.run((), data, layers)
+
+    def action(name: str) -> None:
+        connected = distiller.connectors.connect(name, student[name])
+        needed = pick_needed(name, terms[name].needs, data)
+        values = terms[name].compare(connected, teacher[name], needed)
+        torch.stack(list(values.values())).sum().backward()
+
+    return {name: functools.partial(action, name) for name in terms}
+
+
+def without_weights(model: Mapping[str, Any]) -> dict[str, Any]:
+    """Return a model config that reads no file of weights, and whose terms have no schedules."""
+    plain: dict[str, Any] = dict(_without_files(model))
+    if "gradient_shares" in plain:
+        plain["gradient_shares"] = None
+    for term in plain.get("terms", {}).values():
+        term.pop("schedule", None)
+    return plain
+
+
+def seed_all(seed: int = 0) -> None:
+    """Seed every generator from which samplers and losses draw."""
+    random.seed(seed)
+    np.random.seed(seed)
+    torch.manual_seed(seed)
+
+
+def _ratios(
+    times: Mapping[str, Mapping[str, list[float]]], above: str, below: list[str]
+) -> dict[str, list[float]]:
+    return {
+        clock: ratios(times[above][clock], *(times[name][clock] for name in below))
+        for clock in CLOCKS
+    }
+
+
+def _spreads(found: Mapping[str, list[float]]) -> dict[str, dict[str, float]]:
+    return {clock: spread(values) for clock, values in found.items()}
+
+
+def _ratio_lines(title: str, ratio: Mapping[str, Mapping[str, float]]) -> list[str]:
+    lines = [row(title, "median", "quartiles", "range")]
+    for clock, found in ratio.items():
+        lines.append(row(
+            f"  {'CPU' if clock == 'cpu' else clock} time", f"{found['median']:.3f}",
+            f"{found['q1']:.3f}-{found['q3']:.3f}", f"{found['min']:.3f}-{found['max']:.3f}",
+        ))  # fmt: skip
+    return lines
+
+
+def _milliseconds(times: Mapping[str, list[float]]) -> list[str]:
+    return [f"{1000 * spread(times[clock])['median']:.1f}" for clock in CLOCKS]
+
+
+def _without_files(node: Any) -> Any:
+    if isinstance(node, Mapping):
+        plain = without_initial_weights(node)
+        if _REFERENCE <= set(plain) and isinstance(plain["config"], str):
+            plain["config"] = student_config(read_config(plain["config"]).model.to_dict())
+        return {key: None if _reads(key, value) else _without_files(value)
+                for key, value in plain.items()}  # fmt: skip
+    if isinstance(node, list | tuple):
+        return type(node)(_without_files(item) for item in node)
+    return node
+
+
+def _reads(key: str, value: Any) -> bool:
+    pretrained = isinstance(value, Mapping) and value.get("type") == "Pretrained"
+    return pretrained or (key in ("checkpoint", "pretrained") and isinstance(value, str))
+
+
+def _leaves(node: Any) -> Any:
+    if isinstance(node, Tensor):
+        return node.detach().clone().requires_grad_()
+    if isinstance(node, Mapping):
+        return {key: _leaves(value) for key, value in node.items()}
+    return [_leaves(item) for item in node]

@@ -1,0 +1,1 @@
+"""Checks of a detector's data and evaluators before a run."""

@@ -1,0 +1,198 @@
+"""The public data sets: where they come from, where they go, and what to do when one is missing."""
+
+from __future__ import annotations
+
+import os
+import shutil
+from pathlib import Path
+
+from kd_core.checkpoint.atomic import put_in_place, temporary_folder
+from kd_engine.data.download.classification_sets import CLASSIFICATION_SETS
+from kd_engine.data.download.partial_file import discard_part
+from kd_engine.data.download.detection_sets import PUBLIC_SETS, Part
+from kd_engine.data.download.http import DownloadError, Patience, Source, check_space, download_file
+from kd_engine.data.download.unpack import unpack
+from kd_engine.data.voc_to_coco import write_coco_splits
+
+DATASETS: dict[str, tuple[Part, ...]] = {**PUBLIC_SETS, **CLASSIFICATION_SETS}
+_BY_HAND = {
+    **dict.fromkeys(("caltech100", "omniglot", "inshop"), "docs/retrieval_data.md"),
+    "imagenet": "docs/classification_data.md",
+}
+
+
+def data_root() -> Path:
+    """Return the folder of all data: what KD_DATA names, or ``data``."""
+    return Path(os.environ.get("KD_DATA") or "data")
+
+
+def fetch_dataset(
+    name: str,
+    root: Path | None = None,
+    patience: Patience | None = None,
+    keep_archives: bool = False,
+) -> None:
+    """Fetch and unpack a public data set; folders that are there already are left alone.
+
+    What a killed run left of a folder goes before it is made anew; the rest of a broken download
+    serves the next run, and goes if the folder is there already. Archives that lie in
+    ``.downloads`` are used if their checksum is right.
+
+    Args:
+        name: A key of ``DATASETS``.
+        root: Folder of all data; None for ``data_root()``.
+        patience: How long to try.
+        keep_archives: Keep the archives after unpacking.
+
+    Raises:
+        ValueError: If the name is unknown or an archive is damaged or unsafe.
+        kd_engine.data.download.http.DownloadError: If a file cannot be fetched or the disk is too small.
+    """
+    if name not in DATASETS:
+        raise ValueError(
+            f"the data set must be one of {', '.join(DATASETS)}, but it is {name!r}. "
+            "For the built-in digits run: python tools/make_digits.py"
+        )
+    root = root or data_root()
+    for part in DATASETS[name]:
+        target = root / part.folder
+        if target.is_dir() and any(target.iterdir()):
+            print(f"{target} is there already")
+            _tidy(part, root / ".downloads")
+            continue
+        archives = _fetch_archives(part, root / ".downloads", patience)
+        _install(part, archives, target)
+        print(f"{target} is ready")
+        for archive in [] if keep_archives else archives:
+            archive.unlink()
+
+
+def require_data(path: str | os.PathLike[str]) -> Path:
+    """Return the path if something is there, and stop with a remedy otherwise.
+
+    Args:
+        path: A file or folder of a data set.
+
+    Returns:
+        The same path.
+
+    Raises:
+        FileNotFoundError: If nothing is there.
+    """
+    if not Path(path).exists():
+        raise FileNotFoundError(missing_data_message(path))
+    return Path(path)
+
+
+def missing_data_message(path: str | os.PathLike[str]) -> str:
+    """Say what is missing and which command fetches it.
+
+    Args:
+        path: A file or folder of a data set.
+
+    Returns:
+        Two or three sentences.
+    """
+    path = Path(path)
+    kind = "file" if path.suffix else "folder"
+    setting = os.environ.get("KD_DATA")
+    place = f"KD_DATA is {setting}" if setting else "KD_DATA is not set, so data is sought in data"
+    text = f"the data {kind} {path} is missing ({place}). "
+    if "digits" in path.parts:
+        folder = Path(*path.parts[: path.parts.index("digits") + 1])
+        return f"{text}Make it with: python tools/make_digits.py --out {folder}"
+    names = {part.folder.split("/")[0]: name for name in DATASETS for part in DATASETS[name]}
+    for parent in reversed(path.parts):
+        if parent in names:
+            return (
+                f"{text}Fetch it with: python tools/download_data.py {names[parent]} "
+                f"- or set KD_DATA to the folder that holds {parent}."
+            )
+    for name, page in _BY_HAND.items():
+        if name in path.parts:
+            return f"{text}{page} says how to get it. Or set KD_DATA."
+    return f"{text}Put the data there, correct the path in the config, or set KD_DATA."
+
+
+def _tidy(part: Part, folder: Path) -> None:
+    """Remove parts of archives that nobody needs any more; say what else may go."""
+    for source in part.sources:
+        archive = folder / _name(source)
+        if discard_part(archive):
+            print(f"removed {archive}.part: a broken download had left it")
+        if archive.is_file():
+            print(f"{archive} is no longer needed and may be deleted")
+
+
+def _fetch_archives(part: Part, folder: Path, patience: Patience | None) -> list[Path]:
+    try:
+        return [_fetch_archive(source, folder, patience) for source in part.sources]
+    except DownloadError as error:
+        raise DownloadError(f"{error} {part.by_hand}".strip()) from error
+
+
+def _fetch_archive(source: Source, folder: Path, patience: Patience | None) -> Path:
+    archive = folder / _name(source)
+    checked = "archive" if archive.is_file() else "size and archive"
+    sha256 = download_file(source, archive, patience)
+    if source.md5 is None and source.sha256 is None:
+        print(
+            f"{archive.name}: no published checksum: {checked} integrity checked only; "
+            f"sha256 {sha256}"
+        )
+    else:
+        print(f"{archive.name}: the checksum is right; sha256 {sha256}")
+    return archive
+
+
+def _name(source: Source) -> str:
+    return source.urls[0].rpartition("/")[2]
+
+
+def _install(part: Part, archives: list[Path], target: Path) -> None:
+    """Unpack beside the target and rename, so that a half-filled folder is never seen."""
+    with temporary_folder(target) as workplace:
+        inner = _fill(part, archives, workplace)
+        for name, new_name in part.extras.items():
+            if (workplace / name).is_file():
+                (workplace / name).rename(inner / new_name)
+        if part.voc_classes:
+            write_coco_splits(inner, part.voc_classes)
+        put_in_place(inner, target)
+
+
+def _fill(part: Part, archives: list[Path], workplace: Path) -> Path:
+    """Unpack or copy what was fetched, and return the folder that becomes the part's."""
+    if not part.inside:
+        files = workplace / "files"
+        files.mkdir()
+        for file in archives:
+            check_space(files, file.stat().st_size, f"a copy of {file.name}")
+            shutil.copyfile(file, files / file.name)
+        return files
+    for archive in archives:
+        unpack(archive, workplace)
+    for name in part.nested:
+        if not (workplace / name).is_file():
+            raise _other_contents(f"the archive {name}", (workplace / name).parent)
+        unpack(workplace / name, workplace)
+    inner = _any_case(workplace, part.inside)
+    if not inner.is_dir():
+        raise _other_contents(f"the folder {part.inside}", workplace)
+    return inner
+
+
+def _other_contents(wanted: str, folder: Path) -> ValueError:
+    found = sorted(path.name for path in folder.iterdir()) if folder.is_dir() else []
+    return ValueError(
+        f"the archive must hold {wanted}, but it holds {', '.join(found) or 'nothing'}. "
+        "The source has changed; fetch the data by hand."
+    )
+
+
+def _any_case(folder: Path, inside: str) -> Path:
+    """Find a folder, whether or not its name has the expected capitals."""
+    for found in folder.iterdir():
+        if found.name.lower() == inside.lower():
+            return found
+    return folder / inside

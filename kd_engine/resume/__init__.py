@@ -1,0 +1,1 @@
+"""Resuming a training run."""

@@ -1,0 +1,1 @@
+"""A training run: runner, report, random numbers, prerequisites."""

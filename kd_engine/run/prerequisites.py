@@ -1,0 +1,138 @@
+"""What must be trained before a config: its teacher, or the networks of its first phase."""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections.abc import Iterator, Mapping, MutableMapping
+from typing import Any
+
+from mmengine.config import Config
+from mmengine.dist import is_main_process
+
+from kd_engine.config.file import read_config
+from kd_engine.run.child import run_child
+from kd_engine.run.first_training import FirstTraining
+from kd_engine.work_dir.run_checkpoint import checkpoint_file
+
+
+def references_of(model: Mapping[str, Any]) -> Iterator[tuple[str, MutableMapping[str, Any]]]:
+    """Yield the trained models that a model config refers to.
+
+    Args:
+        model: Model config; what refers is a ``dict(config=, checkpoint=)`` or a list of them.
+
+    Yields:
+        The key, such as ``teacher`` or ``peers.0``, and the reference.
+    """
+    for key, value in model.items():
+        many = isinstance(value, list | tuple)
+        for number, item in enumerate(value if many else [value]):
+            if isinstance(item, MutableMapping) and {"config", "checkpoint"} <= set(item):
+                yield f"{key}.{number}" if many else key, item
+
+
+def require_trained(config: Config) -> None:
+    """Stop if a checkpoint that the config refers to is missing; settle which file it is.
+
+    A work dir is replaced, in the config, by its best checkpoint or else its last whole one. If
+    its run is unfinished, a warning says so.
+
+    Raises:
+        FileNotFoundError: Says how to get it.
+    """
+    for training in _trainings(config):
+        if training.is_missing:
+            raise FileNotFoundError(training.message)
+        if (progress := training.unfinished) and is_main_process():
+            print(
+                f"warning: {training.name} is taken from a run that is unfinished: "
+                f"{training.checkpoint} is at {progress}. --with-teacher finishes it.",
+                file=sys.stderr,
+            )
+    settle_work_dirs(config)
+
+
+def settle_work_dirs(config: Config, unfinished: bool = True) -> None:
+    """Put, in the config, the file that is meant in the place of each work dir that has one.
+
+    Args:
+        config: The run's config.
+        unfinished: Whether to do so for runs that are not at their end, too.
+    """
+    references = dict(references_of(config.get("model") or {}))
+    for training in _trainings(config):
+        if training.path.is_dir() and not training.is_missing:
+            if unfinished or not training.unfinished:
+                run = training.source if isinstance(training.source, str) else None
+                references[training.name]["checkpoint"] = checkpoint_file(training.checkpoint, run)
+
+
+def train_missing(config: Config, program: str) -> None:
+    """Train to the end what the config refers to and is missing, or go on where that stopped.
+
+    Each is a run of its own in the folder that its checkpoint is to lie in, and trains first what
+    it needs itself. So a chain of phases is one command, and stops and goes on anywhere. Before
+    anything is trained, the whole chain is looked at.
+
+    Args:
+        config: The run's config.
+        program: The file ``tools/train.py``.
+
+    Raises:
+        ValueError: If something that is missing is no config file, the run is distributed, or two
+            runs would share a folder.
+        FileNotFoundError: If a training would not leave, or has not left, the checkpoint that is
+            named.
+        SystemExit: If a training fails.
+    """
+    launcher = config.launcher
+    _check_chain(config, {os.path.realpath(config.work_dir): "this run"}, launcher)
+    for training in _trainings(config):
+        if not _is_due(training, launcher):
+            continue
+        options = ["--resume", "--with-teacher", "--work-dir", str(training.work_dir)]
+        code = run_child([program, str(training.source), *options])
+        if code:
+            raise SystemExit(code)
+        if training.is_missing:
+            raise FileNotFoundError(training.message_afterwards)
+
+
+def _trainings(config: Config) -> Iterator[FirstTraining]:
+    for name, reference in references_of(config.get("model") or {}):
+        if reference["checkpoint"] and "://" not in str(reference["checkpoint"]):
+            yield FirstTraining(name, str(reference["checkpoint"]), reference["config"])
+
+
+def _is_due(training: FirstTraining, launcher: str) -> bool:
+    return training.is_missing or (launcher == "none" and bool(training.unfinished))
+
+
+def _check_chain(config: Config, folders: dict[str, str], launcher: str) -> None:
+    """Look at all that is to be trained first.
+
+    Args:
+        config: A run's config.
+        folders: Work dirs that are taken, and by whom; the others are added.
+        launcher: How the processes of the whole run were started.
+    """
+    for training in _trainings(config):
+        if not _is_due(training, launcher):
+            continue
+        source = training.source
+        if launcher != "none" or not isinstance(source, str) or "::" in source:
+            raise ValueError(
+                f"--with-teacher trains what is a config file, in one process, but {training.name} "
+                f"is {source!r} and the launcher {launcher!r}. Train it before."
+            )
+        if training.problem:
+            raise FileNotFoundError(training.message)
+        holder = folders.setdefault(os.path.realpath(training.work_dir), source)
+        if os.path.realpath(holder) != os.path.realpath(source):
+            raise ValueError(
+                f"each run must have a work dir of its own, but {training.name} ({source}) would "
+                f"be trained in {training.work_dir}, which is that of {holder}. Name a checkpoint "
+                f"in another folder: --cfg-options model.{training.name}.checkpoint=FILE"
+            )
+        _check_chain(training.run or read_config(source), folders, launcher)

@@ -1,0 +1,66 @@
+"""mmengine's Runner with the hooks and the short terminal that every run of ours has."""
+
+from __future__ import annotations
+
+import os
+from typing import Any
+
+import mmengine.runner
+from mmengine.dist import master_only
+from mmengine.logging import MMLogger
+from torch import nn
+
+from kd_engine.run.found_nothing import FoundNothingHook
+from kd_engine.run.report import RunReportHook
+from kd_engine.terminal import TABLES, shorten, tell
+
+
+class Runner(mmengine.runner.Runner):  # type: ignore[misc]
+    """mmengine's Runner; a model that finds nothing is scored with 0.
+
+    The log file holds everything that it held. The terminal (`kd_engine.terminal`) has a short head
+    before the first iteration instead of the dumps of environment, config and hooks, and a last
+    line.
+    """
+
+    dumped_config = ""  # of the first process
+
+    def __init__(self, *arguments: Any, **options: Any) -> None:
+        tell("building the model")
+        super().__init__(*arguments, **options)
+        self._report = RunReportHook()
+        self.register_hook(FoundNothingHook(), priority="HIGHEST")
+        self.register_hook(self._report, priority="LOWEST")
+
+    def build_logger(self, *arguments: Any, **options: Any) -> MMLogger:
+        """Build the logger, and keep off the terminal what only the log file needs."""
+        logger: MMLogger = super().build_logger(*arguments, **options)
+        shorten(logger)
+        return logger
+
+    @master_only  # type: ignore[untyped-decorator]
+    def dump_config(self) -> None:
+        """Write the whole config to the work dir, but never over a file that is no such dump."""
+        name = os.path.basename(self.cfg.filename or f"{self.timestamp}.py")
+        path = os.path.join(self.work_dir, name)
+        if os.path.exists(path) and not _is_dump(path):
+            path = os.path.join(self.work_dir, f"{self.timestamp}.py")
+        self.cfg.dump(path)
+        self.dumped_config = path
+
+    def train(self) -> nn.Module:
+        """Train, and end with a line that says how it went and what may come next."""
+        shorten(self.logger, TABLES)
+        tell("reading the data")
+        model: nn.Module = super().train()
+        self.logger.info(self._report.last_line(self))
+        return model
+
+
+def _is_dump(path: str) -> bool:
+    """Return whether a file is a config as a run writes it: whole, with the run's work dir."""
+    with open(path, encoding="utf-8", errors="replace") as file:
+        lines = file.read().splitlines()
+    return any(line.startswith("work_dir = ") for line in lines) and not any(
+        line.startswith(("_base_", "#", "import ", "from ", '"""')) for line in lines
+    )

@@ -1,0 +1,1 @@
+"""Weights of networks: where they come from and how they are loaded."""

@@ -1,0 +1,88 @@
+"""The classes that a trained network was trained on, as its checkpoint names them."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from mmengine.config import Config
+
+from kd_core.checkpoint.load import CheckpointError
+from kd_engine.doctor.data_warnings import warning_line
+from kd_engine.run.prerequisites import references_of
+from kd_engine.weights.source import read_engine_checkpoint
+
+SAME_CLASSES = "same_classes"  # of a reference: the names differ, the classes do not
+_SHOWN = 3
+
+
+def compare_classes(config: Config, classes: Sequence[str], scored: bool) -> list[str]:
+    """Compare the classes that the config's trained networks know with those of the data.
+
+    A checkpoint that names no classes, or cannot be read, is passed over: what reads it for the
+    training says so.
+
+    Args:
+        config: A run's config.
+        classes: Names of the data's classes, in order.
+        scored: Whether the networks' scores are compared with the student's, class by class.
+
+    Returns:
+        A line for each network that knows other classes and teaches features alone; a warning if
+        they are as many.
+
+    Raises:
+        ValueError: If scores of as many, but other classes are compared.
+    """
+    lines = []
+    for name, reference in references_of(config.model):
+        known = saved_classes(reference["checkpoint"])
+        if not known or reference.get(SAME_CLASSES) or not (what := _difference(known, classes)):
+            continue
+        as_many = len(known) == len(classes)
+        if as_many and scored:
+            raise ValueError(
+                f"scores are compared class by class, so the {name} must know the data's classes "
+                f"in their order, but {what}. Take a {name} of this data, or compare features "
+                f"alone. If these are two names of the same classes, set model.{name}."
+                f"{SAME_CLASSES}=True."
+            )
+        text = f"the {name} has learned other classes than the data has: {what}"
+        lines.append(warning_line(text) if as_many else f"  {text}")
+    return lines
+
+
+def saved_classes(checkpoint: str | None) -> tuple[str, ...]:
+    """Return the classes that a checkpoint names, none if it does not or cannot be read."""
+    try:
+        meta = {} if checkpoint is None else read_engine_checkpoint(checkpoint).get("meta")
+    except (OSError, CheckpointError):
+        return ()
+    dataset: Any = (meta.get("dataset_meta") if isinstance(meta, Mapping) else None) or {}
+    found = dataset.get("classes") if isinstance(dataset, Mapping) else None
+    named = isinstance(found, list | tuple) and all(isinstance(one, str) for one in found)
+    return tuple(found) if named and found else ()
+
+
+def _difference(known: Sequence[str], classes: Sequence[str]) -> str:
+    """Say in what two lists of classes differ, "" if only in case and the like."""
+    ours, theirs = [[_plain(one) for one in names] for names in (classes, known)]
+    if ours == theirs or not ours:
+        return ""
+    if len(ours) != len(theirs):
+        return f"it knows {len(known)} ({_some(known)}), the data has {len(classes)}"
+    place = next(i for i, pair in enumerate(zip(ours, theirs, strict=True)) if pair[0] != pair[1])
+    order = " in another order" if sorted(ours) == sorted(theirs) else ""
+    return (
+        f"it knows {len(known)}{order}: number {place} is {known[place]!r} there and "
+        f"{classes[place]!r} in the data"
+    )
+
+
+def _plain(name: str) -> str:
+    return re.sub(r"[\s_-]+", " ", name).strip().casefold()
+
+
+def _some(names: Sequence[str]) -> str:
+    return f"{', '.join(names[:_SHOWN])}{', ...' if len(names) > _SHOWN else ''}"

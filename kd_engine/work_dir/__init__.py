@@ -1,0 +1,1 @@
+"""Work dirs and the checkpoints in them."""

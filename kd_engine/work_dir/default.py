@@ -1,0 +1,38 @@
+"""The work dir of a config: each has its own."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+_REPOSITORY = Path(__file__).resolve().parents[2]
+
+
+def default_work_dir(name: str) -> Path:
+    """Return the work dir of a config: its own path below ``work_dirs``, so that none is shared.
+
+    Below ``configs``, of the current folder or of this repository, that folder is left out.
+    Elsewhere all folders are kept: relative to the current folder, or else from the root on.
+
+    Args:
+        name: Config file, or the name of an installed one such as ``mmdet::...``.
+
+    Returns:
+        A relative path, ``work_dirs/<folders>/<config>``.
+    """
+    if "::" in name:
+        package, _, inner = name.partition("::")
+        return Path("work_dirs", package, Path(inner).with_suffix(""))
+    path = Path(os.path.abspath(os.path.expanduser(name))).with_suffix("")
+    here = Path.cwd()
+    below = (
+        _below(path, here / "configs")
+        or _below(path.resolve(), _REPOSITORY / "configs")
+        or _below(path, here)
+        or Path(path.drive.replace(":", ""), *path.parts[1:])
+    )
+    return Path("work_dirs", below)
+
+
+def _below(path: Path, folder: Path) -> Path | None:
+    return path.relative_to(folder) if path.is_relative_to(folder) else None

@@ -1,0 +1,1 @@
+"""Embeddings of datasets: computing, storing and reading them."""

@@ -1,0 +1,1 @@
+"""Recall@K: exact, without FAISS or OpenMMLab."""

@@ -1,0 +1,269 @@
+"""Count, for each query, the negatives above its best positive; nothing is sorted.
+
+The best positive is found exactly among a query's own class. Then tiles of quick products tell how
+many negatives are surely above it, and how many may be. That decides most queries: only where a K
+lies between the two numbers are the doubtful pairs of a query found and computed exactly. Where
+queries and gallery are the same, a quick tile serves its rows and, transposed, its columns.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from kd_retrieval.recall.labels import ClassLabels, LabelSets
+from kd_retrieval.recall.similarity import Similarity
+
+_TILE = 1024  # rows and columns of a tile
+_POSITIVES = (128, 8192)  # rows and columns of a tile in which positives are looked for
+_GPU_SCALE = 8  # times that on a GPU: fewer and longer kernels; 134 MB in bfloat16
+_DENSE = 64  # exact pairs cost as much as a finer tile with that many times more
+_OFTEN = 0.5  # share of rows that need a finer tile, from which on the coarser is left out
+
+Labels = ClassLabels | LabelSets
+
+
+@dataclass
+class Counts:
+    """What was counted; the sums over ranks are the counts of all.
+
+    Attributes:
+        above: Negatives strictly above the best positive, int64 (N,); from the largest K on a
+            lower bound.
+        level: Negatives equal to it, int64 (N,), or at most so many where that decides nothing.
+    """
+
+    above: Tensor
+    level: Tensor
+
+    def buckets(self, ks: Tensor) -> tuple[Tensor, Tensor]:
+        """How many of the ascending K (L,) miss a query: at best, and at worst."""
+        return torch.bucketize(self.above, ks, right=True), torch.bucketize(
+            self.above + self.level, ks, right=True
+        )
+
+
+class Counter:
+    """Count on tiles.
+
+    Args:
+        similarity: Queries and gallery, sorted by label where that is one for each.
+        labels: Who is a positive of whom.
+        itself: Row of the gallery that is the query itself, int64 (N,); -1 for none.
+        symmetric: Queries and gallery are the same rows in the same order.
+        ks: The K that matter.
+        tile: Rows and columns of a tile; None for what suits the device.
+    """
+
+    def __init__(
+        self,
+        similarity: Similarity,
+        labels: Labels,
+        itself: Tensor,
+        symmetric: bool,
+        ks: Sequence[int],
+        tile: int | None = None,
+    ) -> None:
+        self.similarity, self.labels, self.itself = similarity, labels, itself
+        self.symmetric, self.enough = symmetric, max(ks)
+        self.scale = _GPU_SCALE if itself.is_cuda else 1
+        self.tile = tile or _TILE * self.scale
+        self._height = min(self.tile, _TILE)  # of the tiles of a recount
+        self.ks = torch.tensor(sorted(ks), device=itself.device)
+        self._escalated = dict.fromkeys(similarity.levels, 0.0)
+        self._room: dict[torch.dtype, Tensor] = {}
+
+    def best_positives(self, rank: int = 0, world: int = 1) -> Tensor:
+        """Find the best positive of this rank's share of the queries, exactly.
+
+        Returns:
+            Float64 (N,); -inf where there is none or another rank looks for it.
+        """
+        count, device = len(self.itself), self.itself.device
+        best = torch.full((count,), -torch.inf, dtype=torch.float64, device=device)
+        rows_at_once, columns_at_once = _POSITIVES[0] * self.scale, _POSITIVES[1]
+        for begin in range(rank * rows_at_once, count, world * rows_at_once):
+            rows = slice(begin, min(begin + rows_at_once, count))
+            first, last = self.labels.columns_of(rows)
+            for left in range(first, last, columns_at_once):
+                columns = slice(left, min(left + columns_at_once, last))
+                positive = self.labels.same(rows, columns)
+                own = self.itself[rows] - columns.start
+                inside = (own >= 0) & (own < positive.shape[1])
+                positive[inside.nonzero()[:, 0], own[inside]] = False
+                if not bool(positive.any()):
+                    continue
+                tile = self.similarity.tile(rows, columns, torch.float64)
+                tile.masked_fill_(~positive, -torch.inf)
+                best[rows] = torch.maximum(best[rows], tile.amax(dim=1))
+        return best
+
+    def survey(self, best: Tensor, rank: int = 0, world: int = 1) -> Counts:
+        """Count the negatives that are surely above the best positives, and those that may be.
+
+        Args:
+            best: Exact similarity of each query's best positive, float64 (N,); -inf without one.
+            rank: Which share of the tiles to count.
+            world: How many shares there are.
+        """
+        counts = Counts(torch.zeros_like(self.itself), torch.zeros_like(self.itself))
+        level = self.similarity.levels[0]
+        for number, (rows, columns) in enumerate(self._tiles()):
+            if number % world != rank:
+                continue
+            both = self.symmetric and rows != columns
+            sides = [_numbers(rows, best), _numbers(columns, best)][: 1 + both]
+            if not any(self._waiting(counts, best, side).any() for side in sides):
+                continue
+            tile = self._tile(rows, columns, level)
+            if not both:  # else no row meets itself
+                self._hide_itself(tile, sides[0], columns)
+            self._survey_tile(counts, best, tile, sides[0], level)
+            if both:
+                self._survey_tile(counts, best, tile.T, sides[1], level)
+        return counts
+
+    def undecided(self, best: Tensor, counts: Counts) -> Tensor:
+        """Find the queries of which a survey leaves open at which K they succeed."""
+        # The best positive itself lies between the bounds of its query.
+        doubtful = Counts(counts.above, (counts.level - 1).clamp(min=0))
+        at_best, at_worst = doubtful.buckets(self.ks)
+        return ((at_best < at_worst) & (best > -torch.inf)).nonzero()[:, 0]
+
+    def recount(self, best: Tensor, queries: Tensor, rank: int = 0, world: int = 1) -> Counts:
+        """Count exactly for some queries; the others stay at 0."""
+        counts = Counts(torch.zeros_like(self.itself), torch.zeros_like(self.itself))
+        width = len(self.similarity.gallery)
+        blocks = [(i, j) for i in range(0, len(queries), self._height)
+                  for j in range(0, width, self.tile)]  # fmt: skip
+        for top, left in blocks[rank::world]:
+            columns = slice(left, min(left + self.tile, width))
+            chosen = queries[top : top + self._height]
+            chosen = chosen[self._waiting(counts, best, chosen)]
+            if len(chosen):
+                self._recount_tile(counts, best, chosen, columns, self._first_level())
+        return counts
+
+    def _tiles(self) -> Iterator[tuple[slice, slice]]:
+        height, width = len(self.similarity.queries), len(self.similarity.gallery)
+        for top in range(0, height, self.tile):
+            for left in range(top if self.symmetric else 0, width, self.tile):
+                yield (
+                    slice(top, min(top + self.tile, height)),
+                    slice(left, min(left + self.tile, width)),
+                )
+
+    def _tile(self, rows: Tensor | slice, columns: slice, level: torch.dtype) -> Tensor:
+        """Compute a tile in the place of the one before: fresh memory costs half as much again."""
+        if level not in self._room:
+            first = level == self.similarity.levels[0]  # a recount, of fewer rows, has the others
+            cells = self.tile * (self.tile if first else self._height)
+            self._room[level] = torch.empty(cells, dtype=level, device=self.itself.device)
+        return self.similarity.tile(rows, columns, level, self._room[level])
+
+    def _waiting(self, counts: Counts, best: Tensor, queries: Tensor) -> Tensor:
+        """Tell which queries have a positive and not yet as many above it as matter."""
+        return (counts.above[queries] < self.enough) & (best[queries] > -torch.inf)
+
+    def _hide_itself(self, tile: Tensor, queries: Tensor, columns: slice) -> None:
+        own = self.itself[queries] - columns.start
+        inside = ((own >= 0) & (own < tile.shape[1])).nonzero()[:, 0]
+        if len(inside):
+            tile[inside, own[inside]] = -torch.inf
+
+    def _near(
+        self, counts: Counts, best: Tensor, tile: Tensor, queries: Tensor, level: torch.dtype
+    ) -> tuple[Tensor, Tensor]:
+        """Take the rows that have anything near their best positive: of good embeddings, few."""
+        low = self.similarity.bounds(best[queries], level)[1]
+        near = _reaches(tile, low) & self._waiting(counts, best, queries)
+        chosen = near.nonzero()[:, 0]
+        return tile[chosen], queries[chosen]
+
+    def _survey_tile(
+        self, counts: Counts, best: Tensor, tile: Tensor, queries: Tensor, level: torch.dtype
+    ) -> None:
+        part, queries = self._near(counts, best, tile, queries, level)
+        if len(queries):
+            high, low = self.similarity.bounds(best[queries], level)
+            above = _row_sums(torch.gt, part, high)
+            counts.above[queries] += above
+            counts.level[queries] += _row_sums(torch.ge, part, low) - above
+
+    def _recount_tile(
+        self, counts: Counts, best: Tensor, queries: Tensor, columns: slice, level: torch.dtype
+    ) -> None:
+        tile = self._tile(queries, columns, level)
+        self._hide_itself(tile, queries, columns)
+        part, queries = self._near(counts, best, tile, queries, level)
+        if not len(queries):
+            return
+        high, low = self.similarity.bounds(best[queries], level)
+        if level == torch.float64:
+            counts.above[queries] += _row_sums(torch.gt, part, high)
+            ties = (part == high[:, None]).nonzero()
+            self._add_pairs(counts, queries[ties[:, 0]], ties[:, 1] + columns.start, None)
+            return
+        above = _row_sums(torch.gt, part, high)
+        doubtful = _row_sums(torch.ge, part, low) - above
+        unclear = doubtful > 0
+        dense = int(doubtful.sum()) * _DENSE > int(unclear.sum()) * part.shape[1]
+        self._note(level, float(unclear.float().mean()) if dense else 0.0)
+        if dense:
+            clear = ~unclear
+            counts.above[queries[clear]] += above[clear]
+            levels = self.similarity.levels
+            finer = levels[levels.index(level) + 1]
+            self._recount_tile(counts, best, queries[unclear], columns, finer)
+            return
+        counts.above[queries] += above
+        found = ((part >= low[:, None]) & (part <= high[:, None])).nonzero()
+        self._add_pairs(counts, queries[found[:, 0]], found[:, 1] + columns.start, best)
+
+    def _add_pairs(
+        self, counts: Counts, rows: Tensor, columns: Tensor, best: Tensor | None
+    ) -> None:
+        """Add pairs of a query and a row of the gallery; without ``best`` they are ties."""
+        negative = ~self.labels.same_pairs(rows, columns)
+        rows, columns = rows[negative], columns[negative]
+        if best is not None:
+            difference = self.similarity.pairs(rows, columns) - best[rows]
+            counts.above.index_add_(0, rows, (difference > 0).long())
+            rows = rows[difference == 0]
+        counts.level.index_add_(0, rows, torch.ones_like(rows))
+
+    def _first_level(self) -> torch.dtype:
+        """Leave out a quick product that seldom decides: many ties, collapsed embeddings."""
+        levels = self.similarity.levels
+        return next(level for level in levels if self._escalated[level] < _OFTEN)
+
+    def _note(self, level: torch.dtype, share: float) -> None:
+        self._escalated[level] = 0.8 * self._escalated[level] + 0.2 * share
+
+
+def _row_sums(compare: Callable[..., Tensor], part: Tensor, bound: Tensor) -> Tensor:
+    """Count in each row (R, C) what is beyond its bound (R,).
+
+    A comparison that gives 0 and 1 in the tile's own dtype is ten times quicker than booleans.
+    """
+    beyond = compare(part, bound[:, None], out=torch.empty_like(part))
+    return beyond.sum(dim=1, dtype=torch.float32 if part.element_size() < 8 else None).long()
+
+
+def _reaches(tile: Tensor, low: Tensor) -> Tensor:
+    """Tell which rows of a tile (R, C) have anything at or above a bound (R,); or may have.
+
+    Positive bfloat16 numbers are in the order of their bits, which are compared ten times quicker.
+    """
+    if tile.dtype != torch.bfloat16:
+        return tile.amax(dim=1) >= low
+    # Without any positive number the maximum of the bits is that of another, but not positive.
+    highest = tile.view(torch.int16).amax(dim=1).view(torch.bfloat16)
+    return (highest >= low) | (low <= 0)
+
+
+def _numbers(rows: slice, like: Tensor) -> Tensor:
+    return torch.arange(rows.start, rows.stop, device=like.device)

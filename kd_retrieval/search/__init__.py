@@ -1,0 +1,1 @@
+"""Search in stored embeddings with FAISS, and pages of results."""

@@ -1,0 +1,94 @@
+"""Thumbnails of the images behind stored embeddings."""
+
+from __future__ import annotations
+
+import base64
+import io
+import os
+from collections.abc import Callable
+from pathlib import Path
+
+from mmengine.config import Config
+from PIL import Image
+from torch import Tensor
+
+from kd_engine.data.images import read_image
+from kd_retrieval.embeddings.embed import open_dataset
+from kd_retrieval.embeddings.rows import Rows
+
+Pictures = Callable[[int], Image.Image]  # row of the table to picture
+_SIDE = 160  # pixels of a thumbnail
+_SMALL = 64  # up to here a picture is kept as it is, without loss
+
+
+def pictures_of_config(config: Config, rows: Rows) -> Pictures:
+    """Show images as the model sees them, before normalisation.
+
+    The data set is that of the config's test, val or train data which has the same files, labels
+    and ids as the embeddings. Of all of them the test data's transforms are taken.
+
+    Args:
+        config: The config of a run.
+        rows: What the embeddings are of.
+
+    Raises:
+        ValueError: If none of the data sets is the one.
+    """
+    seen = []
+    for split in ("test", "val", "train"):
+        if not config.get(f"{split}_dataloader"):
+            continue
+        transforms_of = "test" if config.get("test_dataloader") else None
+        data = open_dataset(config, split, transforms_of)
+        if data.fingerprint() == rows.key.data:
+            return lambda row: _picture(data[row]["inputs"])
+        seen.append(f"{split} {data.fingerprint()[:12]}")
+    raise ValueError(
+        f"pictures come from the data that was embedded ({rows.key.data[:12]}), but the config has "
+        f"{', '.join(seen) or 'no data'}. Give the config that tools/embed.py was given, or a "
+        "folder: --images, and --query-images for another file of queries."
+    )
+
+
+def pictures_of_folder(root: str | Path, rows: Rows) -> Pictures:
+    """Read images by the paths that the embeddings have.
+
+    Args:
+        root: Folder of the data set.
+        rows: What the embeddings are of.
+
+    Returns:
+        A function that raises ValueError for a path outside the folder and FileNotFoundError for
+        a missing file, and ValueError for one that cannot be decoded.
+    """
+
+    def read(row: int) -> Image.Image:
+        path = os.path.normpath(rows.paths[row])
+        if os.path.isabs(path) or path.startswith(".."):
+            raise ValueError(f"paths must lie below {root}, but {rows.name(row)} does not.")
+        file = Path(root, path)
+        if not file.is_file():
+            raise FileNotFoundError(
+                f"the picture {file} is missing. Give --images (for another file of "
+                "queries --query-images) the data root of the data set, or --config its config."
+            )
+        return read_image(file)
+
+    return read
+
+
+def _picture(inputs: Tensor) -> Image.Image:
+    picture: Image.Image = Image.fromarray(inputs.permute(1, 2, 0).numpy())
+    return picture
+
+
+def data_uri(image: Image.Image) -> str:
+    """Encode a picture so that it can stand in a page: JPEG, or PNG where it is tiny."""
+    image = image.convert("RGB")
+    small = max(image.size) <= _SMALL
+    if not small:
+        image.thumbnail((_SIDE, _SIDE))
+    kind = "png" if small else "jpeg"
+    stream = io.BytesIO()
+    image.save(stream, kind, **({} if small else {"quality": 82}))
+    return f"data:image/{kind};base64,{base64.b64encode(stream.getvalue()).decode()}"

@@ -1,0 +1,1 @@
+"""kdkit: small vision models learn from large ones."""

@@ -1,0 +1,141 @@
+"""The demo's last part: table, curves and picture of the trained detectors."""
+
+from __future__ import annotations
+
+import contextlib
+import importlib
+import io
+import json
+import platform
+import warnings
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import torch
+from mmengine.registry import init_default_scope
+
+from kd_engine.evaluate import write_json
+from kdkit.demo.curves import draw_curves
+from kdkit.demo.measure import (
+    evaluate,
+    milliseconds,
+    size_and_arithmetic,
+    trained_model,
+    validation_batches,
+)
+from kdkit.demo.pictures import draw_detections
+from kdkit.demo.runs import Run
+
+FILES = ("results.md", "results.json", "curves.png", "detections.png")
+
+
+def report(runs: Mapping[str, Run], folder: Path) -> str:
+    """Measure and draw, unless that has been done for these very runs.
+
+    Args:
+        runs: Name to finished run.
+        folder: Where the files go.
+
+    Returns:
+        The table, with what it says and where the files are.
+    """
+    fingerprints = {name: run.fingerprint for name, run in runs.items()}
+    if _known(folder) != fingerprints:
+        result = _measure(runs, folder)
+        result["fingerprints"] = fingerprints
+        (folder / "results.md").write_text(summary(result) + "\n", encoding="utf-8")
+        write_json(result, str(folder / "results.json"))  # the last: it stands for all four
+    return (folder / "results.md").read_text(encoding="utf-8").rstrip()
+
+
+def table(rows: Sequence[Mapping[str, Any]], size: str) -> str:
+    """Write measurements as a Markdown table.
+
+    Args:
+        rows: ``title``, ``parameters``, ``gflops``, ``ms``, ``map`` and ``map50`` of each model.
+        size: Size of the input, such as ``96 x 96``.
+    """
+    head = ["model", "parameters", f"GFLOPs ({size})", "ms per image (CPU)", "mAP", "mAP50"]
+    cells = [
+        [
+            row["title"],
+            f"{row['parameters']:,}",
+            f"{row['gflops']:.3f}",
+            f"{row['ms']:.1f}",
+            f"{100 * row['map']:.1f}",
+            f"{100 * row['map50']:.1f}",
+        ]
+        for row in rows
+    ]
+    widths = [max(len(line[i]) for line in [head, *cells]) for i in range(len(head))]
+    rule = ["-" * widths[0], *(f"{'-' * (width - 1)}:" for width in widths[1:])]
+    lines = [_line(head, widths), _line(rule, widths), *(_line(line, widths) for line in cells)]
+    return "\n".join(lines)
+
+
+def summary(result: Mapping[str, Any]) -> str:
+    """Write the table and what is to be known about it."""
+    scores = {row["name"]: 100 * row["map"] for row in result["models"]}
+    gain = scores["distilled"] - scores["student"]
+    return "\n".join(
+        [
+            table(result["models"], result["size"]),
+            "",
+            f"Distilled student against student alone: {gain:+.1f} mAP. One seed "
+            f"({result['seed']}) and {result['images']} validation images prove nothing; "
+            "compare means over several seeds.",
+            f"GFLOPs are multiply-adds. Times: median of single images, {result['threads']} "
+            f"threads, torch {result['torch']}, {result['machine']}.",
+        ]
+    )
+
+
+def _measure(runs: Mapping[str, Run], folder: Path) -> dict[str, Any]:
+    init_default_scope("mmdet")
+    with warnings.catch_warnings(), contextlib.redirect_stdout(io.StringIO()):
+        warnings.simplefilter("ignore")  # mmdet tells of optional packages
+        importlib.import_module("mmdet.apis")
+    models = {name: trained_model(run) for name, run in runs.items()}
+    first = next(iter(runs.values()))
+    loader = validation_batches(first)
+    batch = next(iter(loader))
+    scores, found = {}, {}
+    for name, run in runs.items():
+        scores[name], found[run.title] = evaluate(run, models[name])
+    times = milliseconds(models, batch)
+    rows = [
+        {"name": name, "title": run.title, **size_and_arithmetic(models[name], batch),
+         "ms": times[name], **scores[name]}
+        for name, run in runs.items()
+    ]  # fmt: skip
+    draw_curves(runs, {name: score["map"] for name, score in scores.items()}, folder / "curves.png")
+    draw_detections(found, first.config.classes, folder / "detections.png")
+    height, width = batch["inputs"][0].shape[-2:]
+    return {
+        "models": rows,
+        "size": f"{width} x {height}",
+        "seed": first.config.randomness.seed,
+        "images": len(loader.dataset),
+        "threads": torch.get_num_threads(),
+        "torch": torch.__version__,
+        "machine": f"{platform.system()} {platform.machine()}",
+    }
+
+
+def _known(folder: Path) -> dict[str, str] | None:
+    """Return the fingerprints of a report that is there whole."""
+    if not all((folder / name).is_file() for name in FILES):
+        return None
+    try:
+        found = json.loads((folder / "results.json").read_text(encoding="utf-8"))
+    except ValueError:
+        return None
+    fingerprints: dict[str, str] = found.get("fingerprints")
+    return fingerprints
+
+
+def _line(cells: Sequence[str], widths: Sequence[int]) -> str:
+    padded = [cells[0].ljust(widths[0])]
+    padded += [cell.rjust(width) for cell, width in zip(cells[1:], widths[1:], strict=True)]
+    return f"| {' | '.join(padded)} |"

@@ -1,0 +1,39 @@
+"""Which tensors of a model count as one."""
+
+import pytest
+import torch
+from torch import nn
+
+from kd_core.checkpoint.tied import with_tied_weights
+
+
+def test_the_other_name_of_a_shared_tensor_is_filled_in():
+    model = nn.ModuleDict({"a": nn.Linear(2, 3, bias=False), "b": nn.Linear(2, 3, bias=False)})
+    model["b"].weight = model["a"].weight
+    value = torch.ones(3, 2)
+    found = with_tied_weights(model, {"b.weight": value})
+    assert found.keys() == {"a.weight", "b.weight"} and found["a.weight"] is value
+    assert with_tied_weights(model, {"other": value}).keys() == {"other"}
+
+
+@pytest.mark.parametrize(
+    ("shape", "device"), [((0, 2), "cpu"), ((3, 2), "meta")], ids=["empty", "meta"]
+)
+def test_tensors_without_memory_are_not_one(shape, device):
+    """All of them lie at address 0."""
+    model = nn.Module()
+    model.a = nn.Parameter(torch.empty(shape, device=device))
+    model.b = nn.Parameter(torch.empty(shape, device=device))
+    assert with_tied_weights(model, {"a": torch.empty(shape)}).keys() == {"a"}
+
+
+def test_a_state_that_is_no_tensor_stays_out():
+    class Counting(nn.Linear):
+        def get_extra_state(self):
+            return {"seen": 3}
+
+        def set_extra_state(self, state):
+            pass
+
+    weights = {"weight": torch.ones(2, 2)}
+    assert with_tied_weights(Counting(2, 2), weights) == weights
