@@ -102,7 +102,7 @@ def describe_machine(device: torch.device) -> str:
 def _order(names: list[str], number: int) -> Sequence[str]:
     if len(names) > _FEW:
         return random.Random(number).sample(names, len(names))
-    orders = list(itertools.permutations(names))  # neighbours are alike: take every fifth
+    orders = list(itertools.permutations(names))  # neighbors are alike: take every fifth
     return orders[number * 5 % len(orders)]
 
 

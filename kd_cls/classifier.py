@@ -35,7 +35,7 @@ class Classifier(BaseModel):  # type: ignore[misc]
         image_size: Height and width in pixels that images must have, or one number for both;
             ``None`` takes any.
         loss_weight: Factor on the cross-entropy, such as 0.1 beside soft targets of weight 0.9.
-        data_preprocessor: mmengine's; the default normalises RGB with ImageNet's statistics.
+        data_preprocessor: mmengine's; the default normalizes RGB with ImageNet's statistics.
 
     Raises:
         ValueError: If the network is unknown, nothing says how many classes it has, or
@@ -69,7 +69,7 @@ class Classifier(BaseModel):  # type: ignore[misc]
         """Keep the weights: they were loaded or drawn when the network was made."""
 
     def classify(self, images: Tensor) -> Tensor:
-        """Compute the logits (N, classes) of normalised images (N, 3, H, W).
+        """Compute the logits (N, classes) of normalized images (N, 3, H, W).
 
         Raises:
             ValueError: If the images have another size than the model's, or one that the network
@@ -103,7 +103,7 @@ class Classifier(BaseModel):  # type: ignore[misc]
         """Classify a batch.
 
         Args:
-            inputs: Normalised images (N, 3, H, W).
+            inputs: Normalized images (N, 3, H, W).
             labels: Class of each image, int64 (N,).
             ids: What names each image, int64 (N,).
             data_samples: Not used; mmengine's preprocessor adds it.

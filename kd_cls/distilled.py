@@ -13,7 +13,7 @@ from torch import Tensor, nn
 from kd_cls.classifier import Classifier, image_size_of, require_one_size
 from kd_core import Distiller, FrozenTeacher, GradientShares, Term
 from kd_engine.build import build_distilled
-from kd_engine.data.renormalize import Renormalise
+from kd_engine.data.renormalize import Renormalize
 
 _LOGITS = ("logits", "network")  # both give the class scores
 
@@ -46,7 +46,7 @@ def DistilledClassifier(  # noqa: N802  a config names it as a type
     Raises:
         ValueError: If a layer does not exist, shapes do not fit, or logits of different classes
             are compared.
-        kd_core.checkpoint.load.CheckpointError: If the teacher's checkpoint is unsafe, broken or
+        kd_core.checkpoint.CheckpointError: If the teacher's checkpoint is unsafe, broken or
             does not fit.
     """
     link = functools.partial(attach, dry_run_size=dry_run_size)
@@ -87,8 +87,8 @@ def attach(
         )
     require_one_size(student, teacher, "the teacher's")
     _check_classes(student, teacher, terms)
-    renormalise = Renormalise(student.data_preprocessor, teacher.data_preprocessor)
-    forward = ClassifierForward(renormalise if renormalise.needed else None)
+    renormalize = Renormalize(student.data_preprocessor, teacher.data_preprocessor)
+    forward = ClassifierForward(renormalize if renormalize.needed else None)
     distiller = Distiller(FrozenTeacher(teacher, forward, precision), terms, gradient_shares)
     example = (torch.randn(2, 3, *(dry_run_size or image_size_of(student, teacher))),)
     distiller.attach(student, example, ClassifierForward())
@@ -106,11 +106,11 @@ class ClassifierForward:
     """Run a classifier on a batch of its student.
 
     Args:
-        renormalise: What to do with the images first.
+        renormalize: What to do with the images first.
     """
 
-    def __init__(self, renormalise: Renormalise | None = None) -> None:
-        self.renormalise = renormalise
+    def __init__(self, renormalize: Renormalize | None = None) -> None:
+        self.renormalize = renormalize
 
     def __call__(
         self,
@@ -125,7 +125,7 @@ class ClassifierForward:
 
         Args:
             model: The classifier.
-            inputs: Images (N, 3, H, W), normalised for the student.
+            inputs: Images (N, 3, H, W), normalized for the student.
             labels: Not used.
             ids: Not used.
             data_samples: Not used.
@@ -134,7 +134,7 @@ class ClassifierForward:
         Returns:
             Logits (N, classes).
         """
-        return model(inputs if self.renormalise is None else self.renormalise(inputs, None))
+        return model(inputs if self.renormalize is None else self.renormalize(inputs, None))
 
 
 def _check_classes(student: Classifier, teacher: Classifier, terms: Mapping[str, Term]) -> None:

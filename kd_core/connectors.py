@@ -24,7 +24,7 @@ class MapNorm(nn.BatchNorm2d):
     """
 
     def forward(self, input: Tensor) -> Tensor:
-        """Normalise a map (N, C, H, W)."""
+        """Normalize a map (N, C, H, W)."""
         return _alone(self, input) if _is_alone(self, input) else super().forward(input)
 
 
@@ -32,7 +32,7 @@ class VectorNorm(nn.BatchNorm1d):
     """The same for vectors; see :class:`MapNorm`."""
 
     def forward(self, input: Tensor) -> Tensor:
-        """Normalise vectors (N, C)."""
+        """Normalize vectors (N, C)."""
         return _alone(self, input) if _is_alone(self, input) else super().forward(input)
 
 

@@ -29,7 +29,7 @@ class TorchvisionBackbone(BaseModule):  # type: ignore[misc]
         norm_eval: Keep batch norms in eval mode in training.
 
     Raises:
-        kd_core.checkpoint.load.CheckpointError: If the checkpoint does not fit, strictly.
+        kd_core.checkpoint.CheckpointError: If the checkpoint does not fit, strictly.
         ValueError: If ``frozen`` is negative or more than there are children of ``features``.
     """
 

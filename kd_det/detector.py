@@ -15,7 +15,7 @@ from torch import Tensor, nn
 
 from kd_core import Distiller, FrozenTeacher, GradientShares, Term
 from kd_engine.build import build_distilled
-from kd_engine.data.renormalize import Renormalise
+from kd_engine.data.renormalize import Renormalize
 
 
 def DistilledDetector(  # noqa: N802  a config names it as a type
@@ -45,7 +45,7 @@ def DistilledDetector(  # noqa: N802  a config names it as a type
 
     Raises:
         ValueError: If a layer does not exist or shapes do not fit.
-        kd_core.checkpoint.load.CheckpointError: If the teacher's checkpoint is unsafe, broken or
+        kd_core.checkpoint.CheckpointError: If the teacher's checkpoint is unsafe, broken or
             does not fit.
     """
     with DefaultScope.overwrite_default_scope(_scope()):
@@ -81,7 +81,7 @@ def attach(
         The distiller.
     """
     used = [s.path for term in terms.values() for found in term.teacher.values() for s in found]
-    forward = DetectorForward(used, _renormaliser(student, teacher))
+    forward = DetectorForward(used, _renormalizer(student, teacher))
     distiller = Distiller(FrozenTeacher(teacher, forward, precision), terms, gradient_shares)
     here = [s.path for term in terms.values() for found in term.student.values() for s in found]
     distiller.attach(student, example=_example(dry_run_size), forward=DetectorForward(here))
@@ -94,14 +94,14 @@ class DetectorForward:
 
     Args:
         paths: Dotted paths of the tapped layers.
-        renormalise: What to do with the images first.
+        renormalize: What to do with the images first.
     """
 
-    def __init__(self, paths: Iterable[str], renormalise: Renormalise | None = None) -> None:
+    def __init__(self, paths: Iterable[str], renormalize: Renormalize | None = None) -> None:
         roots = {path.split(".")[0] for path in paths}
         self.backbone_only = roots == {"backbone"}
         self.features_only = roots <= {"backbone", "neck"}
-        self.renormalise = renormalise
+        self.renormalize = renormalize
 
     def __call__(
         self,
@@ -122,8 +122,8 @@ class DetectorForward:
             Whatever the part that ran returns.
         """
         detector: Any = model
-        if self.renormalise is not None:
-            inputs = self.renormalise(inputs, data_samples)
+        if self.renormalize is not None:
+            inputs = self.renormalize(inputs, data_samples)
         if self.backbone_only:
             return detector.backbone(inputs)
         if self.features_only:
@@ -136,9 +136,9 @@ def _scope() -> str | None:
     return "mmdet" if DefaultScope.get_current_instance() is None else None
 
 
-def _renormaliser(student: nn.Module, teacher: nn.Module) -> Renormalise | None:
-    renormalise = Renormalise(_preprocessor(student, "student"), _preprocessor(teacher, "teacher"))
-    return renormalise if renormalise.needed else None
+def _renormalizer(student: nn.Module, teacher: nn.Module) -> Renormalize | None:
+    renormalize = Renormalize(_preprocessor(student, "student"), _preprocessor(teacher, "teacher"))
+    return renormalize if renormalize.needed else None
 
 
 def _preprocessor(model: nn.Module, owner: str) -> nn.Module:

@@ -39,7 +39,7 @@ def check_export(config: Config, checkpoint: str, exported: str, plain: str) -> 
         What was compared, in one sentence.
 
     Raises:
-        kd_core.checkpoint.load.CheckpointError: If the checkpoint does not fit the student.
+        kd_core.checkpoint.CheckpointError: If the checkpoint does not fit the student.
         RuntimeError: If the exported weights do not fit the plain model.
         ValueError: If the predictions differ, or there is none.
     """

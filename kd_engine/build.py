@@ -97,7 +97,7 @@ def build_distilled(
     Raises:
         ValueError: If the teacher has an unknown key or lacks one, a layer does not exist, or
             shapes do not fit.
-        kd_core.checkpoint.load.CheckpointError: If the teacher's checkpoint is unsafe, broken or
+        kd_core.checkpoint.CheckpointError: If the teacher's checkpoint is unsafe, broken or
             does not fit.
     """
     model: nn.Module = MODELS.build(ConfigDict(student))
@@ -128,7 +128,7 @@ def build_trained(
 
     Raises:
         ValueError: If there is an unknown key, or one is lacking.
-        kd_core.checkpoint.load.CheckpointError: If the checkpoint is unsafe, broken or does not fit.
+        kd_core.checkpoint.CheckpointError: If the checkpoint is unsafe, broken or does not fit.
     """
     unknown = sorted(set(reference) - set(_TEACHER_KEYS))
     if unknown or "config" not in reference or "checkpoint" not in reference:
@@ -163,7 +163,7 @@ def build_teacher(
         prefix: Take the keys that begin with this alone, and leave it out.
 
     Raises:
-        kd_core.checkpoint.load.CheckpointError: If the checkpoint is unsafe, broken or does not fit.
+        kd_core.checkpoint.CheckpointError: If the checkpoint is unsafe, broken or does not fit.
     """
     model = student_config(read_config(config).model if isinstance(config, str) else config)
     if checkpoint is not None and not allow_partial:

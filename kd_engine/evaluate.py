@@ -94,7 +94,7 @@ def evaluate_model(
 
     Raises:
         ValueError: If the config describes no test.
-        kd_core.checkpoint.load.CheckpointError: If the checkpoint is unsafe, broken or does not fit.
+        kd_core.checkpoint.CheckpointError: If the checkpoint is unsafe, broken or does not fit.
     """
     lacking = [key for key in _TEST if not config.get(key)]
     if lacking:

@@ -17,7 +17,7 @@ from kd_engine.build import (
     student_config,
     without_initial_weights,
 )
-from kd_engine.doctor.probe import normalised, probe_images
+from kd_engine.doctor.probe import normalized, probe_images
 from kd_engine.evaluate import build_model, load_checkpoint_into
 
 
@@ -40,7 +40,7 @@ def compare_export(config: Config, checkpoint: str, exported: str, plain: str, o
         What was compared, in one sentence.
 
     Raises:
-        kd_core.checkpoint.load.CheckpointError: If the checkpoint does not fit the student.
+        kd_core.checkpoint.CheckpointError: If the checkpoint does not fit the student.
         RuntimeError: If the exported weights do not fit the plain model.
         ValueError: If the two differ.
     """
@@ -71,7 +71,7 @@ def compare_export(config: Config, checkpoint: str, exported: str, plain: str, o
 def _run(model: nn.Module, images: Tensor) -> Tensor:
     model.eval()
     with torch.no_grad():
-        vectors: Tensor = model(normalised(model, images), mode="tensor")
+        vectors: Tensor = model(normalized(model, images), mode="tensor")
     return vectors
 
 

@@ -46,7 +46,8 @@ def load_run_config(
     Args:
         name: Config file or ``mmdet::`` name.
         options: Dotted keys and values from the command line.
-        work_dir: Folder of the run; the default is :func:`kd_engine.work_dir.default.default_work_dir`.
+        work_dir: Folder of the run; by default that of
+            :func:`kd_engine.work_dir.default.default_work_dir`.
 
     Raises:
         FileNotFoundError: If there is no such config.

@@ -13,7 +13,7 @@ from kd_retrieval.datasets import (
     Cars196,
     CSVFile,
     InShop,
-    LabelledFolder,
+    LabeledFolder,
     Omniglot,
 )
 from kd_retrieval.distilled import DistilledEmbedder
@@ -32,7 +32,7 @@ __all__ = [
     "DistilledEmbedder",
     "Embedder",
     "InShop",
-    "LabelledFolder",
+    "LabeledFolder",
     "MPerClassBatchSampler",
     "Omniglot",
     "RecallMetric",

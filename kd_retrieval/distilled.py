@@ -12,7 +12,7 @@ from torch import Tensor, nn
 
 from kd_core import Distiller, FrozenTeacher, GradientShares, Term
 from kd_engine.build import build_distilled
-from kd_engine.data.renormalize import Renormalise
+from kd_engine.data.renormalize import Renormalize
 from kd_retrieval.cached_teacher import StoredEmbeddings
 from kd_retrieval.embedder import Embedder
 from kd_retrieval.trunks import image_size_of
@@ -46,7 +46,7 @@ def DistilledEmbedder(  # noqa: N802  a config names it as a type
 
     Raises:
         ValueError: If a layer does not exist or shapes do not fit.
-        kd_core.checkpoint.load.CheckpointError: If the teacher's checkpoint is unsafe, broken or
+        kd_core.checkpoint.CheckpointError: If the teacher's checkpoint is unsafe, broken or
             does not fit.
     """
     link = functools.partial(attach, dry_run_size=dry_run_size)
@@ -76,7 +76,7 @@ def attach(
     Returns:
         The distiller.
     """
-    forward = EmbedderForward(_paths(terms, "teacher"), _renormaliser(student, teacher))
+    forward = EmbedderForward(_paths(terms, "teacher"), _renormalizer(student, teacher))
     distiller = Distiller(FrozenTeacher(teacher, forward, precision), terms, gradient_shares)
     example = (torch.randn(2, 3, *(dry_run_size or image_size_of(student, teacher))),)
     distiller.attach(student, example, EmbedderForward(_paths(terms, "student")))
@@ -89,12 +89,12 @@ class EmbedderForward:
 
     Args:
         paths: Dotted paths of the tapped layers.
-        renormalise: What to do with the images first.
+        renormalize: What to do with the images first.
     """
 
-    def __init__(self, paths: Iterable[str], renormalise: Renormalise | None = None) -> None:
+    def __init__(self, paths: Iterable[str], renormalize: Renormalize | None = None) -> None:
         self.trunk_only = {path.split(".")[0] for path in paths} == {"trunk"}
-        self.renormalise = renormalise
+        self.renormalize = renormalize
 
     def __call__(
         self,
@@ -110,7 +110,7 @@ class EmbedderForward:
 
         Args:
             model: The embedder.
-            inputs: Images (N, 3, H, W), normalised for the student.
+            inputs: Images (N, 3, H, W), normalized for the student.
             labels: Not used.
             ids: What names each image, int64 (N,), for a teacher of stored embeddings.
             roles: Not used.
@@ -120,7 +120,7 @@ class EmbedderForward:
         Returns:
             Whatever the part that ran returns.
         """
-        images = inputs if self.renormalise is None else self.renormalise(inputs, None)
+        images = inputs if self.renormalize is None else self.renormalize(inputs, None)
         if self.trunk_only:
             return model.features(images)
         return model(images, ids=ids, mode="tensor")
@@ -130,7 +130,7 @@ def _paths(terms: Mapping[str, Term], side: str) -> list[str]:
     return [s.path for term in terms.values() for of in getattr(term, side).values() for s in of]
 
 
-def _renormaliser(student: nn.Module, teacher: nn.Module) -> Renormalise | None:
+def _renormalizer(student: nn.Module, teacher: nn.Module) -> Renormalize | None:
     if isinstance(teacher, StoredEmbeddings):  # they see no images
         return None
     if not (isinstance(student, Embedder) and isinstance(teacher, Embedder)):
@@ -138,5 +138,5 @@ def _renormaliser(student: nn.Module, teacher: nn.Module) -> Renormalise | None:
             f"student and teacher must be embedders, but they are {type(student).__name__} and "
             f"{type(teacher).__name__}. Use kd_core.Distiller for other models."
         )
-    renormalise = Renormalise(student.data_preprocessor, teacher.data_preprocessor)
-    return renormalise if renormalise.needed else None
+    renormalize = Renormalize(student.data_preprocessor, teacher.data_preprocessor)
+    return renormalize if renormalize.needed else None

@@ -40,7 +40,7 @@ class Embedder(BaseModel):  # type: ignore[misc]
             (``trunk``, ``trunk.features.0``) that are not trained; whether batch norms keep their
             statistics; "bfloat16" trains the trunk in it, on a CPU that has it in half the time
             (on a GPU use ``tools/train.py --amp``).
-        data_preprocessor: mmengine's; the default normalises RGB with ImageNet's statistics.
+        data_preprocessor: mmengine's; the default normalizes RGB with ImageNet's statistics.
 
     Raises:
         ValueError: If a part is unknown, or the criterion does not fit.
@@ -78,7 +78,7 @@ class Embedder(BaseModel):  # type: ignore[misc]
         """Keep the weights: they were loaded or drawn when the model was made."""
 
     def features(self, images: Tensor) -> Tensor:
-        """Run the trunk alone on normalised images (N, 3, H, W).
+        """Run the trunk alone on normalized images (N, 3, H, W).
 
         Raises:
             ValueError: If it does not take images of their size.
@@ -96,7 +96,7 @@ class Embedder(BaseModel):  # type: ignore[misc]
         return found.float() if precision else found
 
     def extract(self, images: Tensor) -> Tensor:
-        """Embed normalised images (N, 3, H, W) as vectors (N, D).
+        """Embed normalized images (N, 3, H, W) as vectors (N, D).
 
         Raises:
             ValueError: If the trunk returns other features than it says.
@@ -123,7 +123,7 @@ class Embedder(BaseModel):  # type: ignore[misc]
         """Embed a batch.
 
         Args:
-            inputs: Normalised images (N, 3, H, W).
+            inputs: Normalized images (N, 3, H, W).
             labels: Class of each image (N,); several for each where data is multi-label.
             ids: What names each image, int64 (N,).
             roles: Query, gallery or both, int64 (N,).

@@ -128,7 +128,7 @@ class RecallMetric(BaseMetric):  # type: ignore[misc]
 
 
 def _ranking(sides: Sequence[Any], options: Mapping[str, Any]) -> dict[str, float]:
-    """Measure what needs neighbours, on the first rank alone."""
+    """Measure what needs neighbors, on the first rank alone."""
     found: list[Any] = [None]
     if dist.is_main_process():
         scores = ranking_scores(*sides, **options)

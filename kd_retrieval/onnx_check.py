@@ -13,14 +13,14 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 from torch.utils.data import DataLoader, Subset
 
-from kd_engine.doctor.probe import normalised, random_images
+from kd_engine.doctor.probe import normalized, random_images
 from kd_retrieval.datasets import GALLERY, QUERY
 from kd_retrieval.embeddings.embed import open_dataset, stack
 from kd_retrieval.onnx_export import OnnxEmbedder, require_close
 from kd_retrieval.recall.at_k import recall_at_k
 
 _KS = (1, 2, 4, 8)
-_RECALL = 1e-3  # one query in a thousand may have two neighbours that are equally near
+_RECALL = 1e-3  # one query in a thousand may have two neighbors that are equally near
 Pair = tuple[NDArray[Any], NDArray[Any]]  # embeddings (N, D) by the original and the exported
 _ODD = (1, 3)  # batch sizes that were not exported with
 
@@ -61,7 +61,7 @@ class OnnxCheck:
         model: The original, in eval mode on the CPU.
         path: The ONNX file.
         size: Height and width that it takes; images of another size are resized for both.
-        preprocessing: Whether the file normalises images itself.
+        preprocessing: Whether the file normalizes images itself.
     """
 
     def __init__(
@@ -121,7 +121,7 @@ class OnnxCheck:
             images = nn.functional.interpolate(images.float(), self.size, mode="bilinear")
             images = images.round().to(torch.uint8)
         with torch.no_grad():
-            inputs = normalised(self.model, images)
+            inputs = normalized(self.model, images)
             original: NDArray[Any] = self.model(inputs, mode="tensor").float().numpy()
         given = images.float() if self.preprocessing else inputs
         exported = self.exported(given.numpy())

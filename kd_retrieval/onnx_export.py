@@ -21,7 +21,7 @@ MIN_OPSET, MAX_OPSET = 17, 20  # the second is the last that torch's older expor
 
 
 class WithPreprocessing(nn.Module):
-    """An embedder that takes plain images and normalises them itself.
+    """An embedder that takes plain images and normalizes them itself.
 
     Args:
         model: The embedder; mean, std and channel order are those of its ``data_preprocessor``.
@@ -43,9 +43,9 @@ class WithPreprocessing(nn.Module):
                 f"{type(before).__name__}. Leave it out with --no-preprocessing."
             )
         self.flip = bool(before._channel_conversion)
-        normalises = bool(before._enable_normalize)
-        mean = before.mean if normalises else torch.zeros(3, 1, 1)
-        std = before.std if normalises else torch.ones(3, 1, 1)
+        normalizes = bool(before._enable_normalize)
+        mean = before.mean if normalizes else torch.zeros(3, 1, 1)
+        std = before.std if normalizes else torch.ones(3, 1, 1)
         self.register_buffer("mean", mean.detach().clone().float().reshape(1, -1, 1, 1))
         self.register_buffer("std", std.detach().clone().float().reshape(1, -1, 1, 1))
 

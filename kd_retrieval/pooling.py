@@ -15,7 +15,7 @@ class Pooling(nn.Module):
     """Pool a feature map (N, C, H, W) or a transformer's tokens (N, L, C) to vectors (N, C).
 
     ``average`` and ``max`` are over positions, ``average_max`` is their sum; ``gem`` is the
-    generalised mean ``(mean over positions of max(x, 1e-6)^p)^(1/p)`` with a trained power p
+    generalized mean ``(mean over positions of max(x, 1e-6)^p)^(1/p)`` with a trained power p
     (Radenovic, Tolias and Chum, "Fine-tuning CNN Image Retrieval with No Human Annotation", TPAMI
     2019, https://arxiv.org/abs/1711.02512), taken relative to the largest x so that no power
     overflows. Tokens may begin with some that are no positions: ``token`` takes the first of
@@ -93,5 +93,5 @@ class UnitLength(nn.Module):
     """Scale each vector (N, D) to length 1, in float32; a zero vector stays zero."""
 
     def forward(self, vectors: Tensor) -> Tensor:
-        """Normalise vectors (N, D)."""
+        """Normalize vectors (N, D)."""
         return nn.functional.normalize(vectors.float(), dim=1, eps=1e-12)

@@ -56,7 +56,7 @@ def TorchvisionTrunk(  # noqa: N802  a config names it as a type
         ValueError: If both checkpoint and weights are given, torchvision has no such model,
             weights or option, or the model is not of a kind whose parts run one after another, or
             has no part ``until``.
-        kd_core.checkpoint.load.CheckpointError: If the weights do not fit, strictly.
+        kd_core.checkpoint.CheckpointError: If the weights do not fit, strictly.
     """
     check_one_source(checkpoint, weights=weights)
     model = torchvision_model(name, options or {})
@@ -95,7 +95,7 @@ def TimmTrunk(  # noqa: N802  a config names it as a type
         ImportError: If timm is not installed.
         ValueError: If both checkpoint and pretrained are given, or timm has no such model or
             option.
-        kd_core.checkpoint.load.CheckpointError: If the weights do not fit, strictly.
+        kd_core.checkpoint.CheckpointError: If the weights do not fit, strictly.
     """
     check_one_source(checkpoint, pretrained=pretrained)
     model = timm_model(name, options or {}, pretrained=pretrained, num_classes=0, global_pool="")

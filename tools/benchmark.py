@@ -13,7 +13,7 @@ method that trains several; the peak memory of each; the time of each term; of d
 of HMAT on a map of stride 4; of classifiers the step of torchdistill, if it is installed and has
 the method. Weights and images are random: no data set and no download is needed.
 
-recall: the time of recall_at_k, all K, over that of a search of one neighbour by FAISS, and of
+recall: the time of recall_at_k, all K, over that of a search of one neighbor by FAISS, and of
 pytorch-metric-learning's precision at 1; the memory it takes. Embeddings are synthetic.
 """
 

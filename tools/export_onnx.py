@@ -82,7 +82,7 @@ def _export(
     plain = options.no_preprocessing
     metadata = {
         "input": "images: float32 (N, 3, H, W), "
-        + ("normalised as the model expects" if plain else "RGB from 0 to 255, not normalised"),
+        + ("normalized as the model expects" if plain else "RGB from 0 to 255, not normalized"),
         "output": "embeddings: float32 (N, D)",
         "height": str(size[0]),
         "width": str(size[1]),

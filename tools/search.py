@@ -1,20 +1,20 @@
-"""Search stored embeddings and write a page of queries with their neighbours.
+"""Search stored embeddings and write a page of queries with their neighbors.
 
     python tools/search.py embeddings.npz --config CONFIG --out page.html
     python tools/search.py embeddings.npz --images DATA_ROOT --worst --out page.html
     python tools/search.py gallery --queries new.npz --query-images FOLDER --config CONFIG ...
 
 Both files are from tools/embed.py. The page shows 20 queries, chosen by chance but always the same
-ones, or with --worst those with the fewest right neighbours; every neighbour is marked as right or
+ones, or with --worst those with the fewest right neighbors; every neighbor is marked as right or
 wrong, and recall@K of all queries stands at the top. The page is one file, without scripts, of
 at most about 8 KiB for each picture.
 
-Queries are the images of the first file, each of which is left out of its own neighbours by its id,
+Queries are the images of the first file, each of which is left out of its own neighbors by its id,
 or those of --queries. A query of a class that the gallery does not have, such as a new picture, is
-shown with its neighbours unmarked, and does not count for recall. Pictures come from the data set
+shown with its neighbors unmarked, and does not count for recall. Pictures come from the data set
 of the config, as the model sees them, or from the paths below a data root.
 
-recall@K is exact whatever the index: an ivf or hnsw index only finds the neighbours that are
+recall@K is exact whatever the index: an ivf or hnsw index only finds the neighbors that are
 shown, and the tool says what share of the exact ones it finds. --index-file keeps the index; one
 that was built over other embeddings is refused. The whole gallery is held in memory.
 """
@@ -53,7 +53,7 @@ _LEGEND = (
     "\u2713 and a solid green frame: the query's class. \u2717 and a dashed red frame: another "
     "class. The number is the {measure}."
 )
-_OPEN = "A grey frame with ?: the query has no class that the gallery has."
+_OPEN = "A gray frame with ?: the query has no class that the gallery has."
 _MEASURES = {"cosine": "cosine similarity", "l2": "squared L2 distance", "dot": "dot product"}
 
 
@@ -73,7 +73,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
         rows = page_rows(index, (gallery, pictured), (queries, asked), chosen, options.k)
         legend = _legend(options, queries, len(rows))
         names = [Path(one).name for one in (options.queries, options.embeddings) if one]
-        title = f"{' in '.join(names)}: queries and their neighbours"
+        title = f"{' in '.join(names)}: queries and their neighbors"
         AtomicLocalBackend().put_text(render(title, figures, [*legend, *notes], rows), options.out)
         for name, value in figures:
             print(f"{name:12}  {value}")
@@ -125,7 +125,7 @@ def _figures(
     if index.kind != "flat":
         share = measured_agreement(index, gallery, queries, options.k)
         notes.append(
-            f"The {index.kind} index finds {share:.1%} of the exact {options.k} neighbours of a "
+            f"The {index.kind} index finds {share:.1%} of the exact {options.k} neighbors of a "
             "sample; recall@K is exact and does not use it."
         )
     return figures, notes
@@ -135,7 +135,7 @@ def _legend(options: argparse.Namespace, queries: Queries, shown: int) -> list[s
     total, key = len(queries.rows), queries.table.key
     which = f"{shown:,} of {total:,} queries, chosen by chance."
     if options.worst:
-        which = f"The {shown:,} queries with the fewest right neighbours."
+        which = f"The {shown:,} queries with the fewest right neighbors."
     elif shown == total:
         which = f"All {total:,} queries."
     legend = f"{which} {_LEGEND.format(measure=_MEASURES[options.metric])}"
@@ -171,7 +171,7 @@ def _parser() -> argparse.ArgumentParser:
         help="accept queries of another network, whose space a term has aligned",
     )
     page = parser.add_argument_group("page")
-    page.add_argument("--k", type=int, default=10, help="neighbours to show (default: 10)")
+    page.add_argument("--k", type=int, default=10, help="neighbors to show (default: 10)")
     page.add_argument("--show", type=int, default=20, metavar="N", help="queries (default: 20)")
     page.add_argument("--worst", action="store_true", help="show those that are answered worst")
     source = page.add_mutually_exclusive_group()

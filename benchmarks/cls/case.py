@@ -68,7 +68,7 @@ class Contest:
         self._settings["optimizer"]["lr"] = 0.0
         self.distilled, self.student = (one.to(device).train() for one in (distilled, student))
         self.distiller: Any = distilled.distiller
-        self.data = self.student.data_preprocessor(labelled_batch(student, batch, self.size), True)
+        self.data = self.student.data_preprocessor(labeled_batch(student, batch, self.size), True)
         if isinstance(self.distiller, ClassifierMethod):
             self.distiller.iteration.fill_(self.distiller.begins())
         self._optimizers: dict[str, Any] = {}
@@ -180,7 +180,7 @@ class Contest:
         return torch.stack([F.cross_entropy(one.float(), labels) for one in outputs]).sum()
 
 
-def labelled_batch(student: Any, count: int, size: tuple[int, int]) -> dict[str, Tensor]:
+def labeled_batch(student: Any, count: int, size: tuple[int, int]) -> dict[str, Tensor]:
     """Make noise images uint8 with labels and ids; always the same."""
     return {
         "inputs": random_images(count, size),

@@ -27,7 +27,7 @@ class Size:
         size: Their size D.
         classes: Number of classes; each has at least two images.
         ks: The K to report.
-        spread: Standard deviation inside a class over that of the classes' centres; it says how
+        spread: Standard deviation inside a class over that of the classes' centers; it says how
             hard the set is.
     """
 
@@ -51,7 +51,7 @@ SIZES = {
 def synthetic(size: Size, seed: int = 0) -> tuple[Tensor, Tensor]:
     """Draw embeddings of unit length, clustered by class.
 
-    A class is a Gaussian around a centre that is itself drawn from a Gaussian, in 32 random
+    A class is a Gaussian around a center that is itself drawn from a Gaussian, in 32 random
     directions of the D; a little noise is in all of them. Classes have two images and as many more
     as chance gives them.
 
@@ -69,11 +69,11 @@ def synthetic(size: Size, seed: int = 0) -> tuple[Tensor, Tensor]:
     labels = torch.cat([twice, others])[order]
     directions = min(_DIRECTIONS, size.size)
     axes = torch.linalg.qr(torch.randn(size.size, directions, generator=generator))[0]
-    centres = torch.randn(size.classes, directions, generator=generator)
+    centers = torch.randn(size.classes, directions, generator=generator)
     rows = torch.empty(size.rows, size.size)
     for part, chosen in zip(rows.split(4096), labels.split(4096), strict=True):
         inner = torch.randn(len(part), directions, generator=generator)
-        torch.mm(centres[chosen] + size.spread * inner, axes.T, out=part)
+        torch.mm(centers[chosen] + size.spread * inner, axes.T, out=part)
         part += _NOISE * torch.randn(part.shape, generator=generator)
         part /= part.norm(dim=1, keepdim=True)
     return rows, labels
@@ -82,8 +82,8 @@ def synthetic(size: Size, seed: int = 0) -> tuple[Tensor, Tensor]:
 class RecallContest:
     """The contestants at one size.
 
-    FAISS searches one neighbour, which is mostly the query itself: the least that a search of
-    neighbours can cost. Its index is built before. pytorch-metric-learning computes precision at 1
+    FAISS searches one neighbor, which is mostly the query itself: the least that a search of
+    neighbors can cost. Its index is built before. pytorch-metric-learning computes precision at 1
     with its own search. Both run on the CPU only.
 
     Args:

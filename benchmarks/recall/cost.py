@@ -40,7 +40,7 @@ class RecallSettings:
 
 
 def measure_recall(settings: RecallSettings) -> dict[str, Any]:
-    """Measure all K of recall_at_k against a search of one neighbour by FAISS.
+    """Measure all K of recall_at_k against a search of one neighbor by FAISS.
 
     Args:
         settings: How to measure.

@@ -5,7 +5,7 @@ default_scope = "mmdet"
 custom_imports = dict(imports=["kd_det"])
 
 data_root = "{{$KD_DATA:data}}/chess_coco/"
-# Left out: "pieces", a super-class without boxes, and "bishop", whose only box is mislabelled.
+# Left out: "pieces", a super-class without boxes, and "bishop", whose only box is mislabeled.
 classes = (
     "black-bishop", "black-king", "black-knight", "black-pawn", "black-queen", "black-rook",
     "white-bishop", "white-king", "white-knight", "white-pawn", "white-queen", "white-rook",

@@ -30,10 +30,10 @@ class Caltech100(ClassificationDataset):
     Li, Andreeto, Ranzato and Perona, 2022, https://doi.org/10.22002/D1.20086 (CC BY 4.0);
     docs/retrieval_data.md says how this layout is made from it. Retrieval divides its classes;
     here each class is divided 60 : 20 : 20 into train, val and test by
-    :func:`kd_engine.data.splits.split_inside_classes` with seed 0, over the pictures in the order of
-    their paths. That is a split of our own, not one that others report on. Pictures are decoded
-    each time (all of them would take 0.4 GB), or once at a small size. An id is a picture's place
-    among all paths.
+    :func:`kd_engine.data.splits.split_inside_classes` with seed 0, over the pictures in the
+    order of their paths. That is a split of our own, not one that others report on. Images are
+    decoded each time (all of them would take 0.4 GB), or once at a small size. An id is an
+    image's place among all paths.
 
     Args:
         data_root: Folder with the two lists and the pictures.

@@ -21,8 +21,8 @@ class BuiltInDigits(ClassificationDataset):
 
     They are the pictures that scikit-learn carries (the test part of the UCI "Optical Recognition
     of Handwritten Digits" set); nothing is downloaded. Each class is divided 60 : 20 : 20 into
-    train, val and test by :func:`kd_engine.data.splits.split_inside_classes` with seed 0. All are held
-    in memory: 1.8 MB. An id is a picture's row in scikit-learn's ``load_digits``.
+    train, val and test by :func:`kd_engine.data.splits.split_inside_classes` with seed 0. All are
+    held in memory: 1.8 MB. An id is a picture's row in scikit-learn's ``load_digits``.
 
     Args:
         split: ``train``, ``val``, ``trainval`` or ``test``.

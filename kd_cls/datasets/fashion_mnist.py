@@ -31,7 +31,7 @@ _MOST = 200_000  # items in a file; a damaged header must not fill the memory
 
 
 class FashionMNIST(ClassificationDataset):
-    """Clothes, 28 x 28, grey, 10 classes: 60,000 to train on, 10,000 to test.
+    """Clothes, 28 x 28, gray, 10 classes: 60,000 to train on, 10,000 to test.
 
     Xiao, Rasul and Vollgraf, "Fashion-MNIST: a Novel Image Dataset for Benchmarking Machine
     Learning Algorithms", 2017, https://github.com/zalandoresearch/fashion-mnist. ``val`` is a

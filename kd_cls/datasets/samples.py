@@ -36,7 +36,7 @@ class Images(Protocol):
 
 
 class DecodedImages:
-    """Images in memory: H * W bytes each where they are grey, else three times as many.
+    """Images in memory: H * W bytes each where they are gray, else three times as many.
 
     Args:
         pixels: uint8 (n, H, W) or (n, H, W, 3).
@@ -46,7 +46,7 @@ class DecodedImages:
         self.pixels = pixels
 
     def read(self, index: int) -> Image.Image:
-        """Return an image as RGB of PIL; grey ones have three equal channels."""
+        """Return an image as RGB of PIL; gray ones have three equal channels."""
         return Image.fromarray(self.pixels[index]).convert("RGB")
 
     def name(self, index: int) -> str:

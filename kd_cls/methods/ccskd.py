@@ -100,7 +100,7 @@ def CCSKD(  # noqa: N802  a config names it as a type
 
     Raises:
         ValueError: If an option is wrong, or networks or layers do not fit.
-        kd_core.checkpoint.load.CheckpointError: If the teacher's checkpoint is unsafe, broken or does
+        kd_core.checkpoint.CheckpointError: If the teacher's checkpoint is unsafe, broken or does
             not fit.
     """
     model: nn.Module = MODELS.build(ConfigDict(student))

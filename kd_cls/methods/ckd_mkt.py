@@ -98,7 +98,7 @@ def CKDMKT(  # noqa: N802  a config names it as a type
     Raises:
         ValueError: If an option is wrong, there is no peer, two networks go on from one
             checkpoint, or the networks do not fit.
-        kd_core.checkpoint.load.CheckpointError: If a checkpoint is unsafe, broken or does not fit.
+        kd_core.checkpoint.CheckpointError: If a checkpoint is unsafe, broken or does not fit.
     """
     check_choice("start", start, START)
     weights = TransferWeights(alpha, beta, gamma, beta1, beta2, relation_scale)

@@ -114,7 +114,7 @@ class HeadedClassifier(nn.Module):
         """Return the logits (N, classes) of each stage, the classifier's own last.
 
         Args:
-            images: Normalised (N, 3, H, W).
+            images: Normalized (N, 3, H, W).
         """
         selectors = [*self.layers[:-1], LOGITS]
         *features, logits = read_layers(self.classifier, selectors, images, owner="teacher")
@@ -137,7 +137,7 @@ def build_headed(
 
     Raises:
         ValueError: If the checkpoint has no heads, or the reference or layers do not fit.
-        kd_core.checkpoint.load.CheckpointError: If the checkpoint is unsafe, broken or does not fit.
+        kd_core.checkpoint.CheckpointError: If the checkpoint is unsafe, broken or does not fit.
     """
     classifier, precision = build_trained(reference)
     selectors = layers_of(classifier, layers, "teacher")
@@ -187,7 +187,7 @@ def TeacherHeads(  # noqa: N802  a config names it as a type
 
     Raises:
         ValueError: If an option is wrong or layers do not fit.
-        kd_core.checkpoint.load.CheckpointError: If the checkpoint is unsafe, broken or does not fit.
+        kd_core.checkpoint.CheckpointError: If the checkpoint is unsafe, broken or does not fit.
     """
     model, precision = build_trained({**pretrained, "config": student}, "pretrained")
     if precision is not None:

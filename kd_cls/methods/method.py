@@ -29,7 +29,7 @@ from kd_core.loss_dict import check_finite
 from kd_core.reach import require_gradients
 from kd_core.sharing import require_apart
 from kd_core.teacher import FrozenTeacher
-from kd_engine.data.renormalize import Renormalise
+from kd_engine.data.renormalize import Renormalize
 
 LOGITS = parse_selector("logits")
 
@@ -39,7 +39,7 @@ class Batch:
     """A batch, and what the student made of it.
 
     Attributes:
-        images: Normalised for the student (N, 3, H, W).
+        images: Normalized for the student (N, 3, H, W).
         labels: Class of each image, int64 (N,).
         logits: The student's (N, classes).
         features: The student's at the method's layers, from shallow to deep: maps (N, C, H, W) or
@@ -76,7 +76,7 @@ class ClassifierMethod(Attachment):
         self.layers = None if layers is None else [parse_selector(text) for text in layers]
         self.teachers: dict[str, FrozenTeacher] = {}  # frozen ones by name, in no module tree
         self.shape_table = ""  # of the student's layers and the other networks, for people
-        self._renormalise: dict[str, Renormalise] = {}
+        self._renormalize: dict[str, Renormalize] = {}
         self._answers: dict[str, list[Tensor]] = {}  # of the frozen networks, to this forward
         self._reached = False  # whether the student was seen to have gradients
 
@@ -118,16 +118,16 @@ class ClassifierMethod(Attachment):
         return [(name, teacher.model, False) for name, teacher in self.teachers.items()]
 
     def images_for(self, name: str, images: Tensor) -> Tensor:
-        """Return the student's images (N, 3, H, W) as another network wants them normalised."""
-        renormalise = self._renormalise.get(name)
-        return images if renormalise is None else renormalise(images, None)
+        """Return the student's images (N, 3, H, W) as another network wants them normalized."""
+        renormalize = self._renormalize.get(name)
+        return images if renormalize is None else renormalize(images, None)
 
     def ask(self, name: str, images: Tensor, layers: Sequence[Selector]) -> list[Tensor]:
         """Run a frozen network on the student's images and return the outputs of some layers.
 
         Args:
             name: Its name in ``teachers``.
-            images: Normalised for the student (N, 3, H, W).
+            images: Normalized for the student (N, 3, H, W).
             layers: Its layers; each picks one tensor.
         """
         wanted = {"": {"": layers}}
@@ -211,9 +211,9 @@ class ClassifierMethod(Attachment):
 
     def _meet(self, student: Classifier, name: str, network: nn.Module) -> None:
         other = require_same_task(student, name, network)
-        renormalise = Renormalise(student.data_preprocessor, other.data_preprocessor)
-        if renormalise.needed:
-            self._renormalise[name] = renormalise
+        renormalize = Renormalize(student.data_preprocessor, other.data_preprocessor)
+        if renormalize.needed:
+            self._renormalize[name] = renormalize
 
     def _apply(self, fn: Callable[..., Any], recurse: bool = True) -> ClassifierMethod:
         super()._apply(fn, recurse)  # type: ignore[no-untyped-call]

@@ -108,7 +108,7 @@ def MSKDSSR(  # noqa: N802  a config names it as a type
     Raises:
         ValueError: If an option is wrong, networks or layers do not fit, or the checkpoint has no
             heads.
-        kd_core.checkpoint.load.CheckpointError: If the teacher's checkpoint is unsafe, broken or does
+        kd_core.checkpoint.CheckpointError: If the teacher's checkpoint is unsafe, broken or does
             not fit.
     """
     options = ReflectionWeights(c, a, b, g, temperature, review)

@@ -113,7 +113,7 @@ def dry_features(
     Args:
         classifier: Its modes stay as they are.
         selectors: Its layers.
-        images: Normalised (N, 3, H, W).
+        images: Normalized (N, 3, H, W).
         owner: Whose classifier it is, for messages.
 
     Raises:

@@ -50,7 +50,7 @@ def TorchvisionNetwork(  # noqa: N802  a config names it as a type
     Raises:
         ValueError: If both checkpoint and weights are given, ``new_head`` without either,
             torchvision has no such classifier, weights or option, or it returns more than logits.
-        kd_core.checkpoint.load.CheckpointError: If the weights do not fit, strictly.
+        kd_core.checkpoint.CheckpointError: If the weights do not fit, strictly.
 
     Example:
         >>> import torch
@@ -97,7 +97,7 @@ def TimmNetwork(  # noqa: N802  a config names it as a type
         ImportError: If timm is not installed.
         ValueError: If both checkpoint and pretrained are given, ``new_head`` without either, timm
             has no such model or option, or its published weights have other classes.
-        kd_core.checkpoint.load.CheckpointError: If the checkpoint does not fit, strictly.
+        kd_core.checkpoint.CheckpointError: If the checkpoint does not fit, strictly.
 
     Example:
         >>> import torch

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from torch import Tensor, nn
 
-from kd_cls.networks.staged import StagedNetwork, initialise_classifier, initialise_convolutions
+from kd_cls.networks.staged import StagedNetwork, initialize_classifier, initialize_convolutions
 
 # For each stage, groups of blocks: expansion, channels at width 1, blocks, stride of the first.
 _STAGES = (
@@ -60,8 +60,8 @@ class MobileNetV2(StagedNetwork):
         super().__init__(
             stem, stages, _FEATURES, num_classes, last=_convolution(channels, _FEATURES)
         )
-        initialise_convolutions(self)
-        initialise_classifier(self.classifier)
+        initialize_convolutions(self)
+        initialize_classifier(self.classifier)
 
 
 class InvertedResidual(nn.Module):

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 from torch import Tensor, nn
 
-from kd_cls.networks.staged import StagedNetwork, initialise_convolutions
+from kd_cls.networks.staged import StagedNetwork, initialize_convolutions
 
 _LAYOUTS = {18: (2, 2, 2, 2), 34: (3, 4, 6, 3), 50: (3, 4, 6, 3)}
 
@@ -52,7 +52,7 @@ class CifarResNet(StagedNetwork):
             for i in range(3)
         ]
         super().__init__(_stem(widths[0]), stages, widths[3], num_classes)
-        initialise_convolutions(self)
+        initialize_convolutions(self)
 
 
 class ResNet(StagedNetwork):
@@ -88,7 +88,7 @@ class ResNet(StagedNetwork):
             for i, blocks in enumerate(_LAYOUTS[depth])
         ]
         super().__init__(_stem(64), stages, widths[4], num_classes)
-        initialise_convolutions(self)
+        initialize_convolutions(self)
 
 
 class BasicBlock(nn.Module):

@@ -73,7 +73,7 @@ class StagedNetwork(nn.Module):
         if images.dim() != 4 or images.shape[1] != 3 or min(images.shape[2:]) < _SMALLEST:
             raise ValueError(
                 f"images must be (N, 3, H, W) with H and W at least {_SMALLEST}, but they are "
-                f"{tuple(images.shape)}. Repeat a grey image's channel three times; enlarge what "
+                f"{tuple(images.shape)}. Repeat a gray image's channel three times; enlarge what "
                 "is too small."
             )
         features = self.stem(images)
@@ -83,10 +83,10 @@ class StagedNetwork(nn.Module):
         return logits
 
 
-def initialise_convolutions(network: nn.Module) -> None:
+def initialize_convolutions(network: nn.Module) -> None:
     """Draw every convolution's weights from N(0, 2 / (k * k * C_out)), and set its bias to 0.
 
-    That is He's initialisation by fan-out, in depthwise convolutions too. Batch norms keep
+    That is He's initialization by fan-out, in depthwise convolutions too. Batch norms keep
     PyTorch's weight 1 and bias 0.
     """
     for module in network.modules():
@@ -96,7 +96,7 @@ def initialise_convolutions(network: nn.Module) -> None:
                 nn.init.zeros_(module.bias)
 
 
-def initialise_classifier(classifier: nn.Linear) -> None:
+def initialize_classifier(classifier: nn.Linear) -> None:
     """Draw a linear layer's weights from N(0, 0.01^2), and set its bias to 0."""
     nn.init.normal_(classifier.weight, std=0.01)
     nn.init.zeros_(classifier.bias)

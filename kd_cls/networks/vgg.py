@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from torch import nn
 
-from kd_cls.networks.staged import StagedNetwork, initialise_classifier, initialise_convolutions
+from kd_cls.networks.staged import StagedNetwork, initialize_classifier, initialize_convolutions
 
 _WIDTHS = (64, 128, 256, 512, 512)
 _CONVOLUTIONS = {
@@ -54,8 +54,8 @@ class VGG(StagedNetwork):
                 nn.Sequential(*halve, *_convolutions(counts[i], _WIDTHS[i - 1], _WIDTHS[i]))
             )
         super().__init__(stem, stages, _WIDTHS[4], num_classes)
-        initialise_convolutions(self)
-        initialise_classifier(self.classifier)
+        initialize_convolutions(self)
+        initialize_classifier(self.classifier)
 
 
 def _convolutions(count: int, in_channels: int, out_channels: int) -> list[nn.Module]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from torch import Tensor, nn
 
-from kd_cls.networks.staged import StagedNetwork, initialise_convolutions
+from kd_cls.networks.staged import StagedNetwork, initialize_convolutions
 
 
 class WideResNet(StagedNetwork):
@@ -49,7 +49,7 @@ class WideResNet(StagedNetwork):
             num_classes,
             last=_norm_relu(widths[3]),
         )
-        initialise_convolutions(self)
+        initialize_convolutions(self)
         nn.init.zeros_(self.classifier.bias)
 
 

@@ -1,4 +1,4 @@
-"""DarkRank: a sample's nearest neighbours are ranked as the teacher ranks them."""
+"""DarkRank: a sample's nearest neighbors are ranked as the teacher ranks them."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ class DarkRankLoss(nn.Module):
 
     Chen, Wang and Zhang, "DarkRank: Accelerating Deep Metric Learning via Cross Sample Similarities
     Transfer", AAAI 2018, https://arxiv.org/abs/1707.01220. Status: hard, the code of RKD's authors,
-    with which it agrees; soft, the published formula on the same neighbours. The embeddings are
+    with which it agrees; soft, the published formula on the same neighbors. The embeddings are
     taken as they are: scale them to length 1, or choose alpha for their size. Memory is N x N, soft
     N x length! x length. Where a batch has fewer samples, the lists are shorter.
 
@@ -31,7 +31,7 @@ class DarkRankLoss(nn.Module):
         form: 'hard' or 'soft'.
         alpha: Factor on the distances' powers, above 0.
         beta: Power of the distances, at least 1.
-        length: Neighbours in a list, 2 to 6 for 'soft' (720 orders), 1 or more for 'hard'.
+        length: Neighbors in a list, 2 to 6 for 'soft' (720 orders), 1 or more for 'hard'.
         loss_weight: Factor on the returned loss.
         gather: Relate the samples of all ranks (:mod:`kd_core.gather`). Without it, each rank
             relates its own batch: training with several GPUs is training with smaller batches.

@@ -28,7 +28,7 @@ class FlowOfSolutionProcedureLoss(nn.Module):
     Minimization and Transfer Learning", CVPR 2017,
     https://openaccess.thecvf.com/content_cvpr_2017/html/Yim_A_Gift_From_CVPR_2017_paper.html.
     Status: RepDistiller's code; the paper brings two stages to one size by max pooling, the code
-    average-pools the larger to the smaller. The paper minimises it in a phase of its own, before
+    average-pools the larger to the smaller. The paper minimizes it in a phase of its own, before
     the classifier is trained; RepDistiller's script names the weight 50. Channels must be equal
     stage by stage; student and teacher may differ in H and W, for the size of G does not depend
     on them.

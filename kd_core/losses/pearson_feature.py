@@ -1,4 +1,4 @@
-"""Pearson feature distillation (PKD): imitation after each channel is standardised."""
+"""Pearson feature distillation (PKD): imitation after each channel is standardized."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from kd_core.connectors import match_sizes
 
 
 class PearsonFeatureLoss(nn.Module):
-    """Half the mean squared difference between standardised feature maps.
+    """Half the mean squared difference between standardized feature maps.
 
         z(F) = (F - mean) / (std + 1e-6), both over N, H and W, for each channel
         loss = loss_weight * mean over all entries of (z(student) - z(teacher))^2 / 2
@@ -44,7 +44,7 @@ class PearsonFeatureLoss(nn.Module):
         self.loss_weight = loss_weight
 
     def forward(self, student: Tensor, teacher: Tensor) -> Tensor:
-        """Compare the two maps entry by entry, once standardised.
+        """Compare the two maps entry by entry, once standardized.
 
         Args:
             student: Feature map (N, C, H, W).
@@ -58,10 +58,10 @@ class PearsonFeatureLoss(nn.Module):
         """
         student, teacher = match_sizes(student, teacher.detach())
         check_same_channels(student, teacher)
-        return self.loss_weight * F.mse_loss(_standardised(student), _standardised(teacher)) / 2
+        return self.loss_weight * F.mse_loss(_standardized(student), _standardized(teacher)) / 2
 
 
-def _standardised(feature: Tensor) -> Tensor:
+def _standardized(feature: Tensor) -> Tensor:
     rows = feature.float().transpose(0, 1).flatten(start_dim=1)  # (C, N*H*W)
     centered = rows - rows.mean(dim=1, keepdim=True)
     variance = centered.square().sum(dim=1, keepdim=True) / max(rows.shape[1] - 1, 1)

@@ -70,7 +70,7 @@ def _remedy(entry: ImageEntry, sizes: Mapping[str, int]) -> str:
 def _decoding_fault(entry: ImageEntry) -> str:
     try:
         with Image.open(entry.file) as picture:
-            picture.load()  # in full: OpenCV would fill a truncated picture with grey and go on
+            picture.load()  # in full: OpenCV would fill a truncated picture with gray and go on
     except (OSError, SyntaxError, ValueError, Image.DecompressionBombError) as error:
         return (
             f"the image {entry.file} cannot be decoded ({error}). Restore it or remove the entry."

@@ -71,7 +71,7 @@ def _max_pool(
     y = ys[:, :, None, :, None].expand(-1, -1, size[1], -1, grid[1]).flatten(3)  # (B, h, w, gh*gw)
     x_at = xs[:, None, :, None, :].expand(-1, size[0], -1, grid[0], -1).flatten(3)
     values = x.new_zeros(())
-    for rows, columns, weight in _neighbours(y, x_at, x.shape[2], x.shape[3]):
+    for rows, columns, weight in _neighbors(y, x_at, x.shape[2], x.shape[3]):
         sampled = x[batch[:, None, None, None], :, rows, columns]  # (B, h, w, gh*gw, C)
         values = values + sampled * weight[..., None]
     best, index = values.max(dim=3)  # (B, h, w, C)
@@ -85,7 +85,7 @@ def _sample_points(start: Tensor, bins: Tensor, size: int, grid: int) -> Tensor:
     return start[:, None, None] + (position + fraction) * bins[:, None, None]
 
 
-def _neighbours(
+def _neighbors(
     y: Tensor, x: Tensor, height: int, width: int
 ) -> list[tuple[Tensor, Tensor, Tensor]]:
     """Rows, columns and weights of the four pixels around each point; weight 0 outside the map."""
@@ -129,7 +129,7 @@ def roi_align_backward(
     grad = grad_output if grad_output.dtype == torch.float64 else grad_output.float()
     plane = rois[:, 0].long()[:, None] * channels + torch.arange(channels, device=rois.device)
     total = grad.new_zeros(number * channels * height * width)
-    points = _neighbours(argmax_y.to(grad.dtype), argmax_x.to(grad.dtype), height, width)
+    points = _neighbors(argmax_y.to(grad.dtype), argmax_x.to(grad.dtype), height, width)
     for rows, columns, weight in points:
         index = (plane[:, :, None, None] * height + rows) * width + columns
         total.index_add_(0, index.flatten(), (grad * weight).flatten())

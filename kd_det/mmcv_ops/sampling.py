@@ -70,7 +70,7 @@ def carafe_naive_forward(
     group_size: int,
     scale_factor: int,
 ) -> None:
-    """Writes the upsampled features: each pixel a weighted sum of a k x k neighbourhood."""
+    """Writes the upsampled features: each pixel a weighted sum of a k x k neighborhood."""
     output.copy_(_reassemble(features, masks, kernel_size, group_size, scale_factor))
 
 

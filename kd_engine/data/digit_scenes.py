@@ -144,12 +144,12 @@ def _paint(
     x, y, width, height = box
     local = np.asarray(canvas.crop((x, y, x + width, y + height))).reshape(-1, 3).mean(axis=0)
     ink = Image.new("RGB", (width, height), _contrasting(local, rng))
-    if rng.random_sample() < 0.4:  # two-coloured ink
+    if rng.random_sample() < 0.4:  # two-colored ink
         ramp = Image.linear_gradient("L").resize((width, height))
         ink = Image.composite(Image.new("RGB", ink.size, _contrasting(local, rng)), ink, ramp)
     mask = Image.fromarray((glyph * rng.uniform(215, 255)).astype(np.uint8))
     if rng.random_sample() < 0.25:  # a faint shadow
-        shade = Image.new("RGB", ink.size, _colour(rng))
+        shade = Image.new("RGB", ink.size, _color(rng))
         offset = max(1, min(width, height) // 12)
         canvas.paste(shade, (x + offset, y + offset), mask.point(lambda value: value // 2))
     canvas.paste(ink, (x, y), mask)
@@ -161,20 +161,20 @@ def _occlude(canvas: Image.Image, box: tuple[int, int, int, int], rng: RandomSta
     draw = ImageDraw.Draw(canvas)
     if rng.random_sample() < 0.5:
         thickness = max(2, round(rng.uniform(0.12, 0.22) * max(width, height)))
-        centre = np.array([x + width / 2, y + height / 2]) + rng.uniform(-0.25, 0.25, 2) * (
+        center = np.array([x + width / 2, y + height / 2]) + rng.uniform(-0.25, 0.25, 2) * (
             width,
             height,
         )
         angle, reach = rng.uniform(0, np.pi), 0.75 * max(width, height)
         step = reach * np.array([np.cos(angle), np.sin(angle)])
-        ends = [tuple(np.round(centre + sign * step).tolist()) for sign in (-1, 1)]
-        draw.line(ends, fill=_colour(rng), width=thickness)
+        ends = [tuple(np.round(center + sign * step).tolist()) for sign in (-1, 1)]
+        draw.line(ends, fill=_color(rng), width=thickness)
         return canvas
     w, h = (max(3, round(rng.uniform(0.35, 0.55) * side)) for side in (width, height))
     left = x - w // 4 if rng.random_sample() < 0.5 else x + width - 3 * w // 4
     top = y - h // 4 if rng.random_sample() < 0.5 else y + height - 3 * h // 4
     shape = draw.rectangle if rng.random_sample() < 0.6 else draw.ellipse
-    shape((left, top, left + w, top + h), fill=_colour(rng))
+    shape((left, top, left + w, top + h), fill=_color(rng))
     return canvas
 
 
@@ -187,9 +187,9 @@ def _camera(canvas: Image.Image, rng: RandomState) -> Image.Image:
 
 
 def _background(rng: RandomState, size: int) -> Image.Image:
-    first, second = (np.array(_colour(rng), dtype=np.float64) for _ in range(2))
+    first, second = (np.array(_color(rng), dtype=np.float64) for _ in range(2))
     blend = _TEXTURES[rng.randint(len(_TEXTURES))](rng, size)[..., None]  # (size, size, 1)
-    blend = blend * rng.uniform(0.3, 0.9)  # two colours that differ less leave room for the digits
+    blend = blend * rng.uniform(0.3, 0.9)  # two colors that differ less leave room for the digits
     canvas = _image(first * (1 - blend) + second * blend + 20 * _noise(rng, size)[..., None] - 10)
     if rng.random_sample() < 0.6:
         _clutter(canvas, rng)
@@ -227,8 +227,8 @@ def _checks(rng: RandomState, size: int) -> NDArray[Any]:
 
 def _rings(rng: RandomState, size: int) -> NDArray[Any]:
     rows, columns = np.mgrid[0:size, 0:size] / size
-    centre = rng.uniform(-0.3, 1.3, 2)
-    radius = np.hypot(rows - centre[0], columns - centre[1])
+    center = rng.uniform(-0.3, 1.3, 2)
+    radius = np.hypot(rows - center[0], columns - center[1])
     return np.asarray(np.sin(radius * 2 * np.pi * rng.uniform(3, 12)) / 2 + 0.5)
 
 
@@ -250,28 +250,28 @@ def _clutter(canvas: Image.Image, rng: RandomState) -> None:
         box, thickness = (x - w, y - h, x + w, y + h), int(rng.randint(1, 6))
         kind = rng.randint(4)
         if kind == 0:
-            draw.line((x - w, y - h, x + w, y + rng.uniform(-h, h)), _colour(rng), thickness)
+            draw.line((x - w, y - h, x + w, y + rng.uniform(-h, h)), _color(rng), thickness)
         elif kind == 1:
             start = rng.uniform(0, 360)
-            draw.arc(box, start, start + rng.uniform(30, 160), _colour(rng), thickness)
+            draw.arc(box, start, start + rng.uniform(30, 160), _color(rng), thickness)
         elif kind == 2:
-            draw.ellipse((x - w / 3, y - h / 3, x + w / 3, y + h / 3), _colour(rng))
+            draw.ellipse((x - w / 3, y - h / 3, x + w / 3, y + h / 3), _color(rng))
         else:
             points = rng.uniform(-0.5, 0.5, (3, 2)) * (w, h) + (x, y)
-            draw.polygon([tuple(point) for point in points.tolist()], _colour(rng))
+            draw.polygon([tuple(point) for point in points.tolist()], _color(rng))
 
 
 def _contrasting(local: NDArray[Any], rng: RandomState) -> tuple[int, int, int]:
-    """Draw a colour whose brightness differs visibly from the mean colour of a place."""
+    """Draw a color whose brightness differs visibly from the mean color of a place."""
     brightness = np.array([0.299, 0.587, 0.114])
     for _ in range(40):
-        colour = _colour(rng)
-        if abs(float(brightness @ (np.array(colour) - local))) > 70:
-            return colour
+        color = _color(rng)
+        if abs(float(brightness @ (np.array(color) - local))) > 70:
+            return color
     return (255, 255, 255) if float(brightness @ local) < 128 else (0, 0, 0)
 
 
-def _colour(rng: RandomState) -> tuple[int, int, int]:
+def _color(rng: RandomState) -> tuple[int, int, int]:
     red, green, blue = (int(value) for value in rng.randint(0, 256, 3))
     return red, green, blue
 

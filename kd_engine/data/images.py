@@ -12,7 +12,7 @@ _TRANSPARENT = ("RGBA", "LA", "PA", "RGBa", "La")
 def read_image(path: str | Path) -> Image.Image:
     """Decode an image as 8-bit RGB, turned upright as its EXIF data says.
 
-    Grey, palette, CMYK and 1-bit images are converted; transparent parts become white; of several
+    Gray, palette, CMYK and 1-bit images are converted; transparent parts become white; of several
     pictures in a file the first one counts.
 
     Args:
@@ -20,8 +20,8 @@ def read_image(path: str | Path) -> Image.Image:
 
     Raises:
         FileNotFoundError: If there is no such file.
-        ValueError: If it cannot be decoded, or is grey with more than 8 bits a value; names the
-            file. (Colours of 16 bits are decoded as 8 bits by Pillow itself.)
+        ValueError: If it cannot be decoded, or is gray with more than 8 bits a value; names the
+            file. (Colors of 16 bits are decoded as 8 bits by Pillow itself.)
     """
     if not Path(path).is_file():
         raise FileNotFoundError(f"the image {path} is missing.")

@@ -1,4 +1,4 @@
-"""Turn a batch that was normalised for the student into one for the teacher."""
+"""Turn a batch that was normalized for the student into one for the teacher."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ import torch
 from torch import Tensor, nn
 
 
-class Renormalise:
+class Renormalize:
     """Undo the student's mean, std and channel order, and apply the teacher's.
 
     The padding, 0 or whatever ``pad_value`` the preprocessors have, becomes the teacher's.
@@ -39,7 +39,7 @@ class Renormalise:
         return self.flip or self.pads_differ or not same
 
     def __call__(self, inputs: Tensor, data_samples: Sequence[Any] | None) -> Tensor:
-        """Renormalise a batch.
+        """Renormalize a batch.
 
         Args:
             inputs: Images (N, 3, H, W) as the student gets them.

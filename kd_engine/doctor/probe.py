@@ -62,7 +62,7 @@ def size_of_test_images(config: Config) -> tuple[int, int]:
     return int(size[0]), int(size[-1])
 
 
-def normalised(model: nn.Module, images: Tensor) -> Tensor:
+def normalized(model: nn.Module, images: Tensor) -> Tensor:
     """Prepare images uint8 (N, 3, H, W) as the model's own preprocessor does."""
     preprocessor: Any = model.data_preprocessor
     inputs: Tensor = preprocessor({"inputs": images}, False)["inputs"]

@@ -27,7 +27,7 @@ def use_safe_checkpoints() -> None:
     """Make mmengine read checkpoints safely and write them atomically, in this whole process.
 
     Reading: local files, http(s) and s3 addresses and the named collections (`torchvision://`,
-    `open-mmlab://`, `mmcls://`) go through `kd_core.checkpoint.load.read_checkpoint`, with what Runner
+    `open-mmlab://`, `mmcls://`) go through `kd_core.checkpoint.read_checkpoint`, with what Runner
     itself saves on the allow-list. `pavi://` is refused.
 
     Writing: mmengine's local file backend writes to a temporary file in the same folder and renames

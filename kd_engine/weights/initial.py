@@ -63,7 +63,7 @@ def check_initial_weights(config: Config) -> list[str]:
 
     Raises:
         FileNotFoundError: If a file is absent.
-        kd_core.checkpoint.load.CheckpointError: If one is unsafe, broken or does not fit.
+        kd_core.checkpoint.CheckpointError: If one is unsafe, broken or does not fit.
         ValueError: If ``load_options`` are wrong.
     """
     source, plain = initial_source(config), student_config(config.model)
@@ -87,7 +87,7 @@ def load_initial_weights(student: Any, config: Config) -> list[str]:
 
     Raises:
         FileNotFoundError: If a file is absent.
-        kd_core.checkpoint.load.CheckpointError: If one is unsafe, broken or does not fit.
+        kd_core.checkpoint.CheckpointError: If one is unsafe, broken or does not fit.
         ValueError: If ``load_options`` are wrong.
     """
     source = initial_source(config)

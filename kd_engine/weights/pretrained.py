@@ -34,7 +34,7 @@ class Pretrained(PretrainedInit):  # type: ignore[misc]
         key: Entry of the file that holds the weights.
 
     Raises:
-        kd_core.checkpoint.load.CheckpointError: When called, if the weights do not fill the module.
+        kd_core.checkpoint.CheckpointError: When called, if the weights do not fill the module.
     """
 
     def __init__(
@@ -68,7 +68,7 @@ def require_pretrained(model: nn.Module) -> list[str]:
         A line for each part.
 
     Raises:
-        kd_core.checkpoint.load.CheckpointError: If a part was not filled.
+        kd_core.checkpoint.CheckpointError: If a part was not filled.
     """
     lines = []
     for name, module, options in _pretrained_parts(model):

@@ -80,7 +80,7 @@ class WeightSource:
         """Read the weights, without running code from the file.
 
         Raises:
-            kd_core.checkpoint.load.CheckpointError: If the file is unsafe or broken, or has no such
+            kd_core.checkpoint.CheckpointError: If the file is unsafe or broken, or has no such
                 entry or prefix.
         """
         content = read_engine_checkpoint(self.checkpoint)
@@ -93,7 +93,7 @@ class WeightSource:
         """Load the weights into a model; what is trained beside it is left alone.
 
         Raises:
-            kd_core.checkpoint.load.CheckpointError: If they are unsafe, broken or do not fit.
+            kd_core.checkpoint.CheckpointError: If they are unsafe, broken or do not fit.
         """
         return self.put_into(model, self.read())
 

@@ -5,7 +5,7 @@ from kd_retrieval.datasets.cars import Cars196
 from kd_retrieval.datasets.csv_file import CSVFile
 from kd_retrieval.datasets.cub import CUB200
 from kd_retrieval.datasets.digits import BuiltInDigits
-from kd_retrieval.datasets.folder import LabelledFolder
+from kd_retrieval.datasets.folder import LabeledFolder
 from kd_retrieval.datasets.inshop import InShop
 from kd_retrieval.datasets.list_file import Caltech100, Omniglot
 from kd_retrieval.datasets.sop import SOP
@@ -21,7 +21,7 @@ __all__ = [
     "Caltech100",
     "Cars196",
     "InShop",
-    "LabelledFolder",
+    "LabeledFolder",
     "Omniglot",
     "Record",
     "RetrievalDataset",

@@ -64,12 +64,12 @@ class CUB200(RetrievalDataset):
 def _read(root: Path) -> Table:
     classes = read_rows(root / "classes.txt", "number name")
     place = {number: row for row, number in enumerate(classes.columns[0])}
-    labelled = read_rows(root / "image_class_labels.txt", "id class")
+    labeled = read_rows(root / "image_class_labels.txt", "id class")
     label_of = {}
-    for row, (id_, number) in enumerate(zip(*labelled.columns, strict=True)):
+    for row, (id_, number) in enumerate(zip(*labeled.columns, strict=True)):
         if number not in place:
             raise ValueError(
-                f"{labelled.where(row)} must have a class of classes.txt, but has {number!r}."
+                f"{labeled.where(row)} must have a class of classes.txt, but has {number!r}."
             )
         label_of[id_] = place[number]
     images = read_rows(root / "images.txt", "id path")

@@ -16,7 +16,7 @@ _TRAINING = 6  # digits 0 to 5
 
 
 class BuiltInDigits(RetrievalDataset):
-    """Digits 0 to 5 to train on (1,083 pictures), 6 to 9 to search (714); 32 x 32, grey.
+    """Digits 0 to 5 to train on (1,083 pictures), 6 to 9 to search (714); 32 x 32, gray.
 
     They are the 1,797 pictures that scikit-learn carries (the test part of the UCI "Optical
     Recognition of Handwritten Digits" set), enlarged; nothing is downloaded.

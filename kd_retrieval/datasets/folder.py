@@ -18,7 +18,7 @@ from kd_retrieval.datasets.base import (
 )
 
 
-class LabelledFolder(RetrievalDataset):
+class LabeledFolder(RetrievalDataset):
     """Images in a folder for each class.
 
     Either ``data_root`` has ``train/``, ``test/`` and maybe ``val/``, each with a folder for each

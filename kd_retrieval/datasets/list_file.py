@@ -80,7 +80,7 @@ class Caltech100(_Listed):
 class Omniglot(_Listed):
     """Characters of Omniglot's two small background sets: 136 / 106 classes of 20 images.
 
-    Lake, Salakhutdinov and Tenenbaum, Science 350 (6266), 2015 (MIT licence);
+    Lake, Salakhutdinov and Tenenbaum, Science 350 (6266), 2015 (MIT license);
     docs/retrieval_data.md says how this layout is made from it.
     """
 

@@ -100,7 +100,7 @@ def open_model(
 
     Raises:
         ValueError: If the checkpoint is missing, or the model embeds no images.
-        kd_core.checkpoint.load.CheckpointError: If it does not fit.
+        kd_core.checkpoint.CheckpointError: If it does not fit.
     """
     model_config, default = teacher_of(config) if teacher else (student_config(config.model), None)
     source = WeightSource.named(checkpoint and checkpoint_file(checkpoint, config), default)
@@ -129,7 +129,7 @@ def key_of(
     Args:
         model: The model with its weights. A checkpoint and the student exported from it give
             the same key, since its weights count and not the file.
-        model_config: Its config; how it was initialised and trained does not count.
+        model_config: Its config; how it was initialized and trained does not count.
         data: The data set.
         dtype: How vectors are stored.
     """

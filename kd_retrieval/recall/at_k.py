@@ -73,12 +73,12 @@ def recall_at_k(
 
     Nothing is sorted: the negatives above each query's best positive are counted, in tiles. The
     result is exact and the same for any backend, device, number of threads and ranks; ties are
-    ties (see :mod:`kd_retrieval.recall.similarity`). A query is never compared with itself, found by id.
-    It costs about one matrix product of N x M x D, or half of it without a gallery. It takes
-    (N + M) x D x 6 bytes (4 without quick bfloat16 products; M is 0 without a gallery) and 40 MB
-    for tiles; the faiss backend another M x D x 4 bytes and 130 MB for neighbours. On a GPU tiles
-    are larger: 400 MB. Sets of labels take a bit for each image and label, and have positives
-    looked for in the whole product.
+    ties (see :mod:`kd_retrieval.recall.similarity`). A query is never compared with itself,
+    found by id. It costs about one matrix product of N x M x D, or half of it without a
+    gallery. It takes (N + M) x D x 6 bytes (4 without quick bfloat16 products; M is 0 without a
+    gallery) and 40 MB for tiles; the faiss backend another M x D x 4 bytes and 130 MB for
+    neighbors. On a GPU tiles are larger: 400 MB. Sets of labels take a bit for each image and
+    label, and have positives looked for in the whole product.
 
     Args:
         queries: Embeddings (N, D), tensor or array, of any floating type, on any device.
@@ -92,7 +92,7 @@ def recall_at_k(
             when the same images were embedded twice, are a note where most queries have one.
         gallery_ids: What names each row of the gallery, int64 (M,).
         metric: ``cosine``, ``l2`` or ``dot``.
-        backend: ``torch`` counts; ``faiss`` searches neighbours with FAISS and counts where that
+        backend: ``torch`` counts; ``faiss`` searches neighbors with FAISS and counts where that
             leaves doubts. Both give the same numbers; ``torch`` is quicker.
         count_no_positive_as_miss: Count queries without a positive as misses; else they are left
             out, and their number is in the result.

@@ -1,4 +1,4 @@
-"""Nearest neighbours, and the scores that need them: MAP@R and R-precision."""
+"""Nearest neighbors, and the scores that need them: MAP@R and R-precision."""
 
 from __future__ import annotations
 
@@ -16,10 +16,10 @@ from kd_retrieval.recall.precision import full_precision
 from kd_retrieval.recall.similarity import Similarity, times_power
 from kd_retrieval.search.faiss_search import FlatSearch
 
-_SLACK = 8  # neighbours that are fetched beyond those wanted, at least, ...
+_SLACK = 8  # neighbors that are fetched beyond those wanted, at least, ...
 _SHARE = 8  # ... and one for each so many of them
 _DENSE = 8  # an exact pair costs as much as so many in a full exact product
-_CELLS = 2**22  # of a table of neighbours
+_CELLS = 2**22  # of a table of neighbors
 _CHUNK = 4096  # rows
 
 Order = Callable[[Tensor, Tensor], Tensor]  # queries (Q, 1) and columns (Q, F) to keys (Q, F)
@@ -74,7 +74,7 @@ def nearest(
     Args:
         queries: Embeddings (N, D), tensor or array, of any floating type.
         gallery: Embeddings (M, D) to search; None searches the queries themselves.
-        k: How many neighbours.
+        k: How many neighbors.
         query_ids: What names each query, int64 (N,). Needed where queries are in the gallery.
         gallery_ids: What names each row of the gallery, int64 (M,).
         metric: ``cosine``, ``l2`` or ``dot``.
@@ -115,13 +115,13 @@ def ranking_scores(
     gallery_ids: Any = None,
     metric: str = "cosine",
 ) -> RankingScores:
-    """Measure how well the first R neighbours are ordered; R is a query's number of positives.
+    """Measure how well the first R neighbors are ordered; R is a query's number of positives.
 
         R-precision = 1/R sum_{i=1..R} rel(i)
         MAP@R       = 1/R sum_{i=1..R} rel(i) 1/i sum_{j=1..i} rel(j)
 
-    where rel(i) is 1 if the i-th neighbour is a positive, else 0. The query itself is neither
-    neighbour nor positive, and queries without a positive are left out. At the same similarity
+    where rel(i) is 1 if the i-th neighbor is a positive, else 0. The query itself is neither
+    neighbor nor positive, and queries without a positive are left out. At the same similarity
     negatives come first.
 
     Musgrave, Belongie and Lim, "A Metric Learning Reality Check", ECCV 2020,
@@ -204,7 +204,7 @@ def _at_r(right: Tensor, wanted: Tensor) -> tuple[Tensor, Tensor]:
     """Average precision and precision at R of each query, float64 (Q,).
 
     Args:
-        right: Which neighbours are positives (Q, W).
+        right: Which neighbors are positives (Q, W).
         wanted: R of each query (Q,).
     """
     place = torch.arange(1, right.shape[1] + 1, device=right.device)
@@ -220,7 +220,7 @@ def _ranked(
 
     Args:
         given: Queries and gallery.
-        wanted: How many neighbours of each query must be right (N,); 0 leaves it out.
+        wanted: How many neighbors of each query must be right (N,); 0 leaves it out.
         order: What decides at the same similarity: the smaller comes first.
 
     Yields:

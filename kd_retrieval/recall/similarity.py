@@ -25,7 +25,7 @@ from kd_retrieval.recall.precision import fast_bfloat16
 
 METRICS = ("cosine", "l2", "dot")
 _BITS = 26
-_CHUNK = 4096  # rows that are normalised at once
+_CHUNK = 4096  # rows that are normalized at once
 _ROUNDOFF = {torch.bfloat16: 2.0**-9, torch.float32: 2.0**-24, torch.float64: 0.0}
 
 

@@ -1,7 +1,8 @@
 """Find with FAISS what is near, and say what that leaves open.
 
 FAISS computes in float32, in an order of its own. Its similarities are quick ones in the sense of
-:mod:`kd_retrieval.recall.similarity`: they say which pairs are clear, and the others are computed exactly.
+:mod:`kd_retrieval.recall.similarity`: they say which pairs are clear, and the others are computed
+exactly.
 """
 
 from __future__ import annotations
@@ -15,9 +16,9 @@ from torch import Tensor
 from kd_retrieval.recall.count import Counter, Counts
 from kd_retrieval.recall.similarity import Similarity
 
-_SLACK = 8  # neighbours that are fetched beyond the largest K and the query itself
+_SLACK = 8  # neighbors that are fetched beyond the largest K and the query itself
 _CHUNK = 4096  # rows that are given to FAISS at once
-_CELLS = 2**22  # neighbours that are held at once
+_CELLS = 2**22  # neighbors that are held at once
 
 
 class FlatSearch:
@@ -43,15 +44,15 @@ class FlatSearch:
             self.index.add(rows.cpu().numpy())
 
     def batch(self, count: int) -> int:
-        """How many queries to search at once for so many neighbours."""
+        """How many queries to search at once for so many neighbors."""
         return max(1, min(_CHUNK, _CELLS // count))
 
     def __call__(self, queries: Tensor, count: int) -> tuple[Tensor, Tensor]:
-        """Find neighbours.
+        """Find neighbors.
 
         Args:
             queries: Rows of the queries, int64 (Q,).
-            count: How many neighbours, at most as many as the gallery has.
+            count: How many neighbors, at most as many as the gallery has.
 
         Returns:
             Quick similarities, float32 (Q, count), -inf where FAISS found nothing, and rows of
@@ -70,9 +71,9 @@ class FlatSearch:
 
 
 def survey_with_faiss(counter: Counter, best: Tensor, rank: int = 0, world: int = 1) -> Counts:
-    """Do what :meth:`kd_retrieval.recall.count.Counter.survey` does, among neighbours from FAISS.
+    """Do what :meth:`kd_retrieval.recall.count.Counter.survey` does, among neighbors from FAISS.
 
-    The largest K and a few more neighbours are fetched. Where the last of them is surely below the
+    The largest K and a few more neighbors are fetched. Where the last of them is surely below the
     best positive, the counts are exact. Where it is not, and too few negatives are above, every
     other row of the gallery may be: such queries stay open.
 

@@ -1,8 +1,8 @@
 """FAISS indexes over stored embeddings: to search, never to measure with.
 
-What is reported comes from :mod:`kd_retrieval.recall.at_k` and :mod:`kd_retrieval.recall.knn`, which are
-exact to the last bit and keep nothing. An index is kept, may miss neighbours, and its similarities
-are FAISS's own float32 ones.
+Reported scores come from :mod:`kd_retrieval.recall.at_k` and :mod:`kd_retrieval.recall.knn`, which
+are exact to the last bit and keep nothing. An index is kept, may miss neighbors, and its
+similarities are FAISS's own float32 ones.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ _FEWEST_LISTS = 10
 
 
 @dataclass(frozen=True)
-class Neighbours:
+class Neighbors:
     """The nearest gallery items of some queries.
 
     Attributes:
@@ -60,7 +60,7 @@ class SearchIndex:
 
     def search(
         self, queries: NDArray[Any], k: int, query_ids: NDArray[Any] | None = None
-    ) -> Neighbours:
+    ) -> Neighbors:
         """Find the nearest items.
 
         Args:
@@ -69,7 +69,7 @@ class SearchIndex:
             query_ids: Ids of the queries; an item with the query's own id is left out.
 
         Raises:
-            ValueError: If k is below 1, D differs, or a vector cannot be normalised.
+            ValueError: If k is below 1, D differs, or a vector cannot be normalized.
         """
         if k < 1 or queries.ndim != 2 or queries.shape[1] != self.index.d:
             raise ValueError(
@@ -85,12 +85,12 @@ class SearchIndex:
 
     def _without(
         self, dropped: NDArray[Any], places: NDArray[Any], scores: NDArray[Any], k: int
-    ) -> Neighbours:
+    ) -> Neighbors:
         order = np.argsort(dropped, axis=1, kind="stable")[:, :k]  # the kept ones first
         gone = np.take_along_axis(dropped, order, 1)
         rows = self.rows[np.take_along_axis(places, order, 1)]
         found = np.take_along_axis(scores, order, 1)
-        return Neighbours(np.where(gone, -1, rows), np.where(gone, np.float32("nan"), found))
+        return Neighbors(np.where(gone, -1, rows), np.where(gone, np.float32("nan"), found))
 
 
 def build_index(
@@ -107,7 +107,7 @@ def build_index(
 
     Args:
         embeddings: What to search.
-        kind: ``flat`` (exact), ``ivf`` or ``hnsw`` (both may miss neighbours).
+        kind: ``flat`` (exact), ``ivf`` or ``hnsw`` (both may miss neighbors).
         metric: ``cosine``, ``l2`` or ``dot``.
         probes: Of ``ivf``, how many lists a query looks at, of ``hnsw``, how many candidates it
             keeps; more is slower and more exact. The default is an eighth of the lists, and 64.
@@ -136,11 +136,11 @@ def build_index(
     return SearchIndex(index, kind, metric, embeddings.key, rows, embeddings.ids[rows])
 
 
-def agreement(found: Neighbours, exact: Neighbours) -> float:
-    """Share of the exact neighbours that an index has found.
+def agreement(found: Neighbors, exact: Neighbors) -> float:
+    """Share of the exact neighbors that an index has found.
 
     Args:
-        found: Its neighbours of some queries.
+        found: Its neighbors of some queries.
         exact: Those of a flat index, as many for the same queries.
     """
     hits = sum(

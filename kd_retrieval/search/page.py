@@ -1,4 +1,4 @@
-"""A page of queries and their neighbours: one HTML file, without scripts or other files."""
+"""A page of queries and their neighbors: one HTML file, without scripts or other files."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ class Card:
         path: Where it lies.
         picture: A ``data:`` URI, or empty if there is no picture.
         note: What stands beside the mark, such as the similarity.
-        kind: ``query``; of a neighbour ``right`` or ``wrong``, or ``open`` if nobody knows.
+        kind: ``query``; of a neighbor ``right`` or ``wrong``, or ``open`` if nobody knows.
     """
 
     name: str
@@ -28,10 +28,10 @@ class Card:
 
 @dataclass(frozen=True)
 class Row:
-    """A query and its neighbours, the nearest first."""
+    """A query and its neighbors, the nearest first."""
 
     query: Card
-    neighbours: Sequence[Card]
+    neighbors: Sequence[Card]
 
 
 def render(
@@ -60,11 +60,11 @@ def render(
 
 
 def _section(number: int, row: Row) -> str:
-    kinds = [card.kind for card in row.neighbours]
+    kinds = [card.kind for card in row.neighbors]
     score = f"{kinds.count('right')} of {len(kinds)} right"
     if "open" in kinds:
         score = "not marked: the gallery has no such class"
-    cards = "".join(_card(card, f"neighbour {i}") for i, card in enumerate(row.neighbours, start=1))
+    cards = "".join(_card(card, f"neighbor {i}") for i, card in enumerate(row.neighbors, start=1))
     heading = [escape(row.query.name)] if row.query.name else []
     return (
         f"<section><h2>{'. '.join([str(number), *heading])}"

@@ -1,4 +1,4 @@
-"""Queries, their neighbours, and which of them are right."""
+"""Queries, their neighbors, and which of them are right."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from kd_retrieval.embeddings.rows import EmbeddingKey, Embeddings, require_key
 from kd_retrieval.recall.at_k import RecallResult, recall_at_k
-from kd_retrieval.search.index import Neighbours, SearchIndex, agreement, build_index
+from kd_retrieval.search.index import Neighbors, SearchIndex, agreement, build_index
 from kd_retrieval.search.page import Card, Row
 from kd_retrieval.search.thumbnails import Pictures, data_uri
 
@@ -118,7 +118,7 @@ def exact_recall(
 
 
 def measured_agreement(index: SearchIndex, gallery: Embeddings, queries: Queries, k: int) -> float:
-    """Share of the exact k neighbours that an index finds, on a sample of the queries."""
+    """Share of the exact k neighbors that an index finds, on a sample of the queries."""
     rng = np.random.default_rng(0)
     chosen = rng.permutation(len(queries.rows))[:_SAMPLE]
     exact = build_index(gallery, "flat", index.metric)
@@ -139,10 +139,10 @@ def choose(
         index: What is searched.
         gallery: The table behind it.
         queries: All queries.
-        k: Number of neighbours.
+        k: Number of neighbors.
         count: How many to choose.
-        worst: Those with the fewest right neighbours, and among these the ones whose nearest
-            wrong neighbour is nearest; otherwise a sample that is always the same.
+        worst: Those with the fewest right neighbors, and among these the ones whose nearest
+            wrong neighbor is nearest; otherwise a sample that is always the same.
 
     Returns:
         Positions in ``queries``.
@@ -168,9 +168,9 @@ def choose(
 
 
 def right(
-    found: Neighbours, gallery: Embeddings, queries: Queries, chosen: NDArray[Any]
+    found: Neighbors, gallery: Embeddings, queries: Queries, chosen: NDArray[Any]
 ) -> NDArray[Any]:
-    """Tell which neighbours surely have their query's class, bool (Q, K)."""
+    """Tell which neighbors surely have their query's class, bool (Q, K)."""
     same = gallery.labels[found.rows] == queries.labels[chosen][:, None]
     hits: NDArray[Any] = same & (found.rows >= 0)
     return hits
@@ -183,14 +183,14 @@ def page_rows(
     chosen: NDArray[Any],
     k: int,
 ) -> list[Row]:
-    """Lay out some queries and their neighbours.
+    """Lay out some queries and their neighbors.
 
     Args:
         index: What is searched.
         gallery: The table behind it, and how to picture its rows.
         queries: All queries, and how to picture the rows of their table.
         chosen: Positions in the queries.
-        k: Number of neighbours.
+        k: Number of neighbors.
 
     Raises:
         ValueError: If the page would be too large.
@@ -199,7 +199,7 @@ def page_rows(
     if (count := len(chosen) * (min(k, len(index.rows)) + 1)) > _MOST_PICTURES:
         raise ValueError(
             f"a page has at most {_MOST_PICTURES:,} pictures, but {len(chosen)} queries with {k} "
-            f"neighbours each make {count:,}. Show fewer."
+            f"neighbors each make {count:,}. Show fewer."
         )
     found = index.search(asked.vectors(chosen), k, asked.ids[chosen])
     kinds = np.where(right(found, table, asked, chosen), "right", "wrong")

@@ -22,7 +22,7 @@ _SMALL = 64  # up to here a picture is kept as it is, without loss
 
 
 def pictures_of_config(config: Config, rows: Rows) -> Pictures:
-    """Show images as the model sees them, before normalisation.
+    """Show images as the model sees them, before normalization.
 
     The data set is that of the config's test, val or train data which has the same files, labels
     and ids as the embeddings. Of all of them the test data's transforms are taken.

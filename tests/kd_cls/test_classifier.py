@@ -38,7 +38,7 @@ def test_the_three_modes_agree():
 
 
 def test_cross_entropy_by_hand():
-    network = nn.Sequential(nn.AdaptiveAvgPool2d(1), nn.Flatten())  # logits: the mean colours
+    network = nn.Sequential(nn.AdaptiveAvgPool2d(1), nn.Flatten())  # logits: the mean colors
     model = Classifier(network, num_classes=3)
     images = torch.tensor([[2.0, 0.0, 0.0], [0.0, 0.0, 1.0]])[:, :, None, None].expand(2, 3, 4, 4)
     labels = torch.tensor([0, 1])
@@ -48,9 +48,9 @@ def test_cross_entropy_by_hand():
     assert model(images, labels, mode="loss")["loss_ce"].item() == pytest.approx(0.1 * expected)
 
 
-def test_images_are_normalised_as_imagenets_by_default():
-    grey = dict(batch(), inputs=torch.full((2, 3, 8, 8), 128, dtype=torch.uint8))
-    found = build().data_preprocessor(grey, False)["inputs"][0, :, 0, 0]
+def test_images_are_normalized_as_imagenets_by_default():
+    gray = dict(batch(), inputs=torch.full((2, 3, 8, 8), 128, dtype=torch.uint8))
+    found = build().data_preprocessor(gray, False)["inputs"][0, :, 0, 0]
     expected = (128 - np.array([123.675, 116.28, 103.53])) / [58.395, 57.12, 57.375]
     np.testing.assert_allclose(found, expected, rtol=1e-5)
 

@@ -125,7 +125,7 @@ def test_the_checkpoint_is_the_plain_students():
     assert torch.equal(alone.eval()(**data), model.eval()(**data))
 
 
-def test_the_teacher_sees_its_own_normalisation():
+def test_the_teacher_sees_its_own_normalization():
     other = dict(type="ImgDataPreprocessor", mean=[127.5] * 3, std=[127.5] * 3)
     model = build(teacher=dict(TEACHER, data_preprocessor=other))
     assert losses(model)["loss_kd"] != losses(build())["loss_kd"]

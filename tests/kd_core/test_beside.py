@@ -25,7 +25,7 @@ class Net(nn.Module):
         return self.head(self.pool(self.stage(images)))
 
 
-class Labelled(Net):
+class Labeled(Net):
     """A classifier whose forward takes labels and ids, and returns losses in training."""
 
     def forward(self, images, labels=None, *, ids=None):
@@ -57,7 +57,7 @@ class TestNeeds:
         [((IMAGES, LABELS), {"ids": IDS}), ((), {"images": IMAGES, "labels": LABELS, "ids": IDS})],
     )
     def test_are_found_in_the_forwards_arguments_by_name(self, args, kwargs):
-        student = attach(Labelled(4), Seen())
+        student = attach(Labeled(4), Seen())
         student(*args, **kwargs)
         seen = student.distiller.terms["term"].loss
         assert torch.equal(seen.labels, LABELS) and torch.equal(seen.ids, IDS)
@@ -70,7 +70,7 @@ class TestNeeds:
         assert torch.equal(seen.labels, LABELS) and torch.equal(seen.ids, IDS)
 
     def test_what_losses_is_given_counts_before_the_forwards(self):
-        student = attach(Labelled(4), Seen())
+        student = attach(Labeled(4), Seen())
         student(IMAGES, ids=IDS)  # without labels it returns logits
         student.distiller.losses(labels=LABELS, ids=IDS + 1)
         assert torch.equal(student.distiller.terms["term"].loss.ids, IDS + 1)
@@ -87,7 +87,7 @@ class TestNeeds:
         return DKDLoss()(logits, student.distiller.teacher.model(IMAGES), LABELS).item()
 
     def test_that_are_missing_are_named(self):
-        student = attach(Labelled(4), Seen())
+        student = attach(Labeled(4), Seen())
         student(IMAGES)
         with pytest.raises(ValueError, match=r"'term' needs \['labels', 'ids'\].*\['images'\]"):
             student.distiller.losses()
@@ -119,7 +119,7 @@ LEARNING = [(VIDLoss, {}, "stage"), (CRDLoss, {"samples": 8, "negatives": 4, "di
 @pytest.mark.parametrize("make, options, layer", LEARNING)
 class TestLossesThatLearn:
     def test_are_prepared_trained_and_saved_beside_the_student(self, make, options, layer):
-        student = Labelled(4)
+        student = Labeled(4)
         plain = list(student.state_dict())
         attach(student, make(**options), layer)
         own = {
@@ -137,7 +137,7 @@ class TestLossesThatLearn:
         assert list(student.distiller.detach().state_dict()) == plain
 
     def test_go_on_from_a_checkpoint(self, make, options, layer):
-        first, second = Labelled(4), Labelled(4)
+        first, second = Labeled(4), Labeled(4)
         for student in (first, second):
             attach(student, make(**options), layer)
         first(IMAGES, LABELS, ids=IDS)
@@ -147,7 +147,7 @@ class TestLossesThatLearn:
 
     def test_remember_nothing_of_the_dry_run(self, make, options, layer):
         prepared = make(**options)
-        student = attach(Labelled(4), prepared, layer)
+        student = attach(Labeled(4), prepared, layer)
         for name, value in student.distiller.criteria["term"].named_buffers():
             unused = {"labels": torch.full((8,), -1), "log_z": torch.full((2,), torch.nan)}
             if name in unused:
@@ -155,8 +155,8 @@ class TestLossesThatLearn:
         assert student.distiller.criteria["term"] is prepared
 
     def test_leave_the_random_numbers_as_they_were(self, make, options, layer):
-        student, loss = Labelled(4), make(**options)
-        distiller = Distiller(Labelled(8), {"term": Term(loss, layer)})
+        student, loss = Labeled(4), make(**options)
+        distiller = Distiller(Labeled(8), {"term": Term(loss, layer)})
         torch.manual_seed(5)
         expected = torch.rand(3)
         torch.manual_seed(5)
@@ -164,10 +164,10 @@ class TestLossesThatLearn:
         assert torch.equal(torch.rand(3), expected)
 
     def test_ask_for_an_example(self, make, options, layer):
-        student = attach(Labelled(4), make(**options), layer, example=False)
+        student = attach(Labeled(4), make(**options), layer, example=False)
         with pytest.raises(ValueError, match=r"attach an example, or call prepare\(\)"):
             student(IMAGES, LABELS, ids=IDS)
 
     def test_what_it_refuses_in_the_dry_run_is_told_with_the_term(self, make, options, layer):
         with pytest.raises(ValueError, match=r"term 'term' does not fit: (?s:.*)student layer"):
-            attach(Labelled(4), make(**options), {VIDLoss: "pool", CRDLoss: ["pool", "head"]}[make])
+            attach(Labeled(4), make(**options), {VIDLoss: "pool", CRDLoss: ["pool", "head"]}[make])

@@ -41,7 +41,7 @@ def test_maps_of_one_size_stay_as_they_are():
     assert found[0] is student and found[1] is teacher
 
 
-def test_connector_normalises_each_channel():
+def test_connector_normalizes_each_channel():
     connected = Connector(4, 6)(10 + 5 * torch.randn(8, 4, 5, 3))
     assert connected.mean((0, 2, 3)).abs().max() < 1e-4
     torch.testing.assert_close(connected.std((0, 2, 3)), torch.ones(6), rtol=0.02, atol=0)
@@ -71,7 +71,7 @@ class TestBatchOfOne:
         assert all(torch.equal(value, before[key]) for key, value in norm.state_dict().items())
         assert norm.training
 
-    def test_more_values_are_normalised_as_ever(self, kind, shape):
+    def test_more_values_are_normalized_as_ever(self, kind, shape):
         torch.manual_seed(0)
         connector = kind(4, 6)
         plain = (nn.BatchNorm2d if len(shape) == 4 else nn.BatchNorm1d)(6)
@@ -100,7 +100,7 @@ class TestBatchOfOne:
         assert torch.isfinite(loss) and student.stem.weight.grad.any()
 
 
-def test_one_image_of_several_positions_is_normalised_as_ever():
+def test_one_image_of_several_positions_is_normalized_as_ever():
     torch.manual_seed(0)
     connector, plain, image = Connector(4, 6), nn.BatchNorm2d(6), 5 + torch.randn(1, 4, 1, 2)
     torch.testing.assert_close(connector(image), plain(connector.project(image)))

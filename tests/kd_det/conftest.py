@@ -104,7 +104,7 @@ class Tiny:
 
     @staticmethod
     def build(config, seed=0):
-        """Build any model config with the seed's weights, initialised as a Runner would."""
+        """Build any model config with the seed's weights, initialized as a Runner would."""
         torch.manual_seed(seed)
         model = MODELS.build(ConfigDict(copy.deepcopy(config)))
         model.init_weights()

@@ -15,8 +15,8 @@ from kd_engine.runs import load_run_config
 
 BCCD = ("RBC", "WBC", "Platelets")
 CHESS = tuple(
-    f"{colour}-{piece}"
-    for colour in ("black", "white")
+    f"{color}-{piece}"
+    for color in ("black", "white")
     for piece in ("bishop", "king", "knight", "pawn", "queen", "rook")
 )
 

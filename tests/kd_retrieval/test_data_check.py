@@ -8,7 +8,7 @@ from mmengine.config import Config
 from PIL import Image
 
 from kd_engine.doctor.data_warnings import warnings_among
-from kd_retrieval.datasets import CSVFile, LabelledFolder
+from kd_retrieval.datasets import CSVFile, LabeledFolder
 from kd_retrieval.embeddings.stored import EmbeddingKey, Embeddings, write_embeddings
 from kd_retrieval.task import check_data, check_test
 
@@ -37,7 +37,7 @@ def folder(tmp_path):
 
 
 def folders(folder, **options):
-    data = dict(type="kd_retrieval.LabelledFolder", data_root=str(folder), test_classes=2)
+    data = dict(type="kd_retrieval.LabeledFolder", data_root=str(folder), test_classes=2)
     return dict(data, split="trainval", **options), dict(data, split="test", **options)
 
 
@@ -135,12 +135,12 @@ def test_a_file_of_the_teacher_must_be_of_the_training_data(folder, tmp_path):
     given = config(train, test, stored_teacher(file))
     with pytest.raises(FileNotFoundError, match="no embeddings"):
         check_data(given)
-    store(LabelledFolder(**options), file)
+    store(LabeledFolder(**options), file)
     check_data(given)
     Image.new("RGB", (60, 50)).save(folder / "a/0.png")
     with pytest.raises(ValueError, match="teacher.npz is stale: it was made from another data"):
         check_data(given)
-    store(LabelledFolder(**options), file, np.arange(3))
+    store(LabeledFolder(**options), file, np.arange(3))
     with pytest.raises(ValueError, match="has none for 1 ids, first 3"):
         check_data(given)
 

@@ -105,7 +105,7 @@ def test_a_student_without_labels_learns_from_the_teacher_alone():
     assert found["loss_metric"] == 0 and found["loss_distance"] > 0
 
 
-def test_the_teacher_sees_its_own_normalisation():
+def test_the_teacher_sees_its_own_normalization():
     other = dict(type="ImgDataPreprocessor", mean=[127.5] * 3, std=[127.5] * 3)
     model = build(teacher=dict(config=dict(**TEACHER, data_preprocessor=other), checkpoint=None))
     plain = build()

@@ -117,10 +117,10 @@ def test_init_weights_keeps_a_trunks_weights():
     assert torch.equal(before, model.trunk.conv1.weight)
 
 
-def test_the_preprocessor_normalises():
+def test_the_preprocessor_normalizes():
     model = embedder()
-    grey = dict(inputs=torch.full((1, 3, 4, 4), 123, dtype=torch.uint8))
-    found = model.data_preprocessor(grey, False)["inputs"]
+    gray = dict(inputs=torch.full((1, 3, 4, 4), 123, dtype=torch.uint8))
+    found = model.data_preprocessor(gray, False)["inputs"]
     expected = torch.tensor([(123 - 123.675) / 58.395, (123 - 116.28) / 57.12,
                              (123 - 103.53) / 57.375])  # fmt: skip
     assert torch.allclose(found[0, :, 0, 0], expected)

@@ -12,7 +12,7 @@ from kd_retrieval import RecallMetric, recall_at_k
 from kd_retrieval.datasets import BOTH, GALLERY, QUERY
 from kd_retrieval.embeddings.stored import EmbeddingKey, Embeddings, write_embeddings
 
-# Angles of unit vectors: the nearest neighbour of each is the one before or behind it.
+# Angles of unit vectors: the nearest neighbor of each is the one before or behind it.
 ANGLES = [0.0, 0.1, 0.3, 1.0, 1.1, 1.35]
 LABELS = [0, 1, 0, 2, 2, 1]
 
@@ -115,7 +115,7 @@ def test_several_labels_an_image():
 
 
 def test_map_at_r_and_r_precision():
-    # R is 1 for all: both are the share of right nearest neighbours.
+    # R is 1 for all: both are the share of right nearest neighbors.
     values = measure(predictions(), RecallMetric((1,), map_at_r=True))
     assert values["recall/MAP@R"] == values["recall/R-precision"] == pytest.approx(100 * 2 / 6)
     # Class 0 has three images: 0.0 finds (0.1 wrong, 0.3 right), R = 2: 1/2 (1/2) and 1/2.

@@ -10,7 +10,7 @@ import torch
 from torch import nn
 from torchvision.models import VisionTransformer
 
-from kd_engine.doctor.probe import normalised, random_images
+from kd_engine.doctor.probe import normalized, random_images
 from kd_retrieval.embedder import Embedder
 from kd_retrieval.onnx_check import OnnxCheck
 from kd_retrieval.onnx_export import (
@@ -73,7 +73,7 @@ def embedder(config):
             module.momentum = 1.0  # one batch decides
             nn.init.ones_(module.weight)
     with torch.no_grad():
-        model(normalised(model, torch.randint(256, (8, 3, 32, 32), dtype=torch.uint8)))
+        model(normalized(model, torch.randint(256, (8, 3, 32, 32), dtype=torch.uint8)))
     return model.eval()
 
 
@@ -85,7 +85,7 @@ def test_any_batch_of_plain_images_is_embedded_as_by_torch(name, tmp_path):
     for count in (1, 2, 5):
         images = random_images(count, (32, 32))
         with torch.no_grad():
-            wanted = model(normalised(model, images.clone())).numpy()
+            wanted = model(normalized(model, images.clone())).numpy()
         require_close(exported(images.float().numpy()), wanted)  # raises above TOLERANCE
         assert np.ptp(wanted) > 100 * TOLERANCE
 
@@ -118,7 +118,7 @@ def test_torchs_own_attention_is_exported(tmp_path):
     assert torch.backends.mha.get_fastpath_enabled()
 
 
-def test_without_preprocessing_images_come_normalised(model, tmp_path):
+def test_without_preprocessing_images_come_normalized(model, tmp_path):
     export_onnx(model, tmp_path / "student.onnx", (32, 32))
     assert OnnxCheck(model, tmp_path / "student.onnx", (32, 32), False).on_random_images()
     with pytest.raises(ValueError, match="embed as the original within 0.0001, but image 0"):

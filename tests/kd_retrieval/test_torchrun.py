@@ -38,7 +38,7 @@ model = dict(
     ),
 )
 train_dataloader = dict(batch_size=12, batch_sampler=dict(samples_per_class=4, num_batches=4))
-data = dict(type="kd_retrieval.LabelledFolder", data_root={data!r}, split="test", test_classes=3)
+data = dict(type="kd_retrieval.LabeledFolder", data_root={data!r}, split="test", test_classes=3)
 test_dataloader = dict(batch_size=4, dataset=dict(_delete_=True, **data))
 val_dataloader = test_dataloader
 test_evaluator = dict(map_at_r=True)

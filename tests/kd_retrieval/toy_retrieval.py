@@ -96,7 +96,7 @@ class ToyPictures(torch.utils.data.Dataset):
 
 
 def draw(root):
-    """Draw the pictures: each class has a stripe of its own colour and place, under noise."""
+    """Draw the pictures: each class has a stripe of its own color and place, under noise."""
     rng = np.random.default_rng(0)
     for label in range(len(NAMES)):
         (root / str(label)).mkdir(parents=True)

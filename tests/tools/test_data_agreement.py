@@ -18,7 +18,7 @@ GOOD = dict(
 )  # fmt: skip
 CHANGES = {
     "good": {},
-    "boxes_normalised": dict(bbox=[0.1, 0.2, 0.3, 0.4]),
+    "boxes_normalized": dict(bbox=[0.1, 0.2, 0.3, 0.4]),
     "boxes_xyxy": dict(bbox=[60.0, 50.0, 95.0, 90.0]),
 }
 
@@ -60,7 +60,7 @@ def both(place, run_tool, tmp_path, options):
     ("name", "code", "words"),
     [
         ("good", 0, ""),
-        ("boxes_normalised", 1, "Their numbers lie between 0 and 1"),
+        ("boxes_normalized", 1, "Their numbers lie between 0 and 1"),
         ("boxes_xyxy", 0, "4 of 4 boxes pass the border"),
     ],
 )

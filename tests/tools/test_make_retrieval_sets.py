@@ -90,7 +90,7 @@ def tool():
     return module
 
 
-def test_images_are_shrunk_but_not_enlarged_and_stay_grey(tool, tmp_path):
+def test_images_are_shrunk_but_not_enlarged_and_stay_gray(tool, tmp_path):
     sizes = {"a": (300, 288), "B": (100, 150), "c": (200, 400), "d": (144, 144)}
     for name, size in sizes.items():
         (tmp_path / "in" / name).mkdir(parents=True)

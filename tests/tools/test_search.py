@@ -35,7 +35,7 @@ def others(toy, run_tool, tmp_path):
 
 
 def kinds(page):
-    """What each query's neighbours are marked as."""
+    """What each query's neighbors are marked as."""
     sections = page.read_text(encoding="utf-8").split("<section>")[1:]
     return [re.findall(r"<figure class=(\w+)", section) for section in sections]
 
@@ -82,7 +82,7 @@ def test_new_pictures_are_searched_for(toy, gallery, run_tool, tmp_path):
     found = kinds(page)
     assert len(found) == 9 and found[-1] == ["query", "open", "open"]
     assert all(set(row[1:]) <= {"right", "wrong"} for row in found[:-1])
-    assert "A grey frame" in page.read_text()
+    assert "A gray frame" in page.read_text()
     code, _, error = run_tool(*asked, "--config", toy.config)
     assert code == 1 and "--query-images" in error
     shutil.rmtree(folder / "duck")
@@ -127,7 +127,7 @@ def test_queries_of_another_network(gallery, others, run_tool, tmp_path):
     assert code == 0, error
 
 
-def test_more_neighbours_than_images(gallery, run_tool, tmp_path):
+def test_more_neighbors_than_images(gallery, run_tool, tmp_path):
     page = tmp_path / "page.html"
     asked = ("search", gallery, "--out", page, "--k", "99", "--ks", "1", "50", "--show", "2")
     code, text, error = run_tool(*asked)

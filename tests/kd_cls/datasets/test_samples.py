@@ -17,15 +17,15 @@ def samples(pixels=None, labels=LABELS, ids=None, names=("a", "b")):
     return Samples(DecodedImages(pixels), labels, ids, names)
 
 
-def test_colours_and_greys_in_memory():
-    colours = np.random.default_rng(0).integers(0, 256, (40, 6, 5, 3), dtype=np.uint8)
-    item = ClassificationDataset("x", samples(colours))[3]
+def test_colors_and_grays_in_memory():
+    colors = np.random.default_rng(0).integers(0, 256, (40, 6, 5, 3), dtype=np.uint8)
+    item = ClassificationDataset("x", samples(colors))[3]
     assert item["inputs"].dtype == torch.uint8
-    np.testing.assert_array_equal(item["inputs"].permute(1, 2, 0), colours[3])
-    grey = ClassificationDataset("x", samples(colours[..., 0]))[3]["inputs"]
-    assert grey.shape == (3, 6, 5)
-    for channel in grey:
-        np.testing.assert_array_equal(channel, colours[3, ..., 0])
+    np.testing.assert_array_equal(item["inputs"].permute(1, 2, 0), colors[3])
+    gray = ClassificationDataset("x", samples(colors[..., 0]))[3]["inputs"]
+    assert gray.shape == (3, 6, 5)
+    for channel in gray:
+        np.testing.assert_array_equal(channel, colors[3, ..., 0])
 
 
 def test_augmentation_of_cifar_keeps_the_size():

@@ -26,7 +26,7 @@ def build(root, split="trainval", **options):
 
 
 @pytest.mark.filterwarnings("ignore:.*are no images by their names")
-def test_the_labelled_folder_val_is_the_test(root):
+def test_the_labeled_folder_val_is_the_test(root):
     data = {split: build(root, split) for split in ("train", "val", "trainval", "test")}
     assert {split: len(one) for split, one in data.items()} == dict(
         train=54, val=6, trainval=60, test=6

@@ -124,7 +124,7 @@ def test_a_student_that_diverges_is_named():
         losses(model)
 
 
-def test_other_normalisation_is_the_networks_own():
+def test_other_normalization_is_the_networks_own():
     other = dict(type="ImgDataPreprocessor", mean=[127.5] * 3, std=[127.5] * 3)
     model = ctkd(scratch=dict(SCRATCH, data_preprocessor=other))
     seen = []

@@ -198,7 +198,7 @@ def test_heads_are_trained_before(tmp_path):
     assert not changed(teacher.heads.state_dict(), heads.distiller.heads.state_dict())
 
 
-def test_other_normalisation_is_the_teachers_own():
+def test_other_normalization_is_the_teachers_own():
     other = dict(type="ImgDataPreprocessor", mean=[127.5] * 3, std=[127.5] * 3)
     model = ssr(teacher=dict(TEACHER, data_preprocessor=other))
     seen = []

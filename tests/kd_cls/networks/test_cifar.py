@@ -132,6 +132,6 @@ def test_one_selector_serves_two_families():
     assert student.stem[0].weight.grad.abs().max() > 0
 
 
-def test_an_unknown_name_is_told_with_its_neighbours():
+def test_an_unknown_name_is_told_with_its_neighbors():
     with pytest.raises(ValueError, match="no CIFAR network 'wrn_40_4'.*wrn_40_2"):
         CifarNetwork("wrn_40_4", num_classes=10)

@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 
+from kd_core.checkpoint import atomic
 from kd_core.checkpoint.atomic import (
     put_in_place,
     remove_abandoned,
@@ -18,7 +19,6 @@ from kd_core.checkpoint.atomic import (
     write_whole,
 )
 from kd_core.checkpoint.file_lock import try_lock
-from kd_core.checkpoint.load import atomic
 
 
 def write_and_wait(path, begun):

@@ -117,7 +117,7 @@ def test_nothing_is_remembered_in_eval_mode():
     assert all(torch.equal(after[n].nan_to_num(), v.nan_to_num()) for n, v in before.items())
 
 
-def test_the_normaliser_is_that_of_the_first_batch():
+def test_the_normalizer_is_that_of_the_first_batch():
     loss = prepared()
     assert loss.log_z.isnan().all()
     loss(*batch())

@@ -13,7 +13,7 @@ def test_authors_code(agrees_with_reference):
 
 
 def test_hard_value_worked_out_by_hand():
-    # Teacher order of the others: by distance. Two neighbours each, alpha 1, beta 1.
+    # Teacher order of the others: by distance. Two neighbors each, alpha 1, beta 1.
     teacher = torch.tensor([[0.0], [1.0], [3.0]])
     student = torch.tensor([[0.0], [3.0], [1.0]])  # distances 3, 1, 2 where the teacher has 1, 3, 2
 
@@ -30,7 +30,7 @@ def test_soft_is_the_divergence_over_all_orders():
     teacher = torch.tensor([[0.0], [1.0], [3.0]])
     student = torch.tensor([[0.0], [3.0], [1.0]])
 
-    def divergence(theirs, ours):  # distances of the two neighbours
+    def divergence(theirs, ours):  # distances of the two neighbors
         total = 0.0
         for first, second in ((0, 1), (1, 0)):
             p, q = (

@@ -35,7 +35,7 @@ def test_authors_code(recorded):
         torch.testing.assert_close(stage.grad, expected, rtol=1e-4, atol=limit)
 
 
-def test_every_pair_of_neighbours_counts_once():
+def test_every_pair_of_neighbors_counts_once():
     shapes = (3, 8, 8), (4, 4, 4), (5, 2, 2)
     student, teacher = stages(*shapes), stages(*shapes)
     loss = FlowOfSolutionProcedureLoss()

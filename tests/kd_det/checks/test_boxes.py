@@ -71,7 +71,7 @@ def test_good_boxes_give_neither_errors_nor_warnings(coco: Any, voc: Any) -> Non
 
 
 LOST = {
-    "boxes_normalised": (dict(bbox=[0.1, 0.2, 0.3, 0.4]), "4 below one pixel", "0 and 1"),
+    "boxes_normalized": (dict(bbox=[0.1, 0.2, 0.3, 0.4]), "4 below one pixel", "0 and 1"),
     "area_zero": (dict(area=0), "4 without area", ""),
     "area_negative": (dict(area=-1.0), "4 without area", ""),
     "ignored": (dict(ignore=1), "4 marked as crowd, ignore or difficult", ""),
@@ -86,7 +86,7 @@ def test_a_file_whose_boxes_are_all_lost_is_an_error(coco: Any, fault: str) -> N
     (error,) = coco([change] * 4).errors
     assert "boxes.json, boxes: most boxes of the file" in error
     assert "4 of 4 are not" in error and count in error and hint in error
-    assert ("0 and 1" in error) == (fault == "boxes_normalised")
+    assert ("0 and 1" in error) == (fault == "boxes_normalized")
 
 
 @pytest.mark.parametrize(("lost", "errors"), [(2, 0), (3, 1)])
@@ -196,7 +196,7 @@ def test_negative_sides_of_coco_are_a_warning(coco: Any) -> None:
         ((0, 30, 30, 30, 50), "3 below one pixel"),
         ((1, 11, 21, 40, 60), "3 marked as crowd, ignore or difficult"),
     ],
-    ids=["normalised", "without width", "difficult"],
+    ids=["normalized", "without width", "difficult"],
 )
 def test_lost_voc_boxes_are_an_error(voc: Any, box: tuple[Any, ...], text: str) -> None:
     (error,) = voc([[box]] * 3).errors

@@ -15,7 +15,7 @@ def pixels(path):
     return np.asarray(image)
 
 
-def test_grey_becomes_three_equal_channels(tmp_path):
+def test_gray_becomes_three_equal_channels(tmp_path):
     Image.fromarray(GREY).save(tmp_path / "a.png")
     np.testing.assert_array_equal(pixels(tmp_path / "a.png"), np.repeat(GREY[..., None], 3, axis=2))
 
@@ -26,7 +26,7 @@ def test_one_bit_becomes_black_and_white(tmp_path):
     np.testing.assert_array_equal(pixels(tmp_path / "a.png")[..., 0], [[0, 0], [255, 255]])
 
 
-def test_a_palette_gives_its_colours(tmp_path):
+def test_a_palette_gives_its_colors(tmp_path):
     image = Image.new("P", (2, 1))
     image.putpalette([10, 20, 30, 200, 100, 50])
     image.putdata([1, 0])
@@ -48,7 +48,7 @@ def test_transparent_parts_become_white(tmp_path, mode):
     assert pixels(tmp_path / "a.png")[0, :, 0].tolist() == [255, 0]
 
 
-def test_a_transparent_palette_colour_becomes_white(tmp_path):
+def test_a_transparent_palette_color_becomes_white(tmp_path):
     image = Image.new("P", (2, 1))
     image.putpalette([10, 20, 30, 200, 100, 50])
     image.putdata([0, 1])
@@ -63,7 +63,7 @@ def test_exif_turns_the_picture_upright(tmp_path):
     assert read_image(tmp_path / "a.jpg").size == (10, 20)
 
 
-def test_grey_of_16_bits_is_refused(tmp_path):
+def test_gray_of_16_bits_is_refused(tmp_path):
     Image.fromarray(np.full((2, 2), 300, dtype=np.uint16)).save(tmp_path / "a.png")
     with pytest.raises(ValueError, match=r"a\.png .*8 bits a value, but its mode is I;16"):
         read_image(tmp_path / "a.png")

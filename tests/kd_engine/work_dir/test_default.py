@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from kd_engine.work_dir.default import default as work_dir
+from kd_engine.work_dir import default as work_dir
 from kd_engine.work_dir.default import default_work_dir
 
 

@@ -51,7 +51,7 @@ def test_the_published_counts(root, monkeypatch):
     assert len(CUB200(str(root), "train")) == 7
 
 
-def test_the_other_birds_of_2010_are_recognised(root, write_lines):
+def test_the_other_birds_of_2010_are_recognized(root, write_lines):
     each = [31] * 33 + [30] * 167
     labels = [label for label, n in enumerate(each, 1) for _ in range(n)]
     assert len(labels) == 6033  # as CUB-200 of 2010 has; how many of each class is made up

@@ -23,8 +23,8 @@ def counter_of(rows, labels, ks=(1, 3, 10), half=True, **options):
 def clustered(count, size, seed=0):
     generator = torch.Generator().manual_seed(seed)
     labels = torch.randint(count // 5, (count,), generator=generator)
-    centres = torch.randn(count, size, generator=generator)
-    return centres[labels] + torch.randn(count, size, generator=generator), labels
+    centers = torch.randn(count, size, generator=generator)
+    return centers[labels] + torch.randn(count, size, generator=generator), labels
 
 
 def true_counts(counter, best):

@@ -130,8 +130,8 @@ def test_the_next_positive_must_be_ten_times_as_far(ratio, said):
 
 @pytest.mark.parametrize("metric", METRICS)
 def test_good_data_is_not_suspected(metric):
-    centres = 4 * noise(6)[LABELS]
-    tight = [centres + 0.05 * noise(seed) for seed in (7, 8)]  # every positive is above 0.999
+    centers = 4 * noise(6)[LABELS]
+    tight = [centers + 0.05 * noise(seed) for seed in (7, 8)]  # every positive is above 0.999
     assert torch.cosine_similarity(*tight).min() > 0.999
     for queries, gallery in (tight, (noise(9), noise(10)), (noise(11, size=2), noise(12, size=2))):
         assert SEEN not in notes(queries, LABELS, gallery, LABELS, metric=metric)

@@ -14,7 +14,7 @@ HALF = 2**-9  # roundoff of bfloat16
 HAND = (1.01 + 4096 * 2**-23) * math.hypot(0.0015625, 0.00078125) + 2**-20
 
 
-def cancelling(size):
+def canceling(size):
     """Large terms of both signs, and one small one that is left."""
     generator = torch.Generator().manual_seed(size)
     values = torch.rand(60, size, generator=generator, dtype=torch.float64) + 0.5
@@ -46,7 +46,7 @@ def spread(size):
     return torch.randn(70, size, generator=generator, dtype=torch.float64) * 2.0**sizes
 
 
-HARD = (cancelling, halfway, signs, collapsed, spread)
+HARD = (canceling, halfway, signs, collapsed, spread)
 
 
 def compare(rows, metric, half=True):
@@ -83,7 +83,7 @@ def test_float64_tiles_and_pairs_are_exact(make, metric):
 
 @pytest.mark.parametrize("metric", METRICS)
 def test_a_float64_tile_is_exact_in_any_order_and_at_any_size(metric):
-    rows = torch.cat([cancelling(700), signs(700)])
+    rows = torch.cat([canceling(700), signs(700)])
     compared = compare(rows, metric)
     everything = slice(0, len(rows))
     tile = compared.tile(everything, everything, torch.float64)
@@ -178,7 +178,7 @@ def test_bfloat16_is_used_where_it_is_quick_but_not_for_distances():
 
 
 def test_the_scale_of_rows_changes_no_cosine():
-    rows = cancelling(20)
+    rows = canceling(20)
     scaled = rows * 2.0 ** torch.arange(-60, 60)[:, None]
     assert torch.equal(
         compare(rows, "cosine").queries.steps, compare(scaled, "cosine").queries.steps

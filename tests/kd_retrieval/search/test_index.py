@@ -24,7 +24,7 @@ def by_hand(vectors, queries, metric):
 
 @pytest.mark.parametrize("metric", ["cosine", "l2", "dot"])
 @pytest.mark.parametrize("dtype", [np.float32, np.float16])
-def test_flat_finds_the_exact_neighbours(metric, dtype):
+def test_flat_finds_the_exact_neighbors(metric, dtype):
     rows = table(vectors=table().vectors.astype(dtype))
     queries = table(20, seed=1).vectors
     found = build_index(rows, "flat", metric).search(queries, 5)
@@ -38,8 +38,8 @@ def test_a_query_never_finds_itself_even_among_duplicates():
     vectors = np.repeat(table(10).vectors, 5, axis=0)  # five copies of each
     rows = table(vectors=vectors)
     found = build_index(rows).search(vectors, 4, rows.ids)
-    for i, neighbours in enumerate(found.rows):
-        assert sorted(neighbours) == sorted(set(range(i // 5 * 5, i // 5 * 5 + 5)) - {i})
+    for i, neighbors in enumerate(found.rows):
+        assert sorted(neighbors) == sorted(set(range(i // 5 * 5, i // 5 * 5 + 5)) - {i})
 
 
 def test_only_the_gallery_is_found():
@@ -52,7 +52,7 @@ def test_only_the_gallery_is_found():
     assert len(index.rows) == 400
 
 
-def test_more_neighbours_than_there_are():
+def test_more_neighbors_than_there_are():
     rows = table(4)
     found = build_index(rows).search(rows.vectors, 9, rows.ids)
     assert found.rows.shape == (4, 4)
@@ -61,7 +61,7 @@ def test_more_neighbours_than_there_are():
 
 
 @pytest.mark.parametrize("kind", ["ivf", "hnsw"])
-def test_learned_indexes_find_most_neighbours(kind):
+def test_learned_indexes_find_most_neighbors(kind):
     rows = table(2000)
     queries = table(100, seed=1).vectors
     exact = build_index(rows).search(queries, 10)

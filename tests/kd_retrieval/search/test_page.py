@@ -1,4 +1,4 @@
-"""The page of queries and neighbours, and what stands on it."""
+"""The page of queries and neighbors, and what stands on it."""
 
 import base64
 import io
@@ -85,14 +85,14 @@ def test_a_long_name_breaks_where_it_should():
     assert "<span class=name>a/<wbr>b_<wbr>c</span>" in page and "1. a/b_c<small>" in page
 
 
-def test_neighbours_of_an_unknown_class_are_not_marked():
+def test_neighbors_of_an_unknown_class_are_not_marked():
     page = some_page(rows=[Row(Card("", "new/x.jpg"), [Card("b", "p", "", "0.5", "open")])])
     assert re.findall(r"<figure class=(\w+)", page) == ["query", "open"]
     assert "not marked: the gallery has no such class" in page and "right</span>" not in page
     assert "<h2>1<small>" in page and "<div class=none>new/x.jpg</div>" in page
 
 
-def test_right_and_wrong_differ_by_more_than_colour():
+def test_right_and_wrong_differ_by_more_than_color():
     page = some_page()
     figures = re.findall(r"<figure class=(\w+).*?</figure>", page, re.S)
     assert figures == ["query", "right", "wrong"]
@@ -130,12 +130,12 @@ def test_pictures_of_a_folder(tmp_path):
         pictures(2)
 
 
-def test_the_page_shows_the_neighbours_in_order():
+def test_the_page_shows_the_neighbors_in_order():
     rows = on_a_circle([0, 10, 30, 5], [0, 1, 0, 0])
     index, queries = build_index(rows), queries_of(rows)
     (row,) = page_rows(index, (rows, None), (queries, None), np.array([0]), 3)
     assert row.query == Card("a", "0.png")
-    assert [(card.path, card.note, card.kind) for card in row.neighbours] == [
+    assert [(card.path, card.note, card.kind) for card in row.neighbors] == [
         ("3.png", f"{np.cos(np.radians(5)):.3f}", "right"),
         ("1.png", f"{np.cos(np.radians(10)):.3f}", "wrong"),
         ("2.png", f"{np.cos(np.radians(30)):.3f}", "right"),
@@ -149,7 +149,7 @@ def test_queries_of_an_unknown_class_are_shown_but_never_the_worst():
     assert list(choose(index, gallery, queries, 2, 9, worst=False)) == [0, 1]
     assert list(choose(index, gallery, queries, 2, 9, worst=True)) == [0]
     page = page_rows(index, (gallery, None), (queries, None), np.array([0, 1]), 3)
-    assert [[card.kind for card in row.neighbours] for row in page] == [
+    assert [[card.kind for card in row.neighbors] for row in page] == [
         ["right", "right", "wrong"],
         ["open"] * 3,
     ]
@@ -167,7 +167,7 @@ def test_a_page_has_an_end():
 
 
 def test_the_worst_come_first():
-    # 0, 1 and 2 are near their own; 3 has a near wrong neighbour, 5 a far one; 6 has no class mate
+    # 0, 1 and 2 are near their own; 3 has a near wrong neighbor, 5 a far one; 6 has no class mate
     rows = on_a_circle([0, 1, 2, 90, 91, 180, 240], [0, 0, 0, 1, 0, 1, 2])
     index, queries = build_index(rows), queries_of(rows)
     assert list(choose(index, rows, queries, 1, 9, worst=True))[:2] in ([3, 4], [4, 3])

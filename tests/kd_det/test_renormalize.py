@@ -3,7 +3,7 @@ import torch
 from mmdet.models import DetDataPreprocessor
 from mmengine.dataset import pseudo_collate
 
-from kd_engine.data.renormalize import Renormalise
+from kd_engine.data.renormalize import Renormalize
 
 IMAGENET = dict(mean=[123.675, 116.28, 103.53], std=[58.395, 57.12, 57.375], bgr_to_rgb=True)
 CAFFE = dict(mean=[103.53, 116.28, 123.675], std=[1.0, 1.0, 1.0], bgr_to_rgb=False)
@@ -12,8 +12,8 @@ PAIRS = {
     "other order": (IMAGENET, dict(IMAGENET, bgr_to_rgb=False)),
     "both, as the Caffe models": (IMAGENET, CAFFE),
     "back": (CAFFE, IMAGENET),
-    "not normalised at all": (IMAGENET, dict(pad_value=114)),
-    "from not normalised": (dict(pad_value=114), IMAGENET),
+    "not normalized at all": (IMAGENET, dict(pad_value=114)),
+    "from not normalized": (dict(pad_value=114), IMAGENET),
     "other padding": (IMAGENET, dict(IMAGENET, pad_value=3)),
 }
 
@@ -29,17 +29,17 @@ def batches(tiny, pair):
 @pytest.mark.parametrize("name", PAIRS)
 def test_the_teacher_sees_what_its_own_preprocessor_makes(tiny, name):
     pair = preprocessors(*PAIRS[name])
-    renormalise = Renormalise(*pair)
-    assert renormalise.needed
+    renormalize = Renormalize(*pair)
+    assert renormalize.needed
     ours, theirs = batches(tiny, pair)
     assert not torch.allclose(ours["inputs"], theirs["inputs"], atol=1e-3)
-    found = renormalise(ours["inputs"], ours["data_samples"])
+    found = renormalize(ours["inputs"], ours["data_samples"])
     torch.testing.assert_close(found, theirs["inputs"], rtol=1e-5, atol=1e-4)
 
 
 @pytest.mark.parametrize("config", [IMAGENET, CAFFE, {}])
 def test_equal_preprocessors_need_nothing(config):
-    assert not Renormalise(*preprocessors(config, config)).needed
+    assert not Renormalize(*preprocessors(config, config)).needed
 
 
 @pytest.mark.parametrize("name", PAIRS)
@@ -47,7 +47,7 @@ def test_the_students_batch_stays_as_it_is(tiny, name):
     pair = preprocessors(*PAIRS[name])
     batch = batches(tiny, pair)[0]
     before = batch["inputs"].clone()
-    Renormalise(*pair)(batch["inputs"], batch["data_samples"])
+    Renormalize(*pair)(batch["inputs"], batch["data_samples"])
     assert torch.equal(batch["inputs"], before)
 
 
