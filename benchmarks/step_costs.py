@@ -1,4 +1,4 @@
-"""What a distilled training step costs beside the steps of its networks alone."""
+"""Cost of a distilled training step over that of the steps of its networks alone."""
 
 from __future__ import annotations
 
@@ -25,8 +25,8 @@ _WARM_UP = 2
 _REFERENCE = {"config", "checkpoint"}
 
 
-class StepContest(Protocol):
-    """Contestants that do the same work on the same batch."""
+class StepCase(Protocol):
+    """Training steps to compare: they do the same work on the same batch."""
 
     def actions(self) -> dict[str, Callable[[], None]]:
         """Return what is timed: ``distilled``, the ``parts``, and peers if there are any."""
@@ -35,17 +35,17 @@ class StepContest(Protocol):
         """Name the actions that the distilled step is compared with, all together."""
 
     def check_same_work(self) -> None:
-        """Stop if the contestants have not done the same work."""
+        """Raise an error if the steps have not done the same work."""
 
     def term_actions(self) -> dict[str, Callable[[], None]]:
         """Return forward and backward of each term alone."""
 
 
-def step_costs(contest: StepContest, rounds: int, device: torch.device) -> dict[str, Any]:
+def step_costs(case: StepCase, rounds: int, device: torch.device) -> dict[str, Any]:
     """Measure a distilled step against its parts, and peers against the same.
 
     Args:
-        contest: The contestants.
+        case: The steps to compare.
         rounds: Rounds that count; two come before them.
         device: Where they run.
 
@@ -53,17 +53,17 @@ def step_costs(contest: StepContest, rounds: int, device: torch.device) -> dict[
         A dict that JSON can hold: seconds of each round, ratios, medians, bytes.
 
     Raises:
-        ValueError: If the contestants do not do the same work.
+        ValueError: If the steps do not do the same work.
     """
-    actions, parts = contest.actions(), contest.parts()
+    actions, parts = case.actions(), case.parts()
     interleave(actions, _WARM_UP, device, seed_all)
     times = interleave(actions, rounds, device, seed_all)
-    contest.check_same_work()
+    case.check_same_work()
     memory = {}
     for name, action in actions.items():
         seed_all()
         memory[name] = peak_bytes(action, device)
-    terms = contest.term_actions()
+    terms = case.term_actions()
     interleave(terms, 1, device)
     wholes = [name for name in actions if name not in parts]
     found = {name: _ratios(times, name, parts) for name in wholes}
@@ -119,7 +119,7 @@ def term_actions(
     """Return, for each term, its forward and backward on features captured once.
 
     Args:
-        model: The student that the distiller listens to.
+        model: The student that the distiller is attached to.
         distiller: Its distiller.
         data: Arguments of the student's forward, without the mode.
     """

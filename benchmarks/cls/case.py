@@ -1,4 +1,4 @@
-"""A student classifier, its other networks alone, and all of them together, on one batch."""
+"""Classifier steps to compare: each network alone, and all of them together."""
 
 from __future__ import annotations
 
@@ -26,8 +26,8 @@ STUDENT, HEADED = "student", "student with heads"
 _OPTIMIZER = {"type": "OptimWrapper", "optimizer": {"type": "SGD", "momentum": 0.9}}
 
 
-class Contest:
-    """The contestants of a config: each network alone, and the distilled student.
+class ClassifierCase:
+    """The steps of a config: each network alone, and the distilled student.
 
     The student's own step is a training step; heads that it has are part of it, and learn from
     the labels. Of its other networks a trained one makes a training step too (cross-entropy over
@@ -143,7 +143,7 @@ class Contest:
         return {HEADED: self._action(self._train, HEADED, network)}
 
     def _others(self) -> dict[str, Callable[[], None]]:
-        """Return the steps of the networks beside the student."""
+        """Return the steps of the networks besides the student."""
         if not isinstance(self.distiller, ClassifierMethod):
             return {"teacher": functools.partial(self._run_frozen, self.distiller.teacher.model)}
         actions: dict[str, Callable[[], None]] = {}
@@ -190,7 +190,7 @@ def labeled_batch(student: Any, count: int, size: tuple[int, int]) -> dict[str, 
 
 
 def require_close(who: str, what: str, first: Tensor, second: Tensor) -> None:
-    """Require that two contestants computed the same.
+    """Require that two steps computed the same.
 
     Raises:
         ValueError: If they differ by more than 0.1 percent of the larger one.

@@ -1,4 +1,4 @@
-"""What distillation costs a classifier in time and memory."""
+"""Cost of distilling a classifier, in time and memory."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from typing import Any
 import torch
 from mmengine.config import Config
 
-from benchmarks.cls.case import HEADED, STUDENT, Contest
+from benchmarks.cls.case import HEADED, STUDENT, ClassifierCase
 from benchmarks.cls.torchdistill_case import with_peer
 from benchmarks.step_costs import DISTILLED, cost_lines, step_costs
 
@@ -45,17 +45,17 @@ def measure_distillation(config: Config, settings: Settings) -> dict[str, Any]:
 
     Returns:
         What :func:`benchmarks.step_costs.step_costs` returns, ``settings``, and in ``peer`` what
-        is to be said of torchdistill.
+        there is to say about torchdistill.
 
     Raises:
-        ValueError: If the model is a plain classifier, or the contestants do not do the same work.
+        ValueError: If the model is a plain classifier, or the steps do not do the same work.
     """
     device = torch.device(settings.device)
-    contest = Contest(config, settings.size, settings.batch, device)
-    entrants, remark = with_peer(contest)
+    own = ClassifierCase(config, settings.size, settings.batch, device)
+    case, remark = with_peer(own)
     return {
-        **step_costs(entrants, settings.rounds, device),
-        "settings": {"size": list(contest.size), "batch": settings.batch,
+        **step_costs(case, settings.rounds, device),
+        "settings": {"size": list(own.size), "batch": settings.batch,
                      "rounds": settings.rounds},
         "peer": remark,
     }  # fmt: skip

@@ -1,4 +1,4 @@
-"""torchdistill's own step of the same method, if it is installed and has the method."""
+"""torchdistill's step of the same method, where it is installed and has the method."""
 
 from __future__ import annotations
 
@@ -8,8 +8,8 @@ from typing import Any
 
 from torch import Tensor, nn
 
-from benchmarks.cls.case import Contest, require_close
-from benchmarks.step_costs import StepContest, seed_all
+from benchmarks.cls.case import ClassifierCase, require_close
+from benchmarks.step_costs import StepCase, seed_all
 from kd_core import Distiller
 from kd_core.layers import Selector
 from kd_core.losses import AttentionTransferLoss, SimilarityPreservingLoss, SoftTargetLoss
@@ -24,61 +24,61 @@ _OTHER_VALUE = (
 _Terms = dict[str, dict[str, Any]]
 
 
-def with_peer(contest: Contest) -> tuple[StepContest, str]:
+def with_peer(case: ClassifierCase) -> tuple[StepCase, str]:
     """Let torchdistill take part, where it can.
 
     Args:
-        contest: The contestants of a config.
+        case: The steps of a config.
 
     Returns:
-        The contest, with the peer if it takes part; and a sentence about it.
+        The case, with the peer's step if it takes part; and a sentence about it.
     """
-    if not isinstance(contest.distiller, Distiller):
-        return contest, f"{PEER} does not take part: it has no such method."
-    terms = peer_terms(contest.distiller.terms, contest.student.loss_weight)
-    if terms is None or not contest.has_plain_optimizer:
-        return contest, (
+    if not isinstance(case.distiller, Distiller):
+        return case, f"{PEER} does not take part: it has no such method."
+    terms = peer_terms(case.distiller.terms, case.student.loss_weight)
+    if terms is None or not case.has_plain_optimizer:
+        return case, (
             f"{PEER} does not take part: it is asked only for soft targets, attention transfer "
             "and similarity preserving, on whole layers, with a plain optimizer."
         )
     try:
         import torchdistill  # noqa: F401
     except ImportError as error:
-        return contest, f"{PEER} does not take part ({error}). Install it with: {_COMMAND}"
-    peer = PeerContest(contest, terms)
+        return case, f"{PEER} does not take part ({error}). Install it with: {_COMMAND}"
+    peer = TorchdistillCase(case, terms)
     try:
         peer.check_same_loss()
     except ValueError as error:
-        return contest, f"{PEER} does not take part: {error}"
+        return case, f"{PEER} does not take part: {error}"
     value = "the same" if peer.has_same_loss else _OTHER_VALUE
     return peer, f"{PEER} {version_of(PEER)} takes part; its total loss is {value}."
 
 
-class PeerContest:
-    """A contest in which torchdistill's distillation box takes part.
+class TorchdistillCase:
+    """A case with the step of torchdistill's distillation box added.
 
     The box has copies of student and teacher, the optimizer's settings, and hooks of its own.
 
     Args:
-        contest: The others.
+        case: The other steps.
         terms: Its loss terms, from :func:`peer_terms`.
     """
 
-    def __init__(self, contest: Contest, terms: _Terms) -> None:
-        self.contest = contest
-        self.term_actions = contest.term_actions
-        self.parts = contest.parts
+    def __init__(self, case: ClassifierCase, terms: _Terms) -> None:
+        self.case = case
+        self.term_actions = case.term_actions
+        self.parts = case.parts
         self.has_same_loss = not any(
             isinstance(term.loss, SimilarityPreservingLoss)
-            for term in contest.distiller.terms.values()
+            for term in case.distiller.terms.values()
         )
-        self._box = _box(contest, terms)
+        self._box = _box(case, terms)
         self._box.student_model.train()
         self._box.teacher_model.eval()
 
     def actions(self) -> dict[str, Callable[[], None]]:
         """Return the others' actions and the peer's step."""
-        return self.contest.actions() | {PEER: self._step}
+        return self.case.actions() | {PEER: self._step}
 
     def check_same_work(self) -> None:
         """Require equal logits of our two students, and an equal total loss of the peer.
@@ -86,7 +86,7 @@ class PeerContest:
         Raises:
             ValueError: If they differ by more than rounding.
         """
-        self.contest.check_same_work()
+        self.case.check_same_work()
         self.check_same_loss()
 
     def check_same_loss(self) -> None:
@@ -100,10 +100,10 @@ class PeerContest:
         seed_all()
         found = self._loss().detach()
         seed_all()
-        require_close(f"{PEER} and this code", "total losses", found, self.contest.loss())
+        require_close(f"{PEER} and this code", "total losses", found, self.case.loss())
 
     def _loss(self) -> Tensor:
-        data = self.contest.data
+        data = self.case.data
         loss: Tensor = self._box.forward_process(data["inputs"], data["labels"])
         return loss
 
@@ -215,12 +215,12 @@ def _is_whole(selector: Selector) -> bool:
     return selector.text == selector.path
 
 
-def _box(contest: Contest, terms: _Terms) -> Any:
+def _box(case: ClassifierCase, terms: _Terms) -> Any:
     from torchdistill.core.distillation import DistillationBox
 
-    optimizer = dict(contest.optimizer_config)
-    student, teacher = map(copy.deepcopy, (contest.student, contest.distiller.teacher.model))
-    term_of = contest.distiller.terms.values()
+    optimizer = dict(case.optimizer_config)
+    student, teacher = map(copy.deepcopy, (case.student, case.distiller.teacher.model))
+    term_of = case.distiller.terms.values()
     layers = {
         side: sorted({s.path for term in term_of for s in getattr(term, side)[WHOLE]})
         for side in ("student", "teacher")
@@ -232,7 +232,7 @@ def _box(contest: Contest, terms: _Terms) -> Any:
         criterion=dict(key="WeightedSumLoss", kwargs=dict(sub_terms=terms)),
         optimizer=dict(key=optimizer.pop("type"), kwargs=optimizer),
     )
-    return DistillationBox(teacher, student, {}, config, contest.device, None, False, 1)
+    return DistillationBox(teacher, student, {}, config, case.device, None, False, 1)
 
 
 def _side(layers: list[str]) -> dict[str, Any]:

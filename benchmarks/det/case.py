@@ -1,4 +1,4 @@
-"""A student alone, its teacher, and the two together, made ready to do the same work."""
+"""Detector steps to compare: the student alone, its teacher, and the two together."""
 
 from __future__ import annotations
 
@@ -21,8 +21,8 @@ _OPTIMIZER = {"type": "OptimWrapper", "optimizer": {"type": "SGD", "momentum": 0
 _BOXES = 5  # on each image
 
 
-class Contest:
-    """The three contestants of a config: ``student``, ``teacher`` and ``distilled``.
+class DetectorCase:
+    """The three steps of a config: ``student``, ``teacher`` and ``distilled``.
 
     All weights are random, nothing is downloaded, and the two students have the same ones. The
     learning rate is 0: optimizers do all their work, but the two students stay alike, so that a

@@ -1,4 +1,4 @@
-"""What distillation costs a detector in time and memory."""
+"""Cost of distilling a detector, in time and memory."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ import torch
 from mmengine.config import Config
 from torch import Tensor
 
-from benchmarks.det.case import Contest
+from benchmarks.det.case import DetectorCase
 from benchmarks.measure import peak_bytes
 from benchmarks.step_costs import cost_lines, step_costs
 from kd_core.losses import HMATLoss
@@ -52,9 +52,9 @@ def measure_distillation(config: Config, settings: Settings) -> dict[str, Any]:
         ValueError: If the config has no teacher, or the two students do not do the same work.
     """
     device = torch.device(settings.device)
-    contest = Contest(config, settings.size, settings.batch, device)
+    case = DetectorCase(config, settings.size, settings.batch, device)
     return {
-        **step_costs(contest, settings.rounds, device),
+        **step_costs(case, settings.rounds, device),
         "settings": {"size": list(settings.size), "batch": settings.batch,
                      "rounds": settings.rounds, "hmat_size": list(settings.hmat_size)},
         "hmat_bytes": hmat_bytes(settings.hmat_size, device),

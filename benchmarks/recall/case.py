@@ -79,8 +79,8 @@ def synthetic(size: Size, seed: int = 0) -> tuple[Tensor, Tensor]:
     return rows, labels
 
 
-class RecallContest:
-    """The contestants at one size.
+class RecallCase:
+    """The searches to compare, at one size.
 
     FAISS searches one neighbor, which is mostly the query itself: the least that a search of
     neighbors can cost. Its index is built before. pytorch-metric-learning computes precision at 1

@@ -1,4 +1,4 @@
-"""What recall@K costs in time and memory."""
+"""Cost of recall@K, in time and memory."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from typing import Any
 import torch
 
 from benchmarks.measure import describe_machine, interleave, peak_bytes, ratios, spread
-from benchmarks.recall.case import SIZES, RecallContest
+from benchmarks.recall.case import SIZES, RecallCase
 
 RATIO_LIMITS = {"cub": 1.0, "sop128": 0.7, "sop512": 0.7}  # of the time of FAISS at k=1
 MEMORY_LIMIT = 300e6  # bytes
@@ -49,7 +49,7 @@ def measure_recall(settings: RecallSettings) -> dict[str, Any]:
         A dict that JSON can hold: for each size seconds of each round, ratios, bytes, recall.
 
     Raises:
-        ValueError: If a size is unknown, or the contestants' results differ.
+        ValueError: If a size is unknown, or the searches' results differ.
         ImportError: If FAISS is not installed.
     """
     if unknown := [name for name in settings.sizes if name not in SIZES]:
@@ -94,10 +94,10 @@ def describe(report: dict[str, Any]) -> str:
 def _measure(name: str, rounds: int, device: torch.device) -> dict[str, Any]:
     size = SIZES[name]
     warm = replace(size, rows=min(size.rows, _WARM_UP), classes=min(size.classes, _WARM_UP // 5))
-    for action in RecallContest(warm, device).actions().values():
+    for action in RecallCase(warm, device).actions().values():
         action()  # libraries take memory and time when they are first used
-    contest = RecallContest(size, device)
-    actions = contest.actions()
+    case = RecallCase(size, device)
+    actions = case.actions()
     memory = {}
     for title in actions:
         if title in _OURS:
@@ -106,14 +106,14 @@ def _measure(name: str, rounds: int, device: torch.device) -> dict[str, Any]:
                 peak_bytes(action, device) if device.type == "cuda" else resident_peak_bytes(action)
             )
     times = interleave(actions, rounds, device)
-    contest.check_agreement()
+    case.check_agreement()
     below = "faiss k=1"
     ratio = {
         title: {clock: spread(ratios(times[title][clock], times[below][clock])) for clock in clocks}
         for title, clocks in times.items()
         if title != below and below in times
     }
-    result = contest.found["kdkit"]
+    result = case.found["kdkit"]
     return {
         "rows": size.rows, "size": size.size, "classes": size.classes,
         "recall": {str(k): share for k, share in result.recall.items()},

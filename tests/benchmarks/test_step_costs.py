@@ -82,7 +82,7 @@ def test_a_term_alone_gets_captured_features_and_what_it_needs():
 
 
 class Toy:
-    """Contestants that take memory instead of time."""
+    """Steps that take memory instead of time."""
 
     def __init__(self, same=True):
         self.same, self.ran = same, []

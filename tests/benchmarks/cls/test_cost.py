@@ -7,7 +7,7 @@ import torch
 from mmengine.config import Config
 from torch import nn
 
-from benchmarks.cls.case import Contest
+from benchmarks.cls.case import ClassifierCase
 from benchmarks.cls.cost import Settings, describe, measure_distillation
 from benchmarks.cls.torchdistill_case import peer_terms, with_peer
 from kd_core import Term
@@ -62,8 +62,8 @@ def mskd_ssr():
     return Config(dict(model=dict(type="kd_cls.MSKDSSR", student=STUDENT, teacher=REFERENCE)))
 
 
-def contest(config, batch=4):
-    return Contest(config, (16, 16), batch, CPU)
+def case(config, batch=4):
+    return ClassifierCase(config, (16, 16), batch, CPU)
 
 
 def test_a_report_has_the_ratio_of_each_round():
@@ -84,19 +84,19 @@ def test_a_report_has_the_ratio_of_each_round():
 
 def test_a_plain_classifier_is_refused():
     with pytest.raises(ValueError, match="more networks than the student.*kd_cls.Classifier"):
-        contest(Config(dict(model=STUDENT)))
+        case(Config(dict(model=STUDENT)))
 
 
 def test_the_size_is_what_the_student_wants():
     model = dict(distilled(KD).model, student=dict(STUDENT, image_size=(24, 16)))
-    found = Contest(Config(dict(model=model)), None, 2, CPU)
+    found = ClassifierCase(Config(dict(model=model)), None, 2, CPU)
     assert found.size == (24, 16) and found.data["inputs"].shape == (2, 3, 24, 16)
 
 
 def test_all_weights_stay_and_gradients_are_given_back():
     optimizer = dict(type="SGD", lr=9.0, momentum=0.9, weight_decay=1.0)
     config = distilled(KD | AT, optim_wrapper=dict(type="OptimWrapper", optimizer=optimizer))
-    found = contest(config)
+    found = case(config)
     models = (found.student, found.distilled, found.distiller.teacher.model)
     before = [[p.clone() for p in model.parameters()] for model in models]
     for action in found.actions().values():
@@ -108,11 +108,11 @@ def test_all_weights_stay_and_gradients_are_given_back():
 
 
 def test_schedules_are_left_out_so_that_every_term_is_active():
-    assert contest(distilled(KD | AT)).distiller.active_terms() == {"kd": 0.5, "at": 1000.0}
+    assert case(distilled(KD | AT)).distiller.active_terms() == {"kd": 0.5, "at": 1000.0}
 
 
 def test_students_that_differ_stop_the_benchmark():
-    found = contest(distilled(KD))
+    found = case(distilled(KD))
     found.check_same_work()
     with torch.no_grad():
         found.distilled.network.classifier.bias += 1.0
@@ -121,7 +121,7 @@ def test_students_that_differ_stop_the_benchmark():
 
 
 def test_every_network_of_a_method_is_a_part():
-    found = contest(ctkd())
+    found = case(ctkd())
     assert found.parts() == ["student", "the scratch teacher", "the expert teacher"]
     assert list(found.actions()) == [*found.parts(), "distilled"]
     assert found.term_actions() == {}
@@ -141,7 +141,7 @@ def test_every_network_of_a_method_is_a_part():
 
 @pytest.mark.parametrize("method", [byot, mskd_ssr])
 def test_heads_are_part_of_the_students_own_step(method):
-    found = contest(method())
+    found = case(method())
     assert found.parts()[0] == "student with heads" and "student" not in found.parts()
     own, heads = found._actions["student with heads"].args[1], found.distiller.heads
     assert own.classifier is found.student and len(own.heads) == len(heads)
@@ -164,7 +164,7 @@ def test_a_method_that_begins_later_begins_at_once():
         teacher=REFERENCE,
         schedule=dict(epoch_length=23, start=2, decay=[2, 5], every=1),
     )
-    found = contest(Config(dict(model=model)))
+    found = case(Config(dict(model=model)))
     losses = found.distilled(**found.data, mode="loss")
     assert "loss_selective" in losses and losses["loss_ce"] > 0
 
@@ -205,16 +205,16 @@ def test_what_torchdistill_has_not_is_not_written(term):
 
 def test_without_torchdistill_the_output_has_the_command():
     with mock.patch.dict(sys.modules, torchdistill=None):
-        entrants, remark = with_peer(found := contest(distilled(KD)))
-    assert entrants is found and "pip install torchdistill" in remark
+        together, remark = with_peer(found := case(distilled(KD)))
+    assert together is found and "pip install torchdistill" in remark
 
 
 def test_methods_and_optimizers_that_it_has_not_are_told():
-    assert "no such method" in with_peer(contest(ctkd()))[1]
+    assert "no such method" in with_peer(case(ctkd()))[1]
     clipped = dict(
         type="OptimWrapper", optimizer=dict(type="SGD", lr=0.1), clip_grad=dict(max_norm=1.0)
     )
-    assert "with a plain optimizer" in with_peer(contest(distilled(KD, optim_wrapper=clipped)))[1]
+    assert "with a plain optimizer" in with_peer(case(distilled(KD, optim_wrapper=clipped)))[1]
 
 
 class FakeBox:
@@ -245,26 +245,26 @@ def fake():
 
 
 def test_a_peer_with_another_loss_does_not_take_part(fake):
-    entrants, remark = with_peer(found := contest(distilled(KD)))
-    assert entrants is found and "total losses differ by" in remark
+    together, remark = with_peer(found := case(distilled(KD)))
+    assert together is found and "total losses differ by" in remark
 
 
 def test_a_peer_with_the_same_loss_takes_part_and_is_watched(fake):
     terms = dict(kd=dict(KD["kd"], weight=0.0))
-    entrants, remark = with_peer(found := contest(distilled(terms)))
-    assert list(entrants.actions()) == ["student", "teacher", "distilled", "torchdistill"]
+    together, remark = with_peer(found := case(distilled(terms)))
+    assert list(together.actions()) == ["student", "teacher", "distilled", "torchdistill"]
     assert "9.9 takes part; its total loss is the same" in remark
-    assert entrants.parts() == found.parts()
-    config = entrants._box.config
+    assert together.parts() == found.parts()
+    config = together._box.config
     assert config["optimizer"] == dict(key="SGD", kwargs=dict(lr=0.0, momentum=0.9))
     assert config["teacher"]["requires_grad"] is False
-    assert not entrants._box.teacher_model.training and entrants._box.student_model.training
-    entrants.actions()["torchdistill"]()
+    assert not together._box.teacher_model.training and together._box.student_model.training
+    together.actions()["torchdistill"]()
     assert all(p.grad is None for p in found.student.parameters())  # a copy of its own
-    entrants.check_same_work()
-    entrants._box.factor = 1.01
+    together.check_same_work()
+    together._box.factor = 1.01
     with pytest.raises(ValueError, match="total losses differ"):
-        entrants.check_same_work()
+        together.check_same_work()
 
 
 @pytest.mark.parametrize("terms", [KD, AT, SP, KD | AT])

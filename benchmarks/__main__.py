@@ -1,0 +1,158 @@
+"""Command line of the benchmarks: what kdkit costs on this machine.
+
+    python -m benchmarks distill
+    python -m benchmarks distill configs/bccd/hmat_asckd.py --size 240 320 --batch 8
+    python -m benchmarks distill --device cuda --size 800 1333 --out benchmark.json
+    python -m benchmarks distill configs/cls/kd_resnet8_resnet20_6e_digits.py --threads 1
+    python -m benchmarks recall
+    python -m benchmarks recall --sizes sop512 200k --rounds 3 --threads 2 --out recall.json
+
+distill: the time of a distilled training step over that of the steps of its networks alone: the
+student's own step and the teacher's forward (a detector's extract_feat), or all networks of a
+method that trains several; the peak memory of each; the time of each term; of detectors the memory
+of HMAT on a map of stride 4; of classifiers the step of torchdistill, if it is installed and has
+the method. Weights and images are random: no data set and no download is needed.
+
+recall: the time of recall_at_k, all K, over that of a search of one neighbor by FAISS, and of
+pytorch-metric-learning's precision at 1; the memory it takes. Embeddings are synthetic.
+
+Run it in a checkout of the repository, or as `python tools/benchmark.py` from any folder.
+"""
+
+from __future__ import annotations
+
+import argparse
+import importlib
+from collections.abc import Sequence
+from dataclasses import fields
+from types import ModuleType
+from typing import Any
+
+from mmengine.config import Config
+
+from kd_engine.errors import clear_errors
+from kd_engine.evaluate import write_json
+from kd_engine.outputs import check_outputs
+from kd_engine.run.malloc import keep_freed_memory
+from kd_engine.runs import load_run_config
+from kd_engine.tasks import package_of
+from kd_engine.terminal import short_terminal
+
+DEFAULT_CONFIG = "configs/hmat_asckd_faster_rcnn.py"
+MEASURED = {"kd_det": "benchmarks.det.cost", "kd_cls": "benchmarks.cls.cost"}
+
+
+def main(arguments: Sequence[str] | None = None) -> None:
+    """Run the command line."""
+    options = _parser().parse_args(arguments)
+    with clear_errors(), short_terminal("measuring"):
+        check_outputs([options.out], [getattr(options, "config", None)], options.overwrite)
+        options.run(options)
+
+
+def _distill(options: argparse.Namespace) -> None:
+    import torch
+    from mmengine.logging import MMLogger
+
+    MMLogger.get_current_instance().setLevel("ERROR")
+    if options.threads:
+        torch.set_num_threads(options.threads)
+    keep_freed_memory()  # as tools/train.py does
+    config = load_run_config(options.config)
+    module = _benchmark_of(config, options.config)
+    report = module.measure_distillation(config, module.Settings(**_given(options, module)))
+    report["config"] = options.config
+    print(module.describe(report))
+    if options.out:
+        write_json(report, options.out)
+
+
+def _benchmark_of(config: Config, name: str) -> ModuleType:
+    """Import the benchmark for the package that serves a config."""
+    package = package_of(config)
+    if package not in MEASURED:
+        raise ValueError(
+            f"distill measures configs of {' and '.join(MEASURED)}, but {name} is one of {package}."
+        )
+    return importlib.import_module(MEASURED[package])
+
+
+def _given(options: argparse.Namespace, module: ModuleType) -> dict[str, Any]:
+    """Return the settings that the command line names; the others are the package's."""
+    named = {
+        name: tuple(value) if isinstance(value, list) else value
+        for name in ("size", "batch", "rounds", "device", "hmat_size")
+        if (value := getattr(options, name)) is not None
+    }
+    known = {field.name for field in fields(module.Settings)}
+    if unknown := sorted(set(named) - known):
+        raise ValueError(f"{', '.join(unknown)} is for detectors only; leave it out.")
+    return named
+
+
+def _recall(options: argparse.Namespace) -> None:
+    from benchmarks.recall.cost import RecallSettings, describe, measure_recall
+
+    report = measure_recall(
+        RecallSettings(options.sizes, options.rounds, options.threads, options.device)
+    )
+    print(describe(report))
+    if options.out:
+        write_json(report, options.out)
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        prog="python -m benchmarks",
+        description=__doc__,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    commands = parser.add_subparsers(required=True, metavar="COMMAND")
+    _add_distill(commands.add_parser("distill", help="cost of a distilled training step"))
+    _add_recall(commands.add_parser("recall", help="cost of exact recall@K"))
+    return parser
+
+
+def _add_distill(parser: argparse.ArgumentParser) -> None:
+    parser.set_defaults(run=_distill)
+    parser.add_argument(
+        "config", nargs="?", default=DEFAULT_CONFIG, help=f"default: {DEFAULT_CONFIG}"
+    )
+    parser.add_argument(
+        "--size", nargs=2, type=_positive, metavar=("HEIGHT", "WIDTH"),
+        help="pixels of the images (default: 256 320; of classifiers what the student wants)",
+    )  # fmt: skip
+    parser.add_argument("--batch", type=_positive, help="images (default: 2; of classifiers 64)")
+    parser.add_argument("--rounds", type=_positive, help="default: 12; of classifiers 60")
+    parser.add_argument("--threads", type=_positive, help="of torch (default: its own)")
+    parser.add_argument("--device", help="cpu (default), cuda or cuda:<n>")
+    parser.add_argument(
+        "--hmat-size", nargs=2, type=_positive, metavar=("HEIGHT", "WIDTH"),
+        help="detectors: pixels of the two images of the memory measurement (default: 800 1333)",
+    )  # fmt: skip
+    parser.add_argument("--out", metavar="FILE", help="write all numbers as JSON")
+    parser.add_argument("--overwrite", action="store_true", help="replace that file if it is there")
+
+
+def _add_recall(parser: argparse.ArgumentParser) -> None:
+    parser.set_defaults(run=_recall)
+    parser.add_argument(
+        "--sizes", nargs="+", default=["cub", "sop128"], metavar="NAME",
+        help="of cub, sop128, sop512, 200k and 1m (default: cub sop128)",
+    )  # fmt: skip
+    parser.add_argument("--rounds", type=_positive, default=5, help="rounds (default: 5)")
+    parser.add_argument("--threads", type=_positive, help="of torch and FAISS (default: theirs)")
+    parser.add_argument("--device", default="cpu", help="cpu (default), cuda or cuda:<n>")
+    parser.add_argument("--out", metavar="FILE", help="write all numbers as JSON")
+    parser.add_argument("--overwrite", action="store_true", help="replace that file if it is there")
+
+
+def _positive(text: str) -> int:
+    value = int(text)
+    if value < 1:
+        raise argparse.ArgumentTypeError(f"must be at least 1, but it is {value}.")
+    return value
+
+
+if __name__ == "__main__":
+    main()
