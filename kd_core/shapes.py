@@ -9,6 +9,7 @@ from dataclasses import dataclass
 import torch
 
 from kd_core.layouts import Layouts
+from kd_core.table import format_table
 from kd_core.term import Features, Term
 
 _HEAD = ("term", "role", "student layer", "shape", "teacher layer", "shape", "connector")
@@ -84,12 +85,7 @@ class ShapeTable:
 
     def __str__(self) -> str:
         """Return one line for each pair, under a head."""
-        lines = [_HEAD, *(row.cells() for row in self.rows)]
-        widths = [max(map(len, column)) for column in zip(*lines, strict=True)]
-        return "\n".join(
-            "  ".join(cell.ljust(width) for cell, width in zip(line, widths, strict=True)).rstrip()
-            for line in lines
-        )
+        return "\n".join(format_table(_HEAD, (row.cells() for row in self.rows)))
 
 
 def connector_key(role: str, level: int) -> str:

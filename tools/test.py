@@ -21,6 +21,7 @@ from collections.abc import Sequence
 
 from mmengine.dist import is_main_process
 
+from kd_core.table import format_table
 from kd_engine.errors import clear_errors
 from kd_engine.evaluate import evaluate_model, teacher_of, write_json
 from kd_engine.outputs import check_outputs, files_of
@@ -63,9 +64,8 @@ def _report(metrics: dict[str, float], out: str | None) -> None:
         if out:
             raise ValueError(f"{said}, so that there is nothing to write to {out}. Leave it out.")
         print(said)
-    width = max(map(len, metrics), default=0)
-    for name, value in metrics.items():
-        print(f"{name:{width}}  {value:.4f}")
+    for line in format_table((), [(name, f"{value:.4f}") for name, value in metrics.items()]):
+        print(line)
     if out:
         write_json(metrics, out)
 

@@ -12,6 +12,7 @@ from kd_cls.classifier import Classifier, image_size_of, require_one_size
 from kd_core.attachment import read_layers
 from kd_core.layers import Selector, find_layer, parse_selector
 from kd_core.layouts import is_channels_last
+from kd_core.table import format_table
 
 
 def require_classifier(model: nn.Module, name: str) -> Classifier:
@@ -180,5 +181,4 @@ def network_table(
     for name, network, trained in networks:
         count = sum(parameter.numel() for parameter in network.parameters())
         rows.append((name, f"{count:,} parameters, {'trained' if trained else 'frozen'}"))
-    width = max(len(name) for name, _ in rows)
-    return "\n".join(f"{name:{width}}  {value}" for name, value in rows)
+    return "\n".join(format_table((), rows))

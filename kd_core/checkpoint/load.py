@@ -16,6 +16,7 @@ from kd_core.checkpoint.reader import CheckpointError, UnsafeCheckpointError, re
 from kd_core.checkpoint.remedy import load_remedy
 from kd_core.checkpoint.state_dict import state_dict_of, unwrapped
 from kd_core.checkpoint.tied import with_tied_weights
+from kd_core.table import format_table
 
 __all__ = [
     "CheckpointError",
@@ -58,9 +59,8 @@ class LoadReport:
         rows = [(key, str(there), str(here)) for key, there, here in self.mismatched]
         rows += [(key, "-", str(shape)) for key, shape in self.missing]
         rows += [(key, str(shape), "-") for key, shape in self.unexpected]
-        shown = [("key", "in the file", "in the model"), *rows[:_LONGEST_TABLE]]
-        widths = [max(len(row[column]) for row in shown) for column in range(2)]
-        lines = [f"  {key:{widths[0]}}  {there:{widths[1]}}  {here}" for key, there, here in shown]
+        table = format_table(("key", "in the file", "in the model"), rows[:_LONGEST_TABLE])
+        lines = [f"  {line}" for line in table]
         if len(rows) > _LONGEST_TABLE:
             lines.append(f"  ... and {len(rows) - _LONGEST_TABLE} more")
         return "\n".join(lines)

@@ -8,6 +8,8 @@ from typing import Any
 
 from torch import Tensor, nn
 
+from kd_core.table import format_table
+
 
 @dataclass
 class LayerRow:
@@ -103,9 +105,7 @@ def layer_table(rows: list[LayerRow], depth: int | None = None, match: str = "")
             f"no layer's name or class contains {match!r} within depth {depth or 'any'}. "
             "Leave --match out to see all of them."
         )
-    lines = [("selector", "type", "output (N, C, H, W)"), *shown]
-    widths = [max(len(line[column]) for line in lines) for column in range(2)]
-    return "\n".join(f"{a:{widths[0]}}  {b:{widths[1]}}  {c}" for a, b, c in lines)
+    return "\n".join(format_table(("selector", "type", "output (N, C, H, W)"), shown))
 
 
 def _recorder(

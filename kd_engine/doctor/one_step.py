@@ -13,6 +13,7 @@ from torch import Tensor, nn
 
 from kd_core import GradientShares
 from kd_core.attachment import Attachment
+from kd_core.table import format_table
 
 _ALONE = {"num_workers": 0, "persistent_workers": False}
 
@@ -37,12 +38,10 @@ class StepReport:
 
     def __str__(self) -> str:
         """Return one line for each loss."""
-        width = max(map(len, self.losses))
-        lines = [
-            f"{name:{width}}  {value:10.5f}"
-            + (f"  {self.shares[name]:7.2%} of the gradient" if name in self.shares else "")
-            for name, value in self.losses.items()
-        ]
+        shares = {name: f"{share:7.2%} of the gradient" for name, share in self.shares.items()}
+        lines = format_table(
+            (), [(name, f"{x:10.5f}", shares.get(name, "")) for name, x in self.losses.items()]
+        )
         where = f", at iteration {self.iteration}" if self.iteration else ""
         return "\n".join([*lines, f"gradient norm {self.norm:.4g} on {self.images} images{where}"])
 

@@ -6,6 +6,7 @@ import statistics
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 
+from kd_core.table import markdown_table
 from kd_engine.doctor.scores import last_saved, read_log
 
 
@@ -56,7 +57,7 @@ def summary_table(folders: Iterable[Path], metrics: Sequence[str]) -> str:
     Raises:
         ValueError: If a run lacks a metric or has no validation.
     """
-    lines = ["| run | seeds | " + " | ".join(metrics) + " |", "|---" * (len(metrics) + 2) + "|"]
+    rows: list[tuple[str, ...]] = []
     notes: list[str] = []
     for folder in folders:
         runs = sorted(folder.glob("seed*")) or [folder]
@@ -64,7 +65,8 @@ def summary_table(folders: Iterable[Path], metrics: Sequence[str]) -> str:
         found = [metrics for metrics, _ in results]
         notes += [note for _, of_run in results for note in of_run]
         cells = [_cell(runs, found, metric) for metric in metrics]
-        lines.append(f"| {folder.name} | {len(runs)} | " + " | ".join(cells) + " |")
+        rows.append((folder.name, str(len(runs)), *cells))
+    lines = markdown_table(("run", "seeds", *metrics), rows)
     return "\n".join([*lines, *(["", *notes] if notes else [])])
 
 

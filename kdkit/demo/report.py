@@ -15,6 +15,7 @@ from typing import Any
 import torch
 from mmengine.registry import init_default_scope
 
+from kd_core.table import markdown_table
 from kd_engine.evaluate import write_json
 from kdkit.demo.curves import draw_curves
 from kdkit.demo.measure import (
@@ -68,10 +69,7 @@ def table(rows: Sequence[Mapping[str, Any]], size: str) -> str:
         ]
         for row in rows
     ]
-    widths = [max(len(line[i]) for line in [head, *cells]) for i in range(len(head))]
-    rule = ["-" * widths[0], *(f"{'-' * (width - 1)}:" for width in widths[1:])]
-    lines = [_line(head, widths), _line(rule, widths), *(_line(line, widths) for line in cells)]
-    return "\n".join(lines)
+    return "\n".join(markdown_table(head, cells, "<>>>>>"))
 
 
 def summary(result: Mapping[str, Any]) -> str:
@@ -133,9 +131,3 @@ def _known(folder: Path) -> dict[str, str] | None:
         return None
     fingerprints: dict[str, str] = found.get("fingerprints")
     return fingerprints
-
-
-def _line(cells: Sequence[str], widths: Sequence[int]) -> str:
-    padded = [cells[0].ljust(widths[0])]
-    padded += [cell.rjust(width) for cell, width in zip(cells[1:], widths[1:], strict=True)]
-    return f"| {' | '.join(padded)} |"

@@ -15,7 +15,7 @@ def test_mean_and_sample_deviation_over_seeds(tmp_path):
     for seed, value in enumerate((0.1, 0.2, 0.3)):
         write_run(tmp_path / "hmat" / f"seed{seed}", {"coco/bbox_mAP": value, "step": 8})
     row = summary_table([tmp_path / "hmat"], ["coco/bbox_mAP"]).splitlines()[-1]
-    assert row == "| hmat | 3 | 0.200 +- 0.100 |"
+    assert row == "| hmat | 3     | 0.200 +- 0.100 |"
 
 
 def test_the_last_validation_counts_and_training_lines_do_not(tmp_path):
@@ -42,7 +42,7 @@ def test_the_last_saved_epoch_counts_and_a_missing_score_is_said(tmp_path):
         (tmp_path / f"epoch_{epoch}.pth").touch()
     write_run(tmp_path, {"cls/top1": 0.8, "step": 8}, {"cls/top1": 0.9, "step": 9})
     table = summary_table([tmp_path], ["cls/top1"]).splitlines()
-    assert table[2].endswith("| 1 | 0.900 |")
+    assert table[2].endswith("| 1     | 0.900    |")
     assert table[4].startswith(f"{tmp_path}: epoch 10 is saved but has no score; ")
     assert "of epoch 9." in table[4]
 
