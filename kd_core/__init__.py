@@ -1,8 +1,25 @@
 """Distillation in plain PyTorch: losses, layer taps, frozen teachers, the distiller."""
 
-from kd_core.distiller import Distiller
-from kd_core.gradients import GradientShares
-from kd_core.teacher import FrozenTeacher
-from kd_core.term import Term
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from kd_core.lazy_names import lazy_names
+
+if TYPE_CHECKING:
+    from kd_core.distiller import Distiller
+    from kd_core.gradients import GradientShares
+    from kd_core.teacher import FrozenTeacher
+    from kd_core.term import Term
+else:
+    __getattr__, __dir__ = lazy_names(
+        __name__,
+        {
+            "Distiller": "kd_core.distiller",
+            "FrozenTeacher": "kd_core.teacher",
+            "GradientShares": "kd_core.gradients",
+            "Term": "kd_core.term",
+        },
+    )
 
 __all__ = ["Distiller", "FrozenTeacher", "GradientShares", "Term"]

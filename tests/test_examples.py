@@ -11,7 +11,7 @@ import kd_det  # noqa: F401  first, for mmdet asks for mmcv's operators
 ROOT = Path(__file__).parents[1]
 MODULES = [
     ".".join(path.relative_to(ROOT).with_suffix("").parts)
-    for package in ("kd_core", "kd_engine", "kd_det", "kd_retrieval", "kd_cls")
+    for package in ("kdkit", "kd_core", "kd_engine", "kd_det", "kd_retrieval", "kd_cls")
     for path in sorted((ROOT / package).rglob("*.py"))
     if ">>> " in path.read_text()
 ]

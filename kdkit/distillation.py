@@ -1,0 +1,61 @@
+"""Distillation in a training loop of one's own: one call attaches a teacher to a student."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from torch import nn
+
+from kd_core import Distiller, FrozenTeacher, Term
+from kd_core.term import Layers
+
+ShortTerm = tuple[nn.Module, Layers] | tuple[nn.Module, Layers, Layers]
+
+
+def distill(
+    student: nn.Module,
+    teacher: FrozenTeacher | nn.Module,
+    terms: Mapping[str, Term | ShortTerm],
+    example: Sequence[Any] | None = None,
+) -> Distiller:
+    """Attach a teacher to a student, and return the distiller that holds the losses.
+
+    Make the optimizer afterwards: what a term trains besides the student is in the student's
+    parameters from here on. ``distiller.detach()`` returns the plain student.
+
+    Args:
+        student: The model to train.
+        teacher: The trained model; it is frozen, and no part of the student's ``state_dict``.
+        terms: Name to a :class:`Term`, or in short to its loss and layers,
+            ``(loss, layers)`` or ``(loss, layers, teacher_layers)``.
+        example: Arguments of one forward, such as ``(images,)``: a dry run checks every loss on
+            their shapes and makes the connectors for layers of unequal channels.
+
+    Returns:
+        The distiller, attached. ``distiller.losses()`` gives ``loss_<term>`` to scalar after each
+        training forward of a student that returns no dict of losses itself.
+
+    Raises:
+        ValueError: If there is no term, a layer does not exist, the shapes do not fit a loss, or
+            student and teacher share a layer.
+
+    Example:
+        >>> import torch
+        >>> from kd_core.losses import SoftTargetLoss
+        >>> student, teacher = nn.Sequential(nn.Linear(4, 3)), nn.Sequential(nn.Linear(4, 3))
+        >>> distiller = distill(student, teacher, {"kd": (SoftTargetLoss(), "0")})
+        >>> optimizer = torch.optim.SGD(student.parameters(), lr=0.1)
+        >>> for inputs, labels in [(torch.randn(8, 4), torch.randint(3, (8,)))]:
+        ...     loss = nn.functional.cross_entropy(student(inputs), labels)
+        ...     loss = loss + sum(distiller.losses().values())
+        ...     optimizer.zero_grad()
+        ...     loss.backward()
+        ...     optimizer.step()
+        >>> list(distiller.detach().state_dict())
+        ['0.weight', '0.bias']
+    """
+    made = {name: one if isinstance(one, Term) else Term(*one) for name, one in terms.items()}
+    distiller = Distiller(teacher, made)
+    distiller.attach(student, example)
+    return distiller
