@@ -9,7 +9,7 @@ import time
 
 import pytest
 
-from kd_engine.work_dir.default import lock as work_dir_lock
+from kd_engine.work_dir import lock as work_dir_lock
 from kd_engine.work_dir.lock import hold_work_dir, last_run_of
 
 

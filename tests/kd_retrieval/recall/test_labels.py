@@ -3,7 +3,7 @@ import pytest
 import torch
 
 from benchmarks.measure import peak_bytes
-from kd_retrieval.recall.at_k import labels as positives
+from kd_retrieval.recall import labels as positives
 from kd_retrieval.recall.labels import ClassLabels, LabelSets, is_sets, table_of
 
 EVERYTHING = slice(None)

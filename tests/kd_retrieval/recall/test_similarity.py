@@ -4,7 +4,7 @@ from unittest import mock
 import pytest
 import torch
 
-from kd_retrieval.recall.at_k import similarity
+from kd_retrieval.recall import similarity
 from kd_retrieval.recall.precision import full_precision
 from kd_retrieval.recall.similarity import METRICS, Similarity, exponent_of, grid_rows, norms
 from kd_retrieval.search.faiss_search import FlatSearch
