@@ -13,8 +13,8 @@ from torch import Tensor, nn
 
 from benchmarks.measure import describe_machine, interleave, peak_bytes, ratios, spread
 from kd_core import Distiller
-from kd_core.beside import pick_needed
-from kd_core.layers import Taps
+from kd_core.layers import FeatureHooks
+from kd_core.term import pick_required
 from kd_engine.build import student_config, without_initial_weights
 from kd_engine.config.file import read_config
 
@@ -126,20 +126,20 @@ def term_actions(
     terms = distiller.terms
     wanted = {name: term.student for name, term in terms.items()}
     selectors = [s for roles in wanted.values() for found in roles.values() for s in found]
-    taps = Taps(model, selectors, "student")
-    distiller.terms, taps.active = {}, True
+    hooks = FeatureHooks(model, selectors, "student")
+    distiller.terms, hooks.active = {}, True
     try:
         model(**data, mode="loss")
-        student = _leaves(taps.read_all(wanted))
+        student = _leaves(hooks.read_all(wanted))
     finally:
         distiller.terms = terms
-        taps.remove()
+        hooks.remove()
     layers = {name: term.teacher for name, term in terms.items()}
     teacher = distiller.teacher.run((), data, layers)
 
     def action(name: str) -> None:
         connected = distiller.connectors.connect(name, student[name])
-        needed = pick_needed(name, terms[name].needs, data)
+        needed = pick_required(name, terms[name].requires, data)
         values = terms[name].compare(connected, teacher[name], needed)
         torch.stack(list(values.values())).sum().backward()
 

@@ -98,7 +98,9 @@ def attach(
 
 def compares_logits(term: Term) -> bool:
     """Return whether a term takes the class scores of student or teacher."""
-    paths = {s.path for of in (term.student, term.teacher) for found in of.values() for s in found}
+    paths = {
+        s.module for of in (term.student, term.teacher) for found in of.values() for s in found
+    }
     return bool(paths & set(_LOGITS))
 
 

@@ -1,32 +1,29 @@
-"""Attach a teacher's knowledge to an ordinary student, and take it away again."""
+"""Distiller: a teacher's knowledge for an ordinary student, attached and taken away again."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 
-from kd_core.attachment import Attachment, Call, idle_loss
-from kd_core.beside import pick_needed
+from kd_core.base_distiller import BaseDistiller, Call, idle_loss
 from kd_core.checks import check_weights
 from kd_core.fit import TermConnectors, idle_parameters, prepare_and_try
 from kd_core.gradients import GradientShares
-from kd_core.layers import Selector
+from kd_core.layers import LayerPath
 from kd_core.layouts import AllFeatures, Layouts, hints_of
 from kd_core.loss_dict import check_finite, merge_losses, total_loss
 from kd_core.reach import require_gradients, require_influence
 from kd_core.shapes import ShapeTable
-from kd_core.sharing import require_apart
-from kd_core.teacher import FrozenTeacher
-from kd_core.term import Term
+from kd_core.teacher import Forward, FrozenTeacher
+from kd_core.term import Term, pick_required
 
-Forward = Callable[..., Any]
 _LATEST = 100_000  # iterations in which a term is expected to begin
 
 
-class Distiller(Attachment):
+class Distiller(BaseDistiller):
     """Adds ``loss_<term>`` to the losses of a student in training.
 
     ``attach`` hooks the named layers of student and teacher. In every training forward the
@@ -36,7 +33,7 @@ class Distiller(Attachment):
     before the student: so it has given its memory back when the student keeps its activations.
 
     The distiller becomes the student's child ``distiller``: its iteration and what is trained
-    beside the student (connectors, a loss's own parameters) are saved under ``distiller.``; the
+    along with the student (connectors, a loss's own parameters) are saved under ``distiller.``; the
     teacher is not.
 
     Args:
@@ -65,14 +62,15 @@ class Distiller(Attachment):
         gradient_shares: GradientShares | None = None,
         check_finite: bool = True,
     ) -> None:
-        super().__init__()
         bad = [n for n in terms if n in ("", "task") or "." in n or "loss" in n]
         if bad or not terms:
             raise ValueError(
                 "a Distiller needs at least one term, and a name must not be empty or 'task', nor "
                 f"have a dot or 'loss' in it (it is logged as loss_<name>), but got {list(terms)}."
             )
-        self.teacher = teacher if isinstance(teacher, FrozenTeacher) else FrozenTeacher(teacher)
+        frozen = teacher if isinstance(teacher, FrozenTeacher) else FrozenTeacher(teacher)
+        super().__init__({"the teacher": frozen})
+        self.teacher = frozen
         self.terms = dict(terms)
         self.gradient_shares = gradient_shares
         self.check_finite = check_finite
@@ -80,47 +78,28 @@ class Distiller(Attachment):
         self.connectors = TermConnectors()
         self.shape_table: ShapeTable | None = None
         self.layouts = {side: Layouts(side) for side in ("student", "teacher")}
-        self._answer: AllFeatures = {}  # the teacher's, to this forward
+        self._teacher_outputs: AllFeatures = {}  # the teacher's, to this forward
         self._reached: set[str] = set()  # terms that were seen to move the student
 
-    def attach(
-        self,
-        student: nn.Module,
-        example: Sequence[Any] | None = None,
-        forward: Forward | None = None,
-    ) -> nn.Module:
-        """Listen to a student, and become its child ``distiller``.
+    def student_layers(self, student: nn.Module) -> list[LayerPath]:
+        """Return the student's layers of all terms."""
+        return _layers(self.terms, "student")
 
-        Args:
-            student: The model to train.
-            example: Arguments of a dry run that finds the shapes, checks every loss on them
-                and makes the connectors. Without it, losses that need equal channels must get
-                them from the layers as they are.
-            forward: How to run the student in the dry run, ``forward(student, *example)``; the
-                default calls it.
-
-        Returns:
-            The student.
+    def dry_run(
+        self, student: nn.Module, example: Sequence[Any] | None, forward: Forward | None
+    ) -> None:
+        """Check the layers; with an example also find shapes, make connectors and try each loss.
 
         Raises:
-            ValueError: If a layer does not exist, the shapes do not fit a loss, student and teacher
-                share a layer, or student or distiller are attached already.
+            ValueError: If a layer does not exist or the shapes do not fit a loss.
         """
-        taps = self.tap(student, _selectors(self.terms, "student"))
         self._reached.clear()
         self.layouts = {side: Layouts(side) for side in self.layouts}
-        try:
-            require_apart([("the student", student), ("the teacher", self.teacher.model)])
-            self.teacher.check(_selectors(self.terms, "teacher"))
-            if self.gradient_shares is not None:
-                self.gradient_shares.parameters(student)
-            if example is not None:
-                self._dry_run(student, tuple(example), forward)
-        except Exception:
-            taps.remove()
-            raise
-        self.listen(student)
-        return student
+        self.teacher.check(_layers(self.terms, "teacher"))
+        if self.gradient_shares is not None:
+            self.gradient_shares.parameters(student)
+        if example is not None:
+            self._run_example(student, tuple(example), forward)
 
     def active_terms(self) -> dict[str, float]:
         """Return the factor of each term that is not 0 at the present iteration.
@@ -128,13 +107,13 @@ class Distiller(Attachment):
         Raises:
             ValueError: If a schedule makes one negative or not finite.
         """
-        count = self.count()
+        count = self.current_iteration()
         factors = {name: term.factor(count) for name, term in self.terms.items()}
         for name, factor in factors.items():
             check_weights(**{f"the factor of term {name!r} at iteration {count}": factor})
         return {name: factor for name, factor in factors.items() if factor != 0.0}
 
-    def begins(self) -> int:
+    def start_iteration(self) -> int:
         """Return the first iteration at which most terms count, all of them if there is such one.
 
         Terms of weight 0 are left out, and iterations from 100,000 on.
@@ -149,20 +128,22 @@ class Distiller(Attachment):
                 break
         return best[1]
 
-    def is_idle(self) -> bool:
-        """Tell whether every term is 0 at the present iteration."""
-        return not self.active_terms()
+    def is_active(self) -> bool:
+        """Return whether a term is not 0 at the present iteration."""
+        return bool(self.active_terms())
 
-    def before(self, student: nn.Module, args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> None:
+    def pre_forward(
+        self, student: nn.Module, args: tuple[Any, ...], kwargs: Mapping[str, Any]
+    ) -> None:
         """Run the teacher, as far as a term of weight above 0 needs it."""
         wanted = {name: self.terms[name].teacher for name in self.active_terms()}
-        self._answer = self.teacher.run(args, kwargs, wanted)
+        self._teacher_outputs = self.teacher.run(args, kwargs, wanted)
 
-    def compute(self, call: Call) -> dict[str, Tensor]:
+    def post_forward(self, call: Call) -> dict[str, Tensor]:
         """Compare the student with what the teacher has answered.
 
         Raises:
-            ValueError: If a layer did not run, shapes do not fit, a loss lacks what it needs, or a
+            ValueError: If a layer did not run, shapes do not fit, a loss lacks an extra input, or a
                 term cannot move the student (looked at once, in the term's first step).
             FloatingPointError: If a term, or a loss of the student's own, is not finite.
         """
@@ -178,13 +159,13 @@ class Distiller(Attachment):
         known = call.named()
         terms = {name: self.terms[name] for name in factors}
         images = [*call.args, *call.kwargs.values()]
-        found = call.taps.read_all({name: term.student for name, term in terms.items()})
+        found = call.hooks.read_all({name: term.student for name, term in terms.items()})
         student = self.layouts["student"].turn(found, images)
-        teacher = self.layouts["teacher"].turn(self._answer, images)
-        self._answer = {}
+        teacher = self.layouts["teacher"].turn(self._teacher_outputs, images)
+        self._teacher_outputs = {}
         values = {}
         for name, term in terms.items():
-            needed = pick_needed(name, term.needs, known)
+            needed = pick_required(name, term.requires, known)
             if name not in self._reached:
                 require_gradients(f"term {name!r}", term.student, student[name])
             connected = self.connectors.connect(name, student[name])
@@ -199,16 +180,16 @@ class Distiller(Attachment):
             }
         return values
 
-    def _dry_run(
+    def _run_example(
         self, student: nn.Module, example: tuple[Any, ...], forward: Forward | None
     ) -> None:
-        taps = self._taps
-        assert taps is not None
+        hooks = self._hooks
+        assert hooks is not None
 
         def run_student(arguments: tuple[Any, ...]) -> AllFeatures:
-            taps.clear()
+            hooks.clear()
             _ = student(*arguments) if forward is None else forward(student, *arguments)
-            return taps.read_all({name: term.student for name, term in self.terms.items()})
+            return hooks.read_all({name: term.student for name, term in self.terms.items()})
 
         def run_teacher(arguments: tuple[Any, ...]) -> AllFeatures:
             wanted = {name: term.teacher for name, term in self.terms.items()}
@@ -216,7 +197,7 @@ class Distiller(Attachment):
 
         models = {"student": (student, run_student), "teacher": (self.teacher.model, run_teacher)}
         modes = [(module, module.training) for module in student.modules()]
-        taps.active = True
+        hooks.active = True
         try:
             with torch.no_grad():
                 student.eval()
@@ -229,8 +210,8 @@ class Distiller(Attachment):
         finally:
             for module, mode in modes:
                 module.training = mode
-            taps.active = False
-            taps.clear()
+            hooks.active = False
+            hooks.clear()
 
     def _fit(self, student: AllFeatures, teacher: AllFeatures) -> None:
         self.shape_table = ShapeTable(self.terms, student, teacher, self.layouts)
@@ -247,11 +228,6 @@ class Distiller(Attachment):
         shares = self.gradient_shares.measure(call.student, losses)
         return {f"gradient_share_{name}": share for name, share in shares.items()}
 
-    def _apply(self, fn: Callable[..., Any], recurse: bool = True) -> Distiller:
-        super()._apply(fn, recurse)  # type: ignore[no-untyped-call]
-        self.teacher.apply(fn)
-        return self
 
-
-def _selectors(terms: Mapping[str, Term], side: str) -> list[Selector]:
+def _layers(terms: Mapping[str, Term], side: str) -> list[LayerPath]:
     return [s for term in terms.values() for found in getattr(term, side).values() for s in found]

@@ -8,10 +8,9 @@ from collections.abc import Iterable, Mapping
 import torch
 from torch import nn
 
-from kd_core.beside import stand_ins
 from kd_core.connectors import Connector, VectorConnector
 from kd_core.shapes import ShapeTable, connector_key
-from kd_core.term import Features, Term
+from kd_core.term import Features, Term, placeholders
 
 
 class TermConnectors(nn.ModuleDict):
@@ -103,7 +102,7 @@ def prepare_and_try(
                 term.prepare(connected, teacher[name])
                 trial = copy.copy(term)
                 trial.loss = copy.deepcopy(term.loss)
-                trial.compare(connected, teacher[name], stand_ins(term.needs, connected))
+                trial.compare(connected, teacher[name], placeholders(term.requires, connected))
         except (ValueError, RuntimeError) as error:  # torch has its own for sizes
             raise ValueError(f"term {name!r} does not fit: {error}\n{table}") from error
     connectors.train()

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor, nn
 
-from kd_core.layers import find_layer, parse_selector
+from kd_core.layers import LayerPath, find_layer
 
 
 @dataclass(frozen=True)
@@ -42,7 +42,7 @@ class GradientShares:
         Raises:
             ValueError: If the layer does not exist or trains no parameter.
         """
-        layer = find_layer(student, parse_selector(self.layer), "student")
+        layer = find_layer(student, LayerPath.parse(self.layer), "student")
         parameters = [item for item in layer.parameters() if item.requires_grad]
         if not parameters:
             raise ValueError(

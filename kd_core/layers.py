@@ -1,4 +1,4 @@
-"""Layer selectors, and the taps that read the selected layers' outputs."""
+"""Layer paths (selectors), and the forward hooks that read the selected layers' outputs."""
 
 from __future__ import annotations
 
@@ -15,16 +15,38 @@ _SELECTOR = re.compile(r"(?P<path>\w+(?:\.\w+)*)(?:\[(?P<index>-?\d+)?(?P<slice>
 
 
 @dataclass(frozen=True)
-class Selector:
+class LayerPath:
     """A layer's dotted path, and which items of a tuple output are meant.
 
     ``backbone.layer3`` is a module's output; ``neck[0]`` one item of a tuple output and
-    ``neck[1:4]`` several. Make one with :func:`parse_selector`.
+    ``neck[1:4]`` several. Make one with :meth:`parse`.
     """
 
     text: str
-    path: str
+    module: str
     index: int | slice | None = None
+
+    @classmethod
+    def parse(cls, text: str) -> LayerPath:
+        """Read a selector such as ``backbone.layer3``, ``neck[0]`` or ``neck[1:4]``.
+
+        Raises:
+            ValueError: If the text is not of that form.
+        """
+        match = _SELECTOR.fullmatch(text.strip())
+        if match is None or (text.strip().endswith("[]")):
+            raise ValueError(
+                f"a layer selector must read like 'backbone.layer3', 'neck[0]' or 'neck[1:4]', "
+                f"but it is {text!r}."
+            )
+        index: int | slice | None = None
+        first = match["index"]
+        if match["slice"] is not None:
+            last = match["slice"][1:]
+            index = slice(int(first) if first else None, int(last) if last else None)
+        elif first is not None:
+            index = int(first)
+        return cls(text.strip(), match["path"], index)
 
     def pick(self, output: Any) -> Tensor | list[Tensor]:
         """Select from a module's output.
@@ -42,94 +64,73 @@ class Selector:
             picked = list(output) if isinstance(output, tuple | list) else output
         elif not isinstance(output, tuple | list):
             raise ValueError(
-                f"{self.text!r} asks for items of a tuple, but {self.path!r} returns "
-                f"{_describe(output)}. Write {self.path!r} without an index."
+                f"{self.text!r} asks for items of a tuple, but {self.module!r} returns "
+                f"{_describe(output)}. Write {self.module!r} without an index."
             )
         else:
             picked = _items(self, output)
         tensors = picked if isinstance(picked, list) else [picked]
         if not tensors or not all(isinstance(item, Tensor) for item in tensors):
             raise ValueError(
-                f"{self.text!r} must select tensors, but {self.path!r} returns {_describe(output)}."
+                f"{self.text!r} must select tensors, but {self.module!r} returns "
+                f"{_describe(output)}."
             )
         return picked
 
 
-def parse_selector(text: str) -> Selector:
-    """Read a selector such as ``backbone.layer3``, ``neck[0]`` or ``neck[1:4]``.
-
-    Raises:
-        ValueError: If the text is not of that form.
-    """
-    match = _SELECTOR.fullmatch(text.strip())
-    if match is None or (text.strip().endswith("[]")):
-        raise ValueError(
-            f"a layer selector must read like 'backbone.layer3', 'neck[0]' or 'neck[1:4]', "
-            f"but it is {text!r}."
-        )
-    index: int | slice | None = None
-    first = match["index"]
-    if match["slice"] is not None:
-        last = match["slice"][1:]
-        index = slice(int(first) if first else None, int(last) if last else None)
-    elif first is not None:
-        index = int(first)
-    return Selector(text.strip(), match["path"], index)
-
-
-def find_layer(model: nn.Module, selector: Selector, owner: str) -> nn.Module:
+def find_layer(model: nn.Module, selector: LayerPath, whose: str) -> nn.Module:
     """Return the module that a selector names.
 
     Args:
         model: The model to search.
         selector: What to find.
-        owner: "student" or "teacher", for the message.
+        whose: "student" or "teacher", for the message.
 
     Raises:
         ValueError: If there is no such module; the message shows the nearest names.
     """
     names: dict[str, nn.Module] = {name: module for name, module in model.named_modules() if name}
-    if selector.path in names:
-        return names[selector.path]
-    near = difflib.get_close_matches(selector.path, names, n=5, cutoff=0.4)
+    if selector.module in names:
+        return names[selector.module]
+    near = difflib.get_close_matches(selector.module, names, n=5, cutoff=0.4)
     if not near:
         near = [name for name in names if "." not in name]
     raise ValueError(
-        f"the {owner} ({type(model).__name__}) has no layer {selector.path!r}. "
+        f"the {whose} ({type(model).__name__}) has no layer {selector.module!r}. "
         f"Nearest names: {', '.join(near)}. tools/list_layers.py prints all of them."
     )
 
 
-class Taps:
+class FeatureHooks:
     """Keep the outputs of some layers of one model, until they are cleared.
 
     Args:
         model: The model to listen to.
         selectors: Which layers; each path gets one forward hook.
-        owner: "student" or "teacher", for messages.
+        whose: "student" or "teacher", for messages.
 
     Raises:
         ValueError: If a selector names no layer of the model.
     """
 
-    def __init__(self, model: nn.Module, selectors: Iterable[Selector], owner: str) -> None:
-        self.owner = owner
+    def __init__(self, model: nn.Module, selectors: Iterable[LayerPath], whose: str) -> None:
+        self.whose = whose
         self.active = False
         self._outputs: dict[str, Any] = {}
         self._versions: dict[str, list[int]] = {}
         self._layers: dict[str, nn.Module] = {}
         self._handles: dict[str, RemovableHandle] = {}
-        self._selectors = {selector.path: selector for selector in selectors}
-        self.hook(model)
+        self._selectors = {selector.module: selector for selector in selectors}
+        self.register(model)
 
-    def hook(self, model: nn.Module) -> None:
+    def register(self, model: nn.Module) -> None:
         """Listen to the layers that bear the paths now.
 
         Conversions such as SyncBN replace modules under the same name, so this is called
         before every step; layers that are still the same keep their hook.
         """
         moved = {
-            path: find_layer(model, selector, self.owner)
+            path: find_layer(model, selector, self.whose)
             for path, selector in self._selectors.items()
             if path not in self._layers or _at(model, path) is not self._layers[path]
         }
@@ -145,13 +146,13 @@ class Taps:
             return
         if path in self._outputs:
             raise ValueError(
-                f"the {self.owner}'s layer {path!r} ran twice in one forward, so its output is "
+                f"the {self.whose}'s layer {path!r} ran twice in one forward, so its output is "
                 "ambiguous. Select a layer that runs once, such as the whole neck."
             )
         self._outputs[path] = output
         self._versions[path] = _versions(output)
 
-    def read(self, selectors: Sequence[Selector]) -> Tensor | list[Tensor]:
+    def read(self, selectors: Sequence[LayerPath]) -> Tensor | list[Tensor]:
         """Return what the selectors pick: one tensor, or a flat list if several are meant.
 
         Raises:
@@ -159,15 +160,15 @@ class Taps:
         """
         picked: list[Tensor | list[Tensor]] = []
         for selector in selectors:
-            if selector.path not in self._outputs:
+            if selector.module not in self._outputs:
                 raise ValueError(
-                    f"the {self.owner}'s layer {selector.path!r} did not run in this forward. "
+                    f"the {self.whose}'s layer {selector.module!r} did not run in this forward. "
                     "Select a layer that the training forward uses."
                 )
-            output = self._outputs[selector.path]
-            if _versions(output) != self._versions[selector.path]:
+            output = self._outputs[selector.module]
+            if _versions(output) != self._versions[selector.module]:
                 raise ValueError(
-                    f"the output of the {self.owner}'s layer {selector.path!r} was changed in "
+                    f"the output of the {self.whose}'s layer {selector.module!r} was changed in "
                     "place by the layer behind it. Select that layer instead."
                 )
             picked.append(selector.pick(output))
@@ -176,7 +177,7 @@ class Taps:
         return [item for part in picked for item in (part if isinstance(part, list) else [part])]
 
     def read_all(
-        self, wanted: Mapping[str, Mapping[str, Sequence[Selector]]]
+        self, wanted: Mapping[str, Mapping[str, Sequence[LayerPath]]]
     ) -> dict[str, dict[str, Tensor | list[Tensor]]]:
         """Read for each term and role; see :meth:`read`."""
         return {
@@ -202,15 +203,42 @@ class Taps:
         self.clear()
 
 
+def read_layers(
+    model: nn.Module, layers: Sequence[LayerPath], *args: Any, whose: str
+) -> list[Tensor]:
+    """Run a model and return the outputs of some of its layers.
+
+    Args:
+        model: The model.
+        layers: Its layers; each picks one tensor.
+        args: Arguments of its forward.
+        whose: Whose model it is, for messages.
+
+    Returns:
+        One tensor for each layer.
+
+    Raises:
+        ValueError: If a layer does not exist or did not run.
+    """
+    hooks = FeatureHooks(model, layers, whose)
+    hooks.active = True
+    try:
+        model(*args)
+        found = hooks.read(layers)
+    finally:
+        hooks.remove()
+    return found if isinstance(found, list) else [found]
+
+
 class _Keep:
     """A forward hook that can be deep-copied together with its model."""
 
-    def __init__(self, taps: Taps, path: str) -> None:
-        self.taps = taps
+    def __init__(self, hooks: FeatureHooks, path: str) -> None:
+        self.hooks = hooks
         self.path = path
 
     def __call__(self, module: nn.Module, args: Any, output: Any) -> None:
-        self.taps.keep(self.path, output)
+        self.hooks.keep(self.path, output)
 
 
 def _at(model: nn.Module, path: str) -> nn.Module | None:
@@ -225,19 +253,19 @@ def _versions(output: Any) -> list[int]:
     return [item._version for item in items if isinstance(item, Tensor)]
 
 
-def _items(selector: Selector, output: Sequence[Tensor]) -> Tensor | list[Tensor]:
+def _items(selector: LayerPath, output: Sequence[Tensor]) -> Tensor | list[Tensor]:
     if isinstance(selector.index, slice):
         stop = selector.index.stop
         if stop is not None and stop > len(output):
             raise ValueError(
-                f"{selector.text!r} asks for items up to {stop}, but {selector.path!r} returns "
+                f"{selector.text!r} asks for items up to {stop}, but {selector.module!r} returns "
                 f"{len(output)}."
             )
         return list(output[selector.index])
     assert selector.index is not None
     if not -len(output) <= selector.index < len(output):
         raise ValueError(
-            f"{selector.text!r} asks for item {selector.index}, but {selector.path!r} returns "
+            f"{selector.text!r} asks for item {selector.index}, but {selector.module!r} returns "
             f"{len(output)} (0 to {len(output) - 1})."
         )
     return output[selector.index]

@@ -24,11 +24,11 @@ class Layouts:
     ``output_fmt`` of a module around the layer decides, and else a map is (N, C, H, W).
 
     Args:
-        owner: "student" or "teacher", for the message.
+        whose: "student" or "teacher", for the message.
     """
 
-    def __init__(self, owner: str) -> None:
-        self.owner = owner
+    def __init__(self, whose: str) -> None:
+        self.whose = whose
         self._turned: dict[str, set[tuple[str, int]]] = {}  # term -> role and level
 
     def find(
@@ -99,7 +99,7 @@ class Layouts:
         if found:
             shapes = ", ".join(str(tuple(one.shape)) for one in found.values())
             warnings.warn(
-                f"term {term!r} turns maps (N, H, W, C) of the {self.owner} to (N, C, H, W), as "
+                f"term {term!r} turns maps (N, H, W, C) of the {self.whose} to (N, C, H, W), as "
                 f"their shapes are {shapes}. Give Distiller.attach an example, whose table shows "
                 "them.",
                 stacklevel=2,
@@ -127,7 +127,7 @@ def hints_of(model: nn.Module, terms: Mapping[str, Term], side: str) -> Callable
 
     def hinted(term: str, role: str, level: int) -> bool:
         selectors = getattr(terms[term], side)[role]
-        path = selectors[min(level, len(selectors) - 1)].path.split(".")
+        path = selectors[min(level, len(selectors) - 1)].module.split(".")
         around = [model.get_submodule(".".join(path[:count])) for count in range(len(path))]
         return any(str(getattr(one, "output_fmt", "")).endswith("NHWC") for one in around)
 

@@ -9,7 +9,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from kd_core.layers import Selector
+from kd_core.layers import LayerPath
 from kd_core.term import Features
 
 _CAUSES = (
@@ -20,7 +20,7 @@ _CAUSES = (
 
 
 def require_gradients(
-    owner: str, layers: Mapping[str, Sequence[Selector]], features: Mapping[str, Features]
+    what: str, layers: Mapping[str, Sequence[LayerPath]], features: Mapping[str, Features]
 ) -> None:
     """Require that the student's layers have a gradient.
 
@@ -29,7 +29,7 @@ def require_gradients(
     losses that compare levels with each other can use them.
 
     Args:
-        owner: Whose layers these are, such as "term 'at'", for messages.
+        what: Whose layers these are, such as "term 'at'", for messages.
         layers: Role to the student's selectors.
         features: Role to the student's feature (N, ...) or list of them, before any connector.
 
@@ -45,25 +45,25 @@ def require_gradients(
         where = f" in the role {role!r}" if role else ""
         if len(frozen) == len(levels):
             raise ValueError(
-                f"{owner} cannot move the student{where}: no gradient flows into its layer(s) "
+                f"{what} cannot move the student{where}: no gradient flows into its layer(s) "
                 f"{named}. {_CAUSES}, or leave {'the role' if role else 'it'} out."
             )
         warnings.warn(
-            f"{owner}{where} has layers that cannot move the student: no gradient flows into "
+            f"{what}{where} has layers that cannot move the student: no gradient flows into "
             f"{named}. {_CAUSES}.",
             stacklevel=2,
         )
 
 
 def require_influence(
-    owner: str, features: Mapping[str, Features], values: Sequence[Tensor]
+    what: str, features: Mapping[str, Features], values: Sequence[Tensor]
 ) -> bool:
     """Require that a loss depends on the student's layers, and not on a connector alone.
 
     This runs the loss and its connectors backwards once, as far as the layers.
 
     Args:
-        owner: Whose loss it is, such as "term 'at'", for the message.
+        what: Whose loss it is, such as "term 'at'", for the message.
         features: Role to the student's feature (N, ...) or list of them, before any connector.
         values: The parts of the loss, scalars.
 
@@ -87,13 +87,13 @@ def require_influence(
         reached = torch.autograd.grad(total, levels, retain_graph=True, allow_unused=True)
     if all(gradient is None for gradient in reached) and not _is_compiled(total.grad_fn):
         raise ValueError(
-            f"{owner} cannot move the student: its loss does not depend on the student's layers, "
+            f"{what} cannot move the student: its loss does not depend on the student's layers, "
             "though they have a gradient. Let the loss use them without detach() or no_grad()."
         )
     return True
 
 
-def _named(selectors: Sequence[Selector], level: int, levels: int) -> str:
+def _named(selectors: Sequence[LayerPath], level: int, levels: int) -> str:
     if len(selectors) == levels:
         return repr(selectors[level].text)
     text = ", ".join(selector.text for selector in selectors)

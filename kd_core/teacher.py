@@ -9,7 +9,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from kd_core.layers import Selector, Taps, find_layer
+from kd_core.layers import FeatureHooks, LayerPath, find_layer
 
 Forward = Callable[..., Any]
 
@@ -22,7 +22,7 @@ class FrozenTeacher:
     in full eval mode before each run and runs under ``no_grad``.
 
     Args:
-        model: The trained teacher. Its parameters stop to require gradients.
+        model: The trained teacher. Its parameters no longer require gradients.
         forward: How to run it: called with the model and the student's own arguments. The
             default calls the model with them.
         precision: Autocast dtype of the teacher's forward; ``None`` follows the student.
@@ -43,7 +43,7 @@ class FrozenTeacher:
         self.precision = precision
         self._forward = forward
 
-    def check(self, selectors: Iterable[Selector]) -> None:
+    def check(self, selectors: Iterable[LayerPath]) -> None:
         """Require that the teacher has the selected layers.
 
         Raises:
@@ -56,7 +56,7 @@ class FrozenTeacher:
         self,
         args: Sequence[Any],
         kwargs: Mapping[str, Any],
-        wanted: Mapping[str, Mapping[str, Sequence[Selector]]],
+        wanted: Mapping[str, Mapping[str, Sequence[LayerPath]]],
     ) -> dict[str, dict[str, Tensor | list[Tensor]]]:
         """Run on the student's arguments and return the features that are wanted.
 
@@ -75,17 +75,17 @@ class FrozenTeacher:
         """
         self.model.eval()
         selectors = [s for roles in wanted.values() for found in roles.values() for s in found]
-        taps = Taps(self.model, selectors, "teacher")
-        taps.active = True
+        hooks = FeatureHooks(self.model, selectors, "teacher")
+        hooks.active = True
         try:
             with torch.no_grad(), self._autocast():
                 if self._forward is None:
                     self.model(*args, **kwargs)
                 else:
                     self._forward(self.model, *args, **kwargs)
-            return taps.read_all(wanted)
+            return hooks.read_all(wanted)
         finally:
-            taps.remove()
+            hooks.remove()
 
     def apply(self, function: Callable[[Tensor], Tensor]) -> None:
         """Move or cast as the student does (``.to``, ``.half``, ``.double``)."""

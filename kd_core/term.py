@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
+import torch
 from torch import Tensor, nn
 
 from kd_core.checks import check_weights
-from kd_core.layers import Selector, parse_selector
+from kd_core.layers import LayerPath
 from kd_core.schedules import Schedule
 
 Layers = str | Sequence[str] | Mapping[str, str | Sequence[str]]
@@ -62,9 +63,9 @@ class Term:
         return bool(equal) if isinstance(equal, bool) else role in equal
 
     @property
-    def needs(self) -> tuple[str, ...]:
-        """What the loss needs beside the layers, such as ``labels``."""
-        return tuple(getattr(self.loss, "needs", ()))
+    def requires(self) -> tuple[str, ...]:
+        """What the loss requires besides the layers, such as ``labels``."""
+        return tuple(getattr(self.loss, "requires", ()))
 
     def prepare(self, student: Mapping[str, Features], teacher: Mapping[str, Features]) -> None:
         """Let a loss with parameters of its own make them, for features of these shapes.
@@ -85,7 +86,7 @@ class Term:
         self,
         student: Mapping[str, Features],
         teacher: Mapping[str, Features],
-        beside: Mapping[str, Tensor] | None = None,
+        extra_inputs: Mapping[str, Tensor] | None = None,
     ) -> dict[str, Tensor]:
         """Call the loss in the form that it takes.
 
@@ -93,7 +94,7 @@ class Term:
             student: Role to feature map (N, C_s, H, W) or list of them; the only role of a loss
                 without roles is "".
             teacher: The same roles.
-            beside: What the loss needs beside the layers, by name.
+            extra_inputs: What the loss requires besides the layers, by name.
 
         Returns:
             Part of the loss to scalar; the part of a loss that has one value is "".
@@ -103,19 +104,19 @@ class Term:
         """
         for role in self.student:
             _check_levels(student[role], teacher[role])
-        beside = beside or {}
+        extra_inputs = extra_inputs or {}
         if hasattr(self.loss, "roles"):
-            value = self.loss(student, teacher, **beside)
+            value = self.loss(student, teacher, **extra_inputs)
         else:
-            value = self._compare_levels(student[WHOLE], teacher[WHOLE], beside)
+            value = self._compare_levels(student[WHOLE], teacher[WHOLE], extra_inputs)
         return dict(value) if isinstance(value, Mapping) else {WHOLE: value}
 
     def _compare_levels(
-        self, student: Features, teacher: Features, beside: Mapping[str, Tensor]
+        self, student: Features, teacher: Features, extra_inputs: Mapping[str, Tensor]
     ) -> Any:
         if getattr(self.loss, "accepts_lists", False) or not isinstance(student, list):
-            return self.loss(student, teacher, **beside)
-        values = [self.loss(*pair, **beside) for pair in zip(student, teacher, strict=True)]
+            return self.loss(student, teacher, **extra_inputs)
+        values = [self.loss(*pair, **extra_inputs) for pair in zip(student, teacher, strict=True)]
         return sum(values[1:], start=values[0])
 
     def _check_roles(self) -> None:
@@ -137,10 +138,49 @@ class Term:
         )
 
 
-def _by_role(layers: Layers) -> dict[str, list[Selector]]:
+def pick_required(term: str, required: Iterable[str], known: Mapping[str, Any]) -> dict[str, Any]:
+    """Pick the extra inputs that a term's loss requires.
+
+    Args:
+        term: Name of the term, for the message.
+        required: The names.
+        known: The inputs that there are, by name.
+
+    Raises:
+        ValueError: If something is not there, or is None.
+    """
+    missing = [name for name in required if known.get(name) is None]
+    if missing:
+        raise ValueError(
+            f"term {term!r} needs {missing} besides the layers, but this forward of the student "
+            f"has only {sorted(name for name, value in known.items() if value is not None)}. Let "
+            "the forward take an argument of that name, or give it to losses(), as in "
+            f"losses({missing[0]}={missing[0]})."
+        )
+    return {name: known[name] for name in required}
+
+
+def placeholders(required: Iterable[str], features: Mapping[str, Features]) -> dict[str, Tensor]:
+    """Zeros in the place of extra inputs: a dry run has no labels.
+
+    Args:
+        required: The names.
+        features: Role to feature (N, ...) or list of them.
+
+    Returns:
+        Name to int64 zeros (N,).
+    """
+    first = next(iter(features.values()))
+    sample = first[0] if isinstance(first, list) else first
+    return {
+        name: torch.zeros(len(sample), dtype=torch.long, device=sample.device) for name in required
+    }
+
+
+def _by_role(layers: Layers) -> dict[str, list[LayerPath]]:
     if not isinstance(layers, Mapping):
         layers = {WHOLE: layers}
-    parsed = {role: [parse_selector(text) for text in _texts(n)] for role, n in layers.items()}
+    parsed = {role: [LayerPath.parse(text) for text in _texts(n)] for role, n in layers.items()}
     if not parsed or not all(parsed.values()):
         raise ValueError(f"a term needs at least one layer in each role, but got {dict(layers)}.")
     return parsed

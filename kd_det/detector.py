@@ -80,10 +80,10 @@ def attach(
     Returns:
         The distiller.
     """
-    used = [s.path for term in terms.values() for found in term.teacher.values() for s in found]
+    used = [s.module for term in terms.values() for found in term.teacher.values() for s in found]
     forward = DetectorForward(used, _renormalizer(student, teacher))
     distiller = Distiller(FrozenTeacher(teacher, forward, precision), terms, gradient_shares)
-    here = [s.path for term in terms.values() for found in term.student.values() for s in found]
+    here = [s.module for term in terms.values() for found in term.student.values() for s in found]
     distiller.attach(student, example=_example(dry_run_size), forward=DetectorForward(here))
     print_log(f"Layers of student and teacher:\n{distiller.shape_table}", "current")
     return distiller

@@ -127,7 +127,7 @@ class EmbedderForward:
 
 
 def _paths(terms: Mapping[str, Term], side: str) -> list[str]:
-    return [s.path for term in terms.values() for of in getattr(term, side).values() for s in of]
+    return [s.module for term in terms.values() for of in getattr(term, side).values() for s in of]
 
 
 def _renormalizer(student: nn.Module, teacher: nn.Module) -> Renormalize | None:

@@ -80,7 +80,7 @@ def check_asymmetric(config: Config) -> bool:
         return False
     terms = build_terms(config.model.terms)
     for term in terms.values():
-        paths = [selector.path for selectors in term.student.values() for selector in selectors]
+        paths = [selector.module for selectors in term.student.values() for selector in selectors]
         aligns = getattr(term.loss, "aligns_spaces", False)  # a loss of one's own may not say
         if aligns and term.weight and set(paths) & set(_EMBEDDING):
             return False

@@ -70,7 +70,7 @@ class ClassifierCase:
         self.distiller: Any = distilled.distiller
         self.data = self.student.data_preprocessor(labeled_batch(student, batch, self.size), True)
         if isinstance(self.distiller, ClassifierMethod):
-            self.distiller.iteration.fill_(self.distiller.begins())
+            self.distiller.iteration.fill_(self.distiller.start_iteration())
         self._optimizers: dict[str, Any] = {}
         self._actions: dict[str, Callable[[], None]] = {
             **self._own_step(),

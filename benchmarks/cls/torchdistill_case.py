@@ -11,7 +11,7 @@ from torch import Tensor, nn
 from benchmarks.cls.case import ClassifierCase, require_close
 from benchmarks.step_costs import StepCase, seed_all
 from kd_core import Distiller
-from kd_core.layers import Selector
+from kd_core.layers import LayerPath
 from kd_core.losses import AttentionTransferLoss, SimilarityPreservingLoss, SoftTargetLoss
 from kd_core.term import WHOLE, Term
 from kd_engine.doctor.versions import version_of
@@ -208,11 +208,11 @@ def _pairs(term: Term) -> _Pairs | None:
     student, teacher = term.student[WHOLE], term.teacher[WHOLE]
     if not all(_is_whole(selector) for selector in (*student, *teacher)):
         return None
-    return [(own.path, other.path) for own, other in zip(student, teacher, strict=True)]
+    return [(own.module, other.path) for own, other in zip(student, teacher, strict=True)]
 
 
-def _is_whole(selector: Selector) -> bool:
-    return selector.text == selector.path
+def _is_whole(selector: LayerPath) -> bool:
+    return selector.text == selector.module
 
 
 def _box(case: ClassifierCase, terms: _Terms) -> Any:

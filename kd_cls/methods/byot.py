@@ -16,7 +16,7 @@ from kd_cls.methods.heads import heads_for
 from kd_cls.methods.method import Batch, ClassifierMethod
 from kd_cls.methods.networks import require_classifier, stage_layers
 from kd_core.checks import check_weights
-from kd_core.layers import parse_selector
+from kd_core.layers import LayerPath
 from kd_core.losses import SoftTargetLoss
 
 
@@ -94,17 +94,17 @@ class SelfDistillation(ClassifierMethod):
         self.alpha, self.feature = alpha, feature
         self.response = SoftTargetLoss(temperature)
         self.heads = nn.ModuleList()
-        self._stages, self._pooled = self.layers, parse_selector(pooled)
+        self._stages, self._pooled = self.layers, LayerPath.parse(pooled)
 
-    def attach(self, student: nn.Module) -> nn.Module:
-        """Listen to a student's stages and its pooled vector, and become its ``distiller``.
+    def student_layers(self, student: nn.Module) -> list[LayerPath]:
+        """Return the student's logits, stages and pooled vector.
 
         Raises:
-            ValueError: If it is no classifier, is attached already, or its layers do not fit.
+            ValueError: If it is no classifier.
         """
         stages = self._stages or stage_layers(require_classifier(student, "student"))
         self.layers = [*stages, self._pooled]
-        return super().attach(student)
+        return super().student_layers(student)
 
     def prepare(self, student: Classifier, features: list[Tensor], images: Tensor) -> None:
         """Make a head for each stage but the last, with vectors of the network's size."""

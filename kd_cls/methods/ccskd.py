@@ -17,7 +17,7 @@ from kd_cls.methods.networks import layers_of, require_as_many
 from kd_core.attention import pooled_channels
 from kd_core.checks import check_feature_maps, check_weights
 from kd_core.connectors import Connector
-from kd_core.layers import Selector
+from kd_core.layers import LayerPath
 from kd_core.losses import (
     ChannelDistillationLoss,
     ChannelRelationLoss,
@@ -154,7 +154,7 @@ class ChannelCorrelation(ClassifierMethod):
     ) -> None:
         super().__init__(layers)
         self.teachers = {_TEACHER: teacher}
-        self.teacher_layers = layers_of(teacher.model, teacher_layers, "teacher")
+        self.layers_of_teacher = layers_of(teacher.model, teacher_layers, "teacher")
         self.schedule = schedule
         defaults = dict(response=0.1, selective=0.1, channel=6.0, relation=6.0)
         self.weights = _checked(defaults, weights or {})
@@ -166,8 +166,8 @@ class ChannelCorrelation(ClassifierMethod):
 
     def prepare(self, student: Classifier, features: list[Tensor], images: Tensor) -> None:
         """Make a connector for each layer."""
-        require_as_many({"student": features, _TEACHER: self.teacher_layers})
-        wanted = self.ask(_TEACHER, images, self.teacher_layers)
+        require_as_many({"student": features, _TEACHER: self.layers_of_teacher})
+        wanted = self.run_teacher(_TEACHER, images, self.layers_of_teacher)
         for pair in zip(features, wanted, strict=True):
             check_feature_maps(*pair)
         self.connectors = nn.ModuleList(
@@ -175,13 +175,13 @@ class ChannelCorrelation(ClassifierMethod):
             for own, other in zip(features, wanted, strict=True)
         )
 
-    def begins(self) -> int:
+    def start_iteration(self) -> int:
         """Return the iteration at which cross-entropy and selective targets begin."""
         return self.schedule.start * self.schedule.epoch_length
 
-    def questions(self, iteration: int) -> dict[str, list[Selector]]:
+    def teacher_layers(self, iteration: int) -> dict[str, list[LayerPath]]:
         """Ask the teacher for its logits and stages."""
-        return {_TEACHER: [LOGITS, *self.teacher_layers]} if self._present(iteration) else {}
+        return {_TEACHER: [LOGITS, *self.layers_of_teacher]} if self._present(iteration) else {}
 
     def compare(self, batch: Batch) -> dict[str, Tensor]:
         """Weigh the student's own loss by the schedule, and add those of the teacher."""
@@ -190,7 +190,7 @@ class ChannelCorrelation(ClassifierMethod):
         weights = self._present(batch.iteration)
         if not weights:
             return own
-        logits, *features = batch.answers[_TEACHER]
+        logits, *features = batch.teacher_outputs[_TEACHER]
         values = {}
         if "response" in weights:
             values["response"] = self.response(batch.logits, logits)

@@ -25,7 +25,7 @@ from kd_cls.methods.peers import (
 )
 from kd_core.checkpoint.load import load_weights
 from kd_core.checks import check_choice, check_weights
-from kd_core.layers import Selector
+from kd_core.layers import LayerPath
 from kd_core.losses import RelationalAngleLoss, RelationalDistanceLoss, SoftTargetLoss
 from kd_core.teacher import FrozenTeacher
 from kd_engine.build import build_trained
@@ -184,7 +184,7 @@ class MultiKnowledgeTransfer(PeerMethod):
         )
         self.mutual, self.recall = SoftTargetLoss(1.0), SoftTargetLoss(temperature)
 
-    def questions(self, iteration: int) -> dict[str, list[Selector]]:
+    def teacher_layers(self, iteration: int) -> dict[str, list[LayerPath]]:
         """Ask each frozen copy for its logits."""
         return {name: [LOGITS] for name in self.teachers}
 
@@ -200,7 +200,7 @@ class MultiKnowledgeTransfer(PeerMethod):
             mutual = mean_over(others, lambda other: self.mutual(own.logits, other.logits))
             found["peers"] = self.mutual_weight * mutual
         if self.weights.gamma:
-            (before,) = batch.answers[list(self.teachers)[number]]
+            (before,) = batch.teacher_outputs[list(self.teachers)[number]]
             found["self"] = self.weights.gamma * self.recall(own.logits, before)
         return found
 

@@ -15,7 +15,7 @@ from kd_cls.classifier import Classifier
 from kd_cls.methods.method import LOGITS, Batch, ClassifierMethod
 from kd_cls.methods.networks import dry_features, layers_of, require_as_many
 from kd_core.checks import check_weights
-from kd_core.layers import Selector
+from kd_core.layers import LayerPath
 from kd_core.losses import AttentionTransferLoss
 from kd_core.teacher import FrozenTeacher
 from kd_engine.build import build_trained
@@ -127,11 +127,11 @@ class CollaborativeTeaching(ClassifierMethod):
             }
         )
         if self.beta:
-            self.ask(_EXPERT, images, self.expert_layers)
+            self.run_teacher(_EXPERT, images, self.expert_layers)
             own = self.images_for("the scratch teacher", images)
             dry_features(self.scratch, self.scratch_layers, own, "the scratch teacher")
 
-    def questions(self, iteration: int) -> dict[str, list[Selector]]:
+    def teacher_layers(self, iteration: int) -> dict[str, list[LayerPath]]:
         """Ask the expert for its stages."""
         return {_EXPERT: self.expert_layers} if self.beta else {}
 
@@ -146,7 +146,7 @@ class CollaborativeTeaching(ClassifierMethod):
             distance = batch.logits.float() - scratch_logits.detach().float()  # (N, classes)
             losses["loss_scratch"] = self.gamma * distance.square().sum(1).mean()
         if self.beta:
-            expert = batch.answers[_EXPERT]
+            expert = batch.teacher_outputs[_EXPERT]
             learners = {"student": batch.features, "scratch": scratch_features}
             for name, features in learners.items():
                 if self.attention_on in (name, "both"):

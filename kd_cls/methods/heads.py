@@ -12,11 +12,11 @@ from torch.nn import functional as F
 from kd_cls.classifier import Classifier
 from kd_cls.methods.method import LOGITS, Batch, ClassifierMethod
 from kd_cls.methods.networks import dry_features, example_of, layers_of
-from kd_core.attachment import read_layers
 from kd_core.checkpoint.load import load_weights, state_dict_of
 from kd_core.checks import check_feature_map
 from kd_core.connectors import MapNorm
-from kd_core.layers import Selector
+from kd_core.layers import LayerPath, read_layers
+from kd_core.teacher import Forward
 from kd_engine.build import build_trained, read_engine_checkpoint
 from kd_engine.config.file import read_config
 from kd_engine.work_dir.run_checkpoint import checkpoint_file
@@ -105,7 +105,7 @@ class HeadedClassifier(nn.Module):
     """
 
     def __init__(
-        self, classifier: Classifier, layers: Sequence[Selector], heads: nn.ModuleList
+        self, classifier: Classifier, layers: Sequence[LayerPath], heads: nn.ModuleList
     ) -> None:
         super().__init__()
         self.classifier, self.layers, self.heads = classifier, list(layers), heads
@@ -117,7 +117,7 @@ class HeadedClassifier(nn.Module):
             images: Normalized (N, 3, H, W).
         """
         selectors = [*self.layers[:-1], LOGITS]
-        *features, logits = read_layers(self.classifier, selectors, images, owner="teacher")
+        *features, logits = read_layers(self.classifier, selectors, images, whose="teacher")
         pairs = zip(self.heads, features, strict=True)
         return [*(head(feature)[1] for head, feature in pairs), logits]
 
@@ -217,14 +217,19 @@ class HeadTraining(ClassifierMethod):
         super().__init__(layers)
         self.heads = nn.ModuleList()
 
-    def attach(self, student: nn.Module) -> nn.Module:
+    def attach(
+        self,
+        student: nn.Module,
+        example: Sequence[Any] | None = None,
+        forward: Forward | None = None,
+    ) -> nn.Module:
         """Freeze a classifier for good, and become its child ``distiller``.
 
         Raises:
             ValueError: If it is no classifier, is attached already, or its layers do not fit.
         """
         own = list(student.parameters())
-        super().attach(student)
+        super().attach(student, example, forward)
         for parameter in own:
             parameter.requires_grad_(False)
         self._handles.append(student.register_forward_pre_hook(_stay_in_eval))

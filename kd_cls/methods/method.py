@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from abc import abstractmethod
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -22,16 +22,14 @@ from kd_cls.methods.networks import (
     require_same_task,
     stage_layers,
 )
-from kd_core.attachment import Attachment, Call, idle_loss, read_layers
-from kd_core.beside import named_arguments
-from kd_core.layers import Selector, parse_selector
+from kd_core.base_distiller import BaseDistiller, Call, idle_loss, named_arguments
+from kd_core.layers import LayerPath, read_layers
 from kd_core.loss_dict import check_finite
 from kd_core.reach import require_gradients
-from kd_core.sharing import require_apart
-from kd_core.teacher import FrozenTeacher
+from kd_core.teacher import Forward
 from kd_engine.data.renormalize import Renormalize
 
-LOGITS = parse_selector("logits")
+LOGITS = LayerPath.parse("logits")
 
 
 @dataclass(frozen=True)
@@ -44,7 +42,7 @@ class Batch:
         logits: The student's (N, classes).
         features: The student's at the method's layers, from shallow to deep: maps (N, C, H, W) or
             vectors (N, D).
-        answers: What the frozen networks made of it, by name: the layers that were asked for.
+        teacher_outputs: Outputs of the frozen networks' layers, by name of the network.
         task: The losses that the student returned.
         iteration: Counted from 0.
     """
@@ -53,16 +51,16 @@ class Batch:
     labels: Tensor
     logits: Tensor
     features: list[Tensor]
-    answers: Mapping[str, list[Tensor]]
+    teacher_outputs: Mapping[str, list[Tensor]]
     task: Mapping[str, Any]
     iteration: int
 
 
-class ClassifierMethod(Attachment):
+class ClassifierMethod(BaseDistiller):
     """A method with more networks than a student and a frozen teacher.
 
     It is attached to the student as a :class:`kd_core.Distiller` is: the student stays an
-    ordinary classifier, and what is trained beside it is saved under ``distiller.`` and never
+    ordinary classifier, and what is trained with it is saved under ``distiller.`` and never
     exported.
 
     Args:
@@ -73,56 +71,48 @@ class ClassifierMethod(Attachment):
 
     def __init__(self, layers: Sequence[str] | None = None) -> None:
         super().__init__()
-        self.layers = None if layers is None else [parse_selector(text) for text in layers]
-        self.teachers: dict[str, FrozenTeacher] = {}  # frozen ones by name, in no module tree
+        self.layers = None if layers is None else [LayerPath.parse(text) for text in layers]
         self.shape_table = ""  # of the student's layers and the other networks, for people
         self._renormalize: dict[str, Renormalize] = {}
-        self._answers: dict[str, list[Tensor]] = {}  # of the frozen networks, to this forward
+        self._teacher_outputs: dict[str, list[Tensor]] = {}  # of this forward
         self._reached = False  # whether the student was seen to have gradients
 
-    def attach(self, student: nn.Module) -> nn.Module:
-        """Listen to a student, and become its child ``distiller``.
-
-        Args:
-            student: A :class:`kd_cls.Classifier`.
-
-        Returns:
-            The student.
+    def student_layers(self, student: nn.Module) -> list[LayerPath]:
+        """Return the student's logits and the method's layers.
 
         Raises:
-            ValueError: If it is no classifier, is attached already, lacks a layer, its layers,
-                classes or images do not fit the other networks, or two networks share a layer.
+            ValueError: If it is no classifier.
         """
         classifier = require_classifier(student, "student")
         self.layers = self.layers or stage_layers(classifier)
-        taps = self.tap(student, [LOGITS, *self.layers])
-        try:
-            others = [(name, network) for name, network, _ in self.networks()]
-            require_apart([("the student", classifier), *others])
-            for name, network in others:
-                self._meet(classifier, name, network)
-            with torch.random.fork_rng(devices=[]):  # as if nothing were made beside the student
-                images = example_of(classifier)
-                features = dry_features(classifier, self.layers, images, "student")
-                self.prepare(classifier, features, images)
-        except Exception:
-            taps.remove()
-            raise
+        return [LOGITS, *self.layers]
+
+    def dry_run(
+        self, student: nn.Module, example: Sequence[Any] | None, forward: Forward | None
+    ) -> None:
+        """Check that all networks fit the student, and make what needs the shapes of features.
+
+        Raises:
+            ValueError: If a layer does not exist, or its layers, classes or images do not fit the
+                other networks.
+        """
+        classifier = require_classifier(student, "student")
+        for name, network, _ in self.networks():
+            self._meet(classifier, name, network)
+        assert self.layers is not None
+        with torch.random.fork_rng(devices=[]):  # as if nothing but the student were made
+            images = example_of(classifier)
+            features = dry_features(classifier, self.layers, images, "student")
+            self.prepare(classifier, features, images)
         self.shape_table = network_table(self.layers, features, self.networks())
         print_log(f"Student and other networks:\n{self.shape_table}", "current")
-        self.listen(student)
-        return student
-
-    def networks(self) -> list[tuple[str, nn.Module, bool]]:
-        """Return the other networks: name, module, and whether it is trained."""
-        return [(name, teacher.model, False) for name, teacher in self.teachers.items()]
 
     def images_for(self, name: str, images: Tensor) -> Tensor:
         """Return the student's images (N, 3, H, W) as another network wants them normalized."""
         renormalize = self._renormalize.get(name)
         return images if renormalize is None else renormalize(images, None)
 
-    def ask(self, name: str, images: Tensor, layers: Sequence[Selector]) -> list[Tensor]:
+    def run_teacher(self, name: str, images: Tensor, layers: Sequence[LayerPath]) -> list[Tensor]:
         """Run a frozen network on the student's images and return the outputs of some layers.
 
         Args:
@@ -131,16 +121,16 @@ class ClassifierMethod(Attachment):
             layers: Its layers; each picks one tensor.
         """
         wanted = {"": {"": layers}}
-        answers = self.teachers[name].run((self.images_for(name, images),), {}, wanted)
-        found = flat(answers[""][""])
+        teacher_outputs = self.teachers[name].run((self.images_for(name, images),), {}, wanted)
+        found = flat(teacher_outputs[""][""])
         require_channels_first(found, layers, images, name)
         return found
 
     def run(
-        self, name: str, network: nn.Module, images: Tensor, layers: Sequence[Selector]
+        self, name: str, network: nn.Module, images: Tensor, layers: Sequence[LayerPath]
     ) -> list[Tensor]:
         """Run a trained network likewise, with gradients."""
-        found = read_layers(network, layers, self.images_for(name, images), owner=name)
+        found = read_layers(network, layers, self.images_for(name, images), whose=name)
         require_channels_first(found, layers, images, name)
         return found
 
@@ -156,7 +146,7 @@ class ClassifierMethod(Attachment):
             ValueError: If the features do not fit.
         """
 
-    def questions(self, iteration: int) -> dict[str, list[Selector]]:
+    def teacher_layers(self, iteration: int) -> dict[str, list[LayerPath]]:
         """Return the layers of frozen networks, by name, that an iteration needs; none by default.
 
         A network that no weight needs is left out, and does not run.
@@ -165,19 +155,23 @@ class ClassifierMethod(Attachment):
 
     @abstractmethod
     def compare(self, batch: Batch) -> dict[str, Tensor]:
-        """Return the losses of a batch, as :meth:`kd_core.attachment.Attachment.compute` does."""
+        """Return the losses of a batch, as :meth:`post_forward` does."""
 
-    def before(self, student: nn.Module, args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> None:
+    def pre_forward(
+        self, student: nn.Module, args: tuple[Any, ...], kwargs: Mapping[str, Any]
+    ) -> None:
         """Run the frozen networks before the student keeps its activations."""
         images = named_arguments(student, args, kwargs)["inputs"]
-        wanted = self.questions(self.count())
-        self._answers = {name: self.ask(name, images, layers) for name, layers in wanted.items()}
+        wanted = self.teacher_layers(self.current_iteration())
+        self._teacher_outputs = {
+            name: self.run_teacher(name, images, layers) for name, layers in wanted.items()
+        }
 
     def owner(self, loss: str) -> str:
         """Name the network that diverges if this loss is not finite; "" if none is to blame."""
         return "the student" if loss == "loss_ce" else ""
 
-    def compute(self, call: Call) -> dict[str, Tensor]:
+    def post_forward(self, call: Call) -> dict[str, Tensor]:
         """Compare, and require that every network converges.
 
         Raises:
@@ -189,18 +183,18 @@ class ClassifierMethod(Attachment):
         if known.get("labels") is None:
             raise ValueError(f"{type(self).__name__} needs the labels of each batch.")
         assert self.layers is not None
-        logits, *features = flat(call.taps.read([LOGITS, *self.layers]))
+        logits, *features = flat(call.hooks.read([LOGITS, *self.layers]))
         if self.moves_student and not self._reached:
             require_gradients(type(self).__name__, {"": self.layers}, {"": features})
             self._reached = True
-        answers, self._answers = self._answers, {}
+        teacher_outputs, self._teacher_outputs = self._teacher_outputs, {}
         result = self.compare(
             Batch(
                 known["inputs"],
                 known["labels"],
                 logits,
                 features,
-                answers,
+                teacher_outputs,
                 call.task,
                 call.iteration,
             )
@@ -214,12 +208,6 @@ class ClassifierMethod(Attachment):
         renormalize = Renormalize(student.data_preprocessor, other.data_preprocessor)
         if renormalize.needed:
             self._renormalize[name] = renormalize
-
-    def _apply(self, fn: Callable[..., Any], recurse: bool = True) -> ClassifierMethod:
-        super()._apply(fn, recurse)  # type: ignore[no-untyped-call]
-        for teacher in self.teachers.values():
-            teacher.apply(fn)
-        return self
 
     def _require_convergence(self, losses: Mapping[str, Tensor], iteration: int) -> None:
         try:

@@ -18,7 +18,7 @@ from kd_cls.methods.method import Batch, ClassifierMethod
 from kd_cls.methods.networks import require_as_many
 from kd_core.checks import check_choice, check_feature_map, check_positive, check_weights
 from kd_core.connectors import Connector
-from kd_core.layers import Selector, parse_selector
+from kd_core.layers import LayerPath
 from kd_core.losses import ChannelDistillationLoss, SoftTargetLoss
 from kd_core.teacher import FrozenTeacher
 
@@ -157,7 +157,7 @@ class SelfReflection(ClassifierMethod):
     ) -> None:
         super().__init__(layers)
         self.teachers = {_TEACHER: teacher}
-        self.teacher_layers = _require_headed(teacher.model).layers
+        self.layers_of_teacher = _require_headed(teacher.model).layers
         self.weights = weights or ReflectionWeights()
         self.channel = ChannelDistillationLoss()
         self.response = SoftTargetLoss(self.weights.temperature)
@@ -167,17 +167,17 @@ class SelfReflection(ClassifierMethod):
 
     def prepare(self, student: Classifier, features: list[Tensor], images: Tensor) -> None:
         """Make the student's heads, and connectors where channels differ."""
-        require_as_many({"student": features, _TEACHER: self.teacher_layers})
+        require_as_many({"student": features, _TEACHER: self.layers_of_teacher})
         self.heads = heads_for(features, student.num_classes)
         self.entropy_weights = self.weights.of_stages(len(features))
-        wanted, _ = self._split(self.ask(_TEACHER, images, self._wanted()))
+        wanted, _ = self._split(self.run_teacher(_TEACHER, images, self._wanted()))
         for number, feature in enumerate(wanted, start=1):
             check_feature_map(feature, f"the teacher's stage {number}")
         self.connectors = nn.ModuleList(
             _connector(*pair) for pair in zip(features, wanted, strict=True)
         )
 
-    def questions(self, iteration: int) -> dict[str, list[Selector]]:
+    def teacher_layers(self, iteration: int) -> dict[str, list[LayerPath]]:
         """Ask the teacher for the maps and logits of its stages."""
         return {_TEACHER: self._wanted()} if self.weights.a or self.weights.b else {}
 
@@ -187,7 +187,7 @@ class SelfReflection(ClassifierMethod):
         stages = self._logits(batch)
         losses = self._entropies(batch, stages)
         if weights.a or weights.b:
-            features, logits = self._split(batch.answers[_TEACHER])
+            features, logits = self._split(batch.teacher_outputs[_TEACHER])
             if weights.a:
                 pairs = zip(self.connectors, batch.features, features, strict=True)
                 found = [self.channel(connect(own), other) for connect, own, other in pairs]
@@ -214,15 +214,15 @@ class SelfReflection(ClassifierMethod):
                 found[f"loss_head{number}_ce"] = weight * entropy
         return found
 
-    def _wanted(self) -> list[Selector]:
-        count = len(self.teacher_layers)
-        names = [f"classifier.{layer.text}" for layer in self.teacher_layers]
+    def _wanted(self) -> list[LayerPath]:
+        count = len(self.layers_of_teacher)
+        names = [f"classifier.{layer.text}" for layer in self.layers_of_teacher]
         names += [f"heads.{number}[1]" for number in range(count - 1)] + ["classifier.logits"]
-        return [parse_selector(name) for name in names]
+        return [LayerPath.parse(name) for name in names]
 
     def _split(self, answer: list[Tensor]) -> tuple[list[Tensor], list[Tensor]]:
         """Return the teacher's maps and logits, one of each for each stage."""
-        count = len(self.teacher_layers)
+        count = len(self.layers_of_teacher)
         return answer[:count], answer[count:]
 
     def _review(self, stages: Sequence[Tensor]) -> tuple[Sequence[Tensor], Sequence[Tensor]]:

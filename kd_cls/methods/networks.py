@@ -9,8 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from kd_cls.classifier import Classifier, image_size_of, require_one_size
-from kd_core.attachment import read_layers
-from kd_core.layers import Selector, find_layer, parse_selector
+from kd_core.layers import LayerPath, find_layer, read_layers
 from kd_core.layouts import is_channels_last
 from kd_core.table import format_table
 
@@ -46,7 +45,7 @@ def require_same_task(student: Classifier, name: str, network: nn.Module) -> Cla
     return other
 
 
-def stage_layers(classifier: Classifier) -> list[Selector]:
+def stage_layers(classifier: Classifier) -> list[LayerPath]:
     """Select the stages of a classifier's network, from shallow to deep.
 
     Raises:
@@ -58,10 +57,10 @@ def stage_layers(classifier: Classifier) -> list[Selector]:
             f"{type(classifier.network).__name__} does not name its stages. Name its layers, such "
             "as layers=['network.layer1', 'network.layer2']; tools/list_layers.py prints them."
         )
-    return [parse_selector(f"network.stage{number}") for number in range(1, count + 1)]
+    return [LayerPath.parse(f"network.stage{number}") for number in range(1, count + 1)]
 
 
-def layers_of(network: nn.Module, named: Sequence[str] | None, name: str) -> list[Selector]:
+def layers_of(network: nn.Module, named: Sequence[str] | None, name: str) -> list[LayerPath]:
     """Select layers by name, or the stages of a network.
 
     Args:
@@ -75,7 +74,7 @@ def layers_of(network: nn.Module, named: Sequence[str] | None, name: str) -> lis
     classifier = require_classifier(network, name)
     if named is None:
         return stage_layers(classifier)
-    selectors = [parse_selector(text) for text in named]
+    selectors = [LayerPath.parse(text) for text in named]
     for selector in selectors:
         find_layer(classifier, selector, name)
     return selectors
@@ -107,7 +106,7 @@ def example_of(classifier: Classifier) -> Tensor:
 
 
 def dry_features(
-    classifier: Classifier, selectors: Sequence[Selector], images: Tensor, owner: str
+    classifier: Classifier, selectors: Sequence[LayerPath], images: Tensor, whose: str
 ) -> list[Tensor]:
     """Run a classifier in eval mode, without gradients, and return the outputs of some layers.
 
@@ -115,7 +114,7 @@ def dry_features(
         classifier: Its modes stay as they are.
         selectors: Its layers.
         images: Normalized (N, 3, H, W).
-        owner: Whose classifier it is, for messages.
+        whose: Whose classifier it is, for messages.
 
     Raises:
         ValueError: If one is a map (N, H, W, C).
@@ -124,8 +123,8 @@ def dry_features(
     classifier.eval()
     try:
         with torch.no_grad():
-            found = read_layers(classifier, selectors, images, owner=owner)
-        require_channels_first(found, selectors, images, owner)
+            found = read_layers(classifier, selectors, images, whose=whose)
+        require_channels_first(found, selectors, images, whose)
         return found
     finally:
         for module, mode in modes:
@@ -133,7 +132,7 @@ def dry_features(
 
 
 def require_channels_first(
-    features: Sequence[Tensor], selectors: Sequence[Selector], images: Tensor, owner: str
+    features: Sequence[Tensor], selectors: Sequence[LayerPath], images: Tensor, whose: str
 ) -> None:
     """Require that no feature is a map (N, H, W, C), as far as shapes tell.
 
@@ -141,7 +140,7 @@ def require_channels_first(
         features: Outputs of layers.
         selectors: Those layers.
         images: The images (N, 3, H, W).
-        owner: Whose layers these are, for the message.
+        whose: Whose layers these are, for the message.
 
     Raises:
         ValueError: If one is such a map.
@@ -150,7 +149,7 @@ def require_channels_first(
         if is_channels_last(feature, images):
             selector = selectors[min(number, len(selectors) - 1)]  # one may give several
             raise ValueError(
-                f"the layers of {owner} must give maps (N, C, H, W) or vectors, but "
+                f"the layers of {whose} must give maps (N, C, H, W) or vectors, but "
                 f"{selector.text!r} gives {tuple(feature.shape)}, a map (N, H, W, C). Select a "
                 "layer that gives (N, C, H, W), or distil with terms "
                 "(kd_cls.DistilledClassifier), which turn such maps."
@@ -163,7 +162,7 @@ def flat(found: Tensor | list[Tensor]) -> list[Tensor]:
 
 
 def network_table(
-    layers: Sequence[Selector],
+    layers: Sequence[LayerPath],
     features: Sequence[Tensor],
     networks: Sequence[tuple[str, nn.Module, bool]],
 ) -> str:

@@ -18,7 +18,7 @@ from kd_cls.classifier import Classifier
 from kd_cls.methods.method import LOGITS, Batch, ClassifierMethod
 from kd_cls.methods.networks import dry_features, layers_of, require_classifier
 from kd_core.checks import check_weights
-from kd_core.layers import Selector
+from kd_core.layers import LayerPath
 from kd_engine.build import student_config
 from kd_engine.config.file import read_config
 
@@ -89,7 +89,7 @@ class PeerMethod(ClassifierMethod):
             number: 0 for the student, k for the k-th peer.
             own: What it made of the batch.
             others: What each other network made of it; a loss detaches that.
-            batch: The batch, with the answers of frozen networks.
+            batch: The batch, with the outputs of frozen networks.
 
         Returns:
             Name, without ``loss_``, to scalar.
@@ -139,7 +139,7 @@ class PeerMethod(ClassifierMethod):
             losses |= {f"{prefix}_{term}": value for term, value in found.items()}
         return losses
 
-    def _learners(self) -> list[tuple[str, Classifier, Selector]]:
+    def _learners(self) -> list[tuple[str, Classifier, LayerPath]]:
         named = zip(self.names, self.peers, self.peer_layers, strict=True)
         return [(name, require_classifier(peer, name), layer) for name, peer, layer in named]
 

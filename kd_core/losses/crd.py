@@ -62,7 +62,7 @@ class CRDLoss(nn.Module):
         torch.Size([])
     """
 
-    needs = ("labels", "ids")
+    requires = ("labels", "ids")
     accepts_lists = True
     aligns_spaces = False
     student_bank: Tensor

@@ -39,7 +39,7 @@ class DKDLoss(nn.Module):
         0.0
     """
 
-    needs = ("labels",)
+    requires = ("labels",)
     aligns_spaces = False
 
     def __init__(

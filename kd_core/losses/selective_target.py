@@ -38,7 +38,7 @@ class SelectiveTargetLoss(nn.Module):
         0.0
     """
 
-    needs = ("labels",)
+    requires = ("labels",)
     aligns_spaces = False
 
     def __init__(self, temperature: float = 1.0, loss_weight: float = 1.0) -> None:

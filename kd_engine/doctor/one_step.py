@@ -12,7 +12,7 @@ from mmengine.runner import Runner
 from torch import Tensor, nn
 
 from kd_core import GradientShares
-from kd_core.attachment import Attachment
+from kd_core.base_distiller import BaseDistiller
 from kd_core.table import format_table
 
 _ALONE = {"num_workers": 0, "persistent_workers": False}
@@ -74,9 +74,9 @@ def one_step(model: nn.Module, config: Config, layer: str | None = None) -> Step
     data = network.data_preprocessor(batch, True)
     attached = getattr(model, "distiller", None)
     iteration = 0
-    if isinstance(attached, Attachment):
-        iteration = attached.begins()
-        attached.go_to(iteration)
+    if isinstance(attached, BaseDistiller):
+        iteration = attached.start_iteration()
+        attached.set_iteration(iteration)
     results = network(**data, mode="loss")
     losses = {name: _total(value) for name, value in results.items() if "loss" in name}
     _require_finite(losses)

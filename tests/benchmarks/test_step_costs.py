@@ -48,7 +48,7 @@ def test_no_file_of_weights_is_read_wherever_it_is_named(tmp_path):
 class Needy(nn.Module):
     """Notes what it gets."""
 
-    needs = ("labels",)
+    requires = ("labels",)
 
     def __init__(self):
         super().__init__()

@@ -4,7 +4,7 @@ import pytest
 import torch
 from torch import nn
 
-from kd_core.layers import Taps, find_layer, parse_selector
+from kd_core.layers import FeatureHooks, LayerPath, find_layer
 
 
 class Pyramid(nn.Module):
@@ -29,12 +29,12 @@ IMAGES = torch.randn(2, 3, 8, 8, generator=torch.Generator().manual_seed(0))
 
 
 def listen(model, *texts):
-    """Run a model with active taps; return the taps and the selectors."""
-    selectors = [parse_selector(text) for text in texts]
-    taps = Taps(model, selectors, "student")
-    taps.active = True
+    """Run a model with active hooks; return the hooks and the selectors."""
+    selectors = [LayerPath.parse(text) for text in texts]
+    hooks = FeatureHooks(model, selectors, "student")
+    hooks.active = True
     model(IMAGES)
-    return taps, selectors
+    return hooks, selectors
 
 
 class TestSelector:
@@ -53,8 +53,8 @@ class TestSelector:
         ],
     )
     def test_forms(self, text, path, index):
-        selector = parse_selector(text)
-        assert (selector.path, selector.index) == (path, index)
+        selector = LayerPath.parse(text)
+        assert (selector.module, selector.index) == (path, index)
 
     @pytest.mark.parametrize(
         "text",
@@ -62,27 +62,27 @@ class TestSelector:
     )
     def test_other_forms_are_refused(self, text):
         with pytest.raises(ValueError, match="must read like 'backbone.layer3'"):
-            parse_selector(text)
+            LayerPath.parse(text)
 
     @pytest.mark.parametrize(
         "text, widths", [("neck[1:3]", [5, 4]), ("neck[:]", [6, 5, 4, 3]), ("neck[:-2]", [6, 5])]
     )
     def test_slices_pick_items_in_order(self, text, widths):
-        taps, selectors = listen(Net(), text)
-        assert [item.shape[-1] for item in taps.read(selectors)] == widths
+        hooks, selectors = listen(Net(), text)
+        assert [item.shape[-1] for item in hooks.read(selectors)] == widths
 
     @pytest.mark.parametrize("text, width", [("neck[0]", 6), ("neck[3]", 3), ("neck[-1]", 3)])
     def test_an_index_picks_one_tensor(self, text, width):
-        taps, selectors = listen(Net(), text)
-        assert taps.read(selectors).shape[-1] == width
+        hooks, selectors = listen(Net(), text)
+        assert hooks.read(selectors).shape[-1] == width
 
     def test_a_tuple_without_an_index_means_all_of_it(self):
-        taps, selectors = listen(Net(), "neck")
-        assert len(taps.read(selectors)) == 4
+        hooks, selectors = listen(Net(), "neck")
+        assert len(hooks.read(selectors)) == 4
 
     def test_several_selectors_make_one_flat_list(self):
-        taps, selectors = listen(Net(), "backbone", "neck[1:3]", "neck[-1]")
-        assert [item.shape[-1] for item in taps.read(selectors)] == [6, 5, 4, 3]
+        hooks, selectors = listen(Net(), "backbone", "neck[1:3]", "neck[-1]")
+        assert [item.shape[-1] for item in hooks.read(selectors)] == [6, 5, 4, 3]
 
     @pytest.mark.parametrize(
         "text, message",
@@ -96,32 +96,32 @@ class TestSelector:
         ],
     )
     def test_what_is_not_there_is_named(self, text, message):
-        taps, selectors = listen(Net(), text)
+        hooks, selectors = listen(Net(), text)
         with pytest.raises(ValueError, match=message):
-            taps.read(selectors)
+            hooks.read(selectors)
 
     def test_an_output_that_is_no_tensor_is_named(self):
         class Named(nn.Module):
             def forward(self, images):
                 return {"out": images}
 
-        taps, selectors = listen(nn.Sequential(Named()), "0")
+        hooks, selectors = listen(nn.Sequential(Named()), "0")
         with pytest.raises(ValueError, match="'0' must select tensors, but '0' returns a dict"):
-            taps.read(selectors)
+            hooks.read(selectors)
 
 
 class TestFindLayer:
     def test_nearest_names_are_shown(self):
         with pytest.raises(ValueError, match=r"the teacher \(Net\) has no layer 'nekc'.*neck"):
-            find_layer(Net(), parse_selector("nekc"), "teacher")
+            find_layer(Net(), LayerPath.parse("nekc"), "teacher")
 
     def test_top_layers_are_shown_when_nothing_is_near(self):
         with pytest.raises(ValueError, match="Nearest names: backbone, neck, unused"):
-            find_layer(Net(), parse_selector("zzzzzz"), "student")
+            find_layer(Net(), LayerPath.parse("zzzzzz"), "student")
 
     def test_a_deep_layer_is_found(self):
         net = Net()
-        assert find_layer(net, parse_selector("backbone.1"), "student") is net.backbone[1]
+        assert find_layer(net, LayerPath.parse("backbone.1"), "student") is net.backbone[1]
 
 
 def hook_count(model):
@@ -142,67 +142,67 @@ class TestTaps:
             listen(Twice(), "shared")
 
     def test_a_layer_that_did_not_run_is_named(self):
-        taps, selectors = listen(Net(), "unused")
+        hooks, selectors = listen(Net(), "unused")
         with pytest.raises(ValueError, match="student's layer 'unused' did not run"):
-            taps.read(selectors)
+            hooks.read(selectors)
 
     @pytest.mark.parametrize("grad", [True, False])
     def test_an_output_changed_in_place_is_refused(self, grad):
         net = nn.Sequential(nn.BatchNorm2d(3), nn.ReLU(inplace=True))
         with torch.set_grad_enabled(grad):
-            taps, selectors = listen(net, "0")
+            hooks, selectors = listen(net, "0")
         with pytest.raises(ValueError, match="'0' was changed in place"):
-            taps.read(selectors)
+            hooks.read(selectors)
 
     def test_the_layer_that_changes_in_place_can_be_read(self):
         net = nn.Sequential(nn.BatchNorm2d(3), nn.ReLU(inplace=True))
-        taps, selectors = listen(net, "1")
-        assert taps.read(selectors).min() == 0
+        hooks, selectors = listen(net, "1")
+        assert hooks.read(selectors).min() == 0
 
     def test_idle_taps_keep_nothing(self):
-        taps, selectors = listen(Net(), "backbone")
-        taps.clear()
-        taps.active = False
-        taps._layers["backbone"](IMAGES)
+        hooks, selectors = listen(Net(), "backbone")
+        hooks.clear()
+        hooks.active = False
+        hooks._layers["backbone"](IMAGES)
         with pytest.raises(ValueError, match="did not run"):
-            taps.read(selectors)
+            hooks.read(selectors)
 
     def test_taps_follow_a_layer_that_a_conversion_replaces(self):
         net = Net()
         before = net.backbone[1]
-        taps = Taps(net, selectors := [parse_selector("backbone.1")], "student")
+        hooks = FeatureHooks(net, selectors := [LayerPath.parse("backbone.1")], "student")
         net = nn.SyncBatchNorm.convert_sync_batchnorm(net)
         assert net.backbone[1] is not before
-        taps.hook(net)
-        taps.hook(net)
-        taps.active = True
+        hooks.register(net)
+        hooks.register(net)
+        hooks.active = True
         net.eval()(IMAGES)
-        assert taps.read(selectors).shape == (2, 4, 6, 6)
+        assert hooks.read(selectors).shape == (2, 4, 6, 6)
         assert hook_count(net) == 1
         assert not before._forward_hooks
 
     def test_remove_takes_every_hook(self):
         net = Net()
-        taps, _ = listen(net, "backbone", "neck[0]", "neck[1]")
+        hooks, _ = listen(net, "backbone", "neck[0]", "neck[1]")
         assert hook_count(net) == 2
-        taps.remove()
+        hooks.remove()
         assert hook_count(net) == 0
 
     def test_a_wrong_second_name_leaves_no_hook(self):
         net = Net()
         with pytest.raises(ValueError, match="no layer"):
-            Taps(net, [parse_selector("neck"), parse_selector("nothing")], "student")
+            FeatureHooks(net, [LayerPath.parse("neck"), LayerPath.parse("nothing")], "student")
         assert hook_count(net) == 0
 
     def test_a_copy_listens_to_the_copy(self):
         net = Net()
-        net.taps = (Taps(net, [parse_selector("neck[0]")], "student"),)
+        net.hooks = (FeatureHooks(net, [LayerPath.parse("neck[0]")], "student"),)
         twin = copy.deepcopy(net)
-        twin.taps[0].active = True
+        twin.hooks[0].active = True
         net(IMAGES)
         with pytest.raises(ValueError, match="did not run"):
-            twin.taps[0].read([parse_selector("neck[0]")])
+            twin.hooks[0].read([LayerPath.parse("neck[0]")])
         twin(IMAGES)
-        assert twin.taps[0].read([parse_selector("neck[0]")]).shape[-1] == 6
-        twin.taps[0].remove()
+        assert twin.hooks[0].read([LayerPath.parse("neck[0]")]).shape[-1] == 6
+        twin.hooks[0].remove()
         assert (hook_count(net), hook_count(twin)) == (1, 0)

@@ -91,7 +91,7 @@ def distiller(*schedules):
     ],
 )
 def test_a_distiller_begins_where_every_term_of_some_weight_counts(schedules, iteration):
-    assert distiller(*schedules).begins() == iteration
+    assert distiller(*schedules).start_iteration() == iteration
 
 
 def test_going_to_an_iteration():
@@ -100,7 +100,7 @@ def test_going_to_an_iteration():
     images = torch.randn(2, 3, 6, 6)
     student(images)
     student.distiller.losses()
-    student.distiller.go_to(5)
+    student.distiller.set_iteration(5)
     assert student.distiller.active_terms() == {"t0": 0.5}
     student(images)
     student.distiller.losses()

@@ -5,7 +5,7 @@ import torch
 from torch import nn
 
 from kd_core import Distiller, FrozenTeacher, Term
-from kd_core.layers import parse_selector
+from kd_core.layers import LayerPath
 from kd_core.losses import AttentionTransferLoss
 
 
@@ -41,7 +41,7 @@ def images():
 
 def run(teacher, *args, layer="3", **kwargs):
     """Run a teacher by itself and return one layer's output."""
-    selector = parse_selector(layer)
+    selector = LayerPath.parse(layer)
     return teacher.run(args, kwargs, {"x": {"": [selector]}})["x"][""]
 
 

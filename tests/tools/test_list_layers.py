@@ -21,7 +21,7 @@ def test_names_types_and_shapes(place, run_tool):
 def test_every_listed_selector_can_be_selected(place, run_tool):
     import torch
 
-    from kd_core.layers import Taps, parse_selector
+    from kd_core.layers import FeatureHooks, LayerPath
     from kd_det.probe import dry_run
     from kd_engine.config.file import read_config
     from kd_engine.evaluate import build_model
@@ -35,12 +35,12 @@ def test_every_listed_selector_can_be_selected(place, run_tool):
         if re.fullmatch(r"[\dx]+", cells[-1]) and "roi_head" not in name
     }
     assert len(listed) > 10
-    selectors = [parse_selector(name) for name in listed]
-    taps = Taps(model, selectors, "student")
-    taps.active = True
+    selectors = [LayerPath.parse(name) for name in listed]
+    hooks = FeatureHooks(model, selectors, "student")
+    hooks.active = True
     dry_run(model, (64, 64))
     for selector, shape in zip(selectors, listed.values(), strict=True):
-        picked = taps.read([selector])
+        picked = hooks.read([selector])
         assert isinstance(picked, torch.Tensor)
         assert "x".join(map(str, picked.shape)) == shape
 

@@ -8,7 +8,7 @@ from torch.nn import functional as F
 
 from kd_cls.methods.heads import HeadedClassifier, StageHead, build_headed, heads_for
 from kd_core.checkpoint.load import CheckpointError, load_weights
-from kd_core.layers import parse_selector
+from kd_core.layers import LayerPath
 from kd_engine.build import BESIDE
 
 from ..toy_classifiers import TEACHER, batch
@@ -195,7 +195,7 @@ def test_what_does_not_fit_is_named(options, kind, message, pretrained):
 
 def test_a_headed_classifiers_layers_have_names():
     model = build("Classifier", **{k: v for k, v in TEACHER.items() if k != "type"})
-    layers = [parse_selector(name) for name in STAGES]
+    layers = [LayerPath.parse(name) for name in STAGES]
     heads = heads_for(run(model, False)[1], 10)
     names = dict(HeadedClassifier(model, layers, heads).named_modules())
     assert {"classifier.network.stage1", "heads.0", "heads.1", "classifier.logits"} <= set(names)

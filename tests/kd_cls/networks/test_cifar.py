@@ -13,7 +13,7 @@ from torch import nn
 
 from kd_cls.networks import CIFAR_NETWORKS, CifarNetwork
 from kd_core import Distiller, Term
-from kd_core.layers import Taps, parse_selector
+from kd_core.layers import FeatureHooks, LayerPath
 from kd_core.losses import AttentionTransferLoss, SoftTargetLoss
 
 THEIRS = {
@@ -54,11 +54,11 @@ def test_layers_are_named_alike_and_shaped_as_recorded(name):
     stages = [f"stage{number}" for number in range(1, network.num_stages + 1)]
     children = ["stem", *stages, "last", "pool", "classifier"]
     assert [child for child, _ in network.named_children()] == children
-    selectors = [parse_selector(child) for child in children]
-    taps = Taps(network, selectors, "student")
-    taps.active = True
+    selectors = [LayerPath.parse(child) for child in children]
+    hooks = FeatureHooks(network, selectors, "student")
+    hooks.active = True
     logits = network(torch.randn(2, 3, 32, 32))
-    stem, *features, last, pool, classifier = taps.read(selectors)
+    stem, *features, last, pool, classifier = hooks.read(selectors)
     found = [tuple(feature.shape[1:]) for feature in [stem, *features, pool]]
     assert found == shapes
     assert classifier is logits and logits.shape == (2, 10)

@@ -144,7 +144,7 @@ def inputs(student_shape, teacher_shape, dtype=torch.float32):
 def compare(loss, student, teacher):
     if type(loss) in OF_STAGES:
         return loss([student, student], [teacher, teacher])
-    beside = {name: BESIDE[name][: len(teacher)] for name in getattr(loss, "needs", ())}
+    beside = {name: BESIDE[name][: len(teacher)] for name in getattr(loss, "requires", ())}
     if hasattr(loss, "prepare"):
         learn(loss, student, teacher, beside)
     if not hasattr(loss, "roles"):
@@ -221,7 +221,7 @@ class TestContract:
         loss = make(**options)
         whole = [torch.cat([one, one.roll(1, -1)]) for one in inputs(student_shape, teacher_shape)]
         halves = zip(*(one.chunk(2) for one in whole), strict=True)
-        beside = {name: torch.tensor([0, 1, 2, 0]) for name in getattr(loss, "needs", ())}
+        beside = {name: torch.tensor([0, 1, 2, 0]) for name in getattr(loss, "requires", ())}
         alone = [value_of(loss, *half, beside) for half in halves]
         twice = {name: value.repeat(2) for name, value in beside.items()}
         together = value_of(loss, *whole, twice)

@@ -5,7 +5,7 @@ import torch
 from torch import nn
 
 from kd_core import Distiller, Term
-from kd_core.beside import named_arguments
+from kd_core.base_distiller import named_arguments
 from kd_core.losses import CRDLoss, DKDLoss, SoftTargetLoss, VIDLoss
 
 IMAGES = torch.randn(4, 3, 8, 8, generator=torch.Generator().manual_seed(0))
@@ -36,9 +36,9 @@ class Labeled(Net):
 
 
 class Seen(nn.Module):
-    """Keeps what it is given beside the layers."""
+    """Keeps what it is given besides the layers."""
 
-    needs = ("labels", "ids")
+    requires = ("labels", "ids")
 
     def forward(self, student, teacher, labels, ids):
         self.labels, self.ids = labels, ids
