@@ -208,7 +208,7 @@ def _pairs(term: Term) -> _Pairs | None:
     student, teacher = term.student[WHOLE], term.teacher[WHOLE]
     if not all(_is_whole(selector) for selector in (*student, *teacher)):
         return None
-    return [(own.module, other.path) for own, other in zip(student, teacher, strict=True)]
+    return [(own.module, other.module) for own, other in zip(student, teacher, strict=True)]
 
 
 def _is_whole(selector: LayerPath) -> bool:
