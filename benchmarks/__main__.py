@@ -30,12 +30,12 @@ from typing import Any
 
 from mmengine.config import Config
 
+from kd_engine.entry_points import package_of
 from kd_engine.errors import clear_errors
 from kd_engine.evaluate import write_json
 from kd_engine.outputs import check_outputs
 from kd_engine.run.malloc import keep_freed_memory
 from kd_engine.runs import load_run_config
-from kd_engine.tasks import package_of
 from kd_engine.terminal import short_terminal
 
 DEFAULT_CONFIG = "configs/hmat_asckd_faster_rcnn.py"

@@ -1,10 +1,12 @@
-"""What the tools ask of detection."""
+"""Task of detection: what the commands ask of it."""
 
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 from mmengine.config import Config
+from torch import nn
 
 from kd_det.checks.classes import check_class_counts
 from kd_det.checks.data import raise_on_errors
@@ -19,68 +21,84 @@ from kd_det.probe import dry_run
 from kd_engine.doctor.data_warnings import warning_line
 from kd_engine.evaluate import plain_config
 from kd_engine.export_files import python_command
-
-__all__ = [
-    "EXPORT_DEFAULTS",
-    "check_data",
-    "check_export",
-    "check_teacher",
-    "check_test",
-    "dry_run",
-    "environment",
-    "metric_names",
-    "student_alone",
-]
-
-# Without a visualizer mmdet's DetInferencer fails.
-EXPORT_DEFAULTS = dict(
-    visualizer=dict(
-        type="DetLocalVisualizer", vis_backends=[dict(type="LocalVisBackend")], name="visualizer"
-    )
-)
+from kd_engine.task import Task
 
 
-def environment() -> list[tuple[str, str]]:
-    """Say who serves mmcv's operators."""
-    served = provide_ops()
-    origin = "mmcv's compiled ones" if served == "compiled" else "torchvision (nothing compiled)"
-    return [("operators", origin)]
+class Detection(Task):
+    """mmdet's detectors; see :class:`kd_engine.task.Task`."""
 
-
-def check_data(config: Config, images: bool = False) -> list[str]:
-    """Check annotations and classes; with ``images`` decode every picture.
-
-    Returns:
-        Each source, the notes on it and the warnings.
-
-    Raises:
-        ValueError: If anything would harm the training.
-    """
-    reports = merge_reports(check_all(config, images))
-    raise_on_errors(reports)
-    check_class_counts(config)
-    return [
-        line
-        for report in reports
-        for line in (
-            report.source,
-            *(f"  {note}" for note in report.notes),
-            *map(warning_line, report.warnings),
+    export_defaults = dict(  # without a visualizer mmdet's DetInferencer fails
+        visualizer=dict(
+            type="DetLocalVisualizer",
+            vis_backends=[dict(type="LocalVisBackend")],
+            name="visualizer",
         )
-    ]
+    )
+
+    def environment(self) -> list[tuple[str, str]]:
+        """Return who serves mmcv's operators."""
+        served = provide_ops()
+        origin = (
+            "mmcv's compiled ones" if served == "compiled" else "torchvision (nothing compiled)"
+        )
+        return [("operators", origin)]
+
+    def check_data(self, config: Config, images: bool = False) -> list[str]:
+        """Check annotations and classes; with ``images`` decode every image.
+
+        Returns:
+            Each source, the notes on it and the warnings.
+
+        Raises:
+            ValueError: If anything would harm the training.
+        """
+        reports = merge_reports(check_all(config, images))
+        raise_on_errors(reports)
+        check_class_counts(config)
+        return [
+            line
+            for report in reports
+            for line in (
+                report.source,
+                *(f"  {note}" for note in report.notes),
+                *map(warning_line, report.warnings),
+            )
+        ]
+
+    def check_teacher(self, config: Config) -> list[str]:
+        """Compare the classes that the teacher knows with the data's."""
+        return check_teacher(config)
+
+    def check_test(self, config: Config, teacher: bool = False) -> None:
+        """Check that the evaluator scores the images that the test data has.
+
+        Raises:
+            ValueError: If its annotations are of other images.
+        """
+        raise_on_errors(check_evaluators(config, ("test",), required=("test",)))
+
+    def dry_run(self, model: nn.Module, size: tuple[int, int] | None = None) -> None:
+        """Run a detector on random images of 256 x 320, or another size."""
+        dry_run(model, size or (256, 320))
+
+    def check_export(self, config: Config, checkpoint: str, exported: str, plain: str) -> str:
+        """Compare the boxes of the exported student with those of the distilled model."""
+        return check_export(config, checkpoint, exported, plain)
+
+    def student_alone(self, config: Config, plain: str, weights: str) -> str:
+        """Return what an exported detector needs, and a command that predicts with it."""
+        return predict_command(config, plain, weights)
+
+    def metric_names(self, metric: Any) -> list[str]:
+        """Return the values that a metric of mmdet gives where anything was found."""
+        return metric_names(metric)
 
 
-def check_test(config: Config, teacher: bool = False) -> None:
-    """Check that the evaluator scores the images that the test data has.
-
-    Raises:
-        ValueError: If its annotations are of other images.
-    """
-    raise_on_errors(check_evaluators(config, ("test",), required=("test",)))
+TASK = Detection()
 
 
-def student_alone(config: Config, plain: str, weights: str) -> str:
-    """Say how an exported detector is used: what it needs, and a command to copy.
+def predict_command(config: Config, plain: str, weights: str) -> str:
+    """Return how an exported detector is used: what it needs, and a command to copy.
 
     Args:
         config: The config of the run.

@@ -15,7 +15,7 @@ from mmengine.config import Config, DictAction
 from kd_engine.config.file import read_config
 from kd_engine.config.keys import check_keys, check_options
 from kd_engine.data.download.public import require_data
-from kd_engine.tasks import package_of, package_of_scope
+from kd_engine.entry_points import package_of, package_of_scope
 from kd_engine.weights.checkpoint import use_safe_checkpoints
 from kd_engine.weights.pretrained import use_strict_pretrained
 from kd_engine.work_dir.default import default_work_dir

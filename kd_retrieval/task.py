@@ -1,4 +1,4 @@
-"""What the tools ask of retrieval."""
+"""Task of retrieval: what the commands ask of it."""
 
 from __future__ import annotations
 
@@ -11,60 +11,51 @@ from torch import nn
 from kd_engine.build import build_terms, is_distilled
 from kd_engine.doctor.probe import run_once
 from kd_engine.doctor.versions import version_of
-from kd_engine.export_check import compare_export
 from kd_engine.export_files import tool_command
+from kd_engine.task import Task
 from kd_retrieval.data_check import check_datasets, check_test_classes, evaluators_of
 from kd_retrieval.trunks import image_size_of
 
-__all__ = [
-    "EXPORT_DEFAULTS",
-    "check_asymmetric",
-    "check_data",
-    "check_export",
-    "check_teacher",
-    "check_test",
-    "dry_run",
-    "environment",
-    "student_alone",
-]
-
-EXPORT_DEFAULTS: dict[str, object] = {}
 _LIBRARIES = ("faiss-cpu", "timm", "pytorch-metric-learning", "onnx", "onnxruntime")
 _EMBEDDING = ("embedding", "projection")  # the same vector, with and without its length
 
 
-def environment() -> list[tuple[str, str]]:
-    """List the libraries of retrieval and their versions."""
-    return [(name, version_of(name)) for name in _LIBRARIES]
+class Retrieval(Task):
+    """Embedders; see :class:`kd_engine.task.Task`.
 
-
-def check_data(config: Config, images: bool = False) -> list[str]:
-    """Check counts and classes; with ``images`` decode every picture.
-
-    Returns:
-        Lines about each split.
-
-    Raises:
-        ValueError: If anything would harm the training or falsify the score.
+    Their teachers are not checked: an embedder's classes are not those of the data it embeds.
     """
-    check_asymmetric(config)
-    return check_datasets(config, images)
 
+    output = "embeddings"
 
-def check_teacher(config: Config) -> list[str]:
-    """Check nothing: an embedder's classes are not those of the data that it embeds."""
-    return []
+    def environment(self) -> list[tuple[str, str]]:
+        """Return the libraries of retrieval and their versions."""
+        return [(name, version_of(name)) for name in _LIBRARIES]
 
-
-def check_test(config: Config, teacher: bool = False) -> None:
-    """Check what could falsify a score on the test data, of the student or the teacher.
-
-    Raises:
-        ValueError: If something does.
-    """
-    if not teacher:
+    def check_data(self, config: Config, images: bool = False) -> list[str]:
+        """Check counts and classes; with ``images`` decode every image."""
         check_asymmetric(config)
-    check_test_classes(config)
+        return check_datasets(config, images)
+
+    def check_test(self, config: Config, teacher: bool = False) -> None:
+        """Check what could falsify a score on the test data, of the student or the teacher."""
+        if not teacher:
+            check_asymmetric(config)
+        check_test_classes(config)
+
+    def dry_run(self, model: nn.Module, size: tuple[int, int] | None = None) -> None:
+        """Run an embedder on images of the size that a transformer takes, else 128 x 128."""
+        run_once(model, size or image_size_of(model))
+
+    def student_alone(self, config: Config, plain: str, weights: str) -> str:
+        """Return what an exported embedder needs, and a command that embeds with it."""
+        command = tool_command("embed", plain, weights, "embeddings.npz")
+        return (
+            f"it needs kdkit; to embed its test data (--pictures FOLDER embeds others):\n{command}"
+        )
+
+
+TASK = Retrieval()
 
 
 def check_asymmetric(config: Config) -> bool:
@@ -92,31 +83,3 @@ def check_asymmetric(config: Config) -> bool:
         logging.WARNING,
     )
     return True
-
-
-def dry_run(model: nn.Module, size: tuple[int, int] | None = None) -> None:
-    """Run an embedder on random images, without gradients; its modes stay as they are.
-
-    Args:
-        model: The embedder.
-        size: Height and width in pixels; ``None`` takes what a vision transformer wants, and else
-            128 x 128.
-    """
-    run_once(model, size or image_size_of(model))
-
-
-def check_export(config: Config, checkpoint: str, exported: str, plain: str) -> str:
-    """Compare the exported student's embeddings with the distilled model's: see compare_export."""
-    return compare_export(config, checkpoint, exported, plain, "embeddings")
-
-
-def student_alone(config: Config, plain: str, weights: str) -> str:
-    """Say how an exported embedder is used: what it needs, and a command to copy.
-
-    Args:
-        config: The config of the run.
-        plain: The exported config.
-        weights: The exported weights.
-    """
-    command = tool_command("embed", plain, weights, "embeddings.npz")
-    return f"it needs kdkit; to embed its test data (--pictures FOLDER embeds others):\n{command}"

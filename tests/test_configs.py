@@ -36,8 +36,8 @@ from mmengine.registry import FUNCTIONS
 
 from kd_core import Distiller
 from kd_engine.data.transforms import build_transforms
+from kd_engine.entry_points import package_of
 from kd_engine.run.prerequisites import references_of
-from kd_engine.tasks import package_of
 
 ROOT = Path(__file__).parents[1]
 FOLDER = ROOT / "configs"

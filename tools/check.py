@@ -100,9 +100,9 @@ def _shapes(config: Any) -> None:
     from mmengine.logging import MMLogger
 
     from kd_engine.build import is_distilled
+    from kd_engine.entry_points import task_of
     from kd_engine.evaluate import build_model
     from kd_engine.run.prerequisites import references_of
-    from kd_engine.tasks import task_of
 
     for name, value in task_of(config).environment():
         print(f"{name:24}  {value}")
@@ -136,8 +136,8 @@ def _weights(config: Any) -> Any:
 def _data(config: Any, images: bool) -> list[str]:
     """Print what is known of the data, and return the warnings among it."""
     from kd_engine.doctor.data_warnings import warnings_among
+    from kd_engine.entry_points import task_of
     from kd_engine.runs import require_datasets
-    from kd_engine.tasks import task_of
 
     require_datasets(config)
     lines = task_of(config).check_data(config, images) + task_of(config).check_teacher(config)

@@ -22,6 +22,7 @@ from collections.abc import Sequence
 
 from kd_core.checkpoint.atomic import put_in_place, temporary_folder
 from kd_engine.build import read_engine_checkpoint
+from kd_engine.entry_points import task_of
 from kd_engine.errors import clear_errors
 from kd_engine.evaluate import check_out, student_checkpoint, write_student
 from kd_engine.export_files import (
@@ -32,7 +33,6 @@ from kd_engine.export_files import (
 )
 from kd_engine.outputs import files_of
 from kd_engine.runs import add_config_arguments, load_run_config
-from kd_engine.tasks import task_of
 from kd_engine.terminal import short_terminal
 from kd_engine.work_dir.run_checkpoint import checkpoint_file
 
@@ -49,7 +49,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
         check_export_files(options.out, (checkpoint, *files_of(config)), options.overwrite)
         task = task_of(config)
         read = read_engine_checkpoint(checkpoint)
-        content = student_checkpoint(read, config, task.EXPORT_DEFAULTS)
+        content = student_checkpoint(read, config, task.export_defaults)
         out, out_plain = export_files(options.out)
         usage = task.student_alone(config, str(out_plain), str(out))
         text = exported_config(content["meta"]["cfg"], usage)

@@ -19,10 +19,10 @@ from collections.abc import Sequence
 
 from kd_engine.build import student_config, without_initial_weights
 from kd_engine.doctor.layer_table import layer_rows, layer_table
+from kd_engine.entry_points import task_of
 from kd_engine.errors import clear_errors
 from kd_engine.evaluate import build_model, teacher_of
 from kd_engine.runs import add_config_arguments, load_run_config
-from kd_engine.tasks import task_of
 from kd_engine.terminal import short_terminal
 
 

@@ -22,6 +22,7 @@ from collections.abc import Sequence
 from mmengine.dist import is_main_process
 
 from kd_core.table import format_table
+from kd_engine.entry_points import task_of
 from kd_engine.errors import clear_errors
 from kd_engine.evaluate import evaluate_model, teacher_of, write_json
 from kd_engine.outputs import check_outputs, files_of
@@ -31,7 +32,6 @@ from kd_engine.runs import (
     require_datasets,
     start_processes,
 )
-from kd_engine.tasks import task_of
 from kd_engine.terminal import short_terminal
 from kd_engine.weights.source import WeightSource
 from kd_engine.work_dir.run_checkpoint import checkpoint_file

@@ -26,6 +26,7 @@ from mmengine.dist import is_main_process
 
 from kd_engine.config.parts import check_parts, require_training
 from kd_engine.doctor.data_warnings import show_warnings
+from kd_engine.entry_points import task_of
 from kd_engine.errors import clear_errors
 from kd_engine.resume.start import read_start
 from kd_engine.run.child import end_with_parent
@@ -46,7 +47,6 @@ from kd_engine.runs import (
     start_processes,
     use_mixed_precision,
 )
-from kd_engine.tasks import task_of
 from kd_engine.terminal import short_terminal, tell
 from kd_engine.weights.initial import check_initial_weights, start_from_initial_weights
 from kd_engine.work_dir.earlier_run import earlier_run

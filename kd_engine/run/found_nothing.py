@@ -8,7 +8,7 @@ from typing import Any
 from mmengine.hooks import Hook
 from mmengine.logging import print_log
 
-from kd_engine.tasks import task_of
+from kd_engine.entry_points import task_of
 
 
 class FoundNothingHook(Hook):  # type: ignore[misc]
@@ -28,9 +28,9 @@ class FoundNothingHook(Hook):  # type: ignore[misc]
         self._fill(runner, runner.test_loop, metrics)
 
     def _fill(self, runner: Any, loop: Any, metrics: dict[str, float] | None) -> None:
-        names_of = getattr(task_of(runner.cfg), "metric_names", None)
-        if metrics is None or names_of is None:
+        if metrics is None:
             return
+        names_of = task_of(runner.cfg).metric_names
         expected = [name for one in loop.evaluator.metrics for name in names_of(one)]
         lacking = [name for name in expected if name not in metrics]
         if not lacking:

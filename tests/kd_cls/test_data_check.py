@@ -7,7 +7,7 @@ import pytest
 from mmengine.config import Config
 from PIL import Image
 
-from kd_cls.task import check_data, check_test, dry_run, environment
+from kd_cls.task import TASK
 from kd_engine.doctor.data_warnings import warnings_among
 
 from .toy_classifiers import STUDENT, TEACHER
@@ -44,12 +44,12 @@ def folders(tmp_path, draw):
 
 
 def test_a_line_for_each_split(folders):
-    assert check_data(config(), images=True) == [
+    assert TASK.check_data(config(), images=True) == [
         "train: BuiltInDigits, 1,438 images of 10 classes",
         "val+test: BuiltInDigits, 359 images of 10 classes",
         "every picture decodes",
     ]
-    lines = check_data(config(folders["train"], folders["test"], THREE, folders["val"]))
+    lines = TASK.check_data(config(folders["train"], folders["test"], THREE, folders["val"]))
     assert lines == [f"{split}: ImageFolder, 6 images of 3 classes" for split in folders]
 
 
@@ -57,26 +57,26 @@ def test_a_line_for_each_split(folders):
                                                num_classes=3)])  # fmt: skip
 def test_another_number_of_classes_is_refused(model):
     with pytest.raises(ValueError, match="model must have as many .* it has 3 and the train data "):
-        check_data(config(model=model))
+        TASK.check_data(config(model=model))
     with pytest.raises(ValueError, match="it has 3 and the test data has 10 .0, 1, 2"):
-        check_test(config(model=model))
+        TASK.check_test(config(model=model))
 
 
 def test_a_count_that_no_config_says_is_the_built_models(folders):
     silent = dict(type="kd_cls.Classifier", network=dict(type="ToyNetwork"))
-    check_test(config(model=silent))
+    TASK.check_test(config(model=silent))
     with pytest.raises(ValueError, match="it has 10 and the test data has 3"):
-        check_test(config(test=folders["test"], model=silent))
+        TASK.check_test(config(test=folders["test"], model=silent))
 
 
 def test_student_and_teacher_are_told_apart():
     wide = dict(TEACHER, network=dict(type="ToyNetwork", num_classes=12))
-    lines = check_data(config(model=distilled(wide)))
+    lines = TASK.check_data(config(model=distilled(wide)))
     assert lines[-1] == "the teacher has 12 classes and the student 10"
-    assert len(check_data(config(model=distilled()))) == 2
-    check_test(config(model=distilled(wide)))
+    assert len(TASK.check_data(config(model=distilled()))) == 2
+    TASK.check_test(config(model=distilled(wide)))
     with pytest.raises(ValueError, match="the teacher must .* it has 12 and the test data has 10"):
-        check_test(config(model=distilled(wide)), teacher=True)
+        TASK.check_test(config(model=distilled(wide)), teacher=True)
 
 
 def test_all_data_must_have_the_same_classes(folders, draw, tmp_path):
@@ -84,7 +84,7 @@ def test_all_data_must_have_the_same_classes(folders, draw, tmp_path):
     draw(tmp_path / "other/train/d/0.png")
     other = dict(folders["train"], data_root=str(tmp_path / "other"))
     with pytest.raises(ValueError, match=r"train has 3 \(a, b, c\) and val 2 \(a, d\)"):
-        check_data(config(folders["train"], other, THREE))
+        TASK.check_data(config(folders["train"], other, THREE))
 
 
 @pytest.mark.parametrize(
@@ -93,16 +93,16 @@ def test_all_data_must_have_the_same_classes(folders, draw, tmp_path):
 def test_no_score_on_images_that_were_trained_on(train, scored):
     data = config(dict(DIGITS, split=train), val=dict(DIGITS, split=scored))
     with pytest.raises(ValueError, match="images of the val data are training images. Set another"):
-        check_data(data)
-    check_data(config(dict(DIGITS, split="train"), val=dict(DIGITS, split="val")))
+        TASK.check_data(data)
+    TASK.check_data(config(dict(DIGITS, split="train"), val=dict(DIGITS, split="val")))
 
 
 def test_a_broken_picture_is_found_by_decoding(folders, tmp_path):
     (tmp_path / "val/b/1.png").write_bytes(b"no picture")
     given = config(folders["train"], folders["test"], THREE, folders["val"])
-    check_data(given)
+    TASK.check_data(given)
     with pytest.raises(ValueError, match=r"1 of the 6 of the val data do not: .*b/1.png"):
-        check_data(given, images=True)
+        TASK.check_data(given, images=True)
 
 
 def test_a_dry_run_and_the_libraries():
@@ -113,13 +113,13 @@ def test_a_dry_run_and_the_libraries():
     model = Classifier(ToyNetwork(), image_size=(24, 16)).train()
     shapes = []
     model.network.stage1.register_forward_hook(lambda _, args, out: shapes.append(out.shape))
-    dry_run(model)
+    TASK.dry_run(model)
     model.image_size = None
-    dry_run(model, (40, 48))
-    dry_run(model)
+    TASK.dry_run(model, (40, 48))
+    TASK.dry_run(model)
     assert [tuple(shape[2:]) for shape in shapes] == [(12, 8), (20, 24), (16, 16)]
     assert model.training and model.network.stage1[1].num_batches_tracked == 0
-    assert dict(environment())["timm"][0].isdigit()
+    assert dict(TASK.environment())["timm"][0].isdigit()
 
 
 @pytest.fixture
@@ -133,9 +133,9 @@ def noise(folders, tmp_path):
 
 def test_training_images_among_those_of_val_are_a_warning(folders, noise):
     settings = config(folders["train"], folders["test"], THREE, folders["val"])
-    assert not warnings_among(check_data(settings))
+    assert not warnings_among(TASK.check_data(settings))
     shutil.copy(noise("train")[3], noise("val")[0])
-    (warning,) = warnings_among(check_data(settings))
+    (warning,) = warnings_among(TASK.check_data(settings))
     assert "1 of the 6 images of the val data are training images" in warning
     assert str(noise("val")[0]) in warning
 
@@ -145,17 +145,17 @@ def test_nothing_but_training_images_needs_a_flag(folders, noise):
     for one, other in zip(noise("train"), noise("val"), strict=True):
         shutil.copy(one, other)
     with pytest.raises(ValueError, match="6 of the 6 .* allow_val_on_train = True"):
-        check_data(settings)
+        TASK.check_data(settings)
     settings.allow_val_on_train = True
-    assert len(warnings_among(check_data(settings))) == 1
+    assert len(warnings_among(TASK.check_data(settings))) == 1
 
 
 def test_images_with_the_ids_of_training_need_the_flag_too():
     settings = config(val=dict(DIGITS, split="trainval"))
     with pytest.raises(ValueError, match="1,438 of the 1,438 .* allow_val_on_train = True"):
-        check_data(settings)
+        TASK.check_data(settings)
     settings.allow_val_on_train = True
-    (warning,) = warnings_among(check_data(settings))
+    (warning,) = warnings_among(TASK.check_data(settings))
     assert "1,438 of the 1,438 images of the val data" in warning
 
 
@@ -163,6 +163,6 @@ def test_a_batch_that_drop_last_leaves_out_is_refused(folders):
     settings = config(folders["train"], folders["test"], THREE, folders["val"])
     settings.train_dataloader.update(batch_size=7, drop_last=True)
     with pytest.raises(ValueError, match="batch_size is 7 and there are 6 images"):
-        check_data(settings)
+        TASK.check_data(settings)
     settings.train_dataloader.batch_size = 6
-    check_data(settings)
+    TASK.check_data(settings)

@@ -10,7 +10,7 @@ from PIL import Image
 from kd_engine.doctor.data_warnings import warnings_among
 from kd_retrieval.datasets import CSVFile, LabeledFolder
 from kd_retrieval.embeddings.stored import EmbeddingKey, Embeddings, write_embeddings
-from kd_retrieval.task import check_data, check_test
+from kd_retrieval.task import TASK
 
 DIGITS = dict(type="kd_retrieval.BuiltInDigits")
 TRUNK = dict(type="kd_retrieval.TimmTrunk", name="resnet18", options=dict(channels=(4, 4, 8, 8)))
@@ -48,7 +48,7 @@ def csv_file(folder, *lines):
 
 
 def test_a_line_for_each_split():
-    assert check_data(config(), images=True) == [
+    assert TASK.check_data(config(), images=True) == [
         "train: BuiltInDigits, 1,083 images of 6 classes",
         "val+test: BuiltInDigits, 714 images of 4 classes",
         "every picture decodes",
@@ -60,12 +60,12 @@ def test_queries_and_gallery_are_counted(folder):
         folder, "a/0.png,a,train,", "a/1.png,a,train,", "b/2.png,b,train,", "c/4.png,c,test,query",
         "c/5.png,c,test,gallery", "d/6.png,d,test,both", "d/7.png,d,test,gallery",
     )  # fmt: skip
-    assert check_data(config(*data))[1] == (
+    assert TASK.check_data(config(*data))[1] == (
         "val+test: CSVFile, 4 images of 2 classes, 2 queries, 3 in the gallery"
     )
 
 
-@pytest.mark.parametrize("check", [check_data, check_test])
+@pytest.mark.parametrize("check", [TASK.check_data, TASK.check_test])
 def test_classes_of_both_splits_are_refused_without_a_flag(check):
     overlapping = config(test=dict(DIGITS, split="val"))
     with pytest.raises(ValueError, match="share 2 of 2, such as 4, 5. .*allow_shared_classes"):
@@ -80,20 +80,20 @@ def test_classes_of_both_splits_are_refused_without_a_flag(check):
 
 def test_a_test_needs_no_training_data(folder, tmp_path):
     train, test = folders(folder)
-    check_test(config(dict(train, data_root=str(tmp_path / "gone")), test))
+    TASK.check_test(config(dict(train, data_root=str(tmp_path / "gone")), test))
     with pytest.raises(FileNotFoundError, match="gone is missing"):
-        check_data(config(dict(train, data_root=str(tmp_path / "gone")), test))
+        TASK.check_data(config(dict(train, data_root=str(tmp_path / "gone")), test))
 
 
 def test_pictures_that_do_not_decode_are_named(folder):
     data = folders(folder)
     (folder / "d/7.png").write_bytes((folder / "d/7.png").read_bytes()[:40])
-    assert len(check_data(config(*data))) == 2  # only --images decodes
+    assert len(TASK.check_data(config(*data))) == 2  # only --images decodes
     with pytest.raises(ValueError, match=r"1 of the 4 of the val data do not: .*7\.png cannot be"):
-        check_data(config(*data), images=True)
+        TASK.check_data(config(*data), images=True)
     (folder / "a/0.png").write_text("")
     with pytest.raises(ValueError, match=r"1 of the 4 of the train data do not: .*0\.png"):
-        check_data(config(*data), images=True)
+        TASK.check_data(config(*data), images=True)
 
 
 def test_proxies_for_another_number_of_classes():
@@ -101,14 +101,14 @@ def test_proxies_for_another_number_of_classes():
         loss = dict(type="ProxyAnchorLoss", num_classes=count, embedding_size=6)
         return dict(STUDENT, criterion=dict(loss=loss))
 
-    check_data(config(model=proxies(6)))
+    TASK.check_data(config(model=proxies(6)))
     teacher = dict(config=STUDENT, checkpoint=None)
     distilled = dict(
         type="kd_retrieval.DistilledEmbedder", student=proxies(10), teacher=teacher, terms={}
     )
     for model in (proxies(10), distilled):
         with pytest.raises(ValueError, match="num_classes=10, but the training data has 6 classes"):
-            check_data(config(model=model))
+            TASK.check_data(config(model=model))
 
 
 def stored_teacher(path):
@@ -134,15 +134,15 @@ def test_a_file_of_the_teacher_must_be_of_the_training_data(folder, tmp_path):
     file = tmp_path / "teacher.npz"
     given = config(train, test, stored_teacher(file))
     with pytest.raises(FileNotFoundError, match="no embeddings"):
-        check_data(given)
+        TASK.check_data(given)
     store(LabeledFolder(**options), file)
-    check_data(given)
+    TASK.check_data(given)
     Image.new("RGB", (60, 50)).save(folder / "a/0.png")
     with pytest.raises(ValueError, match="teacher.npz is stale: it was made from another data"):
-        check_data(given)
+        TASK.check_data(given)
     store(LabeledFolder(**options), file, np.arange(3))
     with pytest.raises(ValueError, match="has none for 1 ids, first 3"):
-        check_data(given)
+        TASK.check_data(given)
 
 
 def test_a_config_file_may_name_the_stored_teacher(folder, tmp_path):
@@ -151,10 +151,10 @@ def test_a_config_file_may_name_the_stored_teacher(folder, tmp_path):
     (tmp_path / "teacher.py").write_text(f"model = {model['teacher']['config']!r}\n")
     model["teacher"]["config"] = str(tmp_path / "teacher.py")
     with pytest.raises(FileNotFoundError, match="none.npz"):
-        check_data(config(train, test, model))
+        TASK.check_data(config(train, test, model))
 
 
-@pytest.mark.parametrize("check", [check_data, check_test])
+@pytest.mark.parametrize("check", [TASK.check_data, TASK.check_test])
 def test_several_labels_need_their_own_batches(folder, check):
     data = csv_file(
         folder, "a/0.png,a,train,", "a/1.png,a,train,", "b/2.png,b,train,", "c/4.png,c;e,test,",
@@ -172,20 +172,20 @@ def test_several_labels_need_their_own_batches(folder, check):
 
 def test_training_images_under_another_class_are_a_warning(folder):
     settings = config(*folders(folder))
-    assert not warnings_among(check_data(settings))
+    assert not warnings_among(TASK.check_data(settings))
     shutil.copy(folder / "a/0.png", folder / "c/4.png")
-    (warning,) = warnings_among(check_data(settings))
+    (warning,) = warnings_among(TASK.check_data(settings))
     assert "1 of the 4 images of the val data are training images" in warning
     for one, other in (("a/1", "c/5"), ("b/2", "d/6"), ("b/3", "d/7")):
         shutil.copy(folder / f"{one}.png", folder / f"{other}.png")
     with pytest.raises(ValueError, match="4 of the 4 .* allow_val_on_train = True"):
-        check_data(settings)
+        TASK.check_data(settings)
     settings.allow_val_on_train = True
-    assert len(warnings_among(check_data(settings))) == 1
+    assert len(warnings_among(TASK.check_data(settings))) == 1
 
 
 def test_a_batch_that_drop_last_leaves_out_is_refused(folder):
     settings = config(*folders(folder))
     settings.train_dataloader.update(batch_size=5, drop_last=True)
     with pytest.raises(ValueError, match="batch_size is 5 and there are 4 images"):
-        check_data(settings)
+        TASK.check_data(settings)

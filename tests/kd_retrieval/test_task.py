@@ -7,7 +7,7 @@ import torch
 from mmengine.config import Config
 
 from kd_retrieval import Embedder, TimmTrunk
-from kd_retrieval.task import check_asymmetric, check_test, dry_run, environment
+from kd_retrieval.task import TASK, check_asymmetric
 
 EMBEDDER = dict(type="kd_retrieval.Embedder")
 
@@ -55,9 +55,11 @@ def test_nothing_to_warn_of():
     plain = Config(dict(model=EMBEDDER, test_evaluator=dict(gallery="x.npz")))
     assert not check_asymmetric(plain)
     with mock.patch("kd_retrieval.task.print_log") as log:
-        check_test(config(dict(distance=DISTANCE)), teacher=True)  # it searches its own gallery
+        TASK.check_test(
+            config(dict(distance=DISTANCE)), teacher=True
+        )  # it searches its own gallery
         assert not log.called
-        check_test(config(dict(distance=DISTANCE)))
+        TASK.check_test(config(dict(distance=DISTANCE)))
         assert log.called
 
 
@@ -72,14 +74,16 @@ def test_a_dry_run_leaves_the_modes_and_takes_the_networks_size():
         modes = [module.training for module in model.modules()]
         model.register_forward_pre_hook(lambda _, args: seen.append(args[0]))
         state = {key: value.clone() for key, value in model.state_dict().items()}
-        dry_run(model, size)
+        TASK.dry_run(model, size)
         assert seen[-1].shape == (2, 3, *expected)
         assert [module.training for module in model.modules()] == modes
         assert all(torch.equal(state[key], value) for key, value in model.state_dict().items())
 
 
 def test_the_libraries_of_retrieval():
-    rows = dict(environment())
+    rows = dict(TASK.environment())
     assert rows["timm"][0].isdigit() and "pytorch-metric-learning" in rows
     with mock.patch("kd_retrieval.task._LIBRARIES", ("no-such-library",)):
-        assert environment() == [("no-such-library", "not installed: pip install no-such-library")]
+        assert TASK.environment() == [
+            ("no-such-library", "not installed: pip install no-such-library")
+        ]

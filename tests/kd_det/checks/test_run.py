@@ -15,7 +15,7 @@ from mmengine.config import Config
 from PIL import Image
 
 from kd_det.checks.run import check_all
-from kd_det.task import check_data, check_test
+from kd_det.task import TASK
 
 BOX = dict(bbox=[10.0, 20.0, 30.0, 40.0], area=1200.0, iscrowd=0)
 
@@ -91,8 +91,8 @@ def _warnings(config: Config) -> list[str]:
 
 def test_right_data_gives_neither_errors_nor_warnings(data: Set) -> None:
     assert _errors(data.config()) == [] and _warnings(data.config()) == []
-    assert not any("warning" in line for line in check_data(data.config()))
-    check_test(data.config())
+    assert not any("warning" in line for line in TASK.check_data(data.config()))
+    TASK.check_test(data.config())
 
 
 @pytest.mark.parametrize("name", ["val", "test"])
@@ -105,10 +105,10 @@ def test_the_evaluator_of_another_split_is_an_error(data: Set, name: str) -> Non
     )
     assert "this file has 4" in error and "0 are the same" in error
     with pytest.raises(ValueError, match="the evaluator must score"):
-        check_data(config)
+        TASK.check_data(config)
     if name == "test":
         with pytest.raises(ValueError, match="the evaluator must score"):
-            check_test(config)
+            TASK.check_test(config)
 
 
 def test_evaluators_in_lists_and_wrappers(data: Set) -> None:
@@ -184,7 +184,7 @@ def test_a_missing_annotation_file_of_an_evaluator(data: Set) -> None:
     (warning,) = _warnings(config)
     assert "gone.json is missing" in warning
     with pytest.raises(ValueError, match="gone.json is missing"):
-        check_test(config)
+        TASK.check_test(config)
 
 
 def test_val_equal_to_train_is_an_error_without_the_flag(data: Set) -> None:
@@ -195,10 +195,10 @@ def test_val_equal_to_train_is_an_error_without_the_flag(data: Set) -> None:
     (error,) = _errors(data.config(**changes))
     assert "4 of the 4 images of the val data" in error and "allow_val_on_train = True" in error
     with pytest.raises(ValueError, match="must not be trained on"):
-        check_data(data.config(**changes))
+        TASK.check_data(data.config(**changes))
     config = data.config(**changes, allow_val_on_train=True)
     assert _errors(config) == []
-    assert any("warning: " in line and "4 of the 4" in line for line in check_data(config))
+    assert any("warning: " in line and "4 of the 4" in line for line in TASK.check_data(config))
     loader = copy.deepcopy(data.config().train_dataloader)
     assert len(_errors(data.config(**{**changes, "val_dataloader": loader}))) == 1
 
@@ -217,7 +217,7 @@ def test_val_and_test_that_are_the_same_are_said_once(data: Set) -> None:
     changes = data.config()
     changes.test_dataloader = changes.val_dataloader
     changes.test_evaluator = changes.val_evaluator
-    assert len([line for line in check_data(changes) if "warning" in line]) == 1
+    assert len([line for line in TASK.check_data(changes) if "warning" in line]) == 1
 
 
 def test_no_boxes_at_all(data: Set) -> None:

@@ -1,0 +1,95 @@
+"""Base class of a task: what the commands ask of it, with an answer for most questions."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from mmengine.config import Config
+from torch import nn
+
+from kd_engine.data.image_size import wanted_image_size
+from kd_engine.doctor.probe import run_once
+from kd_engine.export_check import compare_export
+from kd_engine.export_files import tool_command
+
+
+class Task:
+    """What ``train``, ``test``, ``check`` and ``export`` ask of a task.
+
+    A package makes one and names it in its entry points (:mod:`kd_engine.entry_points`). These
+    answers are those of any model that turns images (N, 3, H, W) into rows (N, ...); a task
+    overrides what it knows better.
+    """
+
+    export_defaults: Mapping[str, Any] = {}  # settings that an exported config needs to be used
+    output = "outputs"  # what the model makes of images, in the plural
+
+    def environment(self) -> list[tuple[str, str]]:
+        """Return names and versions of the libraries that the task needs."""
+        return []
+
+    def check_data(self, config: Config, images: bool = False) -> list[str]:
+        """Check the data before a training.
+
+        Args:
+            config: The config of a run.
+            images: Decode every image too.
+
+        Returns:
+            Lines about the data.
+
+        Raises:
+            ValueError: If anything would harm the training or falsify the score.
+        """
+        return []
+
+    def check_teacher(self, config: Config) -> list[str]:
+        """Check the trained networks of a config.
+
+        Returns:
+            Lines about them.
+
+        Raises:
+            ValueError: If one does not fit the data.
+        """
+        return []
+
+    def check_test(self, config: Config, teacher: bool = False) -> None:
+        """Check what could falsify a score on the test data.
+
+        Args:
+            config: The config of a run.
+            teacher: The score is the teacher's, not the student's.
+
+        Raises:
+            ValueError: If something does.
+        """
+
+    def dry_run(self, model: nn.Module, size: tuple[int, int] | None = None) -> None:
+        """Run a model on random images, without gradients; its modes stay as they are.
+
+        Args:
+            model: The model.
+            size: Height and width in pixels; ``None`` takes what suits the model.
+        """
+        run_once(model, size or wanted_image_size(model) or (128, 128))
+
+    def check_export(self, config: Config, checkpoint: str, exported: str, plain: str) -> str:
+        """Compare an exported student with the distilled model: see ``compare_export``."""
+        return compare_export(config, checkpoint, exported, plain, self.output)
+
+    def student_alone(self, config: Config, plain: str, weights: str) -> str:
+        """Return how an exported student is used: what it needs, and a command to copy.
+
+        Args:
+            config: The config of the run.
+            plain: The exported config.
+            weights: The exported weights.
+        """
+        command = tool_command("test", plain, weights)
+        return f"it needs kdkit; to score it on its test data:\n{command}"
+
+    def metric_names(self, metric: Any) -> list[str]:
+        """Return the values that a metric gives, where it may give none; nothing by default."""
+        return []
