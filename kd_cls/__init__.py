@@ -1,23 +1,57 @@
-"""Image classifiers: teachers, students, the networks that this literature compares, data."""
+"""Image classifiers: teachers, students, the networks that this literature compares, data.
 
-import kd_engine  # noqa: F401  first: it refuses two distributions of mmengine
+Names are imported when they are first used.
+"""
 
-# isort: split
-from kd_cls.classifier import Classifier
-from kd_cls.datasets import (
-    CIFAR10,
-    CIFAR100,
-    SVHN,
-    BuiltInDigits,
-    Caltech100,
-    FashionMNIST,
-    ImageFolder,
-    TinyImageNet,
-)
-from kd_cls.distilled import DistilledClassifier
-from kd_cls.methods import BYOT, CCSKD, CKDMKT, CTKD, DML, MSKDSSR, TeacherHeads
-from kd_cls.metric import ClassificationMetric
-from kd_cls.networks import CifarNetwork, TimmNetwork, TorchvisionNetwork
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from kd_core.lazy_names import lazy_names
+
+if TYPE_CHECKING:
+    from kd_cls.classifier import Classifier
+    from kd_cls.datasets import (
+        CIFAR10,
+        CIFAR100,
+        SVHN,
+        BuiltInDigits,
+        Caltech100,
+        FashionMNIST,
+        ImageFolder,
+        TinyImageNet,
+    )
+    from kd_cls.distilled import DistilledClassifier
+    from kd_cls.methods import BYOT, CCSKD, CKDMKT, CTKD, DML, MSKDSSR, TeacherHeads
+    from kd_cls.metric import ClassificationMetric
+    from kd_cls.networks import CifarNetwork, TimmNetwork, TorchvisionNetwork
+else:
+    __getattr__, __dir__ = lazy_names(
+        __name__,
+        {
+            "BYOT": "kd_cls.methods",
+            "BuiltInDigits": "kd_cls.datasets",
+            "CCSKD": "kd_cls.methods",
+            "CIFAR10": "kd_cls.datasets",
+            "CIFAR100": "kd_cls.datasets",
+            "CKDMKT": "kd_cls.methods",
+            "CTKD": "kd_cls.methods",
+            "Caltech100": "kd_cls.datasets",
+            "CifarNetwork": "kd_cls.networks",
+            "ClassificationMetric": "kd_cls.metric",
+            "Classifier": "kd_cls.classifier",
+            "DML": "kd_cls.methods",
+            "DistilledClassifier": "kd_cls.distilled",
+            "FashionMNIST": "kd_cls.datasets",
+            "ImageFolder": "kd_cls.datasets",
+            "MSKDSSR": "kd_cls.methods",
+            "SVHN": "kd_cls.datasets",
+            "TeacherHeads": "kd_cls.methods",
+            "TimmNetwork": "kd_cls.networks",
+            "TinyImageNet": "kd_cls.datasets",
+            "TorchvisionNetwork": "kd_cls.networks",
+        },
+    )
 
 __all__ = [
     "BYOT",

@@ -1,7 +1,13 @@
 """Distilled mmdet detectors; import this before mmdet where mmcv has no compiled operators."""
 
 import kd_engine  # noqa: F401  first, for it refuses two distributions of mmdet by name
-from kd_det.mmcv_ops import provide_ops
+
+# isort: split
+from kd_core.extras import require_packages
+
+require_packages("kd_det", ("mmcv", "mmdet", "pycocotools"))
+
+from kd_det.mmcv_ops import provide_ops  # noqa: E402
 
 provide_ops()
 

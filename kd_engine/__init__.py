@@ -1,5 +1,7 @@
 """What every task needs from mmengine: distilled models from configs, hooks, checkpoints."""
 
+from kd_core.extras import require_packages
 from kd_engine.environment import check_distributions
 
 check_distributions()
+require_packages("kd_engine", ("mmengine", "torchvision", "PIL"))

@@ -80,8 +80,10 @@ def unknown_type(name: str, registry: str) -> str:
         registry: Name of mmengine's registry, such as "model" or "data sampler".
     """
     package = name.rpartition(".")[0]
+    if package and (reason := _import_error(name)):
+        return f"type {name!r} cannot be imported: {reason}"
     rule = (
-        f"type {name!r} is none of {package} (or that does not import)."
+        f"type {name!r} is none of {package}."
         if package
         else f"type {name!r} is not known as a {registry}."
     )
@@ -153,19 +155,23 @@ def _of_config(error: BaseException, text: str) -> str:
     return ""
 
 
+def _import_error(name: str) -> ImportError | None:
+    """Return why a dotted name cannot be imported; mmengine takes that as one it does not know."""
+    package, _, own = name.rpartition(".")
+    try:
+        getattr(importlib.import_module(package), own, None)
+    except ImportError as error:
+        return error
+    return None
+
+
 def _known_types(name: str, registry: str) -> set[str]:
     """Return what could have been meant: names of the module, or of all registries of a kind."""
     package = name.rpartition(".")[0]
     if package:
-        try:
-            module = importlib.import_module(package)
-        except ImportError:
-            return set()
-        return {
-            f"{package}.{key}"
-            for key, value in vars(module).items()
-            if callable(value) and not key.startswith("_")
-        }
+        module = importlib.import_module(package)
+        own = [k for k, value in vars(module).items() if callable(value) and k[0] != "_"]
+        return {f"{package}.{key}" for key in getattr(module, "__all__", own)}
     kinds = [item for item in vars(root).values() if getattr(item, "name", None) == registry]
     return {known for kind in kinds for known in _names(kind)}
 

@@ -1,27 +1,59 @@
-"""Embedding networks for retrieval: teachers, students, data, recall@K."""
+"""Embedding networks for retrieval: teachers, students, data, recall@K.
 
-import kd_engine  # noqa: F401  first: it refuses two distributions of mmengine
+Names are imported when they are first used: ``recall_at_k`` needs no mmengine.
+"""
 
-# isort: split
-from kd_retrieval.batch import collate
-from kd_retrieval.cached_teacher import StoredEmbeddings
-from kd_retrieval.datasets import (
-    CUB200,
-    SOP,
-    BuiltInDigits,
-    Caltech100,
-    Cars196,
-    CSVFile,
-    InShop,
-    LabeledFolder,
-    Omniglot,
-)
-from kd_retrieval.distilled import DistilledEmbedder
-from kd_retrieval.embedder import Embedder
-from kd_retrieval.metric import RecallMetric
-from kd_retrieval.recall.at_k import RecallResult, recall_at_k
-from kd_retrieval.sampler import MPerClassBatchSampler
-from kd_retrieval.trunks import TimmTrunk, TorchvisionTrunk
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from kd_core.lazy_names import lazy_names
+
+if TYPE_CHECKING:
+    from kd_retrieval.batch import collate
+    from kd_retrieval.cached_teacher import StoredEmbeddings
+    from kd_retrieval.datasets import (
+        CUB200,
+        SOP,
+        BuiltInDigits,
+        Caltech100,
+        Cars196,
+        CSVFile,
+        InShop,
+        LabeledFolder,
+        Omniglot,
+    )
+    from kd_retrieval.distilled import DistilledEmbedder
+    from kd_retrieval.embedder import Embedder
+    from kd_retrieval.metric import RecallMetric
+    from kd_retrieval.recall.at_k import RecallResult, recall_at_k
+    from kd_retrieval.sampler import MPerClassBatchSampler
+    from kd_retrieval.trunks import TimmTrunk, TorchvisionTrunk
+else:
+    __getattr__, __dir__ = lazy_names(
+        __name__,
+        {
+            "BuiltInDigits": "kd_retrieval.datasets",
+            "CSVFile": "kd_retrieval.datasets",
+            "CUB200": "kd_retrieval.datasets",
+            "Caltech100": "kd_retrieval.datasets",
+            "Cars196": "kd_retrieval.datasets",
+            "DistilledEmbedder": "kd_retrieval.distilled",
+            "Embedder": "kd_retrieval.embedder",
+            "InShop": "kd_retrieval.datasets",
+            "LabeledFolder": "kd_retrieval.datasets",
+            "MPerClassBatchSampler": "kd_retrieval.sampler",
+            "Omniglot": "kd_retrieval.datasets",
+            "RecallMetric": "kd_retrieval.metric",
+            "RecallResult": "kd_retrieval.recall.at_k",
+            "SOP": "kd_retrieval.datasets",
+            "StoredEmbeddings": "kd_retrieval.cached_teacher",
+            "TimmTrunk": "kd_retrieval.trunks",
+            "TorchvisionTrunk": "kd_retrieval.trunks",
+            "collate": "kd_retrieval.batch",
+            "recall_at_k": "kd_retrieval.recall.at_k",
+        },
+    )
 
 __all__ = [
     "BuiltInDigits",

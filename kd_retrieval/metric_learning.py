@@ -8,6 +8,8 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from kd_core.extras import missing_package
+
 _MODULES = ("losses", "miners", "distances", "reducers", "regularizers")
 
 
@@ -79,7 +81,7 @@ def _find(name: str, module: str) -> Any:
         import pytorch_metric_learning
         from pytorch_metric_learning import distances, losses, miners, reducers, regularizers
     except ImportError as error:
-        raise ImportError("metric losses need: pip install pytorch-metric-learning") from error
+        raise missing_package("a metric loss", "pytorch_metric_learning") from error
     places = dict(zip(_MODULES, (losses, miners, distances, reducers, regularizers), strict=True))
     for place in [places[module]] if module else places.values():
         if isinstance(getattr(place, name, None), type):

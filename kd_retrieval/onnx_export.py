@@ -16,6 +16,8 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
+from kd_core.extras import missing_package
+
 TOLERANCE = 1e-4  # of each number of an embedding, against torch
 MIN_OPSET, MAX_OPSET = 17, 20  # the second is the last that torch's older exporter knows
 
@@ -215,7 +217,7 @@ def _onnx() -> Any:
     try:
         import onnx
     except ImportError as error:
-        raise ImportError("an ONNX file needs: pip install onnx onnxruntime") from error
+        raise missing_package("an ONNX file", "onnx") from error
     return onnx
 
 
@@ -223,5 +225,5 @@ def _onnxruntime() -> Any:
     try:
         import onnxruntime
     except ImportError as error:
-        raise ImportError("checking an ONNX file needs: pip install onnxruntime") from error
+        raise missing_package("the check of an ONNX file", "onnxruntime") from error
     return onnxruntime

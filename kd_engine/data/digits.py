@@ -19,6 +19,7 @@ import numpy as np
 from numpy.random import RandomState
 from numpy.typing import NDArray
 
+from kd_core.extras import missing_package
 from kd_core.checkpoint.atomic import put_in_place, temporary_folder
 from kd_engine.data.digit_scenes import PlacedDigit, SceneOptions, draw_scene
 from kd_engine.data.splits import split_inside_classes
@@ -124,11 +125,8 @@ def source_digits() -> tuple[NDArray[Any], NDArray[Any]]:
     """Return scikit-learn's digits: ink from 0 to 1, float32 (1797, 8, 8), and labels (1797,)."""
     try:
         from sklearn.datasets import load_digits
-    except ModuleNotFoundError as error:
-        raise ModuleNotFoundError(
-            "the built-in digits come with scikit-learn, which is not installed. "
-            "Run: pip install scikit-learn"
-        ) from error
+    except ImportError as error:
+        raise missing_package("the set of built-in digits", "sklearn") from error
     images, labels = load_digits(return_X_y=True)
     return (images.reshape(-1, 8, 8) / 16).astype(np.float32), labels.astype(np.int64)
 

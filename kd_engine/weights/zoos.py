@@ -10,6 +10,8 @@ from typing import Any
 from torch import nn
 from torchvision.models import get_model, get_model_weights, list_models
 
+from kd_core.extras import missing_package
+
 
 def torchvision_model(
     name: str, options: Mapping[str, Any], module: ModuleType | None = None, **fixed: Any
@@ -70,7 +72,7 @@ def timm_model(name: str, options: Mapping[str, Any], **fixed: Any) -> nn.Module
     try:
         import timm
     except ImportError as error:
-        raise ImportError("timm's networks need: pip install timm") from error
+        raise missing_package(f"network {name!r}", "timm") from error
     if not timm.is_model(name):
         raise ValueError(f"timm has no model {name!r}. {nearest_names(name, timm.list_models())}")
     try:

@@ -7,14 +7,13 @@ from dataclasses import dataclass, field
 from typing import Any
 
 import torch
-from mmengine import dist
-from mmengine.logging import print_log
 from torch import Tensor
 
 from kd_retrieval.recall.count import Counter, Counts
 from kd_retrieval.recall.inputs import RecallInput, prepare
 from kd_retrieval.recall.near_copies import copies_note
 from kd_retrieval.recall.precision import full_precision
+from kd_retrieval.recall.ranks import rank_and_world, reduce_over_ranks, warn
 from kd_retrieval.recall.similarity import Similarity
 
 BACKENDS = ("torch", "faiss")
@@ -116,7 +115,7 @@ def recall_at_k(
     given = prepare(
         (queries, query_labels, query_ids), (gallery, gallery_labels, gallery_ids), ks, metric
     )
-    rank, world = (dist.get_rank(), dist.get_world_size()) if distributed else (0, 1)
+    rank, world = rank_and_world() if distributed else (0, 1)
     with torch.no_grad(), full_precision(given.itself.device):
         best, counts = _measure(given, backend, rank, world)
     return _result(given, best, counts, count_no_positive_as_miss)
@@ -127,7 +126,7 @@ def _measure(given: RecallInput, backend: str, rank: int, world: int) -> tuple[T
     counter = Counter(similarity, given.labels, given.itself, given.symmetric, given.ks)
     best = counter.best_positives(rank, world)
     if world > 1:
-        dist.all_reduce(best, "max")
+        reduce_over_ranks(best, "max")
     if not bool((best > -torch.inf).any()):
         raise ValueError(
             "recall needs a query with a positive, but none has one: no class has two images "
@@ -151,8 +150,8 @@ def _measure(given: RecallInput, backend: str, rank: int, world: int) -> tuple[T
 
 def _sum_over_ranks(counts: Counts, world: int) -> None:
     if world > 1:
-        dist.all_reduce(counts.above, "sum")
-        dist.all_reduce(counts.level, "sum")
+        reduce_over_ranks(counts.above, "sum")
+        reduce_over_ranks(counts.level, "sum")
 
 
 def _result(given: RecallInput, best: Tensor, counts: Counts, as_miss: bool) -> RecallResult:
@@ -210,5 +209,5 @@ def _notes(
             "duplicated images, or a collapsed model"
         )
         notes.append(note)
-        print_log(note, "current", 30)
+        warn(note)
     return notes

@@ -9,10 +9,10 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 import torch
-from mmengine.logging import print_log
 from torch import Tensor
 
 from kd_retrieval.recall.inputs import RecallInput
+from kd_retrieval.recall.ranks import warn
 from kd_retrieval.recall.similarity import Rows
 
 NEAR = 0.999  # cosine from which on a positive may be the query itself
@@ -60,7 +60,7 @@ def copies_note(given: RecallInput, best: Tensor | None = None) -> str:
         "embedded a second time: then this number says nothing. Give query_ids and gallery_ids, "
         "by which a query is left out of its own search"
     )
-    print_log(note, "current", 30)
+    warn(note)
     return note
 
 

@@ -13,6 +13,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from kd_core.extras import missing_package
 from kd_retrieval.recall.count import Counter, Counts
 from kd_retrieval.recall.similarity import Similarity
 
@@ -121,5 +122,5 @@ def _faiss() -> Any:
     try:
         import faiss
     except ImportError as error:
-        raise ImportError("FAISS is needed here: pip install faiss-cpu") from error
+        raise missing_package("this search", "faiss") from error
     return faiss

@@ -14,6 +14,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from kd_core.extras import missing_package
 from kd_retrieval.embeddings.rows import EmbeddingKey, Embeddings
 
 KINDS = ("flat", "ivf", "hnsw")
@@ -210,5 +211,5 @@ def faiss_module() -> Any:
     try:
         import faiss
     except ImportError as error:
-        raise ImportError("an index needs faiss: pip install faiss-cpu") from error
+        raise missing_package("an index", "faiss") from error
     return faiss

@@ -26,14 +26,9 @@ def half(rows):
 
 
 @pytest.fixture
-def logged(monkeypatch):
-    """What is logged, with its level."""
-    found = []
-    monkeypatch.setattr(
-        "kd_retrieval.recall.near_copies.print_log",
-        lambda text, _, level: found.append((text, level)),
-    )
-    return found
+def logged(caplog):
+    """The warnings that are logged."""
+    return caplog
 
 
 def notes(*sides, **options):
@@ -77,7 +72,7 @@ def test_most_of_the_queries_must_be_copies(copied, said, logged):
     assert notes(*sides)[:7] == said[:7]
     logged.clear()
     ranking_scores(*sides)  # it looks at a sample: 256 of the 300
-    assert copied < 170 or logged[0][0].startswith("56 % of")
+    assert copied < 170 or logged.messages[0].startswith("56 % of")
 
 
 @pytest.mark.parametrize("count", [1, 2, 3, 255, 256, 257])
@@ -88,7 +83,7 @@ def test_classes_of_one_image_and_any_number_of_queries(count, logged):
     assert notes(*sides).startswith("100 % of")
     logged.clear()
     ranking_scores(*sides)
-    assert logged[0][0].startswith("100 % of")
+    assert logged.messages[0].startswith("100 % of")
 
 
 @pytest.mark.parametrize("order", [[0, 1, 2], [1, 2, 0], [2, 0, 1]])
@@ -104,7 +99,7 @@ def test_queries_without_a_positive_do_not_count(logged):
     rows = noise(23)
     beyond = LABELS + 1000 * (torch.arange(300) > 20)
     ranking_scores(rows, beyond, half(rows), LABELS)
-    assert logged[0][0].startswith("100 % of")
+    assert logged.messages[0].startswith("100 % of")
 
 
 @pytest.mark.parametrize("cosine", [0.9985, 0.9995])
@@ -153,10 +148,12 @@ def test_a_warning_is_logged(logged):
     rows = noise(15)
     for measure in (recall_at_k, ranking_scores):
         measure(rows, LABELS, half(rows), LABELS)
-        assert SEEN in logged[0][0] and logged.pop()[1] == logging.WARNING and not logged
+        (record,) = logged.records
+        assert SEEN in record.message and record.levelno == logging.WARNING
+        logged.clear()
         ids = dict(query_ids=np.arange(300), gallery_ids=np.arange(300))
         measure(rows, LABELS, half(rows), LABELS, **ids)
-        assert not logged
+        assert not logged.records
 
 
 def test_half_of_the_queries_are_not_most():

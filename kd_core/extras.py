@@ -1,0 +1,48 @@
+"""Extras of the distribution: which one brings a package that is not installed."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from importlib.util import find_spec
+
+_ENGINE = ("mmengine", "mmcv", "mmdet", "torchvision", "PIL", "sklearn", "pycocotools")
+_EXTRAS = {
+    **dict.fromkeys(_ENGINE, "onedl"),
+    "faiss": "retrieval",
+    "pytorch_metric_learning": "retrieval",
+    "timm": "cls",
+    "onnx": "onnx",
+    "onnxruntime": "onnx",
+    "onnxscript": "onnx",
+}
+
+
+def missing_package(user: str, *packages: str) -> ImportError:
+    """Make the error that names packages which are not installed, and the command that brings them.
+
+    Args:
+        user: What needs them, such as "an index".
+        packages: Import names of packages that an extra of kdkit brings.
+    """
+    extras = ",".join(dict.fromkeys(_EXTRAS[package] for package in packages))
+    upstream = " (or [openmmlab] instead of [onedl], never both)" if "onedl" in extras else ""
+    return ImportError(
+        f"{user} needs {', '.join(packages)}, which this installation of kdkit lacks. Run: "
+        f"pip install 'kdkit[{extras}]'{upstream}",
+        name=packages[0],
+    )
+
+
+def require_packages(user: str, packages: Iterable[str]) -> None:
+    """Require packages that an extra of kdkit brings, without importing them.
+
+    Args:
+        user: What needs them.
+        packages: Their import names.
+
+    Raises:
+        ImportError: If one is not installed; names the command that brings it.
+    """
+    missing = [package for package in packages if find_spec(package) is None]
+    if missing:
+        raise missing_package(user, *missing)
