@@ -13,11 +13,13 @@ from types import TracebackType
 from typing import IO, Any
 
 import yaml
-from mmengine.config import Config
+from mmengine.config import Config, ConfigDict
 from mmengine.fileio import register_handler
 from mmengine.fileio.handlers.pickle_handler import PickleHandler
 from mmengine.fileio.handlers.yaml_handler import YamlHandler
 from mmengine.hub import get_config
+
+from kd_engine.config.compose import find_composed, read_composed
 
 _SUFFIXES = (".py", ".json", ".yaml", ".yml")
 
@@ -56,7 +58,11 @@ def use_safe_files() -> None:
 
 
 def read_config(name: str) -> Config:
-    """Read a config file, or one of an installed package by a name such as ``mmdet::...``.
+    """Read a config file, a composed config, or one of an installed package.
+
+    Args:
+        name: A file, a method with a dataset as :mod:`kd_engine.config.compose` composes them, or
+            ``mmdet::...``.
 
     Raises:
         FileNotFoundError: If there is no such file.
@@ -64,17 +70,20 @@ def read_config(name: str) -> Config:
         ImportError: If a package that it imports is not installed or does not import.
     """
     use_safe_files()
+    composed = find_composed(name)
     if "::" in name:
         _require_scope(name)
-    elif not Path(name).is_file():
+    elif not composed and not Path(name).is_file():
         raise FileNotFoundError(
             f"there is no config file {name}. Paths are relative to the folder from which the "
             "command runs; a config of an installed package is written 'mmdet::...'."
             + _nearest_file(Path(name))
         )
-    elif Path(name).suffix not in _SUFFIXES:
+    elif not composed and Path(name).suffix not in _SUFFIXES:
         raise ConfigError(f"a config must end in {', '.join(_SUFFIXES)}, but it is {name}.")
     try:
+        if composed:
+            return read_composed(composed)
         return get_config(name) if "::" in name else Config.fromfile(name)
     except ImportError as error:
         raise ImportError(f"{_place(name, error)}: {_import_reason(error)}") from error
@@ -97,13 +106,17 @@ def _require_scope(name: str) -> None:
 def _place(name: str, error: Exception) -> str:
     """Name the file that failed, which may be one that ``name`` inherits, and its line."""
     file, line = name, None
+    written = method = ""  # of a composed config: a file that is gone, and what it was made from
     for code_file, function, code_line, variables in _frames(error.__traceback__):
-        if function == "_file2dict" or function == "_parse_lazy_import":
+        if function == "read_composed":
+            written, method = str(variables["file"]), str(variables["composed"].method)
+        elif function == "_file2dict" or function == "_parse_lazy_import":
             file, line = str(variables.get("filename", file)), None
         elif code_file == file or Path(code_file) == Path(file).absolute():
             line = code_line
     if isinstance(error, SyntaxError):
         line = error.lineno
+    file = method if file == written else file
     return f"config {_short(file)}" + (f", line {line}" if line else "")
 
 
@@ -132,16 +145,19 @@ def _reason(error: Exception) -> str:
     if isinstance(error, yaml.YAMLError):
         text = " ".join(str(error).split())
         return f"it must be plain YAML without tags of Python objects ({text})."
-    if isinstance(error, KeyError):
-        return (
-            f"{error.args[0] if error.args else error!r} is not there. A name after '_base_.' "
-            "must be set in an inherited config."
-        )
+    if isinstance(error, KeyError) or _lacks_name(error):
+        lost = error.name if isinstance(error, AttributeError) else error.args[0]
+        return f"{lost!r} is not there. A name after '_base_.' must be set in an inherited config."
     if isinstance(error, FileNotFoundError):
         return f"{error}. Correct the path; '_base_' is relative to the config's own folder."
     if isinstance(error, UnicodeDecodeError):
         return f"it must be UTF-8 text ({error}). Save it as UTF-8."
     return f"{type(error).__name__}: {error}"
+
+
+def _lacks_name(error: Exception) -> bool:
+    """Return whether an error is that of ``_base_.name``, which no inherited config sets."""
+    return isinstance(error, AttributeError) and isinstance(error.obj, ConfigDict)
 
 
 def _import_reason(error: ImportError) -> str:
@@ -153,6 +169,8 @@ def _nearest_file(path: Path) -> str:
     if not path.parent.is_dir():
         return ""
     names = [entry.name for entry in path.parent.iterdir() if entry.suffix in _SUFFIXES]
-    nearest = difflib.get_close_matches(path.name, names, n=3)
+    wanted = path.name.split("+")[0]
+    wanted = wanted if Path(wanted).suffix in _SUFFIXES else f"{wanted}.py"
+    nearest = difflib.get_close_matches(wanted, names, n=3)
     found = ", ".join(str(path.parent / name) for name in nearest)
     return f" Nearest files: {found}." if found else ""

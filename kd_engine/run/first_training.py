@@ -12,6 +12,7 @@ from typing import Any
 
 from mmengine.config import Config
 
+from kd_engine.config.compose import is_file_here
 from kd_engine.config.file import read_config
 from kd_engine.resume.last_checkpoint import last_whole_checkpoint
 from kd_engine.work_dir.checkpoint_plan import CheckpointPlan, checkpoint_plan
@@ -44,8 +45,7 @@ class FirstTraining:
     @cached_property
     def run(self) -> Config | None:
         """The config of its training; ``None`` if that is no file here."""
-        is_file = isinstance(self.source, str) and Path(self.source).is_file()
-        return read_config(str(self.source)) if is_file else None
+        return read_config(str(self.source)) if is_file_here(self.source) else None
 
     @cached_property
     def plan(self) -> CheckpointPlan | None:

@@ -10,6 +10,7 @@ from typing import Any
 from mmengine.config import Config
 from mmengine.dist import is_main_process
 
+from kd_engine.config.compose import full_name
 from kd_engine.config.file import read_config
 from kd_engine.run.child import run_child
 from kd_engine.run.first_training import FirstTraining
@@ -129,7 +130,7 @@ def _check_chain(config: Config, folders: dict[str, str], launcher: str) -> None
         if training.problem:
             raise FileNotFoundError(training.message)
         holder = folders.setdefault(os.path.realpath(training.work_dir), source)
-        if os.path.realpath(holder) != os.path.realpath(source):
+        if os.path.realpath(full_name(holder)) != os.path.realpath(full_name(source)):
             raise ValueError(
                 f"each run must have a work dir of its own, but {training.name} ({source}) would "
                 f"be trained in {training.work_dir}, which is that of {holder}. Name a checkpoint "

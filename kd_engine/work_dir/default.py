@@ -5,6 +5,8 @@ from __future__ import annotations
 import os
 from pathlib import Path
 
+from kd_engine.config.compose import full_name
+
 _REPOSITORY = Path(__file__).resolve().parents[2]
 
 
@@ -13,9 +15,11 @@ def default_work_dir(name: str) -> Path:
 
     Below ``configs``, of the current folder or of this repository, that folder is left out.
     Elsewhere all folders are kept: relative to the current folder, or else from the root on.
+    A method has its dataset's name with it, ``work_dirs/cls/kd+digits``, also where that is not
+    said: it then runs on the dataset that its own file names.
 
     Args:
-        name: Config file, or the name of an installed one such as ``mmdet::...``.
+        name: Config file, composed name, or the name of an installed one such as ``mmdet::...``.
 
     Returns:
         A relative path, ``work_dirs/<folders>/<config>``.
@@ -23,7 +27,7 @@ def default_work_dir(name: str) -> Path:
     if "::" in name:
         package, _, inner = name.partition("::")
         return Path("work_dirs", package, Path(inner).with_suffix(""))
-    path = Path(os.path.abspath(os.path.expanduser(name))).with_suffix("")
+    path = _without_suffix(Path(os.path.abspath(os.path.expanduser(full_name(name)))))
     here = Path.cwd()
     below = (
         _below(path, here / "configs")
@@ -36,3 +40,7 @@ def default_work_dir(name: str) -> Path:
 
 def _below(path: Path, folder: Path) -> Path | None:
     return path.relative_to(folder) if path.is_relative_to(folder) else None
+
+
+def _without_suffix(path: Path) -> Path:
+    return path.with_suffix("") if path.suffix in (".py", ".json", ".yaml", ".yml") else path
