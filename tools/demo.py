@@ -27,6 +27,7 @@ with contextlib.redirect_stdout(io.StringIO()):  # mmdet's banners
     from kdkit.demo.runs import DemoOptions, Run, demo_runs
     from kdkit.demo.training import Progress, train_together
 
+from kd_core.checkpoint.file_lock import hold_lock
 from kd_engine.data.digit_scenes import SceneOptions
 from kd_engine.data.digits import make_detection_set
 from kd_engine.errors import clear_errors
@@ -94,17 +95,13 @@ def _train(runs: Sequence[Run], stage: str, progress: Progress) -> None:
 def _alone(folder: Path) -> Iterator[None]:
     """Refuse a second demo in the same folder at the same time."""
     _require_ours(folder)
-    folder.mkdir(parents=True, exist_ok=True)
-    with (folder / ".lock").open("w") as file:
-        with contextlib.suppress(ImportError):  # Windows
-            import fcntl
-
-            try:
-                fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            except BlockingIOError as error:
-                raise BlockingIOError(
-                    f"another demo is at work in {folder}. Wait until it ends, or end it."
-                ) from error
+    with contextlib.ExitStack() as stack:
+        try:
+            stack.enter_context(hold_lock(folder / ".lock"))
+        except BlockingIOError as error:
+            raise BlockingIOError(
+                f"another demo is at work in {folder}. Wait until it ends, or end it."
+            ) from error
         yield
 
 

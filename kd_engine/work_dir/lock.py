@@ -11,12 +11,11 @@ import time
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 
-from kd_core.checkpoint.atomic import remove_abandoned
-from kd_core.checkpoint.file_lock import try_lock
+from kd_core.checkpoint.atomic import remove_abandoned, write_whole
+from kd_core.checkpoint.file_lock import hold_lock
 
-_FILE = ".run.json"
+_NOTE, _LOCK = ".run.json", ".run.lock"
 _RANKS = {"pytorch": "RANK", "slurm": "SLURM_PROCID", "mpi": "OMPI_COMM_WORLD_RANK"}
-_held: set[int] = set()  # descriptors
 
 
 class WorkDirLock:
@@ -24,12 +23,12 @@ class WorkDirLock:
 
     Args:
         folder: The work dir.
-        descriptor: The locked file; ``None`` in all but the first process of a distributed run.
+        signs: Whether it notes who has it: the first process of a distributed run does.
     """
 
-    def __init__(self, folder: Path, descriptor: int | None) -> None:
+    def __init__(self, folder: Path, signs: bool = True) -> None:
         self._folder = folder
-        self._descriptor = descriptor
+        self._signs = signs
 
     def sign(self, config_name: str, begins: bool = False) -> None:
         """Note in the work dir which process has it, and whose checkpoints it holds.
@@ -38,7 +37,7 @@ class WorkDirLock:
             config_name: Config file, or the name of an installed one.
             begins: Its training begins now: checkpoints are its own from here on.
         """
-        if self._descriptor is None:
+        if not self._signs:
             return
         name = config_name if "::" in config_name else os.path.abspath(config_name)
         entry = dict(
@@ -48,9 +47,7 @@ class WorkDirLock:
             host=socket.gethostname(),
             since=time.strftime("%Y-%m-%d %H:%M:%S"),
         )
-        os.ftruncate(self._descriptor, 0)
-        os.lseek(self._descriptor, 0, os.SEEK_SET)
-        os.write(self._descriptor, (json.dumps(entry) + "\n").encode())
+        write_whole(self._folder / _NOTE, (json.dumps(entry) + "\n").encode())
 
 
 @contextlib.contextmanager
@@ -60,7 +57,7 @@ def hold_work_dir(
     """Keep a work dir for this process until the end of the block, or of the process.
 
     Of a distributed run the first process has it for all. A folder in which nothing was written
-    is removed at the end. Where files cannot be locked (Windows, some network file systems) a
+    is removed at the end. Where files cannot be locked (some network file systems) a
     warning says that a second run would not be noticed.
 
     Args:
@@ -72,19 +69,27 @@ def hold_work_dir(
     """
     folder = Path(os.path.abspath(work_dir))
     if os.environ.get(_RANKS.get(launcher, ""), "0") != "0":
-        yield WorkDirLock(folder, None)
+        yield WorkDirLock(folder, signs=False)
         return
     made = [one for one in (folder, *folder.parents) if not one.exists()]
-    descriptor = _lock(folder)
-    _held.add(descriptor)
-    try:
+    me = os.getpid()
+    with contextlib.ExitStack() as stack:
+        try:
+            locked = stack.enter_context(hold_lock(folder / _LOCK))
+        except BlockingIOError as error:
+            raise BlockingIOError(_in_use(folder)) from error
+        if not locked:
+            print(
+                f"warning: files in {folder} cannot be locked, so that a second run in it would "
+                "not be noticed. See that there is none.",
+                file=sys.stderr,
+            )
         remove_abandoned(folder)
-        yield WorkDirLock(folder, descriptor)
-    finally:
-        if descriptor in _held:  # not in a child that was forked meanwhile
-            _remove_if_empty(folder, made)
-            _held.remove(descriptor)
-            os.close(descriptor)
+        try:
+            yield WorkDirLock(folder)
+        finally:
+            if os.getpid() == me:  # not in a child that was forked meanwhile
+                _remove_if_empty(folder, made)
 
 
 def last_run_of(work_dir: str | os.PathLike[str]) -> Mapping[str, object]:
@@ -95,38 +100,10 @@ def last_run_of(work_dir: str | os.PathLike[str]) -> Mapping[str, object]:
         ``since`` of the last process that had it. Empty if nothing is known.
     """
     try:
-        found = json.loads(Path(work_dir, _FILE).read_text(encoding="utf-8"))
-    except (OSError, ValueError):  # of an earlier version, or being written just now
+        found = json.loads(Path(work_dir, _NOTE).read_text(encoding="utf-8"))
+    except (OSError, ValueError):  # of an earlier version, or damaged
         return {}
     return found if isinstance(found, dict) else {}
-
-
-def _lock(folder: Path) -> int:
-    path = folder / _FILE
-    while True:
-        folder.mkdir(parents=True, exist_ok=True)
-        with contextlib.suppress(FileNotFoundError):  # The last run has just removed it.
-            descriptor = os.open(path, os.O_RDWR | os.O_CREAT, 0o666)
-            if _is_ours(descriptor, path):
-                return descriptor
-            os.close(descriptor)
-
-
-def _is_ours(descriptor: int, path: Path) -> bool:
-    """Lock the file, and see that it is still in its place."""
-    try:
-        if not try_lock(descriptor):
-            print(
-                f"warning: files in {path.parent} cannot be locked, so that a second run in it "
-                "would not be noticed. See that there is none.",
-                file=sys.stderr,
-            )
-        return not hasattr(os, "fork") or os.path.samestat(os.fstat(descriptor), path.stat())
-    except FileNotFoundError:
-        return False
-    except BlockingIOError as error:
-        os.close(descriptor)
-        raise BlockingIOError(_in_use(path.parent)) from error
 
 
 def _in_use(folder: Path) -> str:
@@ -143,18 +120,8 @@ def _in_use(folder: Path) -> str:
 
 def _remove_if_empty(folder: Path, made: list[Path]) -> None:
     with contextlib.suppress(OSError):  # as where it has been removed by hand
-        if [path.name for path in folder.iterdir()] == [_FILE] and made:
-            (folder / _FILE).unlink()
+        if made and {path.name for path in folder.iterdir()} <= {_NOTE, _LOCK}:
+            (folder / _NOTE).unlink(missing_ok=True)
+            (folder / _LOCK).unlink(missing_ok=True)
             for one in made:
                 one.rmdir()
-
-
-def _let_go() -> None:
-    """Let a forked child, such as a data loader's worker, not keep the lock of its parent."""
-    for descriptor in _held:
-        os.close(descriptor)
-    _held.clear()
-
-
-if hasattr(os, "register_at_fork"):
-    os.register_at_fork(after_in_child=_let_go)

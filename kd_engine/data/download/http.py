@@ -68,7 +68,7 @@ def download_file(source: Source, target: Path, patience: Patience | None = None
     Bytes go to ``<target>.part``; a later call goes on from there if the server says that the
     file is still the same (ETag or Last-Modified), and starts afresh otherwise. The final name
     appears only after the checksum has been compared. A process that fetches holds a lock on
-    ``<target>.part.json``.
+    ``<target>.part.lock``.
 
     Args:
         source: Addresses and checksums.

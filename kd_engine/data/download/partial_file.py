@@ -1,19 +1,18 @@
 """A file that is being fetched: its bytes so far, what is known of them, and a lock.
 
 ``x.zip.part`` holds the bytes, ``x.zip.part.json`` the address, validator and size of the file. The
-process that fetches holds a lock on the latter.
+process that fetches holds a lock on ``x.zip.part.lock``.
 """
 
 from __future__ import annotations
 
 import contextlib
 import json
-import os
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from kd_core.checkpoint.file_lock import try_lock
+from kd_core.checkpoint.file_lock import hold_lock
 
 
 class DownloadError(RuntimeError):
@@ -50,28 +49,23 @@ def discard_part(target: Path) -> bool:
 
 @contextlib.contextmanager
 def locked(part: Path) -> Iterator[None]:
-    """Hold the lock of a part: its state file, which goes at the end if there is no part."""
-    state = _state_file(part)
-    while True:
-        file = state.open("ab")
+    """Hold the lock of a part; its state file goes at the end if there is no part."""
+    lock = part.with_name(part.name + ".lock")
+    with contextlib.ExitStack() as stack:
         try:
-            try_lock(file.fileno())
+            stack.enter_context(hold_lock(lock))
         except BlockingIOError as error:
-            file.close()
             raise DownloadError(
                 f"{part} is being fetched by another process. Wait until that has ended, and run "
                 "the command again."
             ) from error
-        if os.fstat(file.fileno()).st_nlink:
-            break
-        file.close()  # the other process removed it after it was opened here
-    with file:
         try:
             yield
         finally:
             if not part.exists():
-                with contextlib.suppress(PermissionError):  # Windows keeps what is open
-                    state.unlink(missing_ok=True)
+                _state_file(part).unlink(missing_ok=True)
+            with contextlib.suppress(PermissionError):  # Windows keeps what is open
+                lock.unlink(missing_ok=True)
 
 
 def read_state(part: Path, url: str) -> dict[str, Any] | None:

@@ -1,5 +1,7 @@
 """A work dir serves one run at a time."""
 
+import errno
+import fcntl
 import json
 import multiprocessing
 import os
@@ -9,7 +11,6 @@ import time
 
 import pytest
 
-from kd_engine.work_dir import lock as work_dir_lock
 from kd_engine.work_dir.lock import hold_work_dir, last_run_of
 
 
@@ -125,7 +126,7 @@ def test_what_stays_empty_is_removed(tmp_path):
 
 def test_a_work_dir_removed_by_hand_meanwhile_is_no_error(tmp_path):
     with hold_work_dir(tmp_path / "run"):
-        (tmp_path / "run" / ".run.json").unlink()
+        (tmp_path / "run" / ".run.lock").unlink()
         with hold_work_dir(tmp_path / "run"):
             pass
 
@@ -133,26 +134,14 @@ def test_a_work_dir_removed_by_hand_meanwhile_is_no_error(tmp_path):
 def test_leftovers_of_killed_writers_are_removed(tmp_path):
     (tmp_path / ".epoch_1.pth.0123456789abcdef.tmp").touch()
     with hold_work_dir(tmp_path):
-        assert [path.name for path in tmp_path.iterdir()] == [".run.json"]
+        assert [path.name for path in tmp_path.iterdir()] == [".run.lock"]
 
 
 def test_where_nothing_can_be_locked_a_warning_says_so(tmp_path, monkeypatch, capsys):
-    monkeypatch.setattr(work_dir_lock, "try_lock", lambda descriptor: False)
+    def refuse(descriptor, operation):
+        raise OSError(errno.ENOLCK, os.strerror(errno.ENOLCK))
+
+    monkeypatch.setattr(fcntl, "flock", refuse)
     with hold_work_dir(tmp_path), hold_work_dir(tmp_path):
         pass
     assert capsys.readouterr().err.count("warning: files in") == 2
-
-
-def test_a_file_that_is_removed_before_it_is_locked_is_not_taken(tmp_path, monkeypatch):
-    real, removed = work_dir_lock.try_lock, []
-
-    def lock_late(descriptor):
-        if not removed:
-            removed.append((tmp_path / ".run.json").unlink())
-        return real(descriptor)
-
-    monkeypatch.setattr(work_dir_lock, "try_lock", lock_late)
-    with hold_work_dir(tmp_path):
-        assert removed
-        with pytest.raises(BlockingIOError), hold_work_dir(tmp_path):
-            pass

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from kd_core.checkpoint.file_lock import try_lock
+from kd_core.checkpoint.file_lock import hold_lock
 from kd_engine.data.download.partial_file import (
     DownloadError,
     discard_part,
@@ -75,8 +75,7 @@ def test_a_damaged_state_is_as_good_as_none(part: Path, text: str) -> None:
 
 
 def test_two_processes_do_not_write_the_same_part(part: Path, tmp_path: Path) -> None:
-    with part.with_name("file.bin.part.json").open("ab") as other:
-        assert try_lock(other.fileno())
+    with hold_lock(part.with_name("file.bin.part.lock")):
         with pytest.raises(DownloadError, match=r"part is being fetched by another process"):
             with locked(part):
                 raise AssertionError("it was not locked")
