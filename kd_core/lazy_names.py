@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import importlib
 import sys
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from typing import Any
 
 
 def lazy_names(
-    package: str, homes: Mapping[str, str]
+    package: str, homes: Mapping[str, str], first: str = "", plain: Collection[str] = ()
 ) -> tuple[Callable[[str], Any], Callable[[], list[str]]]:
     """Make the ``__getattr__`` and ``__dir__`` of a package whose names are imported on use.
 
@@ -18,6 +18,9 @@ def lazy_names(
     Args:
         package: Its ``__name__``.
         homes: Public name to the module that defines it.
+        first: Module that is imported before a name is, such as one that refuses a wrong
+            environment; none if empty.
+        plain: Names that do without it.
 
     Returns:
         ``__getattr__`` and ``__dir__``, to be assigned in the package's ``__init__.py``.
@@ -26,6 +29,8 @@ def lazy_names(
     def get(name: str) -> Any:
         if name not in homes:
             raise AttributeError(f"module {package!r} has no attribute {name!r}")
+        if first and name not in plain:
+            importlib.import_module(first)
         value = getattr(importlib.import_module(homes[name]), name)
         setattr(sys.modules[package], name, value)
         return value

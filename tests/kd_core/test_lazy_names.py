@@ -37,3 +37,13 @@ def test_another_name_is_no_attribute(package):
 def test_a_home_that_does_not_import_says_so(package):
     with pytest.raises(ImportError, match="no_such_module"):
         package.gone  # noqa: B018
+
+
+def test_another_module_comes_first_except_for_plain_names(monkeypatch):
+    module = types.ModuleType("lazy_package")
+    monkeypatch.setitem(sys.modules, "lazy_package", module)
+    homes = {"Fraction": "fractions", "Decimal": "decimal"}
+    get, _ = lazy_names("lazy_package", homes, first="no_such_module", plain=("Decimal",))
+    assert get("Decimal").__name__ == "Decimal"
+    with pytest.raises(ImportError, match="no_such_module"):
+        get("Fraction")

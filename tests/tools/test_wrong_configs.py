@@ -10,7 +10,7 @@ DATA = "train_dataloader = dict(dataset=dict({}))"
 CASES = {
     "loss type": (
         TERM.format(f"loss=dict(type={LOSS.replace('fer', 'fr')!r})"),
-        rf"type '.*TransfrLoss' is none of kd_core.losses .*Nearest names: {LOSS}",
+        rf"type '.*TransfrLoss' is none of kd_core.losses. Nearest names: {LOSS}",
     ),
     "student's setting": (
         "model = dict(student=dict(backbone=dict(dept=18)))",

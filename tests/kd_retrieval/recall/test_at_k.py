@@ -453,10 +453,9 @@ def test_no_positive_at_all_is_an_error(backend):
 
 @pytest.mark.parametrize("distributed", [False, True])
 def test_ranks_share_the_work_where_that_is_asked_for(distributed):
-    shared = mock.Mock(**{"get_rank.return_value": 1, "get_world_size.return_value": 2})
     options = dict(distributed=True) if distributed else {}
     with (
-        mock.patch("kd_retrieval.recall.at_k.dist", shared),
+        mock.patch("kd_retrieval.recall.at_k.rank_and_world", lambda: (1, 2)),
         mock.patch.object(Counter, "best_positives", side_effect=ValueError("enough")) as asked,
     ):
         refuse("enough", EYE, PAIRS, **options)
