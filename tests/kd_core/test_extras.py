@@ -1,6 +1,43 @@
+import re
+from pathlib import Path
+
 import pytest
 
-from kd_core.extras import missing_package, require_packages
+from kd_core.extras import _EXTRAS, missing_package, require_packages
+
+PROJECT = Path(__file__).parents[2] / "pyproject.toml"
+DISTRIBUTIONS = {
+    "PIL": "pillow",
+    "sklearn": "scikit-learn",
+    "faiss": "faiss-cpu",
+    "mmengine": "onedl-mmengine",
+    "mmcv": "onedl-mmcv",
+    "mmdet": "onedl-mmdetection",
+}
+
+
+def brought(extra, extras):
+    """Return the distributions of an extra, and of those that it takes in."""
+    found = set()
+    for requirement in extras[extra]:
+        name, _, inner = requirement.partition("[")
+        if name == "kdkit":
+            found |= {one for other in inner[:-1].split(",") for one in brought(other, extras)}
+        else:
+            found.add(re.match(r"[\w-]+", requirement)[0].replace("-", "_"))
+    return found
+
+
+def test_each_extra_brings_what_is_said_of_it():
+    tomllib = pytest.importorskip("tomllib")
+    extras = tomllib.loads(PROJECT.read_text())["project"]["optional-dependencies"]
+    for package, extra in _EXTRAS.items():
+        distribution = DISTRIBUTIONS.get(package, package).replace("-", "_")
+        assert distribution in brought(extra, extras), package
+        assert distribution in brought("all", extras), package
+    upstream = brought("openmmlab", extras)
+    assert {"mmengine", "mmcv_lite", "mmdet", "torchvision"} <= upstream
+    assert not any(name.startswith("onedl") for name in upstream)
 
 
 def test_what_is_installed_is_accepted():
