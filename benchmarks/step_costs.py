@@ -14,7 +14,7 @@ from torch import Tensor, nn
 from benchmarks.measure import describe_machine, interleave, peak_bytes, ratios, spread
 from kd_core import Distiller
 from kd_core.layers import FeatureHooks
-from kd_core.term import pick_required
+from kd_core.term import layers_of, pick_required
 from kd_engine.build import student_config, without_initial_weights
 from kd_engine.config.file import read_config
 
@@ -124,9 +124,8 @@ def term_actions(
         data: Arguments of the student's forward, without the mode.
     """
     terms = distiller.terms
-    wanted = {name: term.student for name, term in terms.items()}
-    selectors = [s for roles in wanted.values() for found in roles.values() for s in found]
-    hooks = FeatureHooks(model, selectors, "student")
+    wanted = {name: term.student_layers for name, term in terms.items()}
+    hooks = FeatureHooks(model, layers_of(terms, "student"), "student")
     distiller.terms, hooks.active = {}, True
     try:
         model(**data, mode="loss")
@@ -134,7 +133,7 @@ def term_actions(
     finally:
         distiller.terms = terms
         hooks.remove()
-    layers = {name: term.teacher for name, term in terms.items()}
+    layers = {name: term.teacher_layers for name, term in terms.items()}
     teacher = distiller.teacher.run((), data, layers)
 
     def action(name: str) -> None:

@@ -12,6 +12,7 @@ from torch import Tensor, nn
 
 from kd_cls.classifier import Classifier, image_size_of, require_one_size
 from kd_core import Distiller, FrozenTeacher, GradientShares, Term
+from kd_core.term import layers_of
 from kd_engine.build import build_distilled
 from kd_engine.data.renormalize import Renormalize
 
@@ -98,10 +99,8 @@ def attach(
 
 def compares_logits(term: Term) -> bool:
     """Return whether a term takes the class scores of student or teacher."""
-    paths = {
-        s.module for of in (term.student, term.teacher) for found in of.values() for s in found
-    }
-    return bool(paths & set(_LOGITS))
+    sides = (layers_of({"": term}, side) for side in ("student", "teacher"))
+    return any(layer.module in _LOGITS for layers in sides for layer in layers)
 
 
 class ClassifierForward:

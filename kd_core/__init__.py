@@ -8,7 +8,7 @@ from kd_core.lazy_names import lazy_names
 
 if TYPE_CHECKING:
     from kd_core.distiller import Distiller
-    from kd_core.gradients import GradientShares
+    from kd_core.loss_checks import GradientShares
     from kd_core.teacher import FrozenTeacher
     from kd_core.term import Term
 else:
@@ -17,7 +17,7 @@ else:
         {
             "Distiller": "kd_core.distiller",
             "FrozenTeacher": "kd_core.teacher",
-            "GradientShares": "kd_core.gradients",
+            "GradientShares": "kd_core.loss_checks",
             "Term": "kd_core.term",
         },
     )

@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from kd_core.checks import check_feature_map, check_positive, full_precision
+from kd_core.checks import check_feature_map, check_feature_maps, check_positive, full_precision
 from kd_core.gram import EPSILON, cosine_gram, energy, gram, no_double
 
 
@@ -181,3 +181,45 @@ def pool_to(feature: Tensor, side: int | tuple[int, int]) -> Tensor:
     tall: Tensor = feature.float().unflatten(2, (size[0], rows)).sum(dim=3)  # (N, C, side, W)
     pooled: Tensor = tall.unflatten(3, (size[1], columns)).sum(dim=4)
     return pooled / (rows * columns)
+
+
+def match_sizes(student: Tensor, teacher: Tensor) -> tuple[Tensor, Tensor]:
+    """Average-pool the larger map to the smaller, each axis on its own.
+
+    Args:
+        student: Feature map (N, C_s, H_s, W_s).
+        teacher: Feature map (N, C_t, H_t, W_t).
+
+    Returns:
+        Student and teacher with equal H and W; maps that agree already are returned as they are.
+
+    Raises:
+        ValueError: If either is not 4-D or empty, or if N differs.
+
+    Example:
+        >>> import torch
+        >>> student, teacher = match_sizes(torch.randn(2, 3, 4, 9), torch.randn(2, 5, 8, 6))
+        >>> student.shape, teacher.shape
+        (torch.Size([2, 3, 4, 6]), torch.Size([2, 5, 4, 6]))
+    """
+    check_feature_maps(student, teacher)
+    if student.shape[2:] == teacher.shape[2:]:
+        return student, teacher
+    size = smaller_size(student, teacher)
+    return pool_to(student, size), pool_to(teacher, size)
+
+
+def smaller_size(student: Tensor, teacher: Tensor) -> tuple[int, int]:
+    """The smaller height and the smaller width of two maps.
+
+    Args:
+        student: Feature map (N, C_s, H_s, W_s).
+        teacher: Feature map (N, C_t, H_t, W_t).
+
+    Returns:
+        Height and width.
+    """
+    return (
+        min(student.shape[2], teacher.shape[2]),
+        min(student.shape[3], teacher.shape[3]),
+    )

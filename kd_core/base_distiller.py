@@ -13,8 +13,7 @@ from torch import Tensor, nn
 from torch.utils.hooks import RemovableHandle
 
 from kd_core.layers import FeatureHooks, LayerPath
-from kd_core.sharing import require_apart
-from kd_core.teacher import Forward, FrozenTeacher
+from kd_core.teacher import Forward, FrozenTeacher, require_apart
 
 _POSITIONAL = (inspect.Parameter.POSITIONAL_ONLY, inspect.Parameter.POSITIONAL_OR_KEYWORD)
 

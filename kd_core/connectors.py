@@ -1,12 +1,17 @@
-"""What stands between a student's layer and a teacher's: channels and sizes."""
+"""Connectors: layers that give a student's features the teacher's channels, and their trial."""
 
 from __future__ import annotations
 
+import copy
+from collections.abc import Iterable, Mapping
+
+import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from kd_core.attention import pool_to
-from kd_core.checks import check_feature_maps
+from kd_core.layers import Features, levels_of
+from kd_core.shapes import ShapeTable, connector_key
+from kd_core.term import Term, placeholders
 
 
 class MapNorm(nn.BatchNorm2d):
@@ -103,46 +108,113 @@ class VectorConnector(nn.Module):
         return connected
 
 
-def match_sizes(student: Tensor, teacher: Tensor) -> tuple[Tensor, Tensor]:
-    """Average-pool the larger map to the smaller, each axis on its own.
+class TermConnectors(nn.ModuleDict):
+    """The connectors of all terms, saved as ``<term>.<role>_<level>``."""
+
+    def add(self, table: ShapeTable) -> None:
+        """Make a connector for each row of a dry run that needs one.
+
+        One that fits already stays, with its weights. The random numbers that follow are those
+        without connectors.
+        """
+        before = {(n, key): m for n, of in self.items() for key, m in of.named_children()}
+        self.clear()
+        with torch.random.fork_rng(devices=[]):  # they are made on the CPU
+            for row in table.rows:
+                if not row.connected:
+                    continue
+                sizes = row.student_shape[1], row.teacher_shape[1]
+                connector = before.get((row.term, row.key))
+                if connector is None or not _fits(connector, sizes):
+                    connector = (Connector if len(row.student_shape) == 4 else VectorConnector)(
+                        *sizes
+                    )
+                if row.term not in self:
+                    self[row.term] = nn.ModuleDict()
+                of_term = self._of(row.term)
+                assert of_term is not None
+                of_term[row.key] = connector.to(row.device, row.dtype)
+
+    def connect(self, term: str, student: Mapping[str, Features]) -> dict[str, Features]:
+        """Run the connectors of a term.
+
+        Args:
+            term: Name of the term.
+            student: Role to feature map (N, C_s, H, W) or list of them.
+
+        Returns:
+            The same with connected maps (N, C_t, H, W): in their place where a loss knows no
+            roles, and as ``<role>_connected`` beside the raw ones where it does.
+        """
+        result = dict(student)
+        connectors = self._of(term)
+        if connectors is None:
+            return result
+        for role, features in student.items():
+            levels = levels_of(features)
+            keys = [connector_key(role, level) for level in range(len(levels))]
+            if not any(key in connectors for key in keys):
+                continue
+            connected = [
+                connectors[key](level) if key in connectors else level
+                for key, level in zip(keys, levels, strict=True)
+            ]
+            target = f"{role}_connected" if role else role
+            result[target] = connected if isinstance(features, list) else connected[0]
+        return result
+
+    def _of(self, term: str) -> nn.ModuleDict | None:
+        found = self[term] if term in self else None
+        assert found is None or isinstance(found, nn.ModuleDict)
+        return found
+
+
+def prepare_and_try(
+    terms: Mapping[str, Term],
+    connectors: TermConnectors,
+    table: ShapeTable,
+    student: Mapping[str, Mapping[str, Features]],
+    teacher: Mapping[str, Mapping[str, Features]],
+) -> None:
+    """Let every loss prepare for the features of a dry run, and try it on them.
+
+    What a loss remembers of the trial is forgotten, and the random numbers that follow are those
+    without it.
 
     Args:
-        student: Feature map (N, C_s, H_s, W_s).
-        teacher: Feature map (N, C_t, H_t, W_t).
-
-    Returns:
-        Student and teacher with equal H and W; maps that agree already are returned as they are.
+        terms: Name to term.
+        connectors: Those of the same terms.
+        table: What the dry run found, for the message.
+        student: Term name, then role, to the features of the dry run.
+        teacher: The same for the teacher.
 
     Raises:
-        ValueError: If either is not 4-D or empty, or if N differs.
-
-    Example:
-        >>> import torch
-        >>> student, teacher = match_sizes(torch.randn(2, 3, 4, 9), torch.randn(2, 5, 8, 6))
-        >>> student.shape, teacher.shape
-        (torch.Size([2, 3, 4, 6]), torch.Size([2, 5, 4, 6]))
+        ValueError: If a loss refuses them; the term is named.
     """
-    check_feature_maps(student, teacher)
-    if student.shape[2:] == teacher.shape[2:]:
-        return student, teacher
-    size = smaller_size(student, teacher)
-    return pool_to(student, size), pool_to(teacher, size)
+    connectors.eval()
+    for name, term in terms.items():
+        connected = connectors.connect(name, student[name])
+        try:
+            with torch.random.fork_rng(devices=[]):
+                term.prepare(connected, teacher[name])
+                trial = copy.copy(term)
+                trial.loss = copy.deepcopy(term.loss)
+                trial.compare(connected, teacher[name], placeholders(term.requires, connected))
+        except (ValueError, RuntimeError) as error:  # torch has its own for sizes
+            raise ValueError(f"term {name!r} does not fit: {error}\n{table}") from error
+    connectors.train()
 
 
-def smaller_size(student: Tensor, teacher: Tensor) -> tuple[int, int]:
-    """The smaller height and the smaller width of two maps.
+def idle_parameters(modules: Iterable[nn.ModuleDict], active: Iterable[str]) -> list[nn.Parameter]:
+    """Return the parameters of the terms that are not active.
 
     Args:
-        student: Feature map (N, C_s, H_s, W_s).
-        teacher: Feature map (N, C_t, H_t, W_t).
-
-    Returns:
-        Height and width.
+        modules: Term name to what is trained for it.
+        active: Names of the active terms.
     """
-    return (
-        min(student.shape[2], teacher.shape[2]),
-        min(student.shape[3], teacher.shape[3]),
-    )
+    used = set(active)
+    idle = [module for of in modules for name, module in of.items() if name not in used]
+    return [parameter for module in idle for parameter in module.parameters()]
 
 
 def _is_alone(norm: nn.modules.batchnorm._BatchNorm, values: Tensor) -> bool:
@@ -153,3 +225,8 @@ def _alone(norm: nn.modules.batchnorm._BatchNorm, values: Tensor) -> Tensor:
     return F.batch_norm(
         values, norm.running_mean, norm.running_var, norm.weight, norm.bias, eps=norm.eps
     )
+
+
+def _fits(connector: nn.Module, sizes: tuple[int, int]) -> bool:
+    weight: torch.Tensor = connector.get_parameter("project.weight")
+    return (weight.shape[1], weight.shape[0]) == sizes

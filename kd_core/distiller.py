@@ -9,16 +9,19 @@ import torch
 from torch import Tensor, nn
 
 from kd_core.base_distiller import BaseDistiller, Call, idle_loss
-from kd_core.checks import check_weights
-from kd_core.fit import TermConnectors, idle_parameters, prepare_and_try
-from kd_core.gradients import GradientShares
+from kd_core.connectors import TermConnectors, idle_parameters, prepare_and_try
 from kd_core.layers import LayerPath
-from kd_core.layouts import AllFeatures, Layouts, hints_of
-from kd_core.loss_dict import check_finite, merge_losses, total_loss
-from kd_core.reach import require_gradients, require_influence
-from kd_core.shapes import ShapeTable
+from kd_core.loss_checks import (
+    GradientShares,
+    check_finite,
+    merge_losses,
+    require_gradients,
+    require_influence,
+    total_loss,
+)
+from kd_core.shapes import AllFeatures, Layouts, ShapeTable, hints_of
 from kd_core.teacher import Forward, FrozenTeacher
-from kd_core.term import Term, pick_required
+from kd_core.term import Term, layers_of, pick_required, require_factor
 
 _LATEST = 100_000  # iterations in which a term is expected to begin
 
@@ -83,7 +86,7 @@ class Distiller(BaseDistiller):
 
     def student_layers(self, student: nn.Module) -> list[LayerPath]:
         """Return the student's layers of all terms."""
-        return _layers(self.terms, "student")
+        return layers_of(self.terms, "student")
 
     def dry_run(
         self, student: nn.Module, example: Sequence[Any] | None, forward: Forward | None
@@ -95,7 +98,7 @@ class Distiller(BaseDistiller):
         """
         self._reached.clear()
         self.layouts = {side: Layouts(side) for side in self.layouts}
-        self.teacher.check(_layers(self.terms, "teacher"))
+        self.teacher.check(layers_of(self.terms, "teacher"))
         if self.gradient_shares is not None:
             self.gradient_shares.parameters(student)
         if example is not None:
@@ -110,7 +113,7 @@ class Distiller(BaseDistiller):
         count = self.current_iteration()
         factors = {name: term.factor(count) for name, term in self.terms.items()}
         for name, factor in factors.items():
-            check_weights(**{f"the factor of term {name!r} at iteration {count}": factor})
+            require_factor(f"the factor of term {name!r} at iteration {count}", factor)
         return {name: factor for name, factor in factors.items() if factor != 0.0}
 
     def start_iteration(self) -> int:
@@ -136,7 +139,7 @@ class Distiller(BaseDistiller):
         self, student: nn.Module, args: tuple[Any, ...], kwargs: Mapping[str, Any]
     ) -> None:
         """Run the teacher, as far as a term of weight above 0 needs it."""
-        wanted = {name: self.terms[name].teacher for name in self.active_terms()}
+        wanted = {name: self.terms[name].teacher_layers for name in self.active_terms()}
         self._teacher_outputs = self.teacher.run(args, kwargs, wanted)
 
     def post_forward(self, call: Call) -> dict[str, Tensor]:
@@ -159,7 +162,7 @@ class Distiller(BaseDistiller):
         known = call.named()
         terms = {name: self.terms[name] for name in factors}
         images = [*call.args, *call.kwargs.values()]
-        found = call.hooks.read_all({name: term.student for name, term in terms.items()})
+        found = call.hooks.read_all({name: term.student_layers for name, term in terms.items()})
         student = self.layouts["student"].turn(found, images)
         teacher = self.layouts["teacher"].turn(self._teacher_outputs, images)
         self._teacher_outputs = {}
@@ -167,7 +170,7 @@ class Distiller(BaseDistiller):
         for name, term in terms.items():
             needed = pick_required(name, term.requires, known)
             if name not in self._reached:
-                require_gradients(f"term {name!r}", term.student, student[name])
+                require_gradients(f"term {name!r}", term.student_layers, student[name])
             connected = self.connectors.connect(name, student[name])
             parts = term.compare(connected, teacher[name], needed)
             if name not in self._reached:
@@ -189,10 +192,10 @@ class Distiller(BaseDistiller):
         def run_student(arguments: tuple[Any, ...]) -> AllFeatures:
             hooks.clear()
             _ = student(*arguments) if forward is None else forward(student, *arguments)
-            return hooks.read_all({name: term.student for name, term in self.terms.items()})
+            return hooks.read_all({name: term.student_layers for name, term in self.terms.items()})
 
         def run_teacher(arguments: tuple[Any, ...]) -> AllFeatures:
-            wanted = {name: term.teacher for name, term in self.terms.items()}
+            wanted = {name: term.teacher_layers for name, term in self.terms.items()}
             return self.teacher.run(arguments, {}, wanted)
 
         models = {"student": (student, run_student), "teacher": (self.teacher.model, run_teacher)}
@@ -227,7 +230,3 @@ class Distiller(BaseDistiller):
             return {}
         shares = self.gradient_shares.measure(call.student, losses)
         return {f"gradient_share_{name}": share for name, share in shares.items()}
-
-
-def _layers(terms: Mapping[str, Term], side: str) -> list[LayerPath]:
-    return [s for term in terms.values() for found in getattr(term, side).values() for s in found]

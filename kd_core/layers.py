@@ -11,6 +11,8 @@ from typing import Any
 from torch import Tensor, nn
 from torch.utils.hooks import RemovableHandle
 
+Features = Tensor | list[Tensor]  # of one layer, or of several levels
+
 _SELECTOR = re.compile(r"(?P<path>\w+(?:\.\w+)*)(?:\[(?P<index>-?\d+)?(?P<slice>:-?\d*)?\])?")
 
 
@@ -48,7 +50,7 @@ class LayerPath:
             index = int(first)
         return cls(text.strip(), match["path"], index)
 
-    def pick(self, output: Any) -> Tensor | list[Tensor]:
+    def pick(self, output: Any) -> Features:
         """Select from a module's output.
 
         Args:
@@ -69,7 +71,7 @@ class LayerPath:
             )
         else:
             picked = _items(self, output)
-        tensors = picked if isinstance(picked, list) else [picked]
+        tensors = levels_of(picked)
         if not tensors or not all(isinstance(item, Tensor) for item in tensors):
             raise ValueError(
                 f"{self.text!r} must select tensors, but {self.module!r} returns "
@@ -152,13 +154,13 @@ class FeatureHooks:
         self._outputs[path] = output
         self._versions[path] = _versions(output)
 
-    def read(self, selectors: Sequence[LayerPath]) -> Tensor | list[Tensor]:
+    def read(self, selectors: Sequence[LayerPath]) -> Features:
         """Return what the selectors pick: one tensor, or a flat list if several are meant.
 
         Raises:
             ValueError: If a layer did not run, or changed in place after it ran.
         """
-        picked: list[Tensor | list[Tensor]] = []
+        picked: list[Features] = []
         for selector in selectors:
             if selector.module not in self._outputs:
                 raise ValueError(
@@ -174,11 +176,11 @@ class FeatureHooks:
             picked.append(selector.pick(output))
         if len(picked) == 1:
             return picked[0]
-        return [item for part in picked for item in (part if isinstance(part, list) else [part])]
+        return [item for part in picked for item in levels_of(part)]
 
     def read_all(
         self, wanted: Mapping[str, Mapping[str, Sequence[LayerPath]]]
-    ) -> dict[str, dict[str, Tensor | list[Tensor]]]:
+    ) -> dict[str, dict[str, Features]]:
         """Read for each term and role; see :meth:`read`."""
         return {
             term: {role: self.read(selectors) for role, selectors in roles.items()}
@@ -227,7 +229,12 @@ def read_layers(
         found = hooks.read(layers)
     finally:
         hooks.remove()
-    return found if isinstance(found, list) else [found]
+    return levels_of(found)
+
+
+def levels_of(features: Features) -> list[Tensor]:
+    """Return a list of features; a single tensor is a list of one."""
+    return features if isinstance(features, list) else [features]
 
 
 class _Keep:
@@ -253,7 +260,7 @@ def _versions(output: Any) -> list[int]:
     return [item._version for item in items if isinstance(item, Tensor)]
 
 
-def _items(selector: LayerPath, output: Sequence[Tensor]) -> Tensor | list[Tensor]:
+def _items(selector: LayerPath, output: Sequence[Tensor]) -> Features:
     if isinstance(selector.index, slice):
         stop = selector.index.stop
         if stop is not None and stop > len(output):

@@ -7,12 +7,10 @@ decay combine. A factor of exactly 0 costs nothing: the term is not computed.
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 from kd_core.checks import check_weights
-
-Schedule = Callable[[int], float]
 
 
 @dataclass(frozen=True)

@@ -3,18 +3,16 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 
-from kd_core.checks import check_weights
-from kd_core.layers import LayerPath
-from kd_core.schedules import Schedule
+from kd_core.layers import Features, LayerPath, levels_of
 
+Schedule = Callable[[int], float]
 Layers = str | Sequence[str] | Mapping[str, str | Sequence[str]]
-Features = Tensor | list[Tensor]
 
 WHOLE = ""  # the role of a loss that knows no roles
 
@@ -43,15 +41,19 @@ class Term:
         weight: float = 1.0,
         schedule: Schedule | Sequence[Schedule] = (),
     ) -> None:
-        check_weights(weight=weight)
+        require_factor("weight", weight)
         self.loss = loss
         self.weight = weight
         self.schedules: tuple[Schedule, ...] = (
             tuple(schedule) if isinstance(schedule, Sequence) else (schedule,)
         )
-        self.student = _by_role(layers)
-        self.teacher = _by_role(layers if teacher_layers is None else teacher_layers)
+        self.student_layers = _by_role(layers)
+        self.teacher_layers = _by_role(layers if teacher_layers is None else teacher_layers)
         self._check_roles()
+
+    def layers(self, side: str) -> dict[str, list[LayerPath]]:
+        """Return role to layers of the "student" or the "teacher"."""
+        return {"student": self.student_layers, "teacher": self.teacher_layers}[side]
 
     def factor(self, iteration: int) -> float:
         """Return weight times schedules at an iteration (counted from 0)."""
@@ -102,7 +104,7 @@ class Term:
         Raises:
             ValueError: If the two have different numbers of levels, or the loss refuses them.
         """
-        for role in self.student:
+        for role in self.student_layers:
             _check_levels(student[role], teacher[role])
         extra_inputs = extra_inputs or {}
         if hasattr(self.loss, "roles"):
@@ -120,22 +122,45 @@ class Term:
         return sum(values[1:], start=values[0])
 
     def _check_roles(self) -> None:
-        if set(self.student) != set(self.teacher):
+        if set(self.student_layers) != set(self.teacher_layers):
             raise ValueError(
                 f"layers and teacher_layers must name the same roles, but they name "
-                f"{sorted(self.student)} and {sorted(self.teacher)}."
+                f"{sorted(self.student_layers)} and {sorted(self.teacher_layers)}."
             )
         roles = getattr(self.loss, "roles", (WHOLE,))
         name = type(self.loss).__name__
-        unknown = sorted(set(self.student) - set(roles) - {"logits"})
-        if not unknown and (WHOLE in roles) == (WHOLE in self.student):
+        named = set(self.student_layers)
+        unknown = sorted(named - set(roles) - {"logits"})
+        if not unknown and (WHOLE in roles) == (WHOLE in named):
             return
         if WHOLE in roles:
-            raise ValueError(f"{name} takes layers without roles, but got {sorted(self.student)}.")
+            raise ValueError(
+                f"{name} takes layers without roles, but got {sorted(self.student_layers)}."
+            )
         raise ValueError(
             f"{name} takes layers as a mapping with the roles {', '.join(roles)}, but got "
-            f"{sorted(self.student) if WHOLE not in self.student else 'no roles'}."
+            f"{sorted(self.student_layers) if WHOLE not in self.student_layers else 'no roles'}."
         )
+
+
+def require_factor(name: str, value: Any) -> None:
+    """Require that a factor on a loss is finite and at least 0.
+
+    Raises:
+        ValueError: If it is not; names it.
+    """
+    if not hasattr(value, "__float__") or not 0 <= value < math.inf:
+        raise ValueError(f"{name} must be finite and at least 0, but it is {value!r}.")
+
+
+def layers_of(terms: Mapping[str, Term], side: str) -> list[LayerPath]:
+    """Return all layers of some terms.
+
+    Args:
+        terms: Name to term.
+        side: "student" or "teacher".
+    """
+    return [path for term in terms.values() for of in term.layers(side).values() for path in of]
 
 
 def pick_required(term: str, required: Iterable[str], known: Mapping[str, Any]) -> dict[str, Any]:
@@ -170,8 +195,7 @@ def placeholders(required: Iterable[str], features: Mapping[str, Features]) -> d
     Returns:
         Name to int64 zeros (N,).
     """
-    first = next(iter(features.values()))
-    sample = first[0] if isinstance(first, list) else first
+    sample = levels_of(next(iter(features.values())))[0]
     return {
         name: torch.zeros(len(sample), dtype=torch.long, device=sample.device) for name in required
     }
@@ -197,7 +221,7 @@ def _texts(named: Any) -> Sequence[str]:
 
 
 def _check_levels(student: Features, teacher: Features) -> None:
-    counts = [len(item) if isinstance(item, list) else 1 for item in (student, teacher)]
+    counts = [len(levels_of(item)) for item in (student, teacher)]
     if counts[0] != counts[1]:
         raise ValueError(
             f"student and teacher must have the same number of levels, but the student has "

@@ -14,6 +14,7 @@ from mmengine.structures import InstanceData
 from torch import Tensor, nn
 
 from kd_core import Distiller, FrozenTeacher, GradientShares, Term
+from kd_core.term import layers_of
 from kd_engine.build import build_distilled
 from kd_engine.data.renormalize import Renormalize
 
@@ -80,10 +81,10 @@ def attach(
     Returns:
         The distiller.
     """
-    used = [s.module for term in terms.values() for found in term.teacher.values() for s in found]
+    used = [layer.module for layer in layers_of(terms, "teacher")]
     forward = DetectorForward(used, _renormalizer(student, teacher))
     distiller = Distiller(FrozenTeacher(teacher, forward, precision), terms, gradient_shares)
-    here = [s.module for term in terms.values() for found in term.student.values() for s in found]
+    here = [layer.module for layer in layers_of(terms, "student")]
     distiller.attach(student, example=_example(dry_run_size), forward=DetectorForward(here))
     print_log(f"Layers of student and teacher:\n{distiller.shape_table}", "current")
     return distiller

@@ -11,6 +11,7 @@ from mmengine.logging import print_log
 from torch import Tensor, nn
 
 from kd_core import Distiller, FrozenTeacher, GradientShares, Term
+from kd_core.term import layers_of
 from kd_engine.build import build_distilled
 from kd_engine.data.renormalize import Renormalize
 from kd_retrieval.cached_teacher import StoredEmbeddings
@@ -127,7 +128,7 @@ class EmbedderForward:
 
 
 def _paths(terms: Mapping[str, Term], side: str) -> list[str]:
-    return [s.module for term in terms.values() for of in getattr(term, side).values() for s in of]
+    return [layer.module for layer in layers_of(terms, side)]
 
 
 def _renormalizer(student: nn.Module, teacher: nn.Module) -> Renormalize | None:

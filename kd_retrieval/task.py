@@ -8,6 +8,7 @@ from mmengine.config import Config
 from mmengine.logging import print_log
 from torch import nn
 
+from kd_core.term import layers_of
 from kd_engine.build import build_terms, is_distilled
 from kd_engine.doctor.probe import run_once
 from kd_engine.doctor.versions import version_of
@@ -71,7 +72,7 @@ def check_asymmetric(config: Config) -> bool:
         return False
     terms = build_terms(config.model.terms)
     for term in terms.values():
-        paths = [selector.module for selectors in term.student.values() for selector in selectors]
+        paths = [layer.module for layer in layers_of({"": term}, "student")]
         aligns = getattr(term.loss, "aligns_spaces", False)  # a loss of one's own may not say
         if aligns and term.weight and set(paths) & set(_EMBEDDING):
             return False

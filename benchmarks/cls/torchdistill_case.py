@@ -203,9 +203,9 @@ _WRITERS: dict[type[nn.Module], Callable[[Any, _Pairs], _Written]] = {
 
 
 def _pairs(term: Term) -> _Pairs | None:
-    if set(term.student) != {WHOLE}:
+    if set(term.student_layers) != {WHOLE}:
         return None
-    student, teacher = term.student[WHOLE], term.teacher[WHOLE]
+    student, teacher = term.student_layers[WHOLE], term.teacher_layers[WHOLE]
     if not all(_is_whole(selector) for selector in (*student, *teacher)):
         return None
     return [(own.module, other.module) for own, other in zip(student, teacher, strict=True)]

@@ -24,8 +24,7 @@ from kd_cls.methods.networks import (
 )
 from kd_core.base_distiller import BaseDistiller, Call, idle_loss, named_arguments
 from kd_core.layers import LayerPath, read_layers
-from kd_core.loss_dict import check_finite
-from kd_core.reach import require_gradients
+from kd_core.loss_checks import check_finite, require_gradients
 from kd_core.teacher import Forward
 from kd_engine.data.renormalize import Renormalize
 

@@ -10,7 +10,7 @@ from torch import Tensor, nn
 
 from kd_cls.classifier import Classifier, image_size_of, require_one_size
 from kd_core.layers import LayerPath, find_layer, read_layers
-from kd_core.layouts import is_channels_last
+from kd_core.shapes import is_channels_last
 from kd_core.table import format_table
 
 

@@ -5,9 +5,8 @@ from __future__ import annotations
 import torch
 from torch import Tensor, nn
 
-from kd_core.attention import activation_attention
+from kd_core.attention import activation_attention, match_sizes
 from kd_core.checks import check_choice, check_positive, check_weights
-from kd_core.connectors import match_sizes
 
 
 class AttentionTransferLoss(nn.Module):

@@ -9,10 +9,10 @@ from kd_core.attention import (
     channel_attention,
     channel_correlation,
     channel_softmax_attention,
+    match_sizes,
     pooled_channels,
 )
 from kd_core.checks import check_choice, check_same_channels, check_weights
-from kd_core.connectors import match_sizes
 
 _FORMS = {
     "cosine": channel_attention,

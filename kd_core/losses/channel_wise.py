@@ -6,8 +6,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from kd_core.attention import match_sizes
 from kd_core.checks import check_positive, check_same_channels, check_weights
-from kd_core.connectors import match_sizes
 
 
 class ChannelWiseLoss(nn.Module):

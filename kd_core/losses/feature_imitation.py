@@ -5,8 +5,8 @@ from __future__ import annotations
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from kd_core.attention import match_sizes
 from kd_core.checks import check_same_batch, check_same_channels, check_weights
-from kd_core.connectors import match_sizes
 
 
 class FeatureImitationLoss(nn.Module):

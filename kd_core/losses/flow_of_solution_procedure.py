@@ -7,6 +7,7 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor, nn
 
+from kd_core.attention import match_sizes
 from kd_core.checks import (
     check_feature_maps,
     check_same_channels,
@@ -14,7 +15,6 @@ from kd_core.checks import (
     full_precision,
     paired_levels,
 )
-from kd_core.connectors import match_sizes
 
 
 class FlowOfSolutionProcedureLoss(nn.Module):

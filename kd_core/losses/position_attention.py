@@ -5,9 +5,13 @@ from __future__ import annotations
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from kd_core.attention import position_attention, position_softmax_attention, spatial_attention
+from kd_core.attention import (
+    position_attention,
+    position_softmax_attention,
+    smaller_size,
+    spatial_attention,
+)
 from kd_core.checks import check_choice, check_feature_maps, check_weights
-from kd_core.connectors import smaller_size
 
 _FORMS = {
     "cosine": position_attention,

@@ -9,13 +9,13 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from kd_core.attention import match_sizes
 from kd_core.checks import (
     check_feature_maps,
     check_weights,
     full_precision,
     paired_levels,
 )
-from kd_core.connectors import match_sizes
 
 _EPSILON = 1e-5  # the authors': no variance is below it
 

@@ -8,6 +8,7 @@ from torch import nn
 from torch.utils.checkpoint import checkpoint
 
 from kd_core import Distiller, Term
+from kd_core.loss_checks import require_influence
 from kd_core.losses import (
     AttentionTransferLoss,
     FeatureImitationLoss,
@@ -15,7 +16,6 @@ from kd_core.losses import (
     HMATLoss,
     VIDLoss,
 )
-from kd_core.reach import require_influence
 from kd_core.schedules import LinearWarmup
 
 IMAGES = torch.randn(4, 3, 12, 12, generator=torch.Generator().manual_seed(0))

@@ -34,15 +34,15 @@ class TestLayers:
         ],
     )
     def test_without_roles(self, layers, roles):
-        assert texts(Term(nn.MSELoss(), layers).student) == roles
+        assert texts(Term(nn.MSELoss(), layers).student_layers) == roles
 
     def test_with_roles(self):
         term = Term(HMATLoss(), {"low": "neck[0]", "mid": ["neck[1]", "neck[2]"]})
-        assert texts(term.student) == {"low": ["neck[0]"], "mid": ["neck[1]", "neck[2]"]}
+        assert texts(term.student_layers) == {"low": ["neck[0]"], "mid": ["neck[1]", "neck[2]"]}
 
     def test_the_teacher_has_the_same_layers_unless_told(self):
-        assert texts(Term(nn.MSELoss(), "a").teacher) == {"": ["a"]}
-        assert texts(Term(nn.MSELoss(), "a", "b").teacher) == {"": ["b"]}
+        assert texts(Term(nn.MSELoss(), "a").teacher_layers) == {"": ["a"]}
+        assert texts(Term(nn.MSELoss(), "a", "b").teacher_layers) == {"": ["b"]}
 
     def test_logits_are_no_role_of_a_loss_without_roles(self):
         with pytest.raises(ValueError, match=r"takes layers without roles, but got \['logits'\]"):
@@ -68,7 +68,7 @@ class TestLayers:
 
     def test_hmat_takes_logits_too(self):
         term = Term(HMATLoss(soft_target_weight=1.0), {"low": "a", "logits": "head"})
-        assert texts(term.student)["logits"] == ["head"]
+        assert texts(term.student_layers)["logits"] == ["head"]
 
     @pytest.mark.parametrize("layers", [[], {}, {"low": []}, {"low": "a", "mid": []}])
     def test_no_layer_is_refused(self, layers):

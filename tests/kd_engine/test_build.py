@@ -71,8 +71,8 @@ class TestTerms:
         )
         at, hmat = terms["at"], terms["hmat"]
         assert isinstance(at.loss, AttentionTransferLoss) and at.loss.loss_weight == 5.0
-        assert [s.text for s in at.student[""]] == ["a", "b[0]"]
-        assert [s.text for s in at.teacher[""]] == ["c", "d"]
+        assert [s.text for s in at.student_layers[""]] == ["a", "b[0]"]
+        assert [s.text for s in at.teacher_layers[""]] == ["c", "d"]
         assert [at.factor(i) for i in (0, 5, 10, 20)] == [0.0, 1.0, 2.0, 0.0]
         assert isinstance(hmat.loss, HMATLoss)
         assert hmat.factor(0) == 0.5

@@ -5,7 +5,7 @@ import torch
 from torch import nn
 
 from kd_core import Distiller, Term
-from kd_core.loss_dict import check_finite, merge_losses, total_loss
+from kd_core.loss_checks import check_finite, merge_losses, total_loss
 from kd_core.losses import AttentionTransferLoss
 
 NAN, INF = float("nan"), float("inf")

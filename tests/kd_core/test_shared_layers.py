@@ -8,7 +8,7 @@ from torch import nn
 
 from kd_core import Distiller, Term
 from kd_core.losses import AttentionTransferLoss
-from kd_core.sharing import require_apart
+from kd_core.teacher import require_apart
 
 ACTIVATION = nn.ReLU()  # as the default of an argument would be
 

@@ -1,0 +1,253 @@
+"""Checks of losses before they are logged: names, finite values, gradients and their shares."""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from kd_core.layers import Features, LayerPath, find_layer, levels_of
+
+_CAUSES = (
+    "Either all layers up to it are frozen (mmdet's frozen_stages, requires_grad=False), or it "
+    "runs inside a reentrant activation checkpoint (with_cp=True), or its output is detached. "
+    "Select a later layer, or one outside the checkpoint, or unfreeze it (frozen_stages=-1)"
+)
+
+
+def merge_losses(
+    values: Mapping[str, Mapping[str, Tensor]], task: Mapping[str, Any]
+) -> dict[str, Tensor]:
+    """Put the losses of all terms into one dict.
+
+    Args:
+        values: Term to its losses by their logged names.
+        task: The student's own dict of losses.
+
+    Raises:
+        ValueError: If a name is there twice, for one of the two would be lost.
+    """
+    merged: dict[str, Tensor] = {}
+    for name, parts in values.items():
+        twice = sorted(key for key in parts if key in merged or key in task)
+        if twice:
+            raise ValueError(
+                f"every loss must have its own name, but term {name!r} would add {twice} once "
+                "more. Rename the term."
+            )
+        merged |= parts
+    return merged
+
+
+def check_finite(
+    values: Mapping[str, Tensor], iteration: int, task: Mapping[str, Any] | None = None
+) -> None:
+    """Require that every term, and every loss of the student's own, is finite.
+
+    Args:
+        values: The terms by their logged names.
+        iteration: For the message.
+        task: The student's own dict of losses; a loss may be a list.
+
+    Raises:
+        FloatingPointError: Names each term or loss that is not, and the iteration.
+    """
+    own = {
+        name: torch.stack([item.float().mean() for item in _flat(value)]).sum()
+        for name, value in (task or {}).items()
+        if "loss" in str(name) and _flat(value)
+    }
+    named = {**own, **values}
+    if not named or bool(torch.isfinite(torch.stack(list(named.values()))).all()):
+        return
+    bad = ", ".join(f"{n} is {v.item()}" for n, v in named.items() if not torch.isfinite(v))
+    if all(bool(torch.isfinite(value)) for value in values.values()):
+        raise FloatingPointError(
+            f"every loss of the student's own must be finite, but at iteration {iteration} {bad}. "
+            "Lower the learning rate, clip gradients, or look for wrong annotations and "
+            "non-finite images."
+        )
+    raise FloatingPointError(
+        f"every distillation term must be finite, but at iteration {iteration} {bad}. "
+        "Lower the learning rate or the term's weight, add a LinearWarmup, or look for "
+        "non-finite images and teacher weights."
+    )
+
+
+def total_loss(task: Mapping[str, Any]) -> dict[str, Tensor]:
+    """Add up a student's own losses, as ``task``; nothing if it has none.
+
+    Args:
+        task: Name to scalar, or to a list of them; names without "loss" are statistics.
+    """
+    flat = [one for name, value in task.items() if "loss" in str(name) for one in _flat(value)]
+    return {"task": torch.stack([item.float().mean() for item in flat]).sum()} if flat else {}
+
+
+def require_gradients(
+    what: str, layers: Mapping[str, Sequence[LayerPath]], features: Mapping[str, Features]
+) -> None:
+    """Require that the student's layers have a gradient.
+
+    A layer without one makes a constant of its part of the loss, which is logged as any other. It
+    is an error where no level of a role has a gradient, and a warning where only some have none:
+    losses that compare levels with each other can use them.
+
+    Args:
+        what: Whose layers these are, such as "term 'at'", for messages.
+        layers: Role to the student's selectors.
+        features: Role to the student's feature (N, ...) or list of them, before any connector.
+
+    Raises:
+        ValueError: If no level of a role has a gradient; names the layers.
+    """
+    for role, found in features.items():
+        levels = levels_of(found)
+        frozen = [level for level, one in enumerate(levels) if not one.requires_grad]
+        if not frozen:
+            continue
+        named = ", ".join(_named(layers[role], level, len(levels)) for level in frozen)
+        where = f" in the role {role!r}" if role else ""
+        if len(frozen) == len(levels):
+            raise ValueError(
+                f"{what} cannot move the student{where}: no gradient flows into its layer(s) "
+                f"{named}. {_CAUSES}, or leave {'the role' if role else 'it'} out."
+            )
+        warnings.warn(
+            f"{what}{where} has layers that cannot move the student: no gradient flows into "
+            f"{named}. {_CAUSES}.",
+            stacklevel=2,
+        )
+
+
+def require_influence(
+    what: str, features: Mapping[str, Features], values: Sequence[Tensor]
+) -> bool:
+    """Require that a loss depends on the student's layers, and not on a connector alone.
+
+    This runs the loss and its connectors backwards once, as far as the layers.
+
+    Args:
+        what: Whose loss it is, such as "term 'at'", for the message.
+        features: Role to the student's feature (N, ...) or list of them, before any connector.
+        values: The parts of the loss, scalars.
+
+    Returns:
+        Whether it was seen: a loss that is 0 and has no graph may have found nothing in this batch.
+
+    Raises:
+        ValueError: If no gradient of the loss reaches one of the layers.
+    """
+    total = torch.stack([value.float().reshape(()) for value in values]).sum()
+    if not torch.is_grad_enabled() or (not total.requires_grad and total == 0):
+        return False
+    levels = [
+        level for found in features.values() for level in levels_of(found) if level.requires_grad
+    ]
+    reached: Sequence[Tensor | None] = []
+    if total.requires_grad:
+        reached = torch.autograd.grad(total, levels, retain_graph=True, allow_unused=True)
+    if all(gradient is None for gradient in reached) and not _is_compiled(total.grad_fn):
+        raise ValueError(
+            f"{what} cannot move the student: its loss does not depend on the student's layers, "
+            "though they have a gradient. Let the loss use them without detach() or no_grad()."
+        )
+    return True
+
+
+@dataclass(frozen=True)
+class GradientShares:
+    """Ask for the share of each loss in the gradient, now and then.
+
+    Args:
+        layer: The student's layer whose parameters are looked at, such as ``neck`` or
+            ``backbone.layer4``. Only the layers from the losses down to it are run backwards.
+        interval: Iterations between two looks; each costs about one extra backward pass
+            through the heads and the layer.
+
+    Raises:
+        ValueError: If ``interval`` is below 1.
+    """
+
+    layer: str
+    interval: int = 50
+
+    def __post_init__(self) -> None:
+        if not self.interval >= 1:
+            raise ValueError(f"interval must be at least 1, but it is {self.interval}.")
+
+    def due(self, iteration: int) -> bool:
+        """Tell whether an iteration is one of those looked at."""
+        return iteration % self.interval == 0
+
+    def parameters(self, student: nn.Module) -> list[nn.Parameter]:
+        """Return the parameters that are looked at.
+
+        Raises:
+            ValueError: If the layer does not exist or trains no parameter.
+        """
+        layer = find_layer(student, LayerPath.parse(self.layer), "student")
+        parameters = [item for item in layer.parameters() if item.requires_grad]
+        if not parameters:
+            raise ValueError(
+                f"gradient shares need a layer that trains, but {self.layer!r} has no trainable "
+                "parameter. Name a later layer."
+            )
+        return parameters
+
+    def measure(self, student: nn.Module, losses: Mapping[str, Tensor]) -> dict[str, Tensor]:
+        """Divide each loss's gradient norm at the layer by the sum of all norms.
+
+        Args:
+            student: The model that has the layer.
+            losses: Name to scalar loss, all of one graph, before ``backward``.
+
+        Returns:
+            Name to share between 0 and 1; the shares add up to 1 unless all are 0.
+
+        Raises:
+            ValueError: If the layer does not exist or trains no parameter.
+        """
+        parameters = self.parameters(student)
+        norms = {name: _norm(loss, parameters) for name, loss in losses.items()}
+        total = torch.stack(list(norms.values())).sum().clamp_min(1e-12)
+        return {name: norm / total for name, norm in norms.items()}
+
+
+def _flat(value: Any) -> list[Tensor]:
+    items = value if isinstance(value, list | tuple) else [value]
+    return [item for item in items if isinstance(item, Tensor)]
+
+
+def _named(selectors: Sequence[LayerPath], level: int, levels: int) -> str:
+    if len(selectors) == levels:
+        return repr(selectors[level].text)
+    text = ", ".join(selector.text for selector in selectors)
+    return f"{text!r} #{level}"
+
+
+def _is_compiled(node: Any) -> bool:
+    """Return whether a graph has a compiled part, which hides what depends on what."""
+    waiting: list[Any] = [node]
+    seen: set[Any] = set()
+    while waiting:
+        one = waiting.pop()
+        if one is None or one in seen:
+            continue
+        if "Compiled" in one.name():
+            return True
+        seen.add(one)
+        waiting.extend(following for following, _ in one.next_functions)
+    return False
+
+
+def _norm(loss: Tensor, parameters: list[nn.Parameter]) -> Tensor:
+    if not loss.requires_grad:
+        return loss.new_zeros((), dtype=torch.float32)
+    gradients = torch.autograd.grad(loss, parameters, retain_graph=True, allow_unused=True)
+    squares = [item.float().square().sum() for item in gradients if item is not None]
+    return torch.stack(squares).sum().sqrt() if squares else loss.new_zeros((), dtype=torch.float32)

@@ -1,0 +1,35 @@
+"""How many modules of ours one opens to read one."""
+
+import ast
+from pathlib import Path
+
+import kd_core
+
+ROOT = Path(kd_core.__file__).parent
+
+
+def imported(module):
+    """The modules of kd_core that a module imports itself, anywhere in its file."""
+    tree = ast.parse((ROOT / f"{module.replace('.', '/')}.py").read_text(encoding="utf-8"))
+    names = []
+    for node in ast.walk(tree):
+        if isinstance(node, ast.ImportFrom):
+            assert not node.level, "imports are absolute"
+            names.append(node.module)
+        elif isinstance(node, ast.Import):
+            names += [alias.name for alias in node.names]
+    assert "kd_core" not in names, "an import from the package hides the module"
+    return {name.removeprefix("kd_core.") for name in names if name.startswith("kd_core.")}
+
+
+def to_read(module):
+    waiting, seen = [module], set()
+    while waiting:
+        waiting += imported(waiting.pop()) - seen
+        seen |= set(waiting)
+    return seen
+
+
+def test_the_distiller_is_read_with_eight_others():
+    expected = {"base_distiller", "connectors", "layers", "loss_checks", "shapes", "table"}
+    assert to_read("distiller") == expected | {"teacher", "term"}
