@@ -139,7 +139,7 @@ def term_actions(
     def action(name: str) -> None:
         connected = distiller.connectors.connect(name, student[name])
         needed = pick_required(name, terms[name].requires, data)
-        values = terms[name].compare(connected, teacher[name], needed)
+        values = terms[name].compare(student[name], teacher[name], needed, connected)
         torch.stack(list(values.values())).sum().backward()
 
     return {name: functools.partial(action, name) for name in terms}

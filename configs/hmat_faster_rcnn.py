@@ -25,13 +25,7 @@ model = dict(
         # These were measured on BCCD (configs/bccd) only. Look at the gradient shares on COCO:
         # --cfg-options model.gradient_shares.layer=neck
         hmat=dict(
-            loss=dict(
-                type="kd_core.losses.HMATLoss",
-                position_weight=10.0,
-                activation_weight=2.0,
-                channel_weight=5.0,
-                options=dict(activation=dict(reduction="sum")),
-            ),
+            loss=dict(type="kd_core.losses.HMATLoss", preset="detector"),
             layers=dict(low="neck[0]", mid="neck[1:3]", high="neck[3]"),
         )
     ),

@@ -15,13 +15,7 @@ model = dict(
     terms=dict(
         # As in hmat_faster_rcnn.py: measured on BCCD only.
         hmat=dict(
-            loss=dict(
-                type="kd_core.losses.HMATLoss",
-                position_weight=10.0,
-                activation_weight=2.0,
-                channel_weight=5.0,
-                options=dict(activation=dict(reduction="sum")),
-            ),
+            loss=dict(type="kd_core.losses.HMATLoss", preset="detector"),
             layers=dict(low="neck[0]", mid="neck[1:3]", high="neck[3]"),
         )
     ),

@@ -143,10 +143,9 @@ class TermConnectors(nn.ModuleDict):
             student: Role to feature map (N, C_s, H, W) or list of them.
 
         Returns:
-            The same with connected maps (N, C_t, H, W): in their place where a loss knows no
-            roles, and as ``<role>_connected`` beside the raw ones where it does.
+            Role to connected maps (N, C_t, H, W), of the roles that have a connector.
         """
-        result = dict(student)
+        result: dict[str, Features] = {}
         connectors = self._of(term)
         if connectors is None:
             return result
@@ -159,8 +158,7 @@ class TermConnectors(nn.ModuleDict):
                 connectors[key](level) if key in connectors else level
                 for key, level in zip(keys, levels, strict=True)
             ]
-            target = f"{role}_connected" if role else role
-            result[target] = connected if isinstance(features, list) else connected[0]
+            result[role] = connected if isinstance(features, list) else connected[0]
         return result
 
     def _of(self, term: str) -> nn.ModuleDict | None:
@@ -196,10 +194,11 @@ def prepare_and_try(
         connected = connectors.connect(name, student[name])
         try:
             with torch.random.fork_rng(devices=[]):
-                term.prepare(connected, teacher[name])
+                term.prepare({**student[name], **connected}, teacher[name])
                 trial = copy.copy(term)
                 trial.loss = copy.deepcopy(term.loss)
-                trial.compare(connected, teacher[name], placeholders(term.requires, connected))
+                extra_inputs = placeholders(term.requires, student[name])
+                trial.compare(student[name], teacher[name], extra_inputs, connected)
         except (ValueError, RuntimeError) as error:  # torch has its own for sizes
             raise ValueError(f"term {name!r} does not fit: {error}\n{table}") from error
     connectors.train()

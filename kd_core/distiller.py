@@ -172,7 +172,7 @@ class Distiller(BaseDistiller):
             if name not in self._reached:
                 require_gradients(f"term {name!r}", term.student_layers, student[name])
             connected = self.connectors.connect(name, student[name])
-            parts = term.compare(connected, teacher[name], needed)
+            parts = term.compare(student[name], teacher[name], needed, connected)
             if name not in self._reached:
                 values_of_term = list(parts.values())
                 if require_influence(f"term {name!r}", student[name], values_of_term):

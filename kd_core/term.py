@@ -73,7 +73,8 @@ class Term:
         """Let a loss with parameters of its own make them, for features of these shapes.
 
         Args:
-            student: Role to feature map (N, C_s, H, W) or list of them.
+            student: Role to feature map (N, C_s, H, W) or list of them, connected where channels
+                must be equal.
             teacher: The same roles.
 
         Raises:
@@ -89,6 +90,7 @@ class Term:
         student: Mapping[str, Features],
         teacher: Mapping[str, Features],
         extra_inputs: Mapping[str, Tensor] | None = None,
+        connected: Mapping[str, Features] | None = None,
     ) -> dict[str, Tensor]:
         """Call the loss in the form that it takes.
 
@@ -97,6 +99,8 @@ class Term:
                 without roles is "".
             teacher: The same roles.
             extra_inputs: What the loss requires besides the layers, by name.
+            connected: Role to the student's maps with the teacher's channels, of the roles in which
+                they had others.
 
         Returns:
             Part of the loss to scalar; the part of a loss that has one value is "".
@@ -106,11 +110,13 @@ class Term:
         """
         for role in self.student_layers:
             _check_levels(student[role], teacher[role])
-        extra_inputs = extra_inputs or {}
+        extra_inputs, connected = extra_inputs or {}, connected or {}
         if hasattr(self.loss, "roles"):
-            value = self.loss(student, teacher, **extra_inputs)
+            more = {"connected": connected} if connected else {}
+            value = self.loss(student, teacher, **extra_inputs, **more)
         else:
-            value = self._compare_levels(student[WHOLE], teacher[WHOLE], extra_inputs)
+            one = connected.get(WHOLE, student[WHOLE])
+            value = self._compare_levels(one, teacher[WHOLE], extra_inputs)
         return dict(value) if isinstance(value, Mapping) else {WHOLE: value}
 
     def _compare_levels(

@@ -13,13 +13,7 @@ model = dict(
     # Distil first, then leave the last six of the fourteen epochs (59 iterations each) to the task.
     terms=dict(
         hmat=dict(
-            loss=dict(
-                type="kd_core.losses.HMATLoss",
-                position_weight=10.0,
-                activation_weight=2.0,
-                channel_weight=5.0,
-                options=dict(activation=dict(reduction="sum")),
-            ),
+            loss=dict(type="kd_core.losses.HMATLoss", preset="detector"),
             layers=dict(low="neck[0]", mid="neck[1:3]", high="neck[3]"),
             schedule=dict(type="kd_core.schedules.LinearDecay", begin=0, end=8 * 59),
         ),

@@ -5,17 +5,18 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 from torch.nn import functional as F
 
 from kd_core import relation as relations
 from kd_core.attention import activation_map, pool_to
-from kd_core.checks import check_choice, check_feature_maps, check_weights, paired_levels
+from kd_core.checks import check_choice, check_feature_maps, paired_levels
 from kd_core.gather import gather_rows
 from kd_core.gram import EPSILON
+from kd_core.losses.base import DistillationLoss
 
 
-class ASCKDLoss(nn.Module):
+class ASCKDLoss(DistillationLoss):
     """Squared difference between two correlation matrices of attention maps, over the levels.
 
         A_l  = unit(vec mean_c F_l^2)                                  (N, P_l)
@@ -56,7 +57,6 @@ class ASCKDLoss(nn.Module):
     """
 
     accepts_lists = True
-    aligns_spaces = False
 
     def __init__(
         self,
@@ -66,8 +66,7 @@ class ASCKDLoss(nn.Module):
         gather: bool = False,
         loss_weight: float = 47.0,
     ) -> None:
-        super().__init__()
-        check_weights(loss_weight=loss_weight)
+        super().__init__(loss_weight)
         check_choice("relation", relation, (*_RELATIONS, "distance_angle"))
         if side is not None and side < 1:
             raise ValueError(f"side must be at least 1, or None, but it is {side}.")
@@ -77,7 +76,6 @@ class ASCKDLoss(nn.Module):
         self.side = side
         self.queue_size = queue_size
         self.gather = gather
-        self.loss_weight = loss_weight
         self._queues: dict[int, tuple[Tensor, Tensor]] = {}  # level -> past rows, plain attribute
 
     def forward(

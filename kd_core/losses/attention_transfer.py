@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from kd_core.attention import activation_attention, match_sizes
-from kd_core.checks import check_choice, check_positive, check_weights
+from kd_core.checks import check_choice, check_positive
+from kd_core.losses.base import DistillationLoss
 
 
-class AttentionTransferLoss(nn.Module):
+class AttentionTransferLoss(DistillationLoss):
     """Squared difference between two activation attention maps.
 
         q(F)  = vec(mean_c |F_c|^p) / its Euclidean length
@@ -41,8 +42,6 @@ class AttentionTransferLoss(nn.Module):
         0.0
     """
 
-    aligns_spaces = False
-
     def __init__(
         self,
         power: float = 2.0,
@@ -50,8 +49,7 @@ class AttentionTransferLoss(nn.Module):
         reduction: str = "mean",
         loss_weight: float = 1.0,
     ) -> None:
-        super().__init__()
-        check_weights(loss_weight=loss_weight)
+        super().__init__(loss_weight)
         check_positive(power=power)
         if power < 1:
             raise ValueError(f"power must be at least 1, but it is {power}.")
@@ -65,7 +63,6 @@ class AttentionTransferLoss(nn.Module):
         self.power = power
         self.form = form
         self.reduction = reduction
-        self.loss_weight = loss_weight
 
     def forward(self, student: Tensor, teacher: Tensor) -> Tensor:
         """Compare the two attention maps of a batch.

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from torch import Tensor, nn
+from torch import Tensor
 from torch.nn import functional as F
 
 from kd_core.attention import (
@@ -12,7 +12,8 @@ from kd_core.attention import (
     match_sizes,
     pooled_channels,
 )
-from kd_core.checks import check_choice, check_same_channels, check_weights
+from kd_core.checks import check_choice, check_same_channels
+from kd_core.losses.base import DistillationLoss
 
 _FORMS = {
     "cosine": channel_attention,
@@ -22,7 +23,7 @@ _FORMS = {
 }
 
 
-class ChannelAttentionLoss(nn.Module):
+class ChannelAttentionLoss(DistillationLoss):
     """Mean squared difference between two channel attentions.
 
         X    = F as C rows and P = H*W columns
@@ -56,14 +57,11 @@ class ChannelAttentionLoss(nn.Module):
     """
 
     equal_channels = True
-    aligns_spaces = False
 
     def __init__(self, form: str = "cosine", loss_weight: float = 1.0) -> None:
-        super().__init__()
-        check_weights(loss_weight=loss_weight)
+        super().__init__(loss_weight)
         check_choice("form", form, _FORMS)
         self.form = form
-        self.loss_weight = loss_weight
 
     def forward(self, student: Tensor, teacher: Tensor) -> Tensor:
         """Compare how the two networks relate channels.

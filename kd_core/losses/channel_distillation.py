@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from torch import Tensor, nn
+from torch import Tensor
 
 from kd_core.attention import channel_vectors
-from kd_core.checks import check_same_batch, check_same_channels, check_weights
+from kd_core.checks import check_same_batch, check_same_channels
+from kd_core.losses.base import DistillationLoss
 
 
-class ChannelDistillationLoss(nn.Module):
+class ChannelDistillationLoss(DistillationLoss):
     """Mean squared difference between two globally pooled feature maps.
 
         loss = loss_weight * mean over N and C of (GAP(student) - GAP(teacher))^2
@@ -31,12 +32,9 @@ class ChannelDistillationLoss(nn.Module):
     """
 
     equal_channels = True
-    aligns_spaces = False
 
     def __init__(self, loss_weight: float = 1.0) -> None:
-        super().__init__()
-        check_weights(loss_weight=loss_weight)
-        self.loss_weight = loss_weight
+        super().__init__(loss_weight)
 
     def forward(self, student: Tensor, teacher: Tensor) -> Tensor:
         """Compare the mean activity of each channel.

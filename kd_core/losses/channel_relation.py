@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
-from torch import Tensor, nn
+from torch import Tensor
 
 from kd_core.attention import channel_vectors
-from kd_core.checks import check_same_batch, check_weights
+from kd_core.checks import check_same_batch
+from kd_core.losses.base import DistillationLoss
 from kd_core.losses.relational_angle import RelationalAngleLoss
 from kd_core.losses.relational_distance import RelationalDistanceLoss
 
 
-class ChannelRelationLoss(nn.Module):
+class ChannelRelationLoss(DistillationLoss):
     """Relational distances and angles of globally pooled feature maps.
 
         loss = loss_weight * (RKD-D + 2 RKD-A)(GAP(student), GAP(teacher))
@@ -36,12 +37,8 @@ class ChannelRelationLoss(nn.Module):
         0.0
     """
 
-    aligns_spaces = False
-
     def __init__(self, loss_weight: float = 1.0, gather: bool = False) -> None:
-        super().__init__()
-        check_weights(loss_weight=loss_weight)
-        self.loss_weight = loss_weight
+        super().__init__(loss_weight)
         self.gather = gather
         self.distance = RelationalDistanceLoss(gather=gather)
         self.angle = RelationalAngleLoss(loss_weight=2.0, gather=gather)

@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 from torch.nn import functional as F
 
 from kd_core.attention import match_sizes
-from kd_core.checks import check_positive, check_same_channels, check_weights
+from kd_core.checks import check_positive, check_same_channels
+from kd_core.losses.base import DistillationLoss
 
 
-class ChannelWiseLoss(nn.Module):
+class ChannelWiseLoss(DistillationLoss):
     """Divergence between the softened positions of each channel.
 
         p, q = softmax over the H*W positions of teacher / t, student / t, for each channel
@@ -36,14 +37,11 @@ class ChannelWiseLoss(nn.Module):
     """
 
     equal_channels = True
-    aligns_spaces = False
 
     def __init__(self, temperature: float = 4.0, loss_weight: float = 1.0) -> None:
-        super().__init__()
-        check_weights(loss_weight=loss_weight)
+        super().__init__(loss_weight)
         check_positive(temperature=temperature)
         self.temperature = temperature
-        self.loss_weight = loss_weight
 
     def forward(self, student: Tensor, teacher: Tensor) -> Tensor:
         """Compare the two maps channel by channel.

@@ -5,15 +5,16 @@ from __future__ import annotations
 import math
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 from torch.nn import functional as F
 
-from kd_core.checks import check_positive, check_same_batch, check_weights, full_precision
+from kd_core.checks import check_positive, check_same_batch, full_precision
 from kd_core.gather import gather_pair
+from kd_core.losses.base import DistillationLoss
 from kd_core.relation import EPSILON, flat_rows
 
 
-class CorrelationCongruenceLoss(nn.Module):
+class CorrelationCongruenceLoss(DistillationLoss):
     """Squared difference between two kernel matrices of unit embeddings (CC).
 
         C(x)[i, j] = exp(-2 gamma) * sum over p <= order of (2 gamma)^p / p! * <u_i, u_j>^p
@@ -42,19 +43,15 @@ class CorrelationCongruenceLoss(nn.Module):
         0.0
     """
 
-    aligns_spaces = False
-
     def __init__(
         self, gamma: float = 0.4, order: int = 2, loss_weight: float = 1.0, gather: bool = False
     ) -> None:
-        super().__init__()
-        check_weights(loss_weight=loss_weight)
+        super().__init__(loss_weight)
         check_positive(gamma=gamma)
         if order < 1:
             raise ValueError(f"order must be at least 1, but it is {order}.")
         self.gamma = gamma
         self.order = order
-        self.loss_weight = loss_weight
         self.gather = gather
 
     def forward(self, student: Tensor, teacher: Tensor) -> Tensor:

@@ -12,15 +12,15 @@ from kd_core.checks import (
     check_indices,
     check_positive,
     check_same_batch,
-    check_weights,
     full_precision,
 )
+from kd_core.losses.base import DistillationLoss
 from kd_core.relation import flat_rows
 
 _UNKNOWN = -1  # label of a sample that no batch has shown yet
 
 
-class CRDLoss(nn.Module):
+class CRDLoss(DistillationLoss):
     """Contrast of each image's two embeddings with remembered ones of other classes.
 
         s, t  = linear layers of student and teacher to ``dim`` numbers, scaled to length 1
@@ -64,7 +64,6 @@ class CRDLoss(nn.Module):
 
     requires = ("labels", "ids")
     accepts_lists = True
-    aligns_spaces = False
     student_bank: Tensor
     teacher_bank: Tensor
     labels: Tensor
@@ -79,8 +78,7 @@ class CRDLoss(nn.Module):
         momentum: float = 0.5,
         loss_weight: float = 1.0,
     ) -> None:
-        super().__init__()
-        check_weights(loss_weight=loss_weight)
+        super().__init__(loss_weight)
         if samples < 2 or negatives < 1 or dim < 1:
             raise ValueError(
                 "samples must be at least 2, negatives and dim at least 1, but they are "
@@ -94,7 +92,6 @@ class CRDLoss(nn.Module):
         self.dim = dim
         self.temperature = temperature
         self.momentum = momentum
-        self.loss_weight = loss_weight
         self.embed = nn.ModuleDict()
 
     def prepare(self, student: Tensor, teacher: Tensor) -> None:

@@ -5,14 +5,15 @@ from __future__ import annotations
 from itertools import permutations
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
-from kd_core.checks import check_choice, check_positive, check_same_batch, check_weights
+from kd_core.checks import check_choice, check_positive, check_same_batch
 from kd_core.gather import gather_pair
+from kd_core.losses.base import DistillationLoss
 from kd_core.relation import distances
 
 
-class DarkRankLoss(nn.Module):
+class DarkRankLoss(DistillationLoss):
     """Likelihood of the teacher's ranking of the nearest samples of a batch.
 
         S(x)[i, j] = -alpha * ||x_i - x_j||_2^beta
@@ -46,8 +47,6 @@ class DarkRankLoss(nn.Module):
         0.0
     """
 
-    aligns_spaces = False
-
     def __init__(
         self,
         form: str = "hard",
@@ -57,8 +56,7 @@ class DarkRankLoss(nn.Module):
         loss_weight: float = 1.0,
         gather: bool = False,
     ) -> None:
-        super().__init__()
-        check_weights(loss_weight=loss_weight)
+        super().__init__(loss_weight)
         check_choice("form", form, ("hard", "soft"))
         check_positive(alpha=alpha, beta=beta)
         if beta < 1:
@@ -71,7 +69,6 @@ class DarkRankLoss(nn.Module):
         self.alpha = alpha
         self.beta = beta
         self.length = length
-        self.loss_weight = loss_weight
         self.gather = gather
 
     def forward(self, student: Tensor, teacher: Tensor) -> Tensor:

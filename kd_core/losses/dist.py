@@ -3,17 +3,18 @@
 from __future__ import annotations
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from kd_core.checks import check_choice, check_logits, check_positive, check_weights
 from kd_core.gather import gather_pair
+from kd_core.losses.base import DistillationLoss
 
 _EPSILONS = {"code": 1e-8, "paper": 0.0}
 _SMALLEST = 1e-30
 _FLAT = 1e-6  # a row that varies by less, relative to its length, is constant up to rounding
 
 
-class DISTLoss(nn.Module):
+class DISTLoss(DistillationLoss):
     """One minus the correlation of class probabilities, within samples and within classes.
 
         p = softmax(teacher / t), q = softmax(student / t)                  (N, classes)
@@ -50,8 +51,6 @@ class DISTLoss(nn.Module):
         0.0
     """
 
-    aligns_spaces = False
-
     def __init__(
         self,
         inter_weight: float = 1.0,
@@ -61,15 +60,14 @@ class DISTLoss(nn.Module):
         loss_weight: float = 1.0,
         gather: bool = False,
     ) -> None:
-        super().__init__()
-        check_weights(inter_weight=inter_weight, intra_weight=intra_weight, loss_weight=loss_weight)
+        super().__init__(loss_weight)
+        check_weights(inter_weight=inter_weight, intra_weight=intra_weight)
         check_positive(temperature=temperature)
         check_choice("form", form, _EPSILONS)
         self.epsilon = _EPSILONS[form]
         self.inter_weight = inter_weight
         self.intra_weight = intra_weight
         self.temperature = temperature
-        self.loss_weight = loss_weight
         self.gather = gather
 
     def forward(self, student: Tensor, teacher: Tensor) -> Tensor:

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 from torch.nn import functional as F
 
 from kd_core.checks import check_indices, check_logits, check_positive, check_weights
+from kd_core.losses.base import DistillationLoss
 
 
-class DKDLoss(nn.Module):
+class DKDLoss(DistillationLoss):
     """Soft targets in two parts: target class against the rest, and the rest among themselves.
 
         p = softmax(teacher / t), q = softmax(student / t), y = label
@@ -40,7 +41,6 @@ class DKDLoss(nn.Module):
     """
 
     requires = ("labels",)
-    aligns_spaces = False
 
     def __init__(
         self,
@@ -49,15 +49,12 @@ class DKDLoss(nn.Module):
         temperature: float = 4.0,
         loss_weight: float = 1.0,
     ) -> None:
-        super().__init__()
-        check_weights(
-            target_weight=target_weight, others_weight=others_weight, loss_weight=loss_weight
-        )
+        super().__init__(loss_weight)
+        check_weights(target_weight=target_weight, others_weight=others_weight)
         check_positive(temperature=temperature)
         self.target_weight = target_weight
         self.others_weight = others_weight
         self.temperature = temperature
-        self.loss_weight = loss_weight
 
     def forward(self, student: Tensor, teacher: Tensor, labels: Tensor) -> Tensor:
         """Compare the class scores of a batch.

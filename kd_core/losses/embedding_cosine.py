@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
-from kd_core.checks import check_same_batch, check_same_channels, check_weights
+from kd_core.checks import check_same_batch, check_same_channels
+from kd_core.losses.base import DistillationLoss
 from kd_core.relation import EPSILON, flat_rows
 
 
-class EmbeddingCosineLoss(nn.Module):
+class EmbeddingCosineLoss(DistillationLoss):
     """One minus the cosine of two embeddings of the same image.
 
         loss = loss_weight * mean over i of 1 - cos(student_i, teacher_i)
@@ -35,9 +36,7 @@ class EmbeddingCosineLoss(nn.Module):
     aligns_spaces = True
 
     def __init__(self, loss_weight: float = 1.0) -> None:
-        super().__init__()
-        check_weights(loss_weight=loss_weight)
-        self.loss_weight = loss_weight
+        super().__init__(loss_weight)
 
     def forward(self, student: Tensor, teacher: Tensor) -> Tensor:
         """Compare embeddings one by one.

@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-from torch import Tensor, nn
+from torch import Tensor
 from torch.nn import functional as F
 
 from kd_core.attention import match_sizes
-from kd_core.checks import check_same_batch, check_same_channels, check_weights
+from kd_core.checks import check_same_batch, check_same_channels
+from kd_core.losses.base import DistillationLoss
 
 
-class FeatureImitationLoss(nn.Module):
+class FeatureImitationLoss(DistillationLoss):
     """Mean squared difference between two feature maps of equal channels (the hint of FitNets).
 
         loss = loss_weight * mean over all entries of (student - teacher)^2
@@ -35,9 +36,7 @@ class FeatureImitationLoss(nn.Module):
     aligns_spaces = True
 
     def __init__(self, loss_weight: float = 1.0) -> None:
-        super().__init__()
-        check_weights(loss_weight=loss_weight)
-        self.loss_weight = loss_weight
+        super().__init__(loss_weight)
 
     def forward(self, student: Tensor, teacher: Tensor) -> Tensor:
         """Compare two maps, or two vectors, entry by entry.

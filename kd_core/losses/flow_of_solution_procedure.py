@@ -5,19 +5,19 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from kd_core.attention import match_sizes
 from kd_core.checks import (
     check_feature_maps,
     check_same_channels,
-    check_weights,
     full_precision,
     paired_levels,
 )
+from kd_core.losses.base import DistillationLoss
 
 
-class FlowOfSolutionProcedureLoss(nn.Module):
+class FlowOfSolutionProcedureLoss(DistillationLoss):
     """Squared difference between the channel products of consecutive stages (FSP).
 
         G(F_a, F_b) = X_a X_b^T / P, X = F as C rows and P = H*W columns           (N, C_a, C_b)
@@ -48,12 +48,9 @@ class FlowOfSolutionProcedureLoss(nn.Module):
 
     accepts_lists = True
     equal_channels = True
-    aligns_spaces = False
 
     def __init__(self, loss_weight: float = 1.0) -> None:
-        super().__init__()
-        check_weights(loss_weight=loss_weight)
-        self.loss_weight = loss_weight
+        super().__init__(loss_weight)
 
     def forward(
         self, student: Tensor | Sequence[Tensor], teacher: Tensor | Sequence[Tensor]

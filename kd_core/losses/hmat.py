@@ -8,8 +8,9 @@ from typing import Any
 
 from torch import Tensor, nn
 
-from kd_core.checks import check_weights, paired_levels
+from kd_core.checks import check_choice, check_weights, paired_levels
 from kd_core.losses.attention_transfer import AttentionTransferLoss
+from kd_core.losses.base import DistillationLoss
 from kd_core.losses.channel_attention import ChannelAttentionLoss
 from kd_core.losses.position_attention import PositionAttentionLoss
 from kd_core.losses.soft_target import SoftTargetLoss
@@ -28,9 +29,17 @@ _ROLES_OF = {
     "channel": ("high",),
     "soft_target": ("logits",),
 }
+_WEIGHTS: dict[str, dict[str, float]] = {
+    "classifier": {"position": 100.0, "activation": 1000.0, "channel": 50.0, "soft_target": 0.0},
+    "detector": {"position": 10.0, "activation": 2.0, "channel": 5.0, "soft_target": 0.0},
+}
+_OPTIONS: dict[str, dict[str, dict[str, Any]]] = {
+    "classifier": {},
+    "detector": {"activation": {"reduction": "sum"}},
+}
 
 
-class HMATLoss(nn.Module):
+class HMATLoss(DistillationLoss):
     """Position attention at the low, activation at the mid and high, channel at the high level.
 
         position    = position_weight    * sum over low of          PositionAttentionLoss
@@ -42,22 +51,29 @@ class HMATLoss(nn.Module):
     Gou, Sun, Yu, Wan and Tao, "Hierarchical Multi-Attention Transfer for Knowledge Distillation",
     ACM TOMM 20(2), 2023, https://doi.org/10.1145/3568679. Status: reconstruction. The abstract
     fixes which attention belongs to which level; the formulas are ours (see the four losses, each
-    usable alone). The default weights suit CIFAR-size networks, where each term's gradient is 1 to
-    5 times that of cross-entropy; measure them again elsewhere. For detectors use
-    ``options=dict(activation=dict(reduction='sum'))`` with a weight measured anew, because the
-    mean over positions shrinks as the map grows.
+    usable alone). Its weights depend on the size of the maps:
+
+        preset      position  activation  channel  soft_target  activation's reduction
+        classifier       100        1000       50            0  mean over positions
+        detector          10           2        5            0  sum over positions
+
+    "classifier" suits 32-pixel images, where each term's gradient is 1 to 5 times that of
+    cross-entropy. "detector" suits the levels of a feature pyramid: the mean over positions shrinks
+    as the map grows, and the sum does not. Measure the weights again elsewhere.
 
     Args:
-        position_weight: Factor on the position part; 0 leaves it out.
-        activation_weight: Factor on the activation part; 0 leaves it out.
-        channel_weight: Factor on the channel part; 0 leaves it out.
-        soft_target_weight: Factor on the soft-target part; 0 leaves it out.
-        options: Part -> keyword arguments of its loss, e.g. ``dict(position=dict(side=8))``.
+        position_weight: Factor on the position part; 0 leaves it out, ``None`` takes the preset's.
+        activation_weight: The same of the activation part.
+        channel_weight: The same of the channel part.
+        soft_target_weight: The same of the soft-target part.
+        options: Part -> keyword arguments of its loss, e.g. ``dict(position=dict(side=8))``; they
+            go before the preset's.
         loss_weight: Factor on every part.
+        preset: "classifier" or "detector": the weights and options that are not given.
 
     Raises:
-        ValueError: If a weight is negative or not finite, a part or an option is unknown, or an
-            option's value is refused.
+        ValueError: If a weight is negative or not finite, a part, an option or the preset is
+            unknown, or an option's value is refused.
 
     Example:
         >>> import torch
@@ -68,46 +84,49 @@ class HMATLoss(nn.Module):
 
     accepts_lists = True
     roles = ("low", "mid", "high")
-    aligns_spaces = False
 
     def __init__(
         self,
-        position_weight: float = 100.0,
-        activation_weight: float = 1000.0,
-        channel_weight: float = 50.0,
-        soft_target_weight: float = 0.0,
+        position_weight: float | None = None,
+        activation_weight: float | None = None,
+        channel_weight: float | None = None,
+        soft_target_weight: float | None = None,
         options: Mapping[str, Mapping[str, Any]] | None = None,
         loss_weight: float = 1.0,
+        preset: str = "classifier",  # the seventh: who has one preset needs no other argument
     ) -> None:
-        super().__init__()
-        self.weights = {
+        super().__init__(loss_weight)
+        check_choice("preset", preset, _WEIGHTS)
+        given = {
             "position": position_weight,
             "activation": activation_weight,
             "channel": channel_weight,
             "soft_target": soft_target_weight,
         }
-        check_weights(
-            loss_weight=loss_weight,
-            **{f"{part}_weight": weight for part, weight in self.weights.items()},
+        self.weights = _WEIGHTS[preset] | {k: v for k, v in given.items() if v is not None}
+        check_weights(**{f"{part}_weight": weight for part, weight in self.weights.items()})
+        self.parts = nn.ModuleDict(_build_members(options or {}, _OPTIONS[preset]))
+        self.equal_channels = frozenset(
+            role
+            for part, member in self.parts.items()
+            if self.weights[part] > 0 and member.equal_channels
+            for role in _ROLES_OF[part]
         )
-        self.loss_weight = loss_weight
-        self.parts = nn.ModuleDict(_build_members(options or {}))
-
-    @property
-    def equal_channels(self) -> frozenset[str]:
-        """The roles whose channels must be equal, so that the distiller connects them."""
-        return frozenset({"high"}) if self.weights["channel"] > 0 else frozenset()
 
     def forward(
-        self, student: Mapping[str, Maps], teacher: Mapping[str, Maps]
+        self,
+        student: Mapping[str, Maps],
+        teacher: Mapping[str, Maps],
+        connected: Mapping[str, Maps] | None = None,
     ) -> dict[str, Tensor]:
         """Compare the attentions of all levels.
 
         Args:
             student: Role -> feature map (N, C_s, H, W) or list of them; roles 'low', 'mid',
-                'high', and 'logits' -> (N, classes). 'high_connected', when present, holds the
-                high maps with the teacher's channels, for the channel part.
+                'high', and 'logits' -> (N, classes).
             teacher: Role -> feature map (N, C_t, H, W) or list of them; no gradient flows into it.
+            connected: Role -> the student's maps with the teacher's channels, for the parts whose
+                loss needs equal ones; without it they take the student's own.
 
         Returns:
             Part -> scalar loss in float32. A part whose weight is 0 or whose roles are absent is
@@ -118,22 +137,22 @@ class HMATLoss(nn.Module):
                 or if a part refuses the shapes of its maps.
         """
         _check_roles(student, teacher)
+        equal = {**student, **(connected or {})}
         losses = {}
         for part, member in self.parts.items():
             roles = [role for role in _ROLES_OF[part] if role in teacher]
             if self.weights[part] == 0 or not roles:
                 continue
-            pairs = [
-                pair
-                for role in roles
-                for pair in paired_levels(_student_maps(student, role, part), teacher[role])
-            ]
+            maps = equal if member.equal_channels else student
+            pairs = [pair for role in roles for pair in paired_levels(maps[role], teacher[role])]
             total = sum(member(*pair) for pair in pairs)
             losses[part] = self.loss_weight * self.weights[part] * total
         return losses
 
 
-def _build_members(options: Mapping[str, Mapping[str, Any]]) -> dict[str, nn.Module]:
+def _build_members(
+    options: Mapping[str, Mapping[str, Any]], preset: Mapping[str, Mapping[str, Any]]
+) -> dict[str, nn.Module]:
     unknown = sorted(set(options) - set(_MEMBERS))
     if unknown:
         raise ValueError(f"options must be for the parts {sorted(_MEMBERS)}, but has {unknown}.")
@@ -144,21 +163,16 @@ def _build_members(options: Mapping[str, Mapping[str, Any]]) -> dict[str, nn.Mod
         refused = sorted(set(chosen) - set(allowed))
         if refused:
             raise ValueError(f"options of {part!r} must be among {allowed}, but has {refused}.")
-        members[part] = loss(**chosen)
+        members[part] = loss(**{**preset.get(part, {}), **chosen})
     return members
-
-
-def _student_maps(student: Mapping[str, Maps], role: str, part: str) -> Maps:
-    connected = f"{role}_connected"
-    return student[connected] if part == "channel" and connected in student else student[role]
 
 
 def _check_roles(student: Mapping[str, Maps], teacher: Mapping[str, Maps]) -> None:
     allowed = ("low", "mid", "high", "logits")
-    unknown = sorted((set(student) | set(teacher)) - set(allowed) - {"high_connected"})
+    unknown = sorted((set(student) | set(teacher)) - set(allowed))
     if unknown:
         raise ValueError(f"roles must be among {list(allowed)}, but there is also {unknown}.")
-    if set(student) - {"high_connected"} != set(teacher):
+    if set(student) != set(teacher):
         raise ValueError(
             "student and teacher must have the same roles, but student has "
             f"{sorted(student)} and teacher has {sorted(teacher)}."

@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-from torch import Tensor, nn
+from torch import Tensor
 from torch.nn import functional as F
 
 from kd_core.attention import match_sizes
-from kd_core.checks import check_same_channels, check_weights
+from kd_core.checks import check_same_channels
+from kd_core.losses.base import DistillationLoss
 
 
-class PearsonFeatureLoss(nn.Module):
+class PearsonFeatureLoss(DistillationLoss):
     """Half the mean squared difference between standardized feature maps.
 
         z(F) = (F - mean) / (std + 1e-6), both over N, H and W, for each channel
@@ -36,12 +37,9 @@ class PearsonFeatureLoss(nn.Module):
     """
 
     equal_channels = True
-    aligns_spaces = False
 
     def __init__(self, loss_weight: float = 1.0) -> None:
-        super().__init__()
-        check_weights(loss_weight=loss_weight)
-        self.loss_weight = loss_weight
+        super().__init__(loss_weight)
 
     def forward(self, student: Tensor, teacher: Tensor) -> Tensor:
         """Compare the two maps entry by entry, once standardized.

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from torch import Tensor, nn
+from torch import Tensor
 from torch.nn import functional as F
 
 from kd_core.attention import (
@@ -11,7 +11,8 @@ from kd_core.attention import (
     smaller_size,
     spatial_attention,
 )
-from kd_core.checks import check_choice, check_feature_maps, check_weights
+from kd_core.checks import check_choice, check_feature_maps
+from kd_core.losses.base import DistillationLoss
 
 _FORMS = {
     "cosine": position_attention,
@@ -20,7 +21,7 @@ _FORMS = {
 }
 
 
-class PositionAttentionLoss(nn.Module):
+class PositionAttentionLoss(DistillationLoss):
     """Mean squared difference between two position attentions.
 
         Xp   = F pooled to at most side x side positions, as C rows and P columns
@@ -53,17 +54,13 @@ class PositionAttentionLoss(nn.Module):
         0.0
     """
 
-    aligns_spaces = False
-
     def __init__(self, form: str = "cosine", side: int = 16, loss_weight: float = 1.0) -> None:
-        super().__init__()
-        check_weights(loss_weight=loss_weight)
+        super().__init__(loss_weight)
         check_choice("form", form, _FORMS)
         if side < 1:
             raise ValueError(f"side must be at least 1, but it is {side}.")
         self.form = form
         self.side = side
-        self.loss_weight = loss_weight
 
     def forward(self, student: Tensor, teacher: Tensor) -> Tensor:
         """Compare how the two networks relate positions.

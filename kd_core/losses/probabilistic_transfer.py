@@ -3,16 +3,17 @@
 from __future__ import annotations
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
-from kd_core.checks import check_same_batch, check_weights, full_precision
+from kd_core.checks import check_same_batch, full_precision
 from kd_core.gather import gather_pair
+from kd_core.losses.base import DistillationLoss
 from kd_core.relation import flat_rows
 
 _EPSILON = 1e-7  # the authors'
 
 
-class ProbabilisticTransferLoss(nn.Module):
+class ProbabilisticTransferLoss(DistillationLoss):
     """Divergence between two tables of probabilities that one sample picks another (PKT).
 
         q(x)[i, j] = (1 + cos(x_i, x_j)) / 2, each row scaled to sum 1      (N, N)
@@ -37,12 +38,8 @@ class ProbabilisticTransferLoss(nn.Module):
         0.0
     """
 
-    aligns_spaces = False
-
     def __init__(self, loss_weight: float = 30000.0, gather: bool = False) -> None:
-        super().__init__()
-        check_weights(loss_weight=loss_weight)
-        self.loss_weight = loss_weight
+        super().__init__(loss_weight)
         self.gather = gather
 
     def forward(self, student: Tensor, teacher: Tensor) -> Tensor:

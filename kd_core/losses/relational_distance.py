@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
-from torch import Tensor, nn
+from torch import Tensor
 from torch.nn import functional as F
 
-from kd_core.checks import check_same_batch, check_weights
+from kd_core.checks import check_same_batch
 from kd_core.gather import gather_pair
+from kd_core.losses.base import DistillationLoss
 from kd_core.relation import relative_distances
 
 
-class RelationalDistanceLoss(nn.Module):
+class RelationalDistanceLoss(DistillationLoss):
     """Smooth-L1 difference between two matrices of relative distances (RKD-D).
 
         R(x)[i, j] = ||x_i - x_j||_2 / mean of all positive distances      (N, N)
@@ -36,12 +37,8 @@ class RelationalDistanceLoss(nn.Module):
         0.0
     """
 
-    aligns_spaces = False
-
     def __init__(self, loss_weight: float = 1.0, gather: bool = False) -> None:
-        super().__init__()
-        check_weights(loss_weight=loss_weight)
-        self.loss_weight = loss_weight
+        super().__init__(loss_weight)
         self.gather = gather
 
     def forward(self, student: Tensor, teacher: Tensor) -> Tensor:

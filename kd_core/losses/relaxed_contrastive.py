@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 from torch.nn import functional as F
 
-from kd_core.checks import check_positive, check_same_batch, check_weights
+from kd_core.checks import check_positive, check_same_batch
 from kd_core.gather import gather_pair
+from kd_core.losses.base import DistillationLoss
 from kd_core.relation import EPSILON, distances, flat_rows
 
 
-class RelaxedContrastiveLoss(nn.Module):
+class RelaxedContrastiveLoss(DistillationLoss):
     """Contrastive loss on relative distances, with soft labels from the teacher.
 
         w[i, j] = exp(-||t_i - t_j||^2 / sigma), t = teacher embeddings of length 1
@@ -39,17 +40,13 @@ class RelaxedContrastiveLoss(nn.Module):
         0.7218
     """
 
-    aligns_spaces = False
-
     def __init__(
         self, sigma: float = 1.0, delta: float = 1.0, loss_weight: float = 1.0, gather: bool = False
     ) -> None:
-        super().__init__()
-        check_weights(loss_weight=loss_weight)
+        super().__init__(loss_weight)
         check_positive(sigma=sigma, delta=delta)
         self.sigma = sigma
         self.delta = delta
-        self.loss_weight = loss_weight
         self.gather = gather
 
     def forward(self, student: Tensor, teacher: Tensor) -> Tensor:

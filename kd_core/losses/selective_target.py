@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 from torch.nn import functional as F
 
-from kd_core.checks import check_indices, check_logits, check_positive, check_weights
+from kd_core.checks import check_indices, check_logits, check_positive
+from kd_core.losses.base import DistillationLoss
 
 
-class SelectiveTargetLoss(nn.Module):
+class SelectiveTargetLoss(DistillationLoss):
     """Divergence from the teacher's class probabilities, weighted sample by sample.
 
         m_n  = 1 + [argmax of teacher_n = label_n]
@@ -39,14 +40,11 @@ class SelectiveTargetLoss(nn.Module):
     """
 
     requires = ("labels",)
-    aligns_spaces = False
 
     def __init__(self, temperature: float = 1.0, loss_weight: float = 1.0) -> None:
-        super().__init__()
-        check_weights(loss_weight=loss_weight)
+        super().__init__(loss_weight)
         check_positive(temperature=temperature)
         self.temperature = temperature
-        self.loss_weight = loss_weight
 
     def forward(self, student: Tensor, teacher: Tensor, labels: Tensor) -> Tensor:
         """Compare the class scores of a batch.

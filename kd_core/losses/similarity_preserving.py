@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-from torch import Tensor, nn
+from torch import Tensor
 
-from kd_core.checks import check_same_batch, check_weights
+from kd_core.checks import check_same_batch
 from kd_core.gather import gather_pair
+from kd_core.losses.base import DistillationLoss
 from kd_core.relation import similarities
 
 
-class SimilarityPreservingLoss(nn.Module):
+class SimilarityPreservingLoss(DistillationLoss):
     """Squared difference between two similarity matrices of the batch.
 
         G(F) = A A^T with rows scaled to length 1, A = F flattened      (N, N)
@@ -34,12 +35,8 @@ class SimilarityPreservingLoss(nn.Module):
         0.0
     """
 
-    aligns_spaces = False
-
     def __init__(self, loss_weight: float = 1.0, gather: bool = False) -> None:
-        super().__init__()
-        check_weights(loss_weight=loss_weight)
-        self.loss_weight = loss_weight
+        super().__init__(loss_weight)
         self.gather = gather
 
     def forward(self, student: Tensor, teacher: Tensor) -> Tensor:

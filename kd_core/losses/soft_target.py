@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 from torch.nn import functional as F
 
-from kd_core.checks import check_logits, check_positive, check_weights
+from kd_core.checks import check_logits, check_positive
+from kd_core.losses.base import DistillationLoss
 
 
-class SoftTargetLoss(nn.Module):
+class SoftTargetLoss(DistillationLoss):
     """Divergence of the student's softened class probabilities from the teacher's.
 
         loss = loss_weight * t^2 * mean over N of sum over classes of p log(p / q)
@@ -34,14 +35,10 @@ class SoftTargetLoss(nn.Module):
         0.0
     """
 
-    aligns_spaces = False
-
     def __init__(self, temperature: float = 4.0, loss_weight: float = 1.0) -> None:
-        super().__init__()
-        check_weights(loss_weight=loss_weight)
+        super().__init__(loss_weight)
         check_positive(temperature=temperature)
         self.temperature = temperature
-        self.loss_weight = loss_weight
 
     def forward(self, student: Tensor, teacher: Tensor) -> Tensor:
         """Compare the class scores of a batch.

@@ -12,15 +12,15 @@ from torch.nn import functional as F
 from kd_core.attention import match_sizes
 from kd_core.checks import (
     check_feature_maps,
-    check_weights,
     full_precision,
     paired_levels,
 )
+from kd_core.losses.base import DistillationLoss
 
 _EPSILON = 1e-5  # the authors': no variance is below it
 
 
-class VIDLoss(nn.Module):
+class VIDLoss(DistillationLoss):
     """Negative log-likelihood of the teacher's map under a Gaussian told from the student's.
 
         mean  = three 1x1 convolutions of the student's map, with a ReLU after the first two
@@ -53,17 +53,14 @@ class VIDLoss(nn.Module):
     """
 
     accepts_lists = True
-    aligns_spaces = False
 
     def __init__(self, initial_variance: float = 5.0, loss_weight: float = 1.0) -> None:
-        super().__init__()
-        check_weights(loss_weight=loss_weight)
+        super().__init__(loss_weight)
         if not _EPSILON < initial_variance < math.inf:
             raise ValueError(
                 f"initial_variance must be above {_EPSILON}, but it is {initial_variance}."
             )
         self.initial_variance = initial_variance
-        self.loss_weight = loss_weight
         self.levels = nn.ModuleList()
 
     def prepare(

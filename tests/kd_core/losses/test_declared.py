@@ -6,6 +6,7 @@ import pytest
 
 from kd_core import losses
 from kd_core.losses import HMATLoss, VIDLoss
+from kd_core.losses.base import DistillationLoss
 
 EVERY = {name: getattr(losses, name) for name in losses.__all__}
 
@@ -38,6 +39,16 @@ def test_which_need_equal_channels():
         "PearsonFeatureLoss",
     }
     assert HMATLoss(channel_weight=0.5).equal_channels == {"high"}
+
+
+def test_every_loss_declares_by_the_base_class():
+    assert all(issubclass(loss, DistillationLoss) for loss in EVERY.values())
+    loss = DistillationLoss()
+    assert not (loss.accepts_lists or loss.equal_channels or loss.requires)
+    assert {name for name, one in EVERY.items() if hasattr(one, "roles")} == {"HMATLoss"}
+    assert loss.aligns_spaces is False and loss.loss_weight == 1.0
+    with pytest.raises(ValueError, match="loss_weight"):
+        DistillationLoss(-1.0)
 
 
 def test_weights_are_one_unless_the_method_has_a_usual_one():

@@ -92,7 +92,7 @@ def test_channel_part_takes_the_connected_maps():
     student, teacher = maps(channels=4, high=4), maps(channels=8, high=4)
     with pytest.raises(ValueError, match="same number of channels"):
         HMATLoss()(student, teacher)
-    losses = HMATLoss()({**student, "high_connected": teacher["high"]}, teacher)
+    losses = HMATLoss()(student, teacher, {"high": teacher["high"]})
     assert losses["channel"].item() == 0.0 and losses["activation"].item() > 0
 
 
@@ -164,3 +164,28 @@ def test_unequal_numbers_of_levels_are_refused():
 def test_detector_size_costs_less_than_300_megabytes(peak_bytes, roles, options):
     before = STRIDE_4.format(roles=roles, options=options)
     assert peak_bytes(before, "step(student, teacher)") < 300e6
+
+
+def test_a_preset_gives_the_weights_and_options_that_are_not_given():
+    usual = dict(position=100.0, activation=1000.0, channel=50.0, soft_target=0.0)
+    assert HMATLoss().weights == HMATLoss(preset="classifier").weights == usual
+    assert HMATLoss().parts["activation"].reduction == "mean"
+    detector = HMATLoss(preset="detector")
+    assert detector.weights == dict(position=10.0, activation=2.0, channel=5.0, soft_target=0.0)
+    assert detector.parts["activation"].reduction == "sum"
+    options = dict(activation=dict(power=4.0), position=dict(side=8))
+    mixed = HMATLoss(channel_weight=0.0, options=options, preset="detector")
+    assert mixed.weights == dict(position=10.0, activation=2.0, channel=0.0, soft_target=0.0)
+    activation = mixed.parts["activation"]
+    assert (activation.reduction, activation.power) == ("sum", 4.0)
+    assert mixed.parts["position"].side == 8
+    with pytest.raises(ValueError, match="preset must be"):
+        HMATLoss(preset="segmenter")
+
+
+def test_the_detector_preset_is_what_the_configs_spelt_out():
+    torch.manual_seed(0)
+    student, teacher = (maps(low=20, mid=10, high=5) for _ in range(2))
+    options = dict(activation=dict(reduction="sum"))
+    spelt_out = HMATLoss(10.0, 2.0, 5.0, options=options)(student, teacher)
+    assert HMATLoss(preset="detector")(student, teacher) == spelt_out

@@ -1,0 +1,52 @@
+"""Base class of the losses: what a loss may declare, and what holds where it declares nothing."""
+
+from __future__ import annotations
+
+from torch import nn
+
+from kd_core.checks import check_weights
+
+
+class DistillationLoss(nn.Module):
+    """A loss of a student's and a teacher's features, called as ``loss(student, teacher)``.
+
+    A subclass changes those attributes that do not hold for it. A loss of one's own need not be a
+    subclass: any module will do, and what it does not declare is as here.
+
+    Attributes:
+        accepts_lists: Whether it takes the maps of all levels at once, as lists. Else it is called
+            for each level, and the values are summed.
+        roles: Names of the kinds of features that it tells apart, such as HMAT's low, mid and
+            high. It then takes mappings from role to features. Undeclared: features alone.
+        equal_channels: Whether the student's features must have the teacher's channels; or, of a
+            loss with roles, the roles in which they must. Where they differ, a connector is
+            trained with the student. A loss without roles gets the connected features instead
+            of the raw ones; one with roles gets the raw ones, and the connected ones of these
+            roles as the mapping ``connected``.
+        requires: Names of its arguments after student and teacher, such as labels, that a forward
+            of the student brings.
+        aligns_spaces: Whether it is 0 only if the student's embeddings are the teacher's, so that
+            the one can search a gallery of the other's. Relations alone do not see to that.
+        loss_weight: Factor on what it returns.
+
+    A loss with parameters of its own has a method ``prepare(student, teacher)`` that makes them for
+    features of these shapes, connected where it asks for that; it is called in the dry run. They
+    are trained with the student, and saved under ``distiller.``.
+
+    Args:
+        loss_weight: Factor on what it returns.
+
+    Raises:
+        ValueError: If ``loss_weight`` is negative or not finite.
+    """
+
+    accepts_lists: bool = False
+    roles: tuple[str, ...]
+    equal_channels: bool | frozenset[str] = False
+    requires: tuple[str, ...] = ()
+    aligns_spaces: bool = False
+
+    def __init__(self, loss_weight: float = 1.0) -> None:
+        super().__init__()
+        check_weights(loss_weight=loss_weight)
+        self.loss_weight = loss_weight
