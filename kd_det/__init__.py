@@ -15,6 +15,10 @@ from kd_det.annotations.coco_reader import provide_coco_reader  # noqa: E402
 
 provide_coco_reader()
 
+from kd_det.class_counts import provide_class_counts  # noqa: E402
+
+provide_class_counts()
+
 from kd_det.backbones import TorchvisionBackbone  # noqa: E402
 from kd_det.detector import DistilledDetector  # noqa: E402
 

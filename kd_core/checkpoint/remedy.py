@@ -3,10 +3,28 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 Mismatch = tuple[str, tuple[int, ...], tuple[int, ...]]  # key, shape in the file, in the model
+
+
+@dataclass(frozen=True)
+class ClassCount:
+    """Classes behind the rows of a layer.
+
+    Attributes:
+        classes: Their number.
+        background: Whether this takes one more row for the background, which is not sure.
+    """
+
+    classes: int
+    background: bool = False
+
+
+# (key, its rows, the model's state dict, the keys whose shapes differ) -> classes, where known
+Counting = Callable[[str, int, Mapping[str, Any], Collection[str]], ClassCount | None]
 
 
 def load_remedy(
@@ -52,44 +70,45 @@ def _prefix_of_all(part: Mapping[str, Any], whole: Mapping[str, Any]) -> str | N
     return None
 
 
-def _count_remedy(mismatched: Sequence[Mismatch], ours: Mapping[str, Any]) -> str:
-    changed = {key for key, _, _ in mismatched}
-    # A box regressor or mask head settles the count; a classifier may count the background.
-    for key, there, here in sorted(mismatched, key=lambda row: "cls" in row[0]):
-        if not there or not here or there[1:] != here[1:]:
-            continue
-        theirs_count = _classes(key, there[0], ours, changed)
-        ours_count = _classes(key, here[0], ours, changed)
-        if theirs_count and ours_count:
-            sure = " if one row is the background" if _has_background(key) else ""
-            return (
-                f"The checkpoint has {theirs_count} classes, the model {ours_count}{sure} ({key}). "
-                "Build the model with as many classes as the checkpoint."
-            )
-    return ""
-
-
-def _layer(key: str) -> tuple[str, str]:
+def layer_of(key: str) -> tuple[str, str]:
+    """Return the path of the layer that a key belongs to, and its name; a number is no name."""
     path = key.rpartition(".")[0]
     return path, re.sub(r"\.\d+$", "", path).rpartition(".")[2]
 
 
-def _has_background(key: str) -> bool:
-    return _layer(key)[1] in ("fc_cls", "cls_score")
+def classes_of_classifier(
+    key: str, rows: int, ours: Mapping[str, Any], changed: Collection[str]
+) -> ClassCount | None:
+    """Return the classes behind the rows of a classifier's last layer, by its usual names."""
+    return ClassCount(rows) if layer_of(key)[1] in ("fc", "head", "classifier") else None
 
 
-def _classes(key: str, rows: int, ours: Mapping[str, Any], changed: set[str]) -> int | None:
-    """Classes behind the rows of a head's weight or bias, where the head's name settles it."""
-    path, layer = _layer(key)
-    if layer == "fc_reg":  # Four box sides for each class; four rows serve any number.
-        return rows // 4 if rows % 4 == 0 and rows > 4 else None
-    if _has_background(key):
-        return rows - 1
-    if layer.endswith(("retina_cls", "conv_cls", "atss_cls")):  # A block of rows for each anchor.
-        before, _, after = path.rpartition("_cls")
-        sibling = f"{before}_reg{after}.bias"
-        if sibling not in ours or sibling in changed:
-            return None
-        anchors = len(ours[sibling]) // 4
-        return rows // anchors if anchors and rows % anchors == 0 else None
-    return rows if layer in ("fc", "head", "classifier", "conv_logits", "gfl_cls") else None
+# How classes are counted by a layer's name; a task appends what its heads need.
+CLASS_COUNTS: list[Counting] = [classes_of_classifier]
+
+
+def _count_remedy(mismatched: Sequence[Mismatch], ours: Mapping[str, Any]) -> str:
+    changed = {key for key, _, _ in mismatched}
+    guess = ""
+    for key, there, here in mismatched:
+        if not there or not here or there[1:] != here[1:]:
+            continue
+        theirs, mine = (_classes(key, shape[0], ours, changed) for shape in (there, here))
+        if not (theirs and mine and theirs.classes and mine.classes):
+            continue
+        sure = " if one row is the background" if mine.background else ""
+        text = (
+            f"The checkpoint has {theirs.classes} classes, the model {mine.classes}{sure} ({key}). "
+            "Build the model with as many classes as the checkpoint."
+        )
+        if not mine.background:
+            return text
+        guess = guess or text
+    return guess
+
+
+def _classes(
+    key: str, rows: int, ours: Mapping[str, Any], changed: Collection[str]
+) -> ClassCount | None:
+    found = (count(key, rows, ours, changed) for count in CLASS_COUNTS)
+    return next((one for one in found if one is not None), None)
