@@ -16,7 +16,7 @@ the method. Weights and images are random: no data set and no download is needed
 recall: the time of recall_at_k, all K, over that of a search of one neighbor by FAISS, and of
 pytorch-metric-learning's precision at 1; the memory it takes. Embeddings are synthetic.
 
-Run it in a checkout of the repository, or as `python tools/benchmark.py` from any folder.
+Run it in a checkout of the repository, or as `kdkit benchmark` from any folder.
 """
 
 from __future__ import annotations
@@ -30,12 +30,12 @@ from typing import Any
 
 from mmengine.config import Config
 
+from kd_engine.config.load import load_run_config
 from kd_engine.entry_points import package_of
 from kd_engine.errors import clear_errors
 from kd_engine.evaluate import write_json
 from kd_engine.outputs import check_outputs
 from kd_engine.run.malloc import keep_freed_memory
-from kd_engine.runs import load_run_config
 from kd_engine.terminal import short_terminal
 
 DEFAULT_CONFIG = "configs/hmat_asckd_faster_rcnn.py"
@@ -57,7 +57,7 @@ def _distill(options: argparse.Namespace) -> None:
     MMLogger.get_current_instance().setLevel("ERROR")
     if options.threads:
         torch.set_num_threads(options.threads)
-    keep_freed_memory()  # as tools/train.py does
+    keep_freed_memory()  # as kdkit train does
     config = load_run_config(options.config)
     module = _benchmark_of(config, options.config)
     report = module.measure_distillation(config, module.Settings(**_given(options, module)))

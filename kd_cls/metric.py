@@ -49,8 +49,8 @@ class ClassificationMetric(BaseMetric):  # type: ignore[misc]
 
     Agreement needs the teacher's predictions on the same images; a file brings them:
 
-        tools/test.py CONFIG --teacher --cfg-options test_evaluator.predictions_out=teacher.npz
-        tools/test.py CONFIG CHECKPOINT --cfg-options test_evaluator.teacher_predictions=teacher.npz
+        kdkit test CONFIG --teacher --cfg-options test_evaluator.predictions_out=teacher.npz
+        kdkit test CONFIG CHECKPOINT --cfg-options test_evaluator.teacher_predictions=teacher.npz
 
     Args:
         predictions_out: Write the predictions there, ``.npz``.

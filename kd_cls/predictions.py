@@ -88,7 +88,7 @@ def read_predictions(path: str) -> Predictions:
     """
     if not Path(path).is_file():
         raise FileNotFoundError(
-            f"there are no predictions {path}. Write them: python tools/test.py CONFIG --teacher "
+            f"there are no predictions {path}. Write them: kdkit test CONFIG --teacher "
             f"--cfg-options test_evaluator.predictions_out={path}"
         )
     try:

@@ -99,7 +99,7 @@ def find_layer(model: nn.Module, selector: LayerPath, whose: str) -> nn.Module:
         near = [name for name in names if "." not in name]
     raise ValueError(
         f"the {whose} ({type(model).__name__}) has no layer {selector.module!r}. "
-        f"Nearest names: {', '.join(near)}. tools/list_layers.py prints all of them."
+        f"Nearest names: {', '.join(near)}. kdkit layers prints all of them."
     )
 
 

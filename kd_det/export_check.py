@@ -15,8 +15,8 @@ from kd_core.checkpoint.load import read_checkpoint, state_dict_of
 from kd_det.detector import attach
 from kd_det.probe import random_batch, read_test_batch
 from kd_engine.build import build_terms, is_distilled, student_config
+from kd_engine.data.required import require_datasets
 from kd_engine.evaluate import build_model, load_checkpoint_into
-from kd_engine.runs import require_datasets
 
 _CLOSE = 1e-4  # pixels, scores; on a CPU the two are equal
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
 import os
 import shlex
 from collections.abc import Iterable
@@ -10,7 +9,7 @@ from pathlib import Path
 
 from kd_engine.outputs import check_outputs
 
-_MARK = "# A student that tools/export_student.py took out of its distillation."
+_MARK = "# A student that kdkit export took out of its distillation."
 _SPECIAL = '"$`\\!'  # of a shell, between double quotes
 
 
@@ -76,12 +75,9 @@ def python_command(code: str) -> str:
     return f"python -c {quoted}"
 
 
-def tool_command(tool: str, *arguments: str) -> str:
-    """Return a shell command that runs one of our tools, from the folder where we are."""
-    path = Path(__file__).parents[1] / "tools" / f"{tool}.py"
-    with contextlib.suppress(ValueError):  # we are elsewhere
-        path = path.relative_to(Path.cwd())
-    return shlex.join(["python", str(path), *arguments])
+def kdkit_command(*arguments: str) -> str:
+    """Return a shell command that runs a subcommand of kdkit."""
+    return shlex.join(["kdkit", *arguments])
 
 
 def _body(text: str) -> str:

@@ -11,7 +11,7 @@ from torch import nn
 from kd_engine.data.image_size import wanted_image_size
 from kd_engine.doctor.probe import run_once
 from kd_engine.export_check import compare_export
-from kd_engine.export_files import tool_command
+from kd_engine.export_files import kdkit_command
 
 
 class Task:
@@ -87,7 +87,7 @@ class Task:
             plain: The exported config.
             weights: The exported weights.
         """
-        command = tool_command("test", plain, weights)
+        command = kdkit_command("test", plain, weights)
         return f"it needs kdkit; to score it on its test data:\n{command}"
 
     def metric_names(self, metric: Any) -> list[str]:

@@ -20,11 +20,11 @@ class StoredEmbeddings(nn.Module):
 
     A term selects its output as ``teacher_layers="embedding"``. The table is no parameter and no
     part of ``state_dict``; of a folder it stays on disk until a row is used. The embeddings are
-    those of the images as ``tools/embed.py`` saw them, so the teacher does not see the student's
+    those of the images as ``kdkit embed`` saw them, so the teacher does not see the student's
     augmentation.
 
     Args:
-        file: What ``tools/embed.py`` wrote for the training data.
+        file: What ``kdkit embed`` wrote for the training data.
         key: Parts of the key that it must have, such as ``dict(checkpoint=...)``.
 
     Raises:

@@ -12,9 +12,9 @@ from mmengine.logging import print_log
 
 from kd_engine.build import is_distilled, student_config
 from kd_engine.data.datasets import BuiltDatasets, build_datasets, require_decodable
+from kd_engine.data.required import require_datasets
 from kd_engine.data.split_check import check_built_splits
 from kd_engine.evaluate import teacher_of
-from kd_engine.runs import require_datasets
 from kd_retrieval.cached_teacher import StoredEmbeddings
 from kd_retrieval.datasets import BOTH, GALLERY, QUERY
 

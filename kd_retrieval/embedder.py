@@ -39,7 +39,7 @@ class Embedder(BaseModel):  # type: ignore[misc]
         training: ``dict(frozen=(), norm_eval=False, precision=None)``: names of children
             (``trunk``, ``trunk.features.0``) that are not trained; whether batch norms keep their
             statistics; "bfloat16" trains the trunk in it, on a CPU that has it in half the time
-            (on a GPU use ``tools/train.py --amp``).
+            (on a GPU use ``kdkit train --amp``).
         data_preprocessor: mmengine's; the default normalizes RGB with ImageNet's statistics.
 
     Raises:
@@ -175,7 +175,7 @@ class Embedder(BaseModel):  # type: ignore[misc]
         except AttributeError as error:
             raise ValueError(
                 f"frozen must name parts of the embedder, but {list(self.frozen)} do not all "
-                f"exist: {error}. tools/list_layers.py prints them."
+                f"exist: {error}. kdkit layers prints them."
             ) from error
 
 

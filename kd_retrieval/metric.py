@@ -32,7 +32,7 @@ class RecallMetric(BaseMetric):  # type: ignore[misc]
         ks: The K to report.
         distance: ``cosine``, ``l2`` or ``dot``.
         backend: ``torch`` or ``faiss``; both give the same numbers.
-        gallery: What ``tools/embed.py`` wrote, to be searched instead of the model's own
+        gallery: What ``kdkit embed`` wrote, to be searched instead of the model's own
             embeddings, such as the teacher's of the same images (asymmetric retrieval). Sizes
             must be equal and the two spaces one: train with a term whose loss ``aligns_spaces``.
             The values are then called ``asymmetric/...``.

@@ -12,7 +12,7 @@ from kd_core.term import layers_of
 from kd_engine.build import build_terms, is_distilled
 from kd_engine.doctor.probe import run_once
 from kd_engine.doctor.versions import version_of
-from kd_engine.export_files import tool_command
+from kd_engine.export_files import kdkit_command
 from kd_engine.task import Task
 from kd_retrieval.data_check import check_datasets, check_test_classes, evaluators_of
 from kd_retrieval.trunks import image_size_of
@@ -50,7 +50,7 @@ class Retrieval(Task):
 
     def student_alone(self, config: Config, plain: str, weights: str) -> str:
         """Return what an exported embedder needs, and a command that embeds with it."""
-        command = tool_command("embed", plain, weights, "embeddings.npz")
+        command = kdkit_command("embed", plain, weights, "embeddings.npz")
         return (
             f"it needs kdkit; to embed its test data (--pictures FOLDER embeds others):\n{command}"
         )

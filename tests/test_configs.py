@@ -3,7 +3,6 @@
 import copy
 import os
 import re
-import runpy
 import subprocess
 import sys
 from pathlib import Path
@@ -38,6 +37,7 @@ from kd_core import Distiller
 from kd_engine.data.transforms import build_transforms
 from kd_engine.entry_points import package_of
 from kd_engine.run.prerequisites import references_of
+from kdkit.cli import main
 
 ROOT = Path(__file__).parents[1]
 FOLDER = ROOT / "configs"
@@ -250,8 +250,8 @@ def run_tool(*arguments, **environment):
 @pytest.mark.parametrize(
     ("config", "folder", "command"),
     [
-        ("hmat_faster_rcnn", "coco", "download_data.py coco"),
-        ("voc_teacher", "VOCdevkit", "download_data.py voc"),
+        ("hmat_faster_rcnn", "coco", "kdkit fetch coco"),
+        ("voc_teacher", "VOCdevkit", "kdkit fetch voc"),
     ],
 )
 def test_missing_data_stops_the_run(tmp_path, monkeypatch, capsys, config, folder, command):
@@ -259,9 +259,8 @@ def test_missing_data_stops_the_run(tmp_path, monkeypatch, capsys, config, folde
     monkeypatch.setenv("KD_DATA", str(tmp_path))
     monkeypatch.setenv("LOCAL_RANK", "0")  # the tool sets it
     monkeypatch.delenv("KD_TRACEBACK", raising=False)
-    main = runpy.run_path(str(ROOT / "tools/train.py"))["main"]
     with pytest.raises(SystemExit) as stop:
-        main([f"configs/{config}.py", "--work-dir", str(tmp_path / "run")])
+        main(["train", f"configs/{config}.py", "--work-dir", str(tmp_path / "run")])
     assert stop.value.code == 1
     message = capsys.readouterr().err
     message = message[message.index("error:") :]

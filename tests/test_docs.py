@@ -8,7 +8,7 @@ import pytest
 import kd_cls
 import kd_det
 import kd_retrieval
-from kd_engine.runs import load_run_config
+from kd_engine.config.load import load_run_config
 
 ROOT = Path(__file__).parents[1]
 

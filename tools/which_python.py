@@ -1,14 +1,14 @@
-"""Says in one line that a tool was started by a Python without kdkit's packages.
+"""Message, in one line, of a Python without kdkit's packages.
 
-Each tool imports this first when it runs as a program; it has no command of its own.
+Each tool imports this first; it has no command of its own.
 """
 
 import importlib.util
 import os
 import sys
 
-_OURS = ("kd_cls", "kd_core", "kd_det", "kd_engine", "kd_retrieval")
-_NEEDED = ("PIL", "cv2", "mmcv", "mmdet", "mmengine", "numpy", "torch", "torchvision")
+_OURS = ("kd_cls", "kd_core", "kd_det", "kd_engine", "kd_retrieval", "kdkit")
+_NEEDED = ("PIL", "click", "cv2", "mmcv", "mmdet", "mmengine", "numpy", "torch", "torchvision")
 _OLDEST = (3, 10)
 
 

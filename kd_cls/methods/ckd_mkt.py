@@ -70,7 +70,7 @@ def CKDMKT(  # noqa: N802  a config names it as a type
 ) -> nn.Module:
     """Build phase 2: a student and its peers, each with a frozen copy from phase 1.
 
-    Phase 1 trains each network alone; ``tools/train.py CONFIG --with-teacher`` does what of it is
+    Phase 1 trains each network alone; ``kdkit train CONFIG --with-teacher`` does what of it is
     missing, and then phase 2. A reference is ``dict(config=, checkpoint=, allow_partial=False,
     precision=None)``.
 

@@ -80,7 +80,7 @@ def heads_for(
     if len(features) < 2:
         raise ValueError(
             f"heads need a network of at least 2 stages, but there is {len(features)}. Name more "
-            "layers; tools/list_layers.py prints them."
+            "layers; kdkit layers prints them."
         )
     for number, feature in enumerate(features, start=1):
         check_feature_map(feature, f"stage {number}")
@@ -162,7 +162,7 @@ def _saved_heads(checkpoint: str, config: Any) -> dict[str, Any]:
     own = isinstance(config, str) and "pretrained" in read_config(config).model
     raise ValueError(
         "the teacher's heads are trained before the student, in a phase of their own, but "
-        f"{checkpoint} has no heads ({_SAVED}*). Train them: python tools/train.py "
+        f"{checkpoint} has no heads ({_SAVED}*). Train them: kdkit train "
         f"{config if own else _EXAMPLE} --with-teacher"
         + ("" if own else " (or a config like it, for your teacher)")
         + ", and name its config and checkpoint as teacher."

@@ -55,7 +55,7 @@ def stage_layers(classifier: Classifier) -> list[LayerPath]:
     if count is None:
         raise ValueError(
             f"{type(classifier.network).__name__} does not name its stages. Name its layers, such "
-            "as layers=['network.layer1', 'network.layer2']; tools/list_layers.py prints them."
+            "as layers=['network.layer1', 'network.layer2']; kdkit layers prints them."
         )
     return [LayerPath.parse(f"network.stage{number}") for number in range(1, count + 1)]
 
@@ -94,7 +94,7 @@ def require_as_many(layers: Mapping[str, Sequence[Any]]) -> None:
         raise ValueError(
             "all networks must have as many layers, but there are "
             f"{', '.join(f'{count} of {name}' for name, count in counts.items())}. Name those of "
-            "each network; tools/list_layers.py prints them."
+            "each network; kdkit layers prints them."
         )
 
 

@@ -9,7 +9,7 @@ from mmengine.config import Config
 
 from kd_det.checks.data import dataset_classes
 from kd_engine.build import student_config
-from kd_engine.runs import dataset_configs
+from kd_engine.data.required import dataset_configs
 
 _HEADS = ("bbox_head", "mask_head")
 

@@ -13,7 +13,7 @@ from kd_det.checks.coco import check_coco
 from kd_det.checks.masks import wants_masks
 from kd_det.checks.report import DataReport, raise_on_errors
 from kd_det.checks.voc import VocFolders, check_voc
-from kd_engine.runs import dataset_parts
+from kd_engine.data.required import dataset_parts
 
 __all__ = [
     "DataReport",

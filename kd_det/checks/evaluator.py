@@ -15,8 +15,8 @@ from kd_det.checks.data import dataset_classes, kind_and_classes
 from kd_det.checks.report import DataReport
 from kd_det.checks.scored_file import check_scored_file
 from kd_engine.data.download.public import missing_data_message
+from kd_engine.data.required import dataset_parts
 from kd_engine.data.voc_file import read_names
-from kd_engine.runs import dataset_parts
 
 _Images = dict[Any, str]  # id to file name without folder and suffix
 

@@ -12,7 +12,7 @@ from kd_det.checks.report import DataReport
 from kd_det.checks.splits import check_splits
 from kd_det.checks.training import check_flat, check_scored, check_training
 from kd_engine.build import student_config
-from kd_engine.runs import dataset_configs
+from kd_engine.data.required import dataset_configs
 
 
 def check_all(config: Config, images: bool = False) -> list[DataReport]:

@@ -8,8 +8,8 @@ from typing import Any
 import numpy as np
 
 from kd_det.checks.report import DataReport
+from kd_engine.data.required import dataset_parts
 from kd_engine.run.batches import check_batches
-from kd_engine.runs import dataset_parts
 
 _SAME_LENGTH = ("MultiImageMixDataset",)
 _LOGARITHM = "DeltaXYWHBBoxCoder"  # of Faster R-CNN, RetinaNet and their kin

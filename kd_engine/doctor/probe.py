@@ -11,7 +11,7 @@ from mmengine.registry import DATASETS, init_default_scope
 from torch import Tensor, nn
 
 from kd_engine.build import student_config
-from kd_engine.runs import require_datasets
+from kd_engine.data.required import require_datasets
 
 _DEFAULT = 128  # pixels, where nothing says more
 

@@ -28,7 +28,7 @@ def last_metrics(run: Path) -> tuple[dict[str, float], list[str]]:
         damage = " ".join(["", *log.notes])
         raise ValueError(
             f"{run} has no validation in */vis_data/scalars.json.{damage} Name the work dir of a "
-            "run that has been evaluated; tools/train.py CONFIG --resume evaluates a finished one."
+            "run that has been evaluated; kdkit train CONFIG --resume evaluates a finished one."
         )
     notes, score = [*log.notes], log.scores[-1]
     if saved := last_saved(run):
@@ -37,7 +37,7 @@ def last_metrics(run: Path) -> tuple[dict[str, float], list[str]]:
         if own is None and score.step:
             notes.append(
                 f"{run}: {kind} {number} is saved but has no score; what is shown is of {kind} "
-                f"{score.step}. tools/train.py CONFIG --resume evaluates it if it is due."
+                f"{score.step}. kdkit train CONFIG --resume evaluates it if it is due."
             )
         score = own or score
     return dict(score.metrics), notes

@@ -44,5 +44,5 @@ class FiniteLossHook(Hook):  # type: ignore[misc]
             raise FloatingPointError(
                 f"every loss must be finite, but at iteration {runner.iter} {named}. Lower the "
                 "learning rate or add a warm-up, clip gradients (optim_wrapper.clip_grad), and "
-                "look for wrong annotations (tools/check.py CONFIG --images)."
+                "look for wrong annotations (kdkit check CONFIG --images)."
             )

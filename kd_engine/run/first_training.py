@@ -136,7 +136,7 @@ class FirstTraining:
     def _command(self) -> str:
         source = str(self.source)
         usual = (self.run or {}).get("work_dir") or default_work_dir(source)
-        parts = ["python", "tools/train.py", source]
+        parts = ["kdkit", "train", source]
         if os.path.realpath(usual) != os.path.realpath(self.work_dir):
             parts += ["--work-dir", str(self.work_dir)]
         if any(self.work_dir.glob("*.pth")):

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import sys
-from collections.abc import Iterator, Mapping, MutableMapping
+from collections.abc import Iterator, Mapping, MutableMapping, Sequence
 from typing import Any
 
 from mmengine.config import Config
@@ -69,7 +69,7 @@ def settle_work_dirs(config: Config, unfinished: bool = True) -> None:
                 references[training.name]["checkpoint"] = checkpoint_file(training.checkpoint, run)
 
 
-def train_missing(config: Config, program: str) -> None:
+def train_missing(config: Config, program: Sequence[str]) -> None:
     """Train to the end what the config refers to and is missing, or go on where that stopped.
 
     Each is a run of its own in the folder that its checkpoint is to lie in, and trains first what
@@ -78,7 +78,7 @@ def train_missing(config: Config, program: str) -> None:
 
     Args:
         config: The run's config.
-        program: The file ``tools/train.py``.
+        program: Arguments of Python that run the training command, such as its file.
 
     Raises:
         ValueError: If something that is missing is no config file, the run is distributed, or two
@@ -93,7 +93,7 @@ def train_missing(config: Config, program: str) -> None:
         if not _is_due(training, launcher):
             continue
         options = ["--resume", "--with-teacher", "--work-dir", str(training.work_dir)]
-        code = run_child([program, str(training.source), *options])
+        code = run_child([*program, str(training.source), *options])
         if code:
             raise SystemExit(code)
         if training.is_missing:

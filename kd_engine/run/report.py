@@ -13,7 +13,7 @@ from mmengine.model import is_model_wrapper
 from torch import Tensor, nn
 
 from kd_engine.doctor.scores import read_log
-from kd_engine.export_files import tool_command
+from kd_engine.export_files import kdkit_command
 from kd_engine.terminal import clock, tell
 
 _BESIDE = "distiller."
@@ -178,8 +178,8 @@ def _next(runner: Any, best: int | None) -> str:
     config = str(runner.dumped_config)
     given = [_short(config), _short(found)]
     out = _short(os.path.join(runner.work_dir, "exported.pth"))
-    commands = [tool_command("test", *given)] if runner.cfg.get("test_dataloader") else []
-    commands.append(tool_command("export_student", *given, out))
+    commands = [kdkit_command("test", *given)] if runner.cfg.get("test_dataloader") else []
+    commands.append(kdkit_command("export", *given, out))
     return f"; next: {' or '.join(commands)}"
 
 

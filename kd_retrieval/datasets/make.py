@@ -1,32 +1,16 @@
-"""Make the retrieval sets caltech100 and omniglot from their unpacked public archives.
-
-    python tools/make_retrieval_sets.py caltech100 101_ObjectCategories
-    python tools/make_retrieval_sets.py omniglot images_background_small1 images_background_small2
-
-docs/retrieval_data.md says where the archives are and what cannot be reproduced bit for bit. The
-folder appears when it is complete and its counts are right; what a killed run left beside it
-(.NAME.*.tmp) is removed by the next one, and named.
-"""
+"""Retrieval sets caltech100 and omniglot, made from their unpacked public archives."""
 
 from __future__ import annotations
 
-if __name__ == "__main__":
-    import which_python  # noqa: F401  explains a missing package
-
-import argparse
 import random
 import shutil
-import sys
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 
 from PIL import Image
 
 from kd_core.checkpoint.atomic import put_in_place, temporary_folder
-from kd_engine.data.download.public import data_root
-from kd_engine.errors import clear_errors
-from kd_retrieval.datasets import Caltech100, Omniglot
-from kd_retrieval.datasets.list_file import LISTS
+from kd_retrieval.datasets.list_file import LISTS, Caltech100, Omniglot
 
 LEFT_OUT = ("BACKGROUND_Google", "Faces_easy")
 MOST, SHORT_SIDE, QUALITY = 60, 144, 82  # images of a class, pixels, of JPEG
@@ -68,29 +52,30 @@ def make_omniglot(sources: Sequence[Path], out: Path) -> None:
     _write_lists(out, train, test)
 
 
-def main(arguments: Sequence[str] | None = None) -> int:
-    """Run the command line."""
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
-    parser.add_argument("name", choices=("caltech100", "omniglot"))
-    parser.add_argument("source", nargs="+", type=Path, help="unpacked folders, as shown above")
-    parser.add_argument("--out", type=Path, help="new folder (default: below KD_DATA, else data)")
-    options = parser.parse_args(arguments)
-    out = options.out or data_root() / options.name
-    with clear_errors():
-        _check(options.name, options.source, out)
-        with temporary_folder(out) as place:
-            if options.name == "caltech100":
-                make_caltech100(options.source[0], place)
-            else:
-                make_omniglot(options.source, place)
-            kind = Caltech100 if options.name == "caltech100" else Omniglot
-            made = {split: kind(str(place), split) for split in ("trainval", "test")}  # counts
-            put_in_place(place, out)
-        for split, data in made.items():
-            print(f"{out}, {split}: {len(data):,} images of {len(data.class_names)} classes")
-    return 0
+def make_retrieval_set(name: str, sources: Sequence[Path], out: Path) -> dict[str, tuple[int, int]]:
+    """Make a set; its folder appears when it is complete and its counts are right.
+
+    Args:
+        name: ``caltech100`` or ``omniglot``.
+        sources: Unpacked folders: one for caltech100, two for omniglot.
+        out: Folder to make.
+
+    Returns:
+        Split to its numbers of images and classes.
+
+    Raises:
+        ValueError: If the sources are not those, ``out`` is there already, or a count is wrong.
+    """
+    _check(name, sources, out)
+    with temporary_folder(out) as place:
+        if name == "caltech100":
+            make_caltech100(sources[0], place)
+        else:
+            make_omniglot(sources, place)
+        kind = Caltech100 if name == "caltech100" else Omniglot
+        made = {split: kind(str(place), split) for split in ("trainval", "test")}  # counts
+        put_in_place(place, out)
+    return {split: (len(data), len(data.class_names)) for split, data in made.items()}
 
 
 def _check(name: str, sources: Sequence[Path], out: Path) -> None:
@@ -116,7 +101,3 @@ def _write_lists(out: Path, *parts: Iterable[Sequence[str]]) -> None:
     for name, classes in zip(LISTS, parts, strict=True):
         lines = [f"{path} {label}\n" for label, paths in enumerate(classes) for path in paths]
         (out / name).write_text("".join(lines), encoding="utf-8")
-
-
-if __name__ == "__main__":
-    sys.exit(main())

@@ -26,8 +26,8 @@ from kd_engine.build import (
     student_config,
     without_initial_weights,
 )
+from kd_engine.data.required import require_datasets
 from kd_engine.evaluate import build_model, teacher_of
-from kd_engine.runs import require_datasets
 from kd_engine.weights.source import WeightSource
 from kd_engine.work_dir.run_checkpoint import checkpoint_file
 from kd_retrieval.embedder import Embedder
@@ -169,7 +169,7 @@ def rows_of(data: Any, key: EmbeddingKey) -> Rows:
         first = data.records[several[0]]
         raise ValueError(
             f"embeddings are kept with one class for each image, but {len(several)} have several, "
-            f"first {first.path} (id {int(data.ids[several[0]])}). tools/test.py measures recall "
+            f"first {first.path} (id {int(data.ids[several[0]])}). kdkit test measures recall "
             "of such data without keeping it."
         )
     return Rows(

@@ -168,8 +168,7 @@ def _other_files(path: Path) -> str:
 def _open(path: Path) -> Iterator[Any]:
     if not path.exists():
         raise FileNotFoundError(
-            f"there are no embeddings {path}. Write them: "
-            f"python tools/embed.py CONFIG CHECKPOINT {path}"
+            f"there are no embeddings {path}. Write them: kdkit embed CONFIG CHECKPOINT {path}"
         )
     if path.is_dir() and not ((path / _ROWS).is_file() and (path / _VECTORS).is_file()):
         raise ValueError(

@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 _ROLES = (0, 1, 2)
 _SHOWN = 60  # characters of a part of the key in a message
-_AGAIN = "Write it again with tools/embed.py --overwrite, or name another file."
+_AGAIN = "Write it again with kdkit embed --overwrite, or name another file."
 
 
 @dataclass(frozen=True)

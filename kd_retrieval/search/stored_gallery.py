@@ -44,7 +44,7 @@ def read_gallery(path: str, queries: Side, class_names: Sequence[str] | None = N
     """Read what queries are to be searched in; rows that are queries alone are left out.
 
     Args:
-        path: What ``tools/embed.py`` wrote.
+        path: What ``kdkit embed`` wrote.
         queries: The queries.
         class_names: Names of the queries' classes: those of the gallery are found by name. None
             takes the gallery's numbers as they are.

@@ -45,7 +45,7 @@ def pictures_of_config(config: Config, rows: Rows) -> Pictures:
         seen.append(f"{split} {data.fingerprint()[:12]}")
     raise ValueError(
         f"pictures come from the data that was embedded ({rows.key.data[:12]}), but the config has "
-        f"{', '.join(seen) or 'no data'}. Give the config that tools/embed.py was given, or a "
+        f"{', '.join(seen) or 'no data'}. Give the config that kdkit embed was given, or a "
         "folder: --images, and --query-images for another file of queries."
     )
 

@@ -1,50 +1,51 @@
-"""Check everything that a training run needs, and say what is wrong and how to mend it.
+"""Check everything that a training run needs.
 
-    python tools/check.py configs/hmat_faster_rcnn.py
-    python tools/check.py configs/bccd/hmat_asckd.py --images --gradients neck
+    kdkit check configs/hmat_faster_rcnn.py
+    kdkit check configs/bccd/hmat_asckd.py --images --gradients neck
 
-Sections: environment; config (the shape table of student and teacher); weights (of the teacher,
-strictly, and the student's own); data (annotations and classes; with --images every picture is
-decoded); one training step on one real batch, with the value of each loss (with --gradients LAYER
-also its share of the gradient at that layer of the student). The exit code is 1 if anything is
-wrong. Nothing is trained and nothing is written.
+It says what is wrong and how to fix it. Sections: environment; config (the shape table of student
+and teacher); weights (of the teacher, strictly, and the student's own); data (annotations and
+classes; with --images every image is decoded); one training step on one real batch, with the value
+of each loss (with --gradients LAYER also its share of the gradient at that layer of the student).
+The exit code is 1 if anything is wrong. Nothing is trained and nothing is written.
 """
 
 from __future__ import annotations
 
-if __name__ == "__main__":
-    import which_python  # noqa: F401  explains a missing package
-
-import argparse
 import copy
 import sys
-from collections.abc import Callable, Sequence
 from typing import Any
 
+import click
 
-def main(arguments: Sequence[str] | None = None) -> int:
-    """Run the command line; returns the exit code."""
+from kdkit.cli.command import CONFIG, config_argument, subcommand
+
+
+@subcommand(__doc__, CONFIG)
+@config_argument
+@click.option("--images", is_flag=True, help="Decode every image.")
+@click.option("--gradients", metavar="LAYER", help="Show each loss's share of the gradient there.")
+def command(config: str, cfg_options: tuple[str, ...], images: bool, gradients: str | None) -> None:
+    """Check."""
     try:
-        from kd_engine.doctor.versions import (
-            check_opencv,  # kd_engine refuses two distributions of mmdet
-        )
+        # kd_engine refuses two distributions of mmdet
+        from kd_engine.doctor.versions import check_opencv
 
         check_opencv()  # mmengine imports it at once
-        import kd_engine.runs
+        from kd_engine.terminal import short_terminal
     except ModuleNotFoundError:
-        raise  # which_python says it
+        raise  # the group names the extra
     except (RuntimeError, ImportError) as error:
         print(f"== environment\nwrong: {error}")
-        return 1
-    from kd_engine.terminal import short_terminal
-
-    options = _parser(kd_engine.runs.add_config_arguments).parse_args(arguments)
+        sys.exit(1)
     with short_terminal("checking"):
-        return _check(options)
+        code = _check(config, cfg_options, images, gradients)
+    sys.exit(code)
 
 
-def _check(options: argparse.Namespace) -> int:
-    import kd_engine.runs
+def _check(name: str, cfg_options: tuple[str, ...], images: bool, gradients: str | None) -> int:
+    """Print all sections, and return the exit code."""
+    from kd_engine.config.load import load_run_config, parse_options
     from kd_engine.doctor.sections import Sections
 
     sections = Sections()
@@ -53,9 +54,9 @@ def _check(options: argparse.Namespace) -> int:
         _environment()
     if sections.can("config", "environment"):
         with sections.section("config"):
-            config = kd_engine.runs.load_run_config(options.config, options.cfg_options)
+            config = load_run_config(name, parse_options(cfg_options))
             _parts(config)
-            _work_dir(config, options.config)
+            _work_dir(config, name)
             _shapes(config)
     if config is None:
         return 1
@@ -64,10 +65,10 @@ def _check(options: argparse.Namespace) -> int:
         with sections.section("weights"):
             model = _weights(config)
     with sections.section("data"):
-        warnings = _data(config, options.images)
+        warnings = _data(config, images)
     if sections.can("one training step", "config", "weights", "data"):
         with sections.section("one training step"):
-            _step(model, config, options.gradients)
+            _step(model, config, gradients)
     print(_verdict(sections.failed, len(warnings)))
     return 1 if sections.failed else 0
 
@@ -135,9 +136,9 @@ def _weights(config: Any) -> Any:
 
 def _data(config: Any, images: bool) -> list[str]:
     """Print what is known of the data, and return the warnings among it."""
+    from kd_engine.data.required import require_datasets
     from kd_engine.doctor.data_warnings import warnings_among
     from kd_engine.entry_points import task_of
-    from kd_engine.runs import require_datasets
 
     require_datasets(config)
     lines = task_of(config).check_data(config, images) + task_of(config).check_teacher(config)
@@ -157,21 +158,3 @@ def _step(model: Any, config: Any, layer: str | None) -> None:
     from kd_engine.doctor.one_step import one_step
 
     print(one_step(model, config, layer))
-
-
-def _parser(
-    add_config_arguments: Callable[[argparse.ArgumentParser], None],
-) -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
-    add_config_arguments(parser)
-    parser.add_argument("--images", action="store_true", help="decode every picture")
-    parser.add_argument(
-        "--gradients", metavar="LAYER", help="show each loss's share of the gradient there"
-    )
-    return parser
-
-
-if __name__ == "__main__":
-    sys.exit(main())

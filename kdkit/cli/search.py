@@ -1,53 +1,45 @@
-"""Search stored embeddings and write a page of queries with their neighbors.
+"""Search stored embeddings; write a page of queries and their neighbors.
 
-    python tools/search.py embeddings.npz --config CONFIG --out page.html
-    python tools/search.py embeddings.npz --images DATA_ROOT --worst --out page.html
-    python tools/search.py gallery --queries new.npz --query-images FOLDER --config CONFIG ...
+    kdkit search embeddings.npz --config CONFIG --out page.html
+    kdkit search embeddings.npz --images DATA_ROOT --worst --out page.html
+    kdkit search gallery --queries new.npz --query-images FOLDER --config CONFIG ...
 
-Both files are from tools/embed.py. The page shows 20 queries, chosen by chance but always the same
+Both files are from kdkit embed. The page shows 20 queries, chosen by chance but always the same
 ones, or with --worst those with the fewest right neighbors; every neighbor is marked as right or
 wrong, and recall@K of all queries stands at the top. The page is one file, without scripts, of
-at most about 8 KiB for each picture.
+at most about 8 KiB for each image.
 
 Queries are the images of the first file, each of which is left out of its own neighbors by its id,
 or those of --queries. A query of a class that the gallery does not have, such as a new picture, is
 shown with its neighbors unmarked, and does not count for recall. Pictures come from the data set
 of the config, as the model sees them, or from the paths below a data root.
 
-recall@K is exact whatever the index: an ivf or hnsw index only finds the neighbors that are
-shown, and the tool says what share of the exact ones it finds. --index-file keeps the index; one
-that was built over other embeddings is refused. The whole gallery is held in memory.
+recall@K is exact whatever the index: an ivf or hnsw index only finds the neighbors that are shown,
+and the command says what share of the exact ones it finds. --index-file keeps the index; one that
+was built over other embeddings is refused. The whole gallery is held in memory.
 """
 
 from __future__ import annotations
 
-if __name__ == "__main__":
-    import which_python  # noqa: F401  explains a missing package
-
-import argparse
-from collections.abc import Sequence
 from pathlib import Path
+from types import SimpleNamespace
+from typing import TYPE_CHECKING, Any
 
-from mmengine.config import DictAction
+import click
 
-from kd_engine.errors import clear_errors
-from kd_engine.outputs import check_outputs
-from kd_engine.runs import load_run_config
-from kd_engine.terminal import short_terminal
-from kd_engine.weights.checkpoint import AtomicLocalBackend
-from kd_retrieval.embeddings.stored import Embeddings, read_embeddings
-from kd_retrieval.search.index import KINDS, METRICS, SearchIndex, build_index
-from kd_retrieval.search.index_file import load_index, save_index
-from kd_retrieval.search.page import render
-from kd_retrieval.search.queries import (
-    Queries,
-    choose,
-    exact_recall,
-    measured_agreement,
-    page_rows,
-    queries_of,
+from kdkit.cli.command import (
+    ManyOption,
+    cfg_options,
+    exclusive,
+    overwrite_option,
+    subcommand,
 )
-from kd_retrieval.search.thumbnails import Pictures, pictures_of_config, pictures_of_folder
+
+if TYPE_CHECKING:
+    from kd_retrieval.embeddings.stored import Embeddings
+    from kd_retrieval.search.index import SearchIndex
+    from kd_retrieval.search.queries import Queries
+    from kd_retrieval.search.thumbnails import Pictures
 
 _LEGEND = (
     "\u2713 and a solid green frame: the query's class. \u2717 and a dashed red frame: another "
@@ -57,9 +49,77 @@ _OPEN = "A gray frame with ?: the query has no class that the gallery has."
 _MEASURES = {"cosine": "cosine similarity", "l2": "squared L2 distance", "dot": "dot product"}
 
 
-def main(arguments: Sequence[str] | None = None) -> None:
-    """Run the command line."""
-    options = _parser().parse_args(arguments)
+@subcommand(__doc__, {"EMBEDDINGS": "File or folder of kdkit embed: the gallery."})
+@click.argument("embeddings", type=click.Path())
+@click.option("--out", required=True, type=click.Path(), metavar="PAGE.html", help="Page to write.")
+@overwrite_option("a page that is there")
+@click.option("--queries", type=click.Path(), metavar="FILE", help="Embeddings of other queries.")
+@click.option(
+    "--asymmetric",
+    is_flag=True,
+    help="Accept queries of another network, whose space a term has aligned.",
+)
+@click.option("--k", default=10, show_default=True, help="Neighbors to show.")
+@click.option("--show", default=20, show_default=True, metavar="N", help="Queries to show.")
+@click.option("--worst", is_flag=True, help="Show those that are answered worst.")
+@click.option("--config", type=click.Path(), help="Take images from the dataset of a config.")
+@click.option(
+    "--images", type=click.Path(), metavar="DATA_ROOT", help="Take images from this folder."
+)
+@click.option(
+    "--query-images",
+    type=click.Path(),
+    metavar="FOLDER",
+    help="Take those of --queries from another folder.",
+)
+@cfg_options("Change settings of --config.")
+@click.option(
+    "--metric",
+    type=click.Choice(list(_MEASURES)),
+    default="cosine",
+    show_default=True,
+    help="What is near.",
+)
+@click.option(
+    "--index",
+    type=click.Choice(["flat", "ivf", "hnsw"]),
+    default="flat",
+    help="FAISS index (default: flat, exact).",
+)
+@click.option(
+    "--index-file",
+    type=click.Path(),
+    metavar="FILE",
+    help="Take the index from there, or keep it there.",
+)
+@click.option(
+    "--probes",
+    type=int,
+    metavar="N",
+    help="Lists (ivf) or candidates (hnsw) that a query looks at.",
+)
+@click.option(
+    "--ks",
+    cls=ManyOption,
+    multiple=True,
+    type=int,
+    default=(1, 2, 4, 8),
+    metavar="K...",
+    help="K of recall@K (default: 1 2 4 8).",
+)
+@click.option("--no-recall", is_flag=True, help="Do not measure recall@K.")
+def command(**given: Any) -> None:
+    """Search."""
+    options = SimpleNamespace(**given)
+    exclusive({"--config": options.config, "--images": options.images})
+
+    from kd_engine.errors import clear_errors
+    from kd_engine.terminal import short_terminal
+    from kd_engine.weights.checkpoint import AtomicLocalBackend
+    from kd_retrieval.embeddings.stored import read_embeddings
+    from kd_retrieval.search.page import render
+    from kd_retrieval.search.queries import choose, page_rows, queries_of
+
     with clear_errors(), short_terminal("reading the embeddings"):
         _check_outputs(options)
         gallery = read_embeddings(options.embeddings)
@@ -83,14 +143,19 @@ def main(arguments: Sequence[str] | None = None) -> None:
         print(f"{options.out}: {len(rows)} queries, {size:.1f} MiB")
 
 
-def _check_outputs(options: argparse.Namespace) -> None:
+def _check_outputs(options: SimpleNamespace) -> None:
+    from kd_engine.outputs import check_outputs
+
     read = (options.embeddings, options.queries, options.config)
     check_outputs([options.out], [*read, options.index_file], options.overwrite)
     if options.index_file:
         check_outputs([options.index_file], read, overwrite=True)  # what is there is read
 
 
-def _index(options: argparse.Namespace, gallery: Embeddings) -> SearchIndex:
+def _index(options: SimpleNamespace, gallery: Embeddings) -> SearchIndex:
+    from kd_retrieval.search.index import build_index
+    from kd_retrieval.search.index_file import load_index, save_index
+
     if options.index_file and Path(options.index_file).exists():
         index = load_index(options.index_file, gallery, options.probes)
         if (index.kind, index.metric) != (options.index, options.metric):
@@ -106,8 +171,10 @@ def _index(options: argparse.Namespace, gallery: Embeddings) -> SearchIndex:
 
 
 def _figures(
-    options: argparse.Namespace, index: SearchIndex, gallery: Embeddings, queries: Queries
+    options: SimpleNamespace, index: SearchIndex, gallery: Embeddings, queries: Queries
 ) -> tuple[list[tuple[str, str]], list[str]]:
+    from kd_retrieval.search.queries import exact_recall, measured_agreement
+
     figures, notes = [], []
     able = int(queries.answerable.sum())
     if able and not options.no_recall:
@@ -131,7 +198,7 @@ def _figures(
     return figures, notes
 
 
-def _legend(options: argparse.Namespace, queries: Queries, shown: int) -> list[str]:
+def _legend(options: SimpleNamespace, queries: Queries, shown: int) -> list[str]:
     total, key = len(queries.rows), queries.table.key
     which = f"{shown:,} of {total:,} queries, chosen by chance."
     if options.worst:
@@ -145,70 +212,19 @@ def _legend(options: argparse.Namespace, queries: Queries, shown: int) -> list[s
     return [legend, weights]
 
 
-def _pictures(options: argparse.Namespace, table: Embeddings) -> Pictures | None:
+def _pictures(options: SimpleNamespace, table: Embeddings) -> Pictures | None:
+    from kd_engine.config.load import load_run_config, parse_options
+    from kd_retrieval.search.thumbnails import pictures_of_config, pictures_of_folder
+
     if options.config:
-        return pictures_of_config(load_run_config(options.config, options.cfg_options), table)
+        changes = parse_options(options.cfg_options)
+        return pictures_of_config(load_run_config(options.config, changes), table)
     return pictures_of_folder(options.images, table) if options.images else None
 
 
-def _query_pictures(options: argparse.Namespace, table: Embeddings) -> Pictures | None:
+def _query_pictures(options: SimpleNamespace, table: Embeddings) -> Pictures | None:
+    from kd_retrieval.search.thumbnails import pictures_of_folder
+
     if options.query_images:
         return pictures_of_folder(options.query_images, table)
     return _pictures(options, table)
-
-
-def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
-    parser.add_argument("embeddings", help="file or folder of tools/embed.py: the gallery")
-    parser.add_argument("--out", required=True, metavar="PAGE.html", help="page to write")
-    parser.add_argument("--overwrite", action="store_true", help="replace a page that is there")
-    parser.add_argument("--queries", metavar="FILE", help="embeddings of other queries")
-    parser.add_argument(
-        "--asymmetric",
-        action="store_true",
-        help="accept queries of another network, whose space a term has aligned",
-    )
-    page = parser.add_argument_group("page")
-    page.add_argument("--k", type=int, default=10, help="neighbors to show (default: 10)")
-    page.add_argument("--show", type=int, default=20, metavar="N", help="queries (default: 20)")
-    page.add_argument("--worst", action="store_true", help="show those that are answered worst")
-    source = page.add_mutually_exclusive_group()
-    source.add_argument("--config", help="take pictures from the data set of a config")
-    source.add_argument("--images", metavar="DATA_ROOT", help="take pictures from this folder")
-    page.add_argument(
-        "--query-images", metavar="FOLDER", help="take those of --queries from another folder"
-    )
-    page.add_argument(
-        "--cfg-options",
-        nargs="+",
-        action=DictAction,
-        metavar="KEY=VALUE",
-        help="change settings of --config",
-    )
-    search = parser.add_argument_group("search")
-    search.add_argument(
-        "--metric", choices=METRICS, default="cosine", help="what is near (default: cosine)"
-    )
-    search.add_argument(
-        "--index", choices=KINDS, default="flat", help="FAISS index (default: flat, exact)"
-    )
-    search.add_argument(
-        "--index-file", metavar="FILE", help="take the index from there, or keep it there"
-    )
-    search.add_argument(
-        "--probes",
-        type=int,
-        metavar="N",
-        help="lists (ivf) or candidates (hnsw) that a query looks at",
-    )
-    search.add_argument(
-        "--ks", type=int, nargs="+", default=(1, 2, 4, 8), metavar="K", help="K of recall@K"
-    )
-    search.add_argument("--no-recall", action="store_true", help="do not measure recall@K")
-    return parser
-
-
-if __name__ == "__main__":
-    main()

@@ -5,7 +5,6 @@ from __future__ import annotations
 import multiprocessing
 import os
 import re
-import runpy
 import signal
 import sys
 import threading
@@ -17,6 +16,7 @@ from typing import Any
 
 import torch
 
+from kdkit.cli import main
 from kdkit.demo.runs import Run
 
 _STEP = re.compile(r"Epoch\(train\)\s+\[(\d+)\]\[\s*(\d+)/(\d+)\].*?\bloss: ([\d.]+|nan)")
@@ -58,11 +58,10 @@ class Watch:
         return f"{self.run.title}: {self.state}{self.score}"
 
 
-def train_together(script: Path, runs: Sequence[Run], show: Callable[[list[Watch]], None]) -> None:
+def train_together(runs: Sequence[Run], show: Callable[[list[Watch]], None]) -> None:
     """Train runs side by side, each with its share of the cores.
 
     Args:
-        script: ``tools/train.py``.
         runs: What to train, or to go on with.
         show: Called about once a second with how far each one is.
 
@@ -80,8 +79,8 @@ def train_together(script: Path, runs: Sequence[Run], show: Callable[[list[Watch
             config, log = run.prepare(), run.folder / "train.log"
             log.touch()
             watches.append(Watch(run, log))
-            arguments = (str(script), [str(config), "--work-dir", str(run.folder), "--resume"])
-            process = context.Process(target=_train, args=(*arguments, str(log), threads))
+            arguments = ["train", str(config), "--work-dir", str(run.folder), "--resume"]
+            process = context.Process(target=_train, args=(arguments, str(log), threads))
             process.start()
             processes.append(process)
         while any(process.is_alive() for process in processes):
@@ -98,7 +97,7 @@ def train_together(script: Path, runs: Sequence[Run], show: Callable[[list[Watch
             process.join()
 
 
-def _train(script: str, arguments: list[str], log: str, threads: int) -> None:
+def _train(arguments: list[str], log: str, threads: int) -> None:
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # the demo ends it
     parent = multiprocessing.parent_process()
     assert parent is not None
@@ -109,7 +108,7 @@ def _train(script: str, arguments: list[str], log: str, threads: int) -> None:
         os.dup2(file.fileno(), 1)
         os.dup2(file.fileno(), 2)
     torch.set_num_threads(int(os.environ.get("OMP_NUM_THREADS", threads)))
-    runpy.run_path(script)["main"](arguments)
+    main(arguments)
 
 
 def _end_with(sentinel: int) -> None:

@@ -1,4 +1,4 @@
-"""Two processes on gloo, through tools/train.py, on an odd number of test pictures."""
+"""Two processes on gloo, through kdkit train, on an odd number of test pictures."""
 
 import json
 import os

@@ -251,7 +251,7 @@ def test_the_tools_read_so_for_a_plain_config_of_mmdet(tmp_path: Path) -> None:
     _each(id=lambda one: one["id"] - 1)(content)
     file = _write(tmp_path, content)
     code = (
-        "from kd_engine.runs import load_run_config\n"
+        "from kd_engine.config.load import load_run_config\n"
         "load_run_config('mmdet::faster_rcnn/faster-rcnn_r50_fpn_1x_coco.py')\n"
         "from mmdet.datasets.api_wrappers import COCO\n"
         f"print('ids', sorted(COCO({str(file)!r}).anns))\n"

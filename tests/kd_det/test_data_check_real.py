@@ -9,9 +9,9 @@ import pytest
 
 from kd_det.checks.data import check_coco, check_dataset_config, check_voc
 from kd_det.checks.run import check_all
+from kd_engine.config.load import load_run_config
 from kd_engine.data.file_sizes import file_sizes
 from kd_engine.data.shared_images import shared_images
-from kd_engine.runs import load_run_config
 
 BCCD = ("RBC", "WBC", "Platelets")
 CHESS = tuple(

@@ -1,4 +1,4 @@
-"""Two processes on gloo, through tools/train.py and the built-in digits."""
+"""Two processes on gloo, through kdkit train and the built-in digits."""
 
 import json
 import os

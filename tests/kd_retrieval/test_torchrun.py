@@ -1,4 +1,4 @@
-"""Two processes on gloo, through tools/train.py, on an odd number of pictures to search."""
+"""Two processes on gloo, through kdkit train, on an odd number of pictures to search."""
 
 import json
 import os

@@ -7,7 +7,7 @@ import torch
 from kd_core.checkpoint.load import read_checkpoint
 from kd_engine.weights.checkpoint import ALLOWED
 
-from .conftest import ROOT, load_tool
+from .conftest import ROOT, run_command
 
 CLS = ROOT / "configs/cls"
 ALONE = CLS / "student_resnet8_6e_digits.py"
@@ -37,7 +37,6 @@ def make_runs(folder):
         f"model.teacher.config={TEACHER}",
         f"model.teacher.checkpoint={made.teacher / 'epoch_1.pth'}",
     )
-    train = load_tool("train")
-    train.main(list(map(str, [TEACHER, *short(made.teacher)])))
-    train.main(list(map(str, [MANY, *short(made.run, *made.named, epochs=2)])))
+    assert run_command("train", TEACHER, *short(made.teacher)) == 0
+    assert run_command("train", MANY, *short(made.run, *made.named, epochs=2)) == 0
     return made

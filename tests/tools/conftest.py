@@ -1,6 +1,5 @@
 """One tiny teacher and one tiny distilled student, trained once for all tests of the tools."""
 
-import importlib.util
 from pathlib import Path
 
 import pytest
@@ -10,6 +9,7 @@ from mmengine.utils import ManagerMixin
 import kd_det  # noqa: F401  before mmdet
 from kd_engine.data.digit_scenes import SceneOptions
 from kd_engine.data.digits import make_detection_set
+from kdkit.cli import main
 
 ROOT = Path(__file__).parents[2]
 
@@ -170,20 +170,19 @@ class Place:
         return path
 
 
-def load_tool(name):
-    spec = importlib.util.spec_from_file_location(f"tool_{name}", ROOT / f"tools/{name}.py")
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
+def run_command(*arguments):
+    """Run a subcommand of kdkit in this process; returns its exit code."""
+    with pytest.raises(SystemExit) as stop:
+        main([str(argument) for argument in arguments])
+    return stop.value.code or 0
 
 
 @pytest.fixture(scope="session")
 def place(tmp_path_factory):
     torch.set_num_threads(1)
     place = Place(tmp_path_factory.mktemp("tools"))
-    train = load_tool("train")
-    train.main([str(place.teacher), "--work-dir", str(place.teacher_run)])
-    train.main([str(place.distilled), "--work-dir", str(place.run)])
+    assert run_command("train", place.teacher, "--work-dir", place.teacher_run) == 0
+    assert run_command("train", place.distilled, "--work-dir", place.run) == 0
     return place
 
 
@@ -206,7 +205,7 @@ def classification(tmp_path_factory):
 def forget_instances(kind):
     """Forget mmengine's loggers, visualizers and the like: it names them by the second.
 
-    A tool has a process of its own and finds none; two runs of a test may begin in one second.
+    A command has a process of its own and finds none; two runs of a test may begin in one second.
     """
     kind._instance_dict.clear()
     for below in kind.__subclasses__():
@@ -215,16 +214,12 @@ def forget_instances(kind):
 
 @pytest.fixture
 def run_tool(capsys):
-    """Run a tool in this process; returns exit code, output and error output."""
+    """Run a subcommand in this process; returns exit code, output and error output."""
 
     def run(name, *arguments):
-        code = 0
         forget_instances(ManagerMixin)
         capsys.readouterr()
-        try:
-            code = load_tool(name).main([str(argument) for argument in arguments]) or 0
-        except SystemExit as stop:
-            code = stop.code
+        code = run_command(name, *arguments)
         captured = capsys.readouterr()
         return code, captured.out, captured.err
 

@@ -7,7 +7,7 @@ import torch
 from kd_core.checkpoint.load import read_checkpoint
 from kd_engine.weights.checkpoint import ALLOWED
 
-from .conftest import ROOT, load_tool
+from .conftest import ROOT, run_command
 
 DIGITS = ROOT / "configs/retrieval/digits"
 ALONE, TEACHER, DISTILLED = (DIGITS / f"{name}.py" for name in ("student", "teacher", "rkd"))
@@ -33,7 +33,6 @@ def make_runs(folder):
         f"model.teacher.config={TEACHER}",
         f"model.teacher.checkpoint={made.teacher / 'epoch_1.pth'}",
     )
-    train = load_tool("train")
-    train.main(list(map(str, [TEACHER, *short(made.teacher)])))
-    train.main(list(map(str, [MANY, *short(made.run, *made.named, epochs=2)])))
+    assert run_command("train", TEACHER, *short(made.teacher)) == 0
+    assert run_command("train", MANY, *short(made.run, *made.named, epochs=2)) == 0
     return made

@@ -1,4 +1,4 @@
-"""tools/check.py: right input passes, and each kind of wrong input is named."""
+"""kdkit check: right input passes, and each kind of wrong input is named."""
 
 import os
 import re
@@ -74,7 +74,7 @@ def test_missing_teacher_tells_how_to_train_it(place, run_tool):
                              "model.teacher.checkpoint=no/such.pth")  # fmt: skip
     sections = sections_of(text)
     assert code == 1
-    assert "tools/train.py" in sections["weights"] and str(place.teacher) in sections["weights"]
+    assert "kdkit train" in sections["weights"] and str(place.teacher) in sections["weights"]
     assert sections["data"].endswith("ok\n")
 
 

@@ -23,7 +23,7 @@ def logged(run):
 
 @pytest.fixture
 def metrics(run_tool, tmp_path):
-    """Run tools/test.py; returns its metrics."""
+    """Run kdkit test; returns its metrics."""
 
     def measure(*arguments):
         out = tmp_path / "metrics.json"
@@ -78,10 +78,10 @@ def test_test_and_export_give_the_same_metrics(classification, metrics, run_tool
     assert {key: last[key] for key in found} == found
     for suffix in (".pth", ".safetensors"):
         student = tmp_path / f"student{suffix}"
-        code, text, error = run_tool("export_student", MANY, weights, student)
+        code, text, error = run_tool("export", MANY, weights, student)
         assert code == 0, error
         assert "ok: plain Classifier loads" in text and "4 rows of logits of size 10" in text
-        assert f"tools/test.py {student.with_suffix('.py')} {student}" in text
+        assert f"kdkit test {student.with_suffix('.py')} {student}" in text
         assert metrics(student.with_suffix(".py"), student) == found
     model = Config.fromfile(tmp_path / "student.py").model
     assert model.type == "kd_cls.Classifier" and "teacher" not in model
@@ -116,17 +116,17 @@ def test_check(classification, run_tool):
     assert code == 0 and "plain Classifier, no teacher" in text
     lost = (*classification.named, "model.teacher.checkpoint=none.pth")
     code, text, _ = run_tool("check", DISTILLED, "--cfg-options", *lost)
-    assert code == 1 and f"Train the teacher first: python tools/train.py {TEACHER}" in text
+    assert code == 1 and f"Train the teacher first: kdkit train {TEACHER}" in text
 
 
 def test_list_layers(classification, run_tool):
-    code, text, error = run_tool("list_layers", DISTILLED, "--depth", "2")
+    code, text, error = run_tool("layers", DISTILLED, "--depth", "2")
     assert code == 0, error
     lines = {line.split()[0]: line.split()[1:] for line in text.splitlines()}
     assert lines["network.stage2"] == ["Sequential", "2x32x16x16"]
     assert lines["logits"] == ["Identity", "2x10"] and "distiller" not in text
     options = ("--teacher", "--size", "32", "32", "--match", "stage3")
-    code, text, error = run_tool("list_layers", DISTILLED, *options)
+    code, text, error = run_tool("layers", DISTILLED, *options)
     assert code == 0 and "network.stage3.2.relu" in text, error
 
 

@@ -1,4 +1,4 @@
-"""tools/check.py and tools/train.py say the same of data on which nothing can be learned."""
+"""kdkit check and kdkit train say the same of data on which nothing can be learned."""
 
 import copy
 import json

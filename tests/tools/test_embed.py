@@ -1,4 +1,4 @@
-"""tools/embed.py."""
+"""kdkit embed."""
 
 import re
 import runpy

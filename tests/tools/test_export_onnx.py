@@ -1,4 +1,4 @@
-"""tools/export_onnx.py."""
+"""kdkit export-onnx."""
 
 import re
 import runpy
@@ -41,7 +41,7 @@ def by_torch(toy, part, given):
 def test_a_network_of_a_distillation_config(toy, run_tool, tmp_path, part):
     out = tmp_path / "below/net.onnx"
     which = (toy.student, out) if part == "student" else (out, "--teacher")
-    code, text, error = run_tool("export_onnx", toy.config, *which)
+    code, text, error = run_tool("export-onnx", toy.config, *which)
     assert code == 0, error
     assert "images 32 x 32" in text and "ok: 24 images of the test data" in text
     found = re.findall(r"recall@(\d)  original ([\d.]+)  exported ([\d.]+)", text)
@@ -59,7 +59,7 @@ def test_without_the_teachers_checkpoint(toy, run_tool, tmp_path):
     lost = "model.teacher.checkpoint=lost.pth"
     out = tmp_path / "net.onnx"
     code, text, error = run_tool(
-        "export_onnx", toy.config, toy.student, out, "--cfg-options", lost, "--limit", "12"
+        "export-onnx", toy.config, toy.student, out, "--cfg-options", lost, "--limit", "12"
     )
     assert code == 0 and "ok: 12 images" in text, error
 
@@ -68,7 +68,7 @@ def test_without_the_data_recall_is_not_compared(toy, run_tool, tmp_path):
     out = tmp_path / "net.onnx"
     for change in ("test_dataloader.dataset.data_root=lost", "test_dataloader=None"):
         code, text, error = run_tool(
-            "export_onnx", toy.config, toy.student, out, "--size", "40", "32", "--no-preprocessing",
+            "export-onnx", toy.config, toy.student, out, "--size", "40", "32", "--no-preprocessing",
             "--overwrite", "--cfg-options", change,
         )  # fmt: skip
         assert code == 0 and "images 40 x 32" in text, error
@@ -92,7 +92,7 @@ def test_recall_of_images_of_several_classes_with_roles(toy, run_tool, tmp_path)
             pictures.append(np.asarray(picture).transpose(2, 0, 1))
     (root / "list.csv").write_text("\n".join(lines))
     code, text, error = run_tool(
-        "export_onnx", toy.config, toy.student, tmp_path / "net.onnx", "--cfg-options",
+        "export-onnx", toy.config, toy.student, tmp_path / "net.onnx", "--cfg-options",
         "test_dataloader.dataset.type=kd_retrieval.CSVFile",
         "test_dataloader.dataset.ann_file=list.csv", f"test_dataloader.dataset.data_root={root}",
     )  # fmt: skip
@@ -113,7 +113,7 @@ def test_a_network_that_changes_under_onnxruntime_leaves_no_file(
 ):
     honest = OnnxEmbedder.__call__
     monkeypatch.setattr(OnnxEmbedder, "__call__", lambda self, x: honest(self, x)[:, ::-1].copy())
-    code, _, error = run_tool("export_onnx", toy.config, toy.student, tmp_path / "net.onnx")
+    code, _, error = run_tool("export-onnx", toy.config, toy.student, tmp_path / "net.onnx")
     assert code == 1 and "must embed as the original within 0.0001" in error
     assert list(tmp_path.iterdir()) == []
 
@@ -121,7 +121,7 @@ def test_a_network_that_changes_under_onnxruntime_leaves_no_file(
 def test_another_recall_leaves_no_file(toy, run_tool, tmp_path, monkeypatch):
     shares = iter([{1: 0.5, 2: 0.75}, {1: 0.5, 2: 0.7}])
     monkeypatch.setattr("kd_retrieval.onnx_check._recall", lambda *_: next(shares))
-    code, _, error = run_tool("export_onnx", toy.config, toy.student, tmp_path / "net.onnx")
+    code, _, error = run_tool("export-onnx", toy.config, toy.student, tmp_path / "net.onnx")
     assert code == 1 and "the original's recall@2 0.7500, but it has 0.7000" in error
     assert list(tmp_path.iterdir()) == []
 
@@ -142,7 +142,7 @@ def test_another_recall_leaves_no_file(toy, run_tool, tmp_path, monkeypatch):
 def test_bad_requests(toy, run_tool, tmp_path, monkeypatch, arguments, message):
     monkeypatch.chdir(tmp_path)
     named = [one.format(student=toy.student, teacher=toy.teacher) for one in arguments]
-    code, _, error = run_tool("export_onnx", toy.config, *named)
+    code, _, error = run_tool("export-onnx", toy.config, *named)
     assert code == 1 and message in error, error
     assert list(tmp_path.iterdir()) == []
 
@@ -150,6 +150,6 @@ def test_bad_requests(toy, run_tool, tmp_path, monkeypatch, arguments, message):
 @pytest.mark.parametrize("package", ["onnx", "onnxruntime"])
 def test_a_missing_package_is_named(toy, run_tool, tmp_path, monkeypatch, package):
     monkeypatch.setitem(sys.modules, package, None)
-    code, _, error = run_tool("export_onnx", toy.config, toy.student, tmp_path / "net.onnx")
+    code, _, error = run_tool("export-onnx", toy.config, toy.student, tmp_path / "net.onnx")
     assert code == 1 and f"needs {package}, " in error and "pip install 'kdkit[onnx]'" in error
     assert list(tmp_path.iterdir()) == []

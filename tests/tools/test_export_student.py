@@ -1,4 +1,4 @@
-"""tools/export_student.py on a run with an EMAHook."""
+"""kdkit export on a run with an EMAHook."""
 
 import re
 
@@ -19,7 +19,7 @@ def saved(place):
 
 def test_plain_mmdet_loads_the_export_without_our_help(place, run_tool, tmp_path, saved):
     out = tmp_path / "student.pth"
-    code, text, error = run_tool("export_student", place.distilled, place.weights, out)
+    code, text, error = run_tool("export", place.distilled, place.weights, out)
     assert code == 0, error
     boxes = re.search(r"predicts the same (\d+) boxes .* on 4 images of its test data", text)
     assert boxes and int(boxes[1]) > 0
@@ -41,7 +41,7 @@ def test_plain_mmdet_loads_the_export_without_our_help(place, run_tool, tmp_path
 
 def test_averaged_weights_are_exported(place, run_tool, tmp_path, saved):
     out = tmp_path / "student.pth"
-    assert run_tool("export_student", place.distilled, place.weights, out)[0] == 0
+    assert run_tool("export", place.distilled, place.weights, out)[0] == 0
     exported = torch.load(out, weights_only=True)["state_dict"]
     last = saved["ema_state_dict"]  # mmengine swaps: the last step's weights lie here
     changed = 0
@@ -53,7 +53,7 @@ def test_averaged_weights_are_exported(place, run_tool, tmp_path, saved):
 
 def test_safetensors_holds_the_same_weights_and_the_classes(place, run_tool, tmp_path, saved):
     out = tmp_path / "student.safetensors"
-    code, _, error = run_tool("export_student", place.distilled, place.weights, out)
+    code, _, error = run_tool("export", place.distilled, place.weights, out)
     assert code == 0, error
     with safe_open(out, "pt") as file:
         assert "9" in file.metadata()["classes"]
@@ -65,7 +65,7 @@ def test_safetensors_holds_the_same_weights_and_the_classes(place, run_tool, tmp
 
 def test_without_data_random_images_serve(place, run_tool, tmp_path):
     code, text, error = run_tool(
-        "export_student", place.distilled, place.weights, tmp_path / "student.pth",
+        "export", place.distilled, place.weights, tmp_path / "student.pth",
         "--cfg-options", f"test_dataloader.dataset.data_root={tmp_path / 'nowhere'}",
     )  # fmt: skip
     assert code == 0, error
@@ -76,20 +76,20 @@ def test_the_teacher_is_not_needed(place, run_tool, tmp_path):
     config = place.variant(
         "lost_teacher.py", 'model = dict(teacher=dict(config="lost.py", checkpoint="lost.pth"))'
     )
-    code, _, error = run_tool("export_student", config, place.weights, tmp_path / "student.pth")
+    code, _, error = run_tool("export", config, place.weights, tmp_path / "student.pth")
     assert code == 0, error
 
 
 def test_a_plain_run_can_be_exported(place, run_tool, tmp_path):
     code, _, error = run_tool(
-        "export_student", place.teacher, place.teacher_weights, tmp_path / "teacher.pth"
+        "export", place.teacher, place.teacher_weights, tmp_path / "teacher.pth"
     )
     assert code == 0, error
 
 
 def test_weights_of_another_model_leave_nothing_behind(place, run_tool, tmp_path):
     code, _, error = run_tool(
-        "export_student", place.distilled, place.teacher_weights, tmp_path / "student.pth"
+        "export", place.distilled, place.teacher_weights, tmp_path / "student.pth"
     )
     assert code == 1
     assert "does not fit FasterRCNN" in error and "backbone.conv1.weight" in error
@@ -107,15 +107,11 @@ def test_wrong_predictions_are_noticed(place, run_tool, tmp_path, monkeypatch):
         return content
 
     monkeypatch.setattr(student, "student_checkpoint", dishonest)
-    code, _, error = run_tool(
-        "export_student", place.distilled, place.weights, tmp_path / "student.pth"
-    )
+    code, _, error = run_tool("export", place.distilled, place.weights, tmp_path / "student.pth")
     assert code == 1 and "bboxes differ" in error
     assert list(tmp_path.iterdir()) == []
 
 
 def test_another_file_name_is_refused(place, run_tool, tmp_path):
-    code, _, error = run_tool(
-        "export_student", place.distilled, place.weights, tmp_path / "student.onnx"
-    )
+    code, _, error = run_tool("export", place.distilled, place.weights, tmp_path / "student.onnx")
     assert code == 1 and ".safetensors" in error

@@ -1,4 +1,4 @@
-"""What tools/export_student.py prints at its end works as it is printed, in a folder elsewhere."""
+"""What kdkit export prints at its end works as it is printed, in a folder elsewhere."""
 
 import os
 import subprocess
@@ -18,7 +18,7 @@ def use(run_tool, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
 
     def run(config, weights, out="student.pth", *options):
-        code, text, error = run_tool("export_student", config, weights, out, *options)
+        code, text, error = run_tool("export", config, weights, out, *options)
         assert code == 0, error
         command = text.splitlines()[-1]
         python = os.pathsep.join([str(Path(sys.executable).parent), os.environ["PATH"]])
@@ -59,5 +59,5 @@ def test_a_classifier_is_scored_on_its_test_data(classification, use):
 
 def test_weights_that_mmdet_does_not_read_come_without_a_command(place, run_tool, tmp_path):
     out = tmp_path / "student.safetensors"
-    code, text, error = run_tool("export_student", place.distilled, place.weights, out)
+    code, text, error = run_tool("export", place.distilled, place.weights, out)
     assert code == 0 and "DetInferencer reads .pth files only" in text.splitlines()[-1], error

@@ -1,4 +1,4 @@
-"""tools/train.py and tools/check.py: the weights that a student starts from."""
+"""kdkit train and kdkit check: the weights that a student starts from."""
 
 import json
 

@@ -1,4 +1,4 @@
-"""tools/list_layers.py."""
+"""kdkit layers."""
 
 import re
 
@@ -8,7 +8,7 @@ def lines_of(text):
 
 
 def test_names_types_and_shapes(place, run_tool):
-    code, text, error = run_tool("list_layers", place.distilled, "--size", "64", "96")
+    code, text, error = run_tool("layers", place.distilled, "--size", "64", "96")
     assert code == 0, error
     lines = lines_of(text)
     assert lines["neck[0]"] == ["FPN", "2x16x16x24"]
@@ -26,7 +26,7 @@ def test_every_listed_selector_can_be_selected(place, run_tool):
     from kd_engine.config.file import read_config
     from kd_engine.evaluate import build_model
 
-    _, text, _ = run_tool("list_layers", place.base, "--depth", "2", "--size", "64", "64")
+    _, text, _ = run_tool("layers", place.base, "--depth", "2", "--size", "64", "64")
     config = read_config(str(place.base))
     model = build_model(config, config.model)
     listed = {
@@ -46,7 +46,7 @@ def test_every_listed_selector_can_be_selected(place, run_tool):
 
 
 def test_layers_that_cannot_be_selected_are_marked(place, run_tool):
-    _, text, _ = run_tool("list_layers", place.distilled, "--size", "64", "64")
+    _, text, _ = run_tool("layers", place.distilled, "--size", "64", "64")
     lines = lines_of(text)
     assert " ".join(lines["rpn_head.rpn_conv"][1:]) == "(runs 5 times)"
     assert " ".join(lines["rpn_head.loss_cls"][1:]) == "(does not run)"
@@ -55,7 +55,7 @@ def test_layers_that_cannot_be_selected_are_marked(place, run_tool):
 
 def test_teacher_depth_and_match(place, run_tool):
     _, text, _ = run_tool(
-        "list_layers", place.distilled, "--teacher", "--depth", "1", "--match", "NECK",
+        "layers", place.distilled, "--teacher", "--depth", "1", "--match", "NECK",
         "--size", "64", "64",
     )  # fmt: skip
     assert set(lines_of(text)) == {"selector", *(f"neck[{i}]" for i in range(5))}
@@ -63,5 +63,5 @@ def test_teacher_depth_and_match(place, run_tool):
 
 
 def test_nothing_matches(place, run_tool):
-    code, _, error = run_tool("list_layers", place.distilled, "--match", "transformer")
+    code, _, error = run_tool("layers", place.distilled, "--match", "transformer")
     assert code == 1 and "'transformer'" in error

@@ -1,17 +1,18 @@
 """The sets caltech100 and omniglot, made again from what their archives hold."""
 
-import importlib.util
 import os
 import shutil
 from collections import Counter
+from functools import partial
 from pathlib import Path
 
 import pytest
 from PIL import Image
 
 from kd_retrieval.datasets import Caltech100, Omniglot
+from kd_retrieval.datasets.list_file import LISTS
+from kd_retrieval.datasets.make import make_caltech100, make_omniglot
 
-TOOL = Path(__file__).parents[2] / "tools/make_retrieval_sets.py"
 DATA = Path(os.environ.get("KD_DATA") or "data")
 # Classes of Caltech-101 with more than 60 images, and how many they have.
 LARGE = dict(
@@ -36,7 +37,7 @@ def same_lists(name, out):
         assert (out / file).read_text() == (DATA / name / file).read_text()
 
 
-def test_caltech100_is_drawn_as_the_shared_one_was(tool, tmp_path, capsys):
+def test_caltech100_is_drawn_as_the_shared_one_was(make, tmp_path):
     needs("caltech100")
     images = Counter()
     for split in ("trainval", "test"):
@@ -52,12 +53,12 @@ def test_caltech100_is_drawn_as_the_shared_one_was(tool, tmp_path, capsys):
         (source / name).mkdir(parents=True)
         for number in range(1, count + 1):
             os.link(one, source / name / f"image_{number:04}.jpg")
-    assert tool.main(["caltech100", str(source), "--out", str(tmp_path / "c")]) == 0
-    assert "trainval: 2,662 images of 50 classes" in capsys.readouterr().out
+    code, text, _ = make("caltech100", source, "--out", tmp_path / "c")
+    assert code == 0 and "trainval: 2,662 images of 50 classes" in text
     same_lists("caltech100", tmp_path / "c")
 
 
-def test_omniglot_is_joined_as_the_shared_one_was(tool, tmp_path):
+def test_omniglot_is_joined_as_the_shared_one_was(make, tmp_path):
     needs("omniglot")
     shared = DATA / "omniglot/images"
     sources = [tmp_path / f"images_background_small{i}" for i in (1, 2)]
@@ -71,31 +72,23 @@ def test_omniglot_is_joined_as_the_shared_one_was(tool, tmp_path):
     ):
         for name in names:
             shutil.copytree(shared / name, source / name, copy_function=os.symlink)
-    assert tool.main(["omniglot", *map(str, sources), "--out", str(tmp_path / "o")]) == 0
+    assert make("omniglot", *sources, "--out", tmp_path / "o")[0] == 0
     same_lists("omniglot", tmp_path / "o")
     assert Omniglot(str(tmp_path / "o"), "test")[0]["inputs"].shape == (3, 105, 105)
 
 
-def exit_code(tool, arguments):
-    with pytest.raises(SystemExit) as stop:
-        tool.main(arguments)
-    return stop.value.code
-
-
 @pytest.fixture
-def tool():
-    spec = importlib.util.spec_from_file_location("make_retrieval_sets", TOOL)
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
+def make(run_tool):
+    """Run the command; returns exit code, output and error output."""
+    return partial(run_tool, "make-retrieval-sets")
 
 
-def test_images_are_shrunk_but_not_enlarged_and_stay_gray(tool, tmp_path):
+def test_images_are_shrunk_but_not_enlarged_and_stay_gray(tmp_path):
     sizes = {"a": (300, 288), "B": (100, 150), "c": (200, 400), "d": (144, 144)}
     for name, size in sizes.items():
         (tmp_path / "in" / name).mkdir(parents=True)
         Image.new("L" if name == "a" else "RGB", size).save(tmp_path / f"in/{name}/image_0001.jpg")
-    tool.make_caltech100(tmp_path / "in", tmp_path / "out")
+    make_caltech100(tmp_path / "in", tmp_path / "out")
     found = {}
     for name in sizes:
         with Image.open(tmp_path / f"out/images/{name}/image_0001.jpg") as image:
@@ -103,51 +96,47 @@ def test_images_are_shrunk_but_not_enlarged_and_stay_gray(tool, tmp_path):
     assert found == dict(
         a=((150, 144), "L"), B=((100, 150), "RGB"), c=((144, 288), "RGB"), d=((144, 144), "RGB")
     )
-    lists = [(tmp_path / "out" / name).read_text() for name in tool.LISTS]
+    lists = [(tmp_path / "out" / name).read_text() for name in LISTS]
     assert lists == [  # capitals do not count in the order of classes
         "images/a/image_0001.jpg 0\nimages/B/image_0001.jpg 1\n",
         "images/c/image_0001.jpg 0\nimages/d/image_0001.jpg 1\n",
     ]
 
 
-def test_an_image_that_differs_between_folders_is_named(tool, tmp_path):
+def test_an_image_that_differs_between_folders_is_named(tmp_path):
     for part in ("one", "two"):
         (tmp_path / part / "Greek/character01").mkdir(parents=True)
         (tmp_path / part / "Greek/character01/1_01.png").write_text(part)
     with pytest.raises(ValueError, match=r"Greek/character01/1_01\.png must be the same"):
-        tool.make_omniglot([tmp_path / "one", tmp_path / "two"], tmp_path / "out")
+        make_omniglot([tmp_path / "one", tmp_path / "two"], tmp_path / "out")
     assert not (tmp_path / "out/retrieval_train.txt").exists()
 
 
-def test_what_cannot_be_made_is_said(tool, tmp_path, capsys):
+def test_what_cannot_be_made_is_said(make, tmp_path):
     (tmp_path / "in/cat").mkdir(parents=True)
-    out = ["--out", str(tmp_path / "out")]
-    assert exit_code(tool, ["omniglot", str(tmp_path / "in"), *out]) == 1
-    assert "made from 2 unpacked folder(s)" in capsys.readouterr().err
-    assert exit_code(tool, ["caltech100", str(tmp_path / "nowhere"), *out]) == 1
-    assert "nowhere" in capsys.readouterr().err
-    assert exit_code(tool, ["caltech100", str(tmp_path / "in"), "--out", str(tmp_path)]) == 1
-    assert "must not be there yet" in capsys.readouterr().err
+    for arguments, said in (
+        (("omniglot", tmp_path / "in", "--out", tmp_path / "out"), "made from 2 unpacked folder"),
+        (("caltech100", tmp_path / "nowhere", "--out", tmp_path / "out"), "nowhere"),
+        (("caltech100", tmp_path / "in", "--out", tmp_path), "must not be there yet"),
+    ):
+        code, _, error = make(*arguments)
+        assert code == 1 and said in error
 
 
-def test_an_incomplete_source_is_told_by_its_counts(tool, tmp_path, capsys):
+def test_an_incomplete_source_is_told_by_its_counts(make, tmp_path):
     for name in "abcd":
         (tmp_path / "in" / name).mkdir(parents=True)
         Image.new("L", (8, 6)).save(tmp_path / f"in/{name}/image_0001.jpg")
-    assert (
-        exit_code(tool, ["caltech100", str(tmp_path / "in"), "--out", str(tmp_path / "out")]) == 1
-    )
-    assert "must have 2,662 images of 50 classes" in capsys.readouterr().err
+    code, _, error = make("caltech100", tmp_path / "in", "--out", tmp_path / "out")
+    assert code == 1 and "must have 2,662 images of 50 classes" in error
     assert [path.name for path in tmp_path.iterdir()] == ["in"]  # nothing half made stays
 
 
-def test_what_a_killed_run_left_is_removed_and_named(tool, tmp_path, caplog):
+def test_what_a_killed_run_left_is_removed_and_named(make, tmp_path, caplog):
     killed = tmp_path / f".out.{'a' * 16}.tmp"
     (killed / "content/images").mkdir(parents=True)
     (killed / "lock").touch()
     (tmp_path / "in").mkdir()
-    assert (
-        exit_code(tool, ["caltech100", str(tmp_path / "in"), "--out", str(tmp_path / "out")]) == 1
-    )
+    assert make("caltech100", tmp_path / "in", "--out", tmp_path / "out")[0] == 1
     assert [path.name for path in tmp_path.iterdir()] == ["in"]
     assert f"removed {killed}" in caplog.text

@@ -10,7 +10,7 @@ from mmengine.registry import MODELS
 import kd_cls  # noqa: F401
 
 from .classification_run import ALONE, CLS, TEACHER, short, state_of
-from .conftest import load_tool
+from .conftest import run_command
 
 PAIR = "resnet8_resnet20_6e_digits.py"
 CONFIGS = {
@@ -30,9 +30,8 @@ def first_phases(classification, tmp_path_factory):
     folder = tmp_path_factory.mktemp("phases")
     teacher = classification.teacher / "epoch_1.pth"
     phase = [f"model.pretrained.config={TEACHER}", f"model.pretrained.checkpoint={teacher}"]
-    train = load_tool("train")
-    train.main(list(map(str, [HEADS, *short(folder / "heads", *phase)])))
-    train.main(list(map(str, [ALONE, *short(folder / "alone")])))
+    assert run_command("train", HEADS, *short(folder / "heads", *phase)) == 0
+    assert run_command("train", ALONE, *short(folder / "alone")) == 0
     named = list(classification.named)
     heads = [f"model.teacher.config={HEADS}",
              f"model.teacher.checkpoint={folder / 'heads/epoch_1.pth'}"]  # fmt: skip
@@ -63,7 +62,7 @@ def test_a_resumed_run_is_the_uninterrupted_one_and_exports_the_student(
             if "checkpoint=" in option]  # fmt: skip
     lost = ["--cfg-options", *lost] if lost else []  # nothing else is needed for the student
     code, text, error = run_tool(
-        "export_student", config, whole / "epoch_2.pth", tmp_path / "student.pth", *lost
+        "export", config, whole / "epoch_2.pth", tmp_path / "student.pth", *lost
     )
     assert code == 0, error
     exported = state_of(tmp_path / "student.pth")
@@ -90,7 +89,7 @@ def test_a_wrong_order_of_phases_is_named(first_phases, classification, run_tool
     code, _, error = run_tool("train", CONFIGS["ckd_mkt"], *short(
         tmp_path / "run", *options, f"model.pretrained.checkpoint={lost}"))  # fmt: skip
     assert code == 1 and "pretrained is trained before this, but its checkpoint" in error
-    assert f"python tools/train.py {ALONE}" in error and "--with-teacher" in error
+    assert f"kdkit train {ALONE}" in error and "--with-teacher" in error
 
     plain = [f"model.teacher.config={HEADS}",
              f"model.teacher.checkpoint={classification.teacher / 'epoch_1.pth'}"]  # fmt: skip

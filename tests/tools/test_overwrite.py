@@ -22,19 +22,19 @@ def nothing_slow(monkeypatch):
     def fail(*arguments, **options):
         raise AssertionError("something slow was begun")
 
-    for name in ("kd_engine.build.read_config", "kd_engine.runs.read_config",
+    for name in ("kd_engine.build.read_config", "kd_engine.config.load.read_config",
                  "kd_retrieval.embeddings.stored.read_embeddings",
                  "benchmarks.recall.cost.measure_recall"):  # fmt: skip
         monkeypatch.setattr(name, fail)
 
 
 def test_an_export_beside_its_own_config(place, run_tool, tmp_path, monkeypatch):
-    """`export_student.py student.py CKPT student.pth` would replace the user's student.py."""
+    """`export student.py CKPT student.pth` would replace the user's student.py."""
     config = place.variant("own.py", "randomness = dict(seed=1)")
     before = config.read_text()
     monkeypatch.chdir(config.parent)
     for flags in ((), ("--overwrite",)):
-        code, _, error = run_tool("export_student", "own.py", place.weights, "own.pth", *flags)
+        code, _, error = run_tool("export", "own.py", place.weights, "own.pth", *flags)
         assert code == 1 and "own.py is a config that no export has made" in error
     assert config.read_text() == before and not (config.parent / "own.pth").exists()
 
@@ -44,18 +44,18 @@ def test_an_export_over_what_it_reads(place, run_tool, tmp_path):
     teacher = place.teacher_weights.read_bytes()
     for flags in ((), ("--overwrite",)):
         for out in (place.weights, place.teacher_weights):
-            code, _, error = run_tool("export_student", place.distilled, place.weights, out, *flags)
+            code, _, error = run_tool("export", place.distilled, place.weights, out, *flags)
             wanted = "must not replace what it reads" if flags else "is there already"
             assert code == 1 and (wanted in error or "must not" in error)
         out = place.base.with_suffix(".pth")
-        code, _, error = run_tool("export_student", place.distilled, place.weights, out, *flags)
+        code, _, error = run_tool("export", place.distilled, place.weights, out, *flags)
         assert code == 1 and "base.py is a config that no export has made" in error
     assert place.teacher_weights.read_bytes() == teacher and place.weights.is_file()
 
 
 def test_an_earlier_export_is_replaced_only_if_wanted(toy, run_tool, tmp_path):
     out = tmp_path / "student.pth"
-    command = ("export_student", toy.config, toy.student, out)
+    command = ("export", toy.config, toy.student, out)
     assert run_tool(*command)[0] == 0
     before = out.stat().st_mtime_ns, out.with_suffix(".py").read_text()
     code, _, error = run_tool(*command)
@@ -72,8 +72,8 @@ def test_an_earlier_export_is_replaced_only_if_wanted(toy, run_tool, tmp_path):
 @pytest.mark.parametrize(
     ("tool", "name", "arguments"),
     [
-        ("export_student", "student.pth", ("{config}", "{student}", "{out}")),
-        ("export_onnx", "student.onnx", ("{config}", "{student}", "{out}")),
+        ("export", "student.pth", ("{config}", "{student}", "{out}")),
+        ("export-onnx", "student.onnx", ("{config}", "{student}", "{out}")),
         ("search", "page.html", ("gallery.npz", "--out", "{out}")),
         ("test", "metrics.json", ("{config}", "{student}", "--out", "{out}")),
         ("benchmark", "cost.json", ("recall", "--out", "{out}")),
@@ -94,7 +94,7 @@ def test_a_file_that_is_there_stays(
 @pytest.mark.parametrize(
     ("tool", "arguments"),
     [
-        ("export_student", ("{config}", "{student}", "{student}")),
+        ("export", ("{config}", "{student}", "{student}")),
         ("search", ("{student}", "--out", "{student}")),
         ("search", ("g.npz", "--queries", "{student}", "--out", "{student}")),
         ("search", ("g.npz", "--out", "{student}", "--index-file", "{student}")),
@@ -153,13 +153,13 @@ def shared_machine():
 def test_others_may_read_what_the_tools_write(toy, run_tool, tmp_path, shared_machine):
     gallery = tmp_path / "gallery.npz"
     for command in (
-        ("export_student", toy.config, toy.student, tmp_path / "student.pth"),
-        ("export_student", toy.config, toy.student, tmp_path / "student.safetensors"),
-        ("export_onnx", toy.config, toy.student, tmp_path / "student.onnx", "--limit", 4),
+        ("export", toy.config, toy.student, tmp_path / "student.pth"),
+        ("export", toy.config, toy.student, tmp_path / "student.safetensors"),
+        ("export-onnx", toy.config, toy.student, tmp_path / "student.onnx", "--limit", 4),
         ("embed", toy.config, toy.student, gallery),
         ("embed", toy.config, toy.student, tmp_path / "folder"),
         ("search", gallery, "--out", tmp_path / "page.html", "--index-file", tmp_path / "index"),
-        ("make_digits", "--out", tmp_path / "digits", "--train", 1, "--val", 1, "--size", 80,
+        ("make-digits", "--out", tmp_path / "digits", "--train", 1, "--val", 1, "--size", 80,
          "--max-side", 30),
     ):  # fmt: skip
         code, _, error = run_tool(*command)

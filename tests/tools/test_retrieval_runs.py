@@ -77,7 +77,7 @@ def test_test_and_export_give_the_same_metrics(retrieval, run_tool, tmp_path):
     )
     for suffix in (".pth", ".safetensors"):
         student = tmp_path / f"student{suffix}"
-        code, text, error = run_tool("export_student", MANY, weights, student)
+        code, text, error = run_tool("export", MANY, weights, student)
         assert code == 0, error
         assert "ok: plain Embedder loads" in text and "embeddings of size 32" in text
         exported, _ = metrics(student.with_suffix(".py"), student)
@@ -105,9 +105,7 @@ def test_no_score_on_classes_that_were_trained_on(retrieval, run_tool, tmp_path)
 
 
 def test_an_exported_config_trains_no_more_and_knows_no_teacher(retrieval, run_tool, tmp_path):
-    code, _, error = run_tool(
-        "export_student", MANY, retrieval.run / "epoch_2.pth", tmp_path / "s.pth"
-    )
+    code, _, error = run_tool("export", MANY, retrieval.run / "epoch_2.pth", tmp_path / "s.pth")
     assert code == 0, error
     model = Config.fromfile(tmp_path / "s.py").model
     assert model.type == "kd_retrieval.Embedder" and "criterion" not in model
@@ -129,16 +127,16 @@ def test_check(retrieval, run_tool):
     assert code == 0 and "plain Embedder, no teacher" in text
     lost = (*retrieval.named, "model.teacher.checkpoint=none.pth")
     code, text, _ = run_tool("check", DISTILLED, "--cfg-options", *lost)
-    assert code == 1 and f"Train the teacher first: python tools/train.py {TEACHER}" in text
+    assert code == 1 and f"Train the teacher first: kdkit train {TEACHER}" in text
 
 
 def test_list_layers(retrieval, run_tool):
-    code, text, error = run_tool("list_layers", DISTILLED, "--depth", "2")
+    code, text, error = run_tool("layers", DISTILLED, "--depth", "2")
     assert code == 0, error
     lines = {line.split()[0]: line.split()[1:] for line in text.splitlines()}
     assert lines["trunk.layer3"] == ["Sequential", "2x32x8x8"]
     assert lines["embedding"] == ["UnitLength", "2x32"] and "criterion" in lines
-    code, text, error = run_tool("list_layers", DISTILLED, "--teacher", "--size", "64", "32")
+    code, text, error = run_tool("layers", DISTILLED, "--teacher", "--size", "64", "32")
     lines = {line.split()[0]: line.split()[1:] for line in text.splitlines()}
     assert lines["trunk.layer3"] == ["Sequential", "2x128x4x2"]
 
@@ -182,9 +180,9 @@ def test_initial_weights_are_needed_only_where_training_starts(retrieval, run_to
     weights, student = run / "epoch_1.pth", tmp_path / "s.pth"
     for command in (
         ["test", config, weights, "--work-dir", tmp_path],
-        ["list_layers", config],
+        ["layers", config],
         ["embed", config, weights, tmp_path / "e.npz"],
-        ["export_student", config, weights, student],
+        ["export", config, weights, student],
         ["test", student.with_suffix(".py"), student, "--work-dir", tmp_path],
     ):
         code, _, error = run_tool(*command)
@@ -211,7 +209,7 @@ def test_a_missing_teacher_is_trained_first(run_tool, tmp_path):
     )
     named = (f"model.teacher.config={config}", f"model.teacher.checkpoint={weights}")
     code, _, error = run_tool("train", DISTILLED, *short(tmp_path / "run", *named))
-    assert code == 1 and f"python tools/train.py {config}" in error
+    assert code == 1 and f"kdkit train {config}" in error
     for number in (1, 2):
         run = tmp_path / f"run{number}"
         code, _, error = run_tool("train", DISTILLED, "--with-teacher", *short(run, *named))

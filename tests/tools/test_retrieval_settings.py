@@ -1,4 +1,4 @@
-"""tools/train.py on retrieval: settings that work on a CPU, and those that are refused."""
+"""kdkit train on retrieval: settings that work on a CPU, and those that are refused."""
 
 import re
 
@@ -35,7 +35,7 @@ def test_averaged_weights(retrieval, run_tool, train_a_bit, tmp_path):
     last = {key.removeprefix("module."): v for key, v in saved["ema_state_dict"].items()}
     key = "trunk.conv1.weight"
     assert not torch.equal(state[key], last[key])
-    code, text, error = run_tool("export_student", config, tmp_path / "bit/epoch_1.pth",
+    code, text, error = run_tool("export", config, tmp_path / "bit/epoch_1.pth",
                                  tmp_path / "s.pth")  # fmt: skip
     assert code == 0, error
     assert torch.equal(state_of(tmp_path / "s.pth")[key], state[key])

@@ -1,4 +1,4 @@
-"""What tools/train.py shows of a run, and what it leaves to the log file."""
+"""What kdkit train shows of a run, and what it leaves to the log file."""
 
 import os
 import shlex
@@ -20,13 +20,13 @@ NOISE = ("OneDL", "Hooks will be executed", "System environment", "Config:", "Fi
 @pytest.fixture(scope="module")
 def report(place, request):
     """One validated, distilled run: its output, its folder and its config."""
-    from .conftest import load_tool
+    from .conftest import run_command
 
     capture = request.config.pluginmanager.getplugin("capturemanager")
     run = place.folder / "reported"
     config = place.variant("reported.py", VALIDATED)
     capture.read_global_capture()
-    load_tool("train").main([str(config), "--work-dir", str(run)])
+    assert run_command("train", config, "--work-dir", run) == 0
     return capture.read_global_capture().out, run, config
 
 
@@ -69,11 +69,11 @@ def test_the_last_line_is_true(report, run_tool, tmp_path, monkeypatch):
     assert float(scores[int(step) - 1]) == best
     test, export = map(shlex.split, commands.split(" or "))
     for command in (test, export):
-        assert command[0] == "python" and all(os.path.isfile(path) for path in command[1:4])
+        assert command[0] == "kdkit" and all(os.path.isfile(path) for path in command[2:4])
         assert command[3].endswith(f"epoch_{step}.pth")
     code, _, error = run_tool("test", *test[2:], "--work-dir", tmp_path)
     assert code == 0, error
-    code, _, error = run_tool("export_student", *export[2:])
+    code, _, error = run_tool("export", *export[2:])
     assert code == 0 and (run / "exported.py").is_file(), error
 
 

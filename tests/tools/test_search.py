@@ -1,4 +1,4 @@
-"""tools/search.py."""
+"""kdkit search."""
 
 import re
 import runpy

@@ -1,4 +1,4 @@
-"""tools/test.py on results of tools/train.py."""
+"""kdkit test on results of kdkit train."""
 
 import json
 

@@ -1,4 +1,4 @@
-"""tools/train.py: what it writes, what it refuses, and how it goes on."""
+"""kdkit train: what it writes, what it refuses, and how it goes on."""
 
 import json
 import math

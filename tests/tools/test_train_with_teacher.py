@@ -1,4 +1,4 @@
-"""tools/train.py --with-teacher, ended in its first phase and begun again."""
+"""kdkit train --with-teacher, ended in its first phase and begun again."""
 
 import json
 import os

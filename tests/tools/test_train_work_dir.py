@@ -1,4 +1,4 @@
-"""tools/train.py: a work dir serves one run, and no checkpoint is lost or mixed unasked."""
+"""kdkit train: a work dir serves one run, and no checkpoint is lost or mixed unasked."""
 
 import os
 import shutil
@@ -49,7 +49,7 @@ def test_a_work_dir_in_use_is_refused(place, run_tool, option):
 
 def test_two_ways_with_an_earlier_run_are_one_too_many(place, run_tool):
     code, _, error = run_tool("train", place.distilled, "--resume", "--overwrite")
-    assert code == 2 and "not allowed with" in error
+    assert code == 2 and "exclude each other" in error
 
 
 def test_overwriting_keeps_nothing_of_the_earlier_run(place, run_tool, tmp_path):

@@ -1,12 +1,13 @@
 """A Python without kdkit's packages says so in one line, whichever tool it runs."""
 
+import importlib.util
 import re
 import subprocess
 import sys
 
 import pytest
 
-from .conftest import ROOT, load_tool
+from .conftest import ROOT
 
 TOOLS = sorted(path.stem for path in ROOT.glob("tools/*.py") if path.stem != "which_python")
 
@@ -30,7 +31,10 @@ def test_other_errors_are_shown_as_ever(capsys, monkeypatch):
 
 def load_guard(monkeypatch):
     monkeypatch.setattr(sys, "excepthook", sys.excepthook)
-    return load_tool("which_python")
+    spec = importlib.util.spec_from_file_location("which_python", ROOT / "tools/which_python.py")
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
 
 
 def test_the_remedy_exists(monkeypatch, tmp_path):

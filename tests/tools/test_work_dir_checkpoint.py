@@ -32,7 +32,7 @@ def test_evaluation_takes_the_last_one_or_the_best(place, run_tool, tmp_path):
 
 
 def test_export_takes_it_too(place, run_tool, tmp_path):
-    code, text, error = run_tool("export_student", place.distilled, place.run, tmp_path / "a.pth")
+    code, text, error = run_tool("export", place.distilled, place.run, tmp_path / "a.pth")
     assert code == 0, error
     assert text.count(f"{place.weights} is taken") == 1
     ours, theirs = (

@@ -51,7 +51,7 @@ def fetch_dataset(
     if name not in DATASETS:
         raise ValueError(
             f"the data set must be one of {', '.join(DATASETS)}, but it is {name!r}. "
-            "For the built-in digits run: python tools/make_digits.py"
+            "For the built-in digits run: kdkit make-digits"
         )
     root = root or data_root()
     for part in DATASETS[name]:
@@ -100,12 +100,12 @@ def missing_data_message(path: str | os.PathLike[str]) -> str:
     text = f"the data {kind} {path} is missing ({place}). "
     if "digits" in path.parts:
         folder = Path(*path.parts[: path.parts.index("digits") + 1])
-        return f"{text}Make it with: python tools/make_digits.py --out {folder}"
+        return f"{text}Make it with: kdkit make-digits --out {folder}"
     names = {part.folder.split("/")[0]: name for name in DATASETS for part in DATASETS[name]}
     for parent in reversed(path.parts):
         if parent in names:
             return (
-                f"{text}Fetch it with: python tools/download_data.py {names[parent]} "
+                f"{text}Fetch it with: kdkit fetch {names[parent]} "
                 f"- or set KD_DATA to the folder that holds {parent}."
             )
     for name, page in _BY_HAND.items():

@@ -152,7 +152,7 @@ def test_nothing_random_changes(pretrained, tmp_path):
 
 def test_a_checkpoint_without_heads_names_the_order_and_the_command(pretrained, tmp_path):
     config = "configs/cls/heads_resnet20_2e_digits.py"
-    with pytest.raises(ValueError, match="before the student.* has no heads.*python tools/train.py "
+    with pytest.raises(ValueError, match="before the student.* has no heads.*kdkit train "
                        f"{config} --with-teacher") as caught:  # fmt: skip
         build_headed(pretrained)
     assert pretrained["checkpoint"] in str(caught.value)
@@ -163,7 +163,7 @@ def test_the_command_is_that_of_the_heads_config(pretrained, tmp_path):
     file.write_text(
         f"model = dict(type='kd_cls.TeacherHeads', student={TEACHER}, pretrained={pretrained})"
     )
-    with pytest.raises(ValueError, match=rf"tools/train.py {file} --with-teacher, and name"):
+    with pytest.raises(ValueError, match=rf"kdkit train {file} --with-teacher, and name"):
         build_headed(dict(config=str(file), checkpoint=pretrained["checkpoint"]))
 
 

@@ -175,7 +175,7 @@ def test_an_evaluator_of_a_part_of_the_images(data: Set) -> None:
 
 
 def test_a_missing_annotation_file_of_an_evaluator(data: Set) -> None:
-    """Training reads the one of val alone; tools/test.py that of test."""
+    """Training reads the one of val alone; kdkit test that of test."""
     metric = dict(type="CocoMetric", ann_file=str(data.folder / "gone.json"))
     (error,) = _errors(data.config(val_evaluator=metric))
     assert "val_evaluator" in error and "gone.json is missing" in error

@@ -1,23 +1,10 @@
-import argparse
 import fractions
-import socket
 from pathlib import Path
 
 import pytest
 import torch
-from mmengine.config import Config
-from mmengine.registry import MODEL_WRAPPERS
-from torch import distributed
 
-from kd_engine.runs import (
-    add_config_arguments,
-    dataset_configs,
-    load_run_config,
-    require_datasets,
-    share_statistics,
-    start_processes,
-    use_mixed_precision,
-)
+from kd_engine.config.load import load_run_config, parse_options
 
 TASK = "default_scope = 'mmengine'\ncustom_imports = dict(imports=['kd_retrieval'])\n"
 
@@ -31,25 +18,13 @@ def config(tmp_path):
     return str(path)
 
 
-def loader(**dataset):
-    return {"batch_size": 1, "dataset": {"type": "Any", **dataset}}
-
-
-class TestArguments:
-    def test_options_are_read(self):
-        parser = argparse.ArgumentParser()
-        add_config_arguments(parser)
-        found = parser.parse_args(["a.py", "--cfg-options", "model.width=8", "names=[1,2]"])
-        assert found.config == "a.py"
-        assert found.cfg_options == {"model.width": 8, "names": [1, 2]}
-        assert parser.parse_args(["a.py"]).cfg_options is None
-
-    def test_an_option_without_a_value(self, capsys):
-        parser = argparse.ArgumentParser()
-        add_config_arguments(parser)
-        with pytest.raises(SystemExit):
-            parser.parse_args(["a.py", "--cfg-options", "model.width"])
-        assert "it must be KEY=VALUE, but it is 'model.width'" in capsys.readouterr().err
+class TestParseOptions:
+    def test_values_are_read_as_mmengine_reads_them(self):
+        pairs = ["model.width=8", "names=[1,2]", "a=b=c", "model.width=9", "on=True", "x=None"]
+        assert parse_options(pairs) == {
+            "model.width": 9, "names": [1, 2], "a": "b=c", "on": True, "x": None
+        }  # fmt: skip
+        assert parse_options([]) == {}
 
 
 class TestLoadRunConfig:
@@ -101,110 +76,3 @@ class TestLoadRunConfig:
         torch.save({"state_dict": {"weight": fractions.Fraction(1)}}, tmp_path / "a.pth")
         with pytest.raises(ValueError, match="Fraction"):
             load_checkpoint(torch.nn.Linear(1, 1), str(tmp_path / "a.pth"))
-
-
-class TestRequireDatasets:
-    def test_data_that_is_there_passes(self, tmp_path):
-        (tmp_path / "a.json").write_text("{}")
-        config = Config({"train_dataloader": loader(data_root=str(tmp_path), ann_file="a.json")})
-        require_datasets(config)
-        assert list(dataset_configs(config)) == ["train_dataloader"]
-
-    def test_a_missing_folder_is_named(self, tmp_path):
-        config = Config({"val_dataloader": loader(data_root=str(tmp_path / "none"))})
-        with pytest.raises(FileNotFoundError, match="the data folder .*none is missing"):
-            require_datasets(config)
-
-    def test_a_missing_annotation_file_is_named(self, tmp_path):
-        config = Config({"val_dataloader": loader(data_root=str(tmp_path), ann_file="b.json")})
-        with pytest.raises(FileNotFoundError, match=r"the data file .*b\.json is missing"):
-            require_datasets(config)
-
-    def test_an_annotation_file_without_a_root(self, tmp_path):
-        config = Config({"val_dataloader": loader(ann_file=str(tmp_path / "c.json"))})
-        with pytest.raises(FileNotFoundError, match=r"c\.json is missing"):
-            require_datasets(config)
-
-    @pytest.mark.parametrize("wrapper", ["ConcatDataset", "RepeatDataset"])
-    def test_data_sets_in_a_wrapper_are_looked_at(self, tmp_path, wrapper):
-        inner = {"type": "Any", "data_root": str(tmp_path / "none")}
-        many = {"datasets": [inner]} if wrapper == "ConcatDataset" else {"dataset": inner}
-        config = Config({"train_dataloader": {"dataset": {"type": wrapper, **many}}})
-        with pytest.raises(FileNotFoundError, match="none is missing"):
-            require_datasets(config)
-
-    def test_only_the_loaders_asked_for(self, tmp_path):
-        config = Config({"train_dataloader": loader(data_root=str(tmp_path / "none"))})
-        require_datasets(config, loaders=("val_dataloader",))
-
-
-@pytest.fixture
-def one_process(monkeypatch):
-    """The environment that torchrun sets, for a run of one process."""
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        port = free.getsockname()[1]
-    for key, value in dict(RANK=0, WORLD_SIZE=1, MASTER_ADDR="127.0.0.1", MASTER_PORT=port).items():
-        monkeypatch.setenv(key, str(value))
-    yield
-    if distributed.is_initialized():
-        distributed.destroy_process_group()
-
-
-class TestStartProcesses:
-    def test_without_a_gpu_they_talk_through_gloo(self, one_process, monkeypatch):
-        monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
-        config = Config({"find_unused_parameters": True})
-        start_processes(config, "pytorch")
-        assert config.launcher == "pytorch"
-        assert distributed.get_backend() == "gloo"
-        given = dict(module=torch.nn.Linear(2, 1), device_ids=[0])  # as mmengine's Runner does
-        wrapper = MODEL_WRAPPERS.build(config.model_wrapper_cfg, default_args=given)
-        assert wrapper.find_unused_parameters
-        assert wrapper(torch.ones(1, 2)).shape == (1, 1)
-
-    def test_a_wrapper_of_the_config_stays(self, one_process, monkeypatch):
-        monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
-        config = Config({"model_wrapper_cfg": {"type": "Mine"}})
-        start_processes(config, "pytorch")
-        assert config.model_wrapper_cfg == {"type": "Mine"}
-
-    @pytest.mark.parametrize(("launcher", "gpu"), [("none", False), ("pytorch", True)])
-    def test_everything_else_is_left_to_mmengine(self, launcher, gpu, one_process, monkeypatch):
-        monkeypatch.setattr(torch.cuda, "is_available", lambda: gpu)
-        config = Config({})
-        start_processes(config, launcher)
-        assert config.to_dict() == {"launcher": launcher}
-        assert not distributed.is_initialized()
-
-
-class TestShareStatistics:
-    def test_of_several_processes_alone(self):
-        for launcher, count in (("none", 0), ("pytorch", 1), ("slurm", 1)):
-            config = Config({"launcher": launcher})
-            share_statistics(config)
-            assert len(config.get("custom_hooks", [])) == count
-
-    def test_other_hooks_stay(self):
-        config = Config({"launcher": "pytorch", "custom_hooks": [{"type": "EMAHook"}]})
-        for _ in range(2):
-            share_statistics(config)
-            assert [hook.type for hook in config.custom_hooks] == ["EMAHook", "SyncBuffersHook"]
-
-
-class TestUseMixedPrecision:
-    def test_a_cpu_is_refused(self, monkeypatch):
-        monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
-        config = Config({"optim_wrapper": {"type": "OptimWrapper"}})
-        with pytest.raises(ValueError, match="--amp needs a GPU.*Leave it out on a CPU"):
-            use_mixed_precision(config)
-        assert config.optim_wrapper.type == "OptimWrapper"
-
-    @pytest.mark.parametrize(("given", "scale"), [({}, "dynamic"), ({"loss_scale": 8.0}, 8.0)])
-    def test_the_wrapper_changes_on_a_gpu(self, given, scale, monkeypatch):
-        monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
-        config = Config({"optim_wrapper": {"type": "OptimWrapper", "clip_grad": None, **given}})
-        use_mixed_precision(config)
-        assert config.optim_wrapper == {
-            "type": "AmpOptimWrapper", "clip_grad": None, "loss_scale": scale
-        }  # fmt: skip

@@ -44,7 +44,7 @@ def refusals(config):
     with pytest.raises(FileNotFoundError) as first:
         require_trained(config)
     with pytest.raises(FileNotFoundError) as second:
-        train_missing(config, "train.py")
+        train_missing(config, ["train.py"])
     assert str(first.value) == str(second.value)
     return str(first.value)
 
@@ -66,7 +66,7 @@ def test_a_name_that_its_schedule_never_leaves(commands, hook, name, leaves):
     write("teacher.py", **hook)
     text = refusals(student(f"work_dirs/t/{name}"))
     assert f"checkpoint work_dirs/t/{name} is missing, and its training would" in text
-    command = "python tools/train.py teacher.py --work-dir work_dirs/t"
+    command = "kdkit train teacher.py --work-dir work_dirs/t"
     assert f"Train the teacher first: {command}, or let --with-teacher" in text
     assert f"leaves {leaves} and never {name}. Name" in text
     if "best_epoch" not in leaves:
@@ -115,7 +115,7 @@ def test_the_command_trains_where_the_checkpoint_is_expected(source, checkpoint,
         file.write("work_dir = 'own'\ntrain_cfg = dict(max_epochs=6)\nmodel = dict()\n")
     with pytest.raises(FileNotFoundError) as error:
         require_trained(student(checkpoint, source))
-    assert f"first: python tools/train.py {command}, let --with-teacher" in str(error.value)
+    assert f"first: kdkit train {command}, let --with-teacher" in str(error.value)
 
 
 def test_the_command_continues_what_is_begun(save_run, here):
@@ -146,9 +146,9 @@ class TestWorkDirs:
             return 0
 
         monkeypatch.setattr(phases, "run_child", run)
-        train_missing(student("work_dirs/t.v2"), "train.py")
+        train_missing(student("work_dirs/t.v2"), ["train.py"])
         assert [command[-1] for command in commands] == ["work_dirs/t.v2"]
-        train_missing(student("work_dirs/t.v2"), "train.py")
+        train_missing(student("work_dirs/t.v2"), ["train.py"])
         assert len(commands) == 1
 
     @pytest.mark.parametrize("best", [False, True])
@@ -162,11 +162,11 @@ class TestWorkDirs:
         config = student("work_dirs/t")
         require_trained(config)
         assert "is at epoch_3.pth, and it ends with epoch_6.pth" in capsys.readouterr().err
-        train_missing(student("work_dirs/t"), "train.py")
+        train_missing(student("work_dirs/t"), ["train.py"])
         assert len(commands) == 1
         distributed = student("work_dirs/t")
         distributed.launcher = "pytorch"
-        train_missing(distributed, "train.py")
+        train_missing(distributed, ["train.py"])
         assert len(commands) == 1
 
     def test_it_is_settled_early_unless_it_is_to_be_finished(self, save_run, here):
@@ -187,7 +187,7 @@ class TestWorkDirs:
             file.write("custom_hooks = [dict(type='EarlyStoppingHook', monitor='acc')]\n")
         save_run(here / "work_dirs/t/epoch_3.pth", 3)
         require_trained(student("work_dirs/t"))
-        train_missing(student("work_dirs/t"), "train.py")
+        train_missing(student("work_dirs/t"), ["train.py"])
         assert not commands and not capsys.readouterr().err
 
 
@@ -198,14 +198,14 @@ class TestChains:
         write("heads.py", model=dict(pretrained=pretrained))
         config = student("work_dirs/h/epoch_6.pth", "heads.py")
         with pytest.raises(FileNotFoundError, match=r"^pretrained .* leaves epoch_1.pth, epoch_2"):
-            train_missing(config, "train.py")
+            train_missing(config, ["train.py"])
         assert not commands
 
     def test_a_config_that_is_missing_is_told_before(self, commands):
         write("teacher.py")
         peers = [dict(config="lost.py", checkpoint="work_dirs/lost/epoch_1.pth")]
         with pytest.raises(FileNotFoundError, match=r"lost\.py"):
-            train_missing(student("work_dirs/t/epoch_6.pth", peers=peers), "train.py")
+            train_missing(student("work_dirs/t/epoch_6.pth", peers=peers), ["train.py"])
         assert not commands
 
     @pytest.mark.parametrize("folder", ["work_dirs/t", "work_dirs/../work_dirs/t/"])
@@ -214,11 +214,11 @@ class TestChains:
         write("peer.py")
         peers = [dict(config="peer.py", checkpoint=f"{folder}/epoch_5.pth")]
         with pytest.raises(ValueError, match="peers.0 .peer.py. would be .* that of teacher.py"):
-            train_missing(student("work_dirs/t/epoch_6.pth", peers=peers), "train.py")
+            train_missing(student("work_dirs/t/epoch_6.pth", peers=peers), ["train.py"])
         assert not commands
 
     def test_nor_does_a_teacher_with_its_student(self, commands):
         write("teacher.py")
         with pytest.raises(ValueError, match="is that of this run"):
-            train_missing(student("work_dirs/s/epoch_6.pth"), "train.py")
+            train_missing(student("work_dirs/s/epoch_6.pth"), ["train.py"])
         assert not commands

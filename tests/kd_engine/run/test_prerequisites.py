@@ -1,7 +1,6 @@
 """Phases: what a config needs first is found, named when missing, trained in order, once."""
 
 import copy
-import runpy
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -12,6 +11,7 @@ from kd_core.checkpoint.load import read_checkpoint
 from kd_engine.run import prerequisites as phases
 from kd_engine.run.prerequisites import references_of, require_trained, train_missing
 from kd_engine.weights.checkpoint import ALLOWED
+from kdkit.cli import main
 
 ROOT = Path(__file__).parents[3]
 KINDS = ["teacher", "pretrained", "peers.0", "peers.1"]
@@ -82,7 +82,7 @@ def test_what_is_missing_is_named_with_what_mends_it(config, number):
     start = f"{KINDS[number]} is trained before this, but its checkpoint"
     assert f"{start} {lost['checkpoint']} is missing" in text
     folder = Path(lost["checkpoint"]).parent
-    command = f"python tools/train.py {lost['config']} --work-dir {folder}"
+    command = f"kdkit train {lost['config']} --work-dir {folder}"
     assert f"{command}, let --with-teacher do it" in text
     option = text.split("--cfg-options ")[1].split("=")[0]
     other = lost["checkpoint"].replace("epoch_1", "epoch_2")
@@ -96,19 +96,19 @@ def test_what_is_no_local_file_is_not_missing(config, path, runs):
     for _, item in references_of(config.model):
         item["checkpoint"] = path
     require_trained(config)
-    train_missing(config, "train.py")
+    train_missing(config, ["train.py"])
     assert not runs.commands
 
 
 def test_each_is_trained_in_order_in_the_folder_of_its_checkpoint(config, runs, tmp_path):
-    train_missing(config, "tools/train.py")
+    train_missing(config, ["tools/train.py"])
     assert runs.commands == [
         ["tools/train.py", f"{tmp_path}/{name}.py", "--resume", "--with-teacher",
          "--work-dir", str(tmp_path / name)]
         for name in ("teacher", "pretrained", "first", "second")
     ]  # fmt: skip
     require_trained(config)
-    train_missing(config, "tools/train.py")
+    train_missing(config, ["tools/train.py"])
     assert len(runs.commands) == 4
 
 
@@ -116,23 +116,23 @@ def test_it_goes_on_where_it_stopped(config, runs):
     finish(config.model.teacher)
     runs.codes["first"] = 7
     with pytest.raises(SystemExit) as stop:
-        train_missing(config, "train.py")
+        train_missing(config, ["train.py"])
     assert stop.value.code == 7 and trained(runs) == ["pretrained", "first"]
     runs.codes.clear()
-    train_missing(config, "train.py")
+    train_missing(config, ["train.py"])
     assert trained(runs) == ["pretrained", "first", "first", "second"]
 
 
 def test_what_serves_two_is_trained_once(config, runs):
     config.model.peers = [copy.deepcopy(config.model.teacher)] * 2
-    train_missing(config, "train.py")
+    train_missing(config, ["train.py"])
     assert trained(runs) == ["teacher", "pretrained"]
 
 
 def test_a_training_that_writes_another_file_is_told_afterwards(config, runs):
     runs.checkpoint = "epoch_9.pth"
     with pytest.raises(FileNotFoundError, match="still missing: .*/teacher holds epoch_9.pth. Na"):
-        train_missing(config, "train.py")
+        train_missing(config, ["train.py"])
     assert trained(runs) == ["teacher"]
 
 
@@ -149,7 +149,7 @@ def test_only_config_files_in_one_process_are_trained(config, runs, source, laun
         finish(item)
     config.launcher, config.model.peers[0].config = launcher, source
     with pytest.raises(ValueError, match="in one process, but peers.0 is .* Train it before"):
-        train_missing(config, "train.py")
+        train_missing(config, ["train.py"])
     assert not runs.commands
 
 
@@ -186,10 +186,11 @@ def test_a_chain_trains_what_is_missing_and_then_itself(tmp_path, monkeypatch):
     both.write_text(CHAIN.format(
         base=str(one), one=str(one), two=str(two), first=str(paths[one]), second=str(paths[two])
     ))  # fmt: skip
-    main = runpy.run_path(str(ROOT / "tools/train.py"))["main"]
 
     def train(path, *options):
-        main([str(path), "--work-dir", str(tmp_path / path.stem), *options])
+        with pytest.raises(SystemExit) as stop:
+            main(["train", str(path), "--work-dir", str(tmp_path / path.stem), *options])
+        assert not stop.value.code
 
     train(one)
     before = paths[one].stat().st_mtime_ns

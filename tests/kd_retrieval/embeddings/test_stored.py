@@ -210,7 +210,7 @@ def test_damaged_and_foreign_files_are_named(tmp_path):
         np.save(file, np.zeros(3))
     with pytest.raises(ValueError, match="one array"):
         read_embeddings(single)
-    with pytest.raises(FileNotFoundError, match="tools/embed.py"):
+    with pytest.raises(FileNotFoundError, match="kdkit embed"):
         read_embeddings(tmp_path / "nowhere")
 
 

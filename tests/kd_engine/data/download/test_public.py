@@ -239,22 +239,22 @@ def test_the_table_is_well_formed() -> None:
 @pytest.mark.parametrize(
     ("path", "command"),
     [
-        ("data/coco/train2017", "python tools/download_data.py coco"),
-        ("data/VOCdevkit/VOC2007/JPEGImages", "python tools/download_data.py voc"),
-        ("data/bccd_voc", "python tools/download_data.py bccd"),
-        ("data/chess_coco/train", "python tools/download_data.py chess"),
-        ("data/CUB_200_2011", "python tools/download_data.py cub"),
-        ("data/cars196/cars_annos.mat", "python tools/download_data.py cars"),
-        ("data/Stanford_Online_Products", "python tools/download_data.py sop"),
+        ("data/coco/train2017", "kdkit fetch coco"),
+        ("data/VOCdevkit/VOC2007/JPEGImages", "kdkit fetch voc"),
+        ("data/bccd_voc", "kdkit fetch bccd"),
+        ("data/chess_coco/train", "kdkit fetch chess"),
+        ("data/CUB_200_2011", "kdkit fetch cub"),
+        ("data/cars196/cars_annos.mat", "kdkit fetch cars"),
+        ("data/Stanford_Online_Products", "kdkit fetch sop"),
         ("data/omniglot", "docs/retrieval_data.md says how to get it"),
-        ("data/cifar-10-batches-bin", "python tools/download_data.py cifar10"),
-        ("data/cifar-100-binary/train.bin", "python tools/download_data.py cifar100"),
-        ("data/svhn", "python tools/download_data.py svhn"),
-        ("data/tiny-imagenet-200/train", "python tools/download_data.py tiny-imagenet"),
-        ("data/fashion_mnist", "python tools/download_data.py fashion-mnist"),
+        ("data/cifar-10-batches-bin", "kdkit fetch cifar10"),
+        ("data/cifar-100-binary/train.bin", "kdkit fetch cifar100"),
+        ("data/svhn", "kdkit fetch svhn"),
+        ("data/tiny-imagenet-200/train", "kdkit fetch tiny-imagenet"),
+        ("data/fashion_mnist", "kdkit fetch fashion-mnist"),
         ("data/caltech100", "docs/retrieval_data.md says how to get it"),
         ("data/imagenet/train", "docs/classification_data.md says how to get it"),
-        ("data/digits/annotations", "python tools/make_digits.py --out data/digits"),
+        ("data/digits/annotations", "kdkit make-digits --out data/digits"),
     ],
 )
 def test_what_is_missing_is_named_with_its_command(
@@ -268,7 +268,7 @@ def test_what_is_missing_is_named_with_its_command(
 
 
 def test_a_missing_folder_of_ones_own_gets_no_command() -> None:
-    assert "tools/" not in missing_data_message("data/mine")
+    assert "kdkit " not in missing_data_message("data/mine")
 
 
 def test_require_data(tmp_path: Path) -> None:

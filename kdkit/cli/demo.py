@@ -1,0 +1,47 @@
+"""Make data, train a teacher and two students, and compare them.
+
+    kdkit demo
+
+One of the students is distilled. Everything goes to work_dirs/demo: results.md and results.json
+(the table), curves.png (the training), detections.png (what the models see), and a folder for each
+model. What is there already is used again; an interrupted training resumes from its last whole
+checkpoint.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import io
+import time
+from pathlib import Path
+
+import click
+
+from kdkit.cli.command import subcommand
+
+
+@subcommand(__doc__, {})
+@click.option(
+    "--work-dir",
+    type=click.Path(path_type=Path),
+    default=Path("work_dirs/demo"),
+    show_default=True,
+    help="Folder of all files.",
+)
+@click.option("--train-images", default=480, show_default=True, help="Images to train on.")
+@click.option("--val-images", default=96, show_default=True, help="Images to measure on.")
+@click.option("--epochs", type=int, help="Epochs of each training (default: the configs').")
+def command(work_dir: Path, train_images: int, val_images: int, epochs: int | None) -> None:
+    """Run the demo."""
+    start = time.monotonic()
+    with contextlib.redirect_stdout(io.StringIO()):  # mmdet's banners
+        import kd_det  # noqa: F401  before mmdet
+        from kd_engine.errors import clear_errors
+        from kd_engine.weights.checkpoint import use_safe_checkpoints
+        from kdkit.demo.runs import DemoOptions
+        from kdkit.demo.stages import run_demo
+
+    with clear_errors("interrupted; the same command goes on from the last checkpoint"):
+        use_safe_checkpoints()
+        run_demo(DemoOptions(work_dir.resolve(), train_images, val_images, epochs))
+    print(f"\nfinished after {time.monotonic() - start:.0f} s; files are in {work_dir}")

@@ -1,0 +1,10 @@
+"""Fetch public datasets: the command `kdkit fetch`, from a checkout."""
+
+import sys
+
+import which_python  # noqa: F401  explains a missing package
+
+from kdkit.cli import main
+
+if __name__ == "__main__":
+    main(["fetch", *sys.argv[1:]])

@@ -1,0 +1,10 @@
+"""Write embeddings: the command `kdkit embed`, from a checkout."""
+
+import sys
+
+import which_python  # noqa: F401  explains a missing package
+
+from kdkit.cli import main
+
+if __name__ == "__main__":
+    main(["embed", *sys.argv[1:]])

@@ -1,0 +1,10 @@
+"""Export to ONNX: the command `kdkit export-onnx`, from a checkout."""
+
+import sys
+
+import which_python  # noqa: F401  explains a missing package
+
+from kdkit.cli import main
+
+if __name__ == "__main__":
+    main(["export-onnx", *sys.argv[1:]])

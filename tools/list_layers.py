@@ -1,0 +1,10 @@
+"""List layers: the command `kdkit layers`, from a checkout."""
+
+import sys
+
+import which_python  # noqa: F401  explains a missing package
+
+from kdkit.cli import main
+
+if __name__ == "__main__":
+    main(["layers", *sys.argv[1:]])

@@ -1,0 +1,10 @@
+"""Search embeddings: the command `kdkit search`, from a checkout."""
+
+import sys
+
+import which_python  # noqa: F401  explains a missing package
+
+from kdkit.cli import main
+
+if __name__ == "__main__":
+    main(["search", *sys.argv[1:]])

@@ -1,0 +1,10 @@
+"""Tabulate runs: the command `kdkit summarise`, from a checkout."""
+
+import sys
+
+import which_python  # noqa: F401  explains a missing package
+
+from kdkit.cli import main
+
+if __name__ == "__main__":
+    main(["summarise", *sys.argv[1:]])

@@ -1,0 +1,10 @@
+"""Evaluate a model: the command `kdkit test`, from a checkout."""
+
+import sys
+
+import which_python  # noqa: F401  explains a missing package
+
+from kdkit.cli import main
+
+if __name__ == "__main__":
+    main(["test", *sys.argv[1:]])
