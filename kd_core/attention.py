@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from kd_core.checks import check_feature_map, check_feature_maps, check_positive, full_precision
+from kd_core.checks import check_feature_map, check_feature_maps, check_positive, without_autocast
 from kd_core.gram import EPSILON, cosine_gram, energy, gram, no_double
 
 
@@ -54,7 +54,7 @@ def position_attention(feature: Tensor, side: int | tuple[int, int] = 16) -> Ten
     pooled = pool_to(feature, side).flatten(start_dim=2)  # (N, C, P)
     # Not F.normalize: its norm over the channels is ten times slower on a CPU.
     units = pooled * pooled.square().sum(dim=1, keepdim=True).clamp(min=EPSILON**2).rsqrt()
-    with full_precision(feature):
+    with without_autocast(feature):
         return units.transpose(1, 2) @ units  # (N, P, P)
 
 
@@ -69,7 +69,7 @@ def position_softmax_attention(feature: Tensor, side: int | tuple[int, int] = 16
         Attention (N, P, P) in float32, rows sum to 1.
     """
     pooled = pool_to(feature, side).flatten(start_dim=2)  # (N, C, P)
-    with full_precision(feature):
+    with without_autocast(feature):
         affinity = pooled.transpose(1, 2) @ pooled  # (N, P, P)
     return torch.softmax(affinity / feature.shape[1] ** 0.5, dim=2)
 

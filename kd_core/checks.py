@@ -217,7 +217,7 @@ def paired_levels(
     return list(zip(student_levels, teacher_levels, strict=True))
 
 
-def full_precision(tensor: Tensor) -> torch.autocast:
+def without_autocast(tensor: Tensor) -> torch.autocast:
     """Switch autocast off, so that products of matrices stay in float32.
 
     Args:

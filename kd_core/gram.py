@@ -12,7 +12,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from kd_core.checks import full_precision
+from kd_core.checks import without_autocast
 
 EPSILON = 1e-12  # unit(x) = x / max(||x||_2, EPSILON)
 _CHUNK_ELEMENTS = 2**24  # 64 MB of float32
@@ -141,7 +141,7 @@ class _CosineGram(torch.autograd.Function):
 
 
 def _inner_products(feature: Tensor) -> Tensor:
-    with full_precision(feature):
+    with without_autocast(feature):
         rows = feature.float().flatten(start_dim=2)  # (N, C, H*W)
         return torch.bmm(rows, rows.transpose(1, 2))
 
@@ -153,7 +153,7 @@ def _times_rows(matrices: Tensor, feature: Tensor) -> Tensor:
         rows = values.flatten(start_dim=2)
         torch.bmm(matrices[images], rows, out=target.flatten(start_dim=2))
 
-    with full_precision(feature):
+    with without_autocast(feature):
         return _gradient_like(feature, fill)
 
 

@@ -12,7 +12,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from kd_core.checks import full_precision
+from kd_core.checks import without_autocast
 
 EPSILON = 1e-12  # unit(x) = x / max(||x||_2, EPSILON)
 _TILE_ELEMENTS = 2**23  # elements of float32 that one tile of angle_difference may hold: 32 MB
@@ -42,7 +42,7 @@ def similarities(rows: Tensor, columns: Tensor | None = None) -> Tensor:
     """
     first = flat_rows(rows)
     second = first if columns is None else flat_rows(columns)
-    with full_precision(first):
+    with without_autocast(first):
         return F.normalize(first @ second.t(), dim=1, eps=EPSILON)
 
 
@@ -58,7 +58,7 @@ def distances(rows: Tensor, columns: Tensor | None = None) -> Tensor:
     """
     first = flat_rows(rows)
     second = first if columns is None else flat_rows(columns)
-    with full_precision(first):
+    with without_autocast(first):
         # Differences, not inner products: those lose the distance between near duplicates.
         return torch.cdist(first, second, compute_mode="donot_use_mm_for_euclid_dist")
 
@@ -126,7 +126,7 @@ class _AngleDifference(torch.autograd.Function):
         scale = 1.0 / (vertices * samples * samples)
         total = student.new_zeros(())
         gradient = torch.zeros_like(student)
-        with full_precision(student):
+        with without_autocast(student):
             for start in range(0, vertices, step):
                 tile = slice(start, min(start + step, vertices))
                 units, inverse = _directions(student, tile)

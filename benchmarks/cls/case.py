@@ -113,7 +113,7 @@ class ClassifierCase:
             seed_all()
             with torch.no_grad():
                 found.append(model(self.data["inputs"]))
-        require_close("the student alone and the distilled one", "logits", *found)
+        require_agreement("the student alone and the distilled one", "logits", *found)
 
     def loss(self) -> Tensor:
         """Return the total loss of the distilled student, without a step."""
@@ -189,7 +189,7 @@ def labeled_batch(student: Any, count: int, size: tuple[int, int]) -> dict[str, 
     }
 
 
-def require_close(who: str, what: str, first: Tensor, second: Tensor) -> None:
+def require_agreement(who: str, what: str, first: Tensor, second: Tensor) -> None:
     """Require that two steps computed the same.
 
     Raises:

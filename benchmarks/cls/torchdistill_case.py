@@ -8,7 +8,7 @@ from typing import Any
 
 from torch import Tensor, nn
 
-from benchmarks.cls.case import ClassifierCase, require_close
+from benchmarks.cls.case import ClassifierCase, require_agreement
 from benchmarks.step_costs import StepCase, seed_all
 from kd_core import Distiller
 from kd_core.layers import LayerPath
@@ -100,7 +100,7 @@ class TorchdistillCase:
         seed_all()
         found = self._loss().detach()
         seed_all()
-        require_close(f"{PEER} and this code", "total losses", found, self.case.loss())
+        require_agreement(f"{PEER} and this code", "total losses", found, self.case.loss())
 
     def _loss(self) -> Tensor:
         data = self.case.data

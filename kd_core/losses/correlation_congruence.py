@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from kd_core.checks import check_positive, check_same_batch, full_precision
+from kd_core.checks import check_positive, check_same_batch, without_autocast
 from kd_core.gather import gather_pair
 from kd_core.losses.base import DistillationLoss
 from kd_core.relation import EPSILON, flat_rows
@@ -74,7 +74,7 @@ class CorrelationCongruenceLoss(DistillationLoss):
 
     def _kernel(self, features: Tensor) -> Tensor:
         units = F.normalize(flat_rows(features), dim=1, eps=EPSILON)
-        with full_precision(units):
+        with without_autocast(units):
             cosines = units @ units.t()  # (N, N)
         kernel = torch.ones_like(cosines)
         for power in range(1, self.order + 1):

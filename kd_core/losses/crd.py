@@ -12,7 +12,7 @@ from kd_core.checks import (
     check_indices,
     check_positive,
     check_same_batch,
-    full_precision,
+    without_autocast,
 )
 from kd_core.losses.base import DistillationLoss
 from kd_core.relation import flat_rows
@@ -173,7 +173,7 @@ class CRDLoss(DistillationLoss):
     def _embedded(self, side: str, features: Tensor) -> Tensor:
         layer = self.embed[side]
         assert isinstance(layer, nn.Linear)
-        with full_precision(features):
+        with without_autocast(features):
             rows = layer(features.flatten(start_dim=1).to(layer.weight.dtype))  # (N, dim)
             return F.normalize(rows.float(), dim=1)
 
@@ -190,7 +190,7 @@ class CRDLoss(DistillationLoss):
         return order[(places + same * (places >= first)) % self.samples]
 
     def _contrast(self, part: int, vectors: Tensor, bank: Tensor, columns: Tensor) -> Tensor:
-        with full_precision(vectors):
+        with without_autocast(vectors):
             cosines = vectors @ bank.clone().float().t()  # a copy: the bank changes after this
         scores = cosines.gather(1, columns) / self.temperature
         log_z = self.log_z[part]

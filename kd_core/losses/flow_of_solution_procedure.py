@@ -11,8 +11,8 @@ from kd_core.attention import match_sizes
 from kd_core.checks import (
     check_feature_maps,
     check_same_channels,
-    full_precision,
     paired_levels,
+    without_autocast,
 )
 from kd_core.losses.base import DistillationLoss
 
@@ -86,5 +86,5 @@ class FlowOfSolutionProcedureLoss(DistillationLoss):
 
 def _flow(first: Tensor, second: Tensor) -> Tensor:
     first, second = (x.float().flatten(start_dim=2) for x in match_sizes(first, second))
-    with full_precision(first):
+    with without_autocast(first):
         return first @ second.transpose(1, 2) / first.shape[2]  # (N, C_a, C_b)

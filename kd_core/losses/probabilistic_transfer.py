@@ -5,7 +5,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from kd_core.checks import check_same_batch, full_precision
+from kd_core.checks import check_same_batch, without_autocast
 from kd_core.gather import gather_pair
 from kd_core.losses.base import DistillationLoss
 from kd_core.relation import flat_rows
@@ -66,6 +66,6 @@ class ProbabilisticTransferLoss(DistillationLoss):
 def _probabilities(features: Tensor) -> Tensor:
     rows = flat_rows(features)
     rows = rows / (torch.linalg.vector_norm(rows, dim=1, keepdim=True) + _EPSILON)
-    with full_precision(rows):
+    with without_autocast(rows):
         closeness: Tensor = (rows @ rows.t() + 1) / 2  # (N, N)
     return closeness / closeness.sum(dim=1, keepdim=True)

@@ -12,8 +12,8 @@ from torch.nn import functional as F
 from kd_core.attention import match_sizes
 from kd_core.checks import (
     check_feature_maps,
-    full_precision,
     paired_levels,
+    without_autocast,
 )
 from kd_core.losses.base import DistillationLoss
 
@@ -136,7 +136,7 @@ class _Gaussian(nn.Module):
 
     def forward(self, student: Tensor, teacher: Tensor) -> Tensor:
         """Mean over all entries of the negative log-likelihood, without its constant."""
-        with full_precision(student):
+        with without_autocast(student):
             told = self.mean(student.to(self.variance.dtype)).float()  # (N, C_t, H, W)
         variance = (F.softplus(self.variance.float()) + _EPSILON).reshape(1, -1, 1, 1)
         squares: Tensor = (teacher.float() - told).square()

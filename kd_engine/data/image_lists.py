@@ -16,7 +16,7 @@ _INTEGER_DIGITS = 18  # more do not fit into int64
 
 
 @dataclass
-class Rows:
+class ListRows:
     """The rows of a list.
 
     Attributes:
@@ -108,7 +108,7 @@ def is_integer(text: str) -> bool:
 
 def read_rows(
     path: Path, fields: str, heading: Sequence[str] = (), path_first: bool = False
-) -> Rows:
+) -> ListRows:
     """Read a text file of rows that are separated by blanks; empty lines are left out.
 
     Args:
@@ -124,7 +124,7 @@ def read_rows(
             line.
     """
     names = fields.split()
-    rows = Rows(path, [], [[] for _ in names])
+    rows = ListRows(path, [], [[] for _ in names])
     for number, line in enumerate(read_lines(path), start=1):
         if number <= len(heading):
             if not line.startswith(heading[number - 1]):

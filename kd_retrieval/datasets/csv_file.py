@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from kd_engine.data.image_lists import Rows, is_integer, read_lines
+from kd_engine.data.image_lists import ListRows, is_integer, read_lines
 from kd_retrieval.datasets.base import (
     BOTH,
     GALLERY,
@@ -115,7 +115,7 @@ def _kept(splits: Sequence[str], split: str) -> tuple[NDArray[Any], bool]:
     return np.flatnonzero(np.isin(splits, "train" if derived else wanted)), derived
 
 
-def _read(path: Path) -> Rows:
+def _read(path: Path) -> ListRows:
     """Read a CSV file as one list of texts for each of ``COLUMNS``."""
     records = _records(path)
     names = next(records, (1, []))[1]
@@ -139,7 +139,7 @@ def _read(path: Path) -> Rows:
         for column, name, text in zip(columns, names, row, strict=True):
             column.append(text if name == "path" else once.setdefault(text, text))
     by_name = dict(zip(names, columns, strict=True))
-    rows = Rows(path, lines, [by_name.get(name) or [""] * len(lines) for name in COLUMNS])
+    rows = ListRows(path, lines, [by_name.get(name) or [""] * len(lines) for name in COLUMNS])
     rows.columns[2] = [text or "train" for text in rows.columns[2]]
     _check(rows)
     return rows
@@ -165,7 +165,7 @@ def _records(path: Path) -> Iterator[tuple[int, list[str]]]:
         raise ValueError(f"{path}, line {line}, is no CSV: {error}.") from error
 
 
-def _check(rows: Rows) -> None:
+def _check(rows: ListRows) -> None:
     paths, labels, splits, roles, groups, ids = rows.columns
     _require(rows, paths, bool, "have a path")
     _require(rows, labels, lambda text: text.strip(f"{_SEVERAL} ") != "", "have a label")
@@ -184,12 +184,14 @@ def _check(rows: Rows) -> None:
             )
 
 
-def _require(rows: Rows, texts: Collection[str], fits: Callable[[str], bool], rule: str) -> None:
+def _require(
+    rows: ListRows, texts: Collection[str], fits: Callable[[str], bool], rule: str
+) -> None:
     wrong = {text for text in set(texts) if not fits(text)}
     for row, text in enumerate(texts):
         if wrong and text in wrong:
             raise ValueError(f"{rows.where(row)} must {rule}, but has {text!r}.")
 
 
-def _ids(rows: Rows) -> NDArray[np.int64]:
+def _ids(rows: ListRows) -> NDArray[np.int64]:
     return rows.integers(5) if any(rows.columns[5]) else np.arange(len(rows.lines))

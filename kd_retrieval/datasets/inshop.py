@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from kd_engine.data.image_lists import Rows, read_rows
+from kd_engine.data.image_lists import ListRows, read_rows
 from kd_retrieval.datasets.base import (
     BOTH,
     GALLERY,
@@ -92,7 +92,7 @@ def _read(root: Path) -> tuple[Table, NDArray[np.bool_]]:
     return table, searched
 
 
-def _require_disjoint(rows: Rows, table: Table, searched: NDArray[np.bool_]) -> None:
+def _require_disjoint(rows: ListRows, table: Table, searched: NDArray[np.bool_]) -> None:
     trained_on = np.zeros(len(table.class_names), dtype=bool)
     trained_on[table.labels[~searched]] = True
     both = np.flatnonzero(searched & trained_on[table.labels])

@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from kd_engine.data.image_lists import Rows, first_repeat, read_rows
+from kd_engine.data.image_lists import ListRows, first_repeat, read_rows
 from kd_retrieval.datasets.base import (
     RetrievalDataset,
     Table,
@@ -92,7 +92,7 @@ class Omniglot(_Listed):
         return "/".join(Path(path).parts[-3:-1])
 
 
-def _read(rows: Rows, root: Path, class_name: Any) -> Table:
+def _read(rows: ListRows, root: Path, class_name: Any) -> Table:
     paths, labels = rows.paths(0, root), rows.integers(1)
     names: dict[int, str] = {}
     for row, (path, label) in enumerate(zip(paths, labels.tolist(), strict=True)):

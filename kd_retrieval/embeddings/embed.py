@@ -31,7 +31,7 @@ from kd_engine.evaluate import build_model, teacher_of
 from kd_engine.weights.source import WeightSource
 from kd_engine.work_dir.run_checkpoint import checkpoint_file
 from kd_retrieval.embedder import Embedder
-from kd_retrieval.embeddings.rows import EmbeddingKey, Rows
+from kd_retrieval.embeddings.rows import EmbeddingKey, EmbeddingRows
 
 SPLITS = ("train", "val", "test")
 _TRAINED_ONLY = ("criterion", "training")  # parts of a model config that no embedding depends on
@@ -158,7 +158,7 @@ def weights_digest(model: nn.Module) -> str:
     return digest.hexdigest()
 
 
-def rows_of(data: Any, key: EmbeddingKey) -> Rows:
+def rows_of(data: Any, key: EmbeddingKey) -> EmbeddingRows:
     """Take what a data set knows of its images.
 
     Raises:
@@ -172,7 +172,7 @@ def rows_of(data: Any, key: EmbeddingKey) -> Rows:
             f"first {first.path} (id {int(data.ids[several[0]])}). kdkit test measures recall "
             "of such data without keeping it."
         )
-    return Rows(
+    return EmbeddingRows(
         labels=np.asarray(data.labels, dtype=np.int64),
         ids=np.asarray(data.ids, dtype=np.int64),
         roles=np.asarray(data.roles, dtype=np.int64),

@@ -18,7 +18,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from kd_core.checkpoint.atomic import put_in_place, temporary_folder
-from kd_retrieval.embeddings.rows import EmbeddingKey, Embeddings, Rows
+from kd_retrieval.embeddings.rows import EmbeddingKey, EmbeddingRows, Embeddings
 
 _VERSION = 1
 _open_memmap: Any = np.lib.format.open_memmap
@@ -58,7 +58,7 @@ def read_key(path: str | Path) -> EmbeddingKey:
 
 
 @contextlib.contextmanager
-def new_file(path: str | Path, rows: Rows) -> Iterator[NewFile]:
+def new_file(path: str | Path, rows: EmbeddingRows) -> Iterator[NewFile]:
     """Give a file to be filled, which appears at the end, or not at all if anything fails.
 
     Args:
@@ -87,7 +87,7 @@ class NewFile:
         in_folder: Write vectors to a file of their own at once instead of keeping them.
     """
 
-    def __init__(self, place: Path, rows: Rows, in_folder: bool) -> None:
+    def __init__(self, place: Path, rows: EmbeddingRows, in_folder: bool) -> None:
         self.place, self.rows, self.in_folder = place, rows, in_folder
         self.vectors: Any = None
 

@@ -42,7 +42,7 @@ class EmbeddingKey:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Rows:
+class EmbeddingRows:
     """What is known of each row of a table of embeddings.
 
     Attributes:
@@ -70,7 +70,7 @@ class Rows:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Embeddings(Rows):
+class Embeddings(EmbeddingRows):
     """Embeddings of a data set.
 
     Attributes:
@@ -105,7 +105,7 @@ def require_key(
         )
 
 
-def check_rows(rows: Rows, source: str) -> None:
+def check_rows(rows: EmbeddingRows, source: str) -> None:
     """Require one label, id, role and path for each row, different ids, known roles and labels.
 
     Raises:

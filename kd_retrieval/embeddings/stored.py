@@ -11,12 +11,18 @@ import numpy as np
 from numpy.typing import NDArray
 
 from kd_retrieval.embeddings.file import load, new_file, read_key
-from kd_retrieval.embeddings.rows import EmbeddingKey, Embeddings, Rows, check_rows, require_key
+from kd_retrieval.embeddings.rows import (
+    EmbeddingKey,
+    EmbeddingRows,
+    Embeddings,
+    check_rows,
+    require_key,
+)
 
 __all__ = [
     "EmbeddingKey",
     "Embeddings",
-    "Rows",
+    "EmbeddingRows",
     "read_embeddings",
     "read_key",
     "require_key",
@@ -40,8 +46,8 @@ def write_embeddings(path: str | Path, embeddings: Embeddings) -> None:
             path holds something else.
     """
     key = EmbeddingKey(**{**asdict(embeddings.key), "dtype": str(embeddings.vectors.dtype)})
-    content = {field.name: getattr(embeddings, field.name) for field in fields(Rows)}
-    rows = Rows(**{**content, "key": key})
+    content = {field.name: getattr(embeddings, field.name) for field in fields(EmbeddingRows)}
+    rows = EmbeddingRows(**{**content, "key": key})
     if len(embeddings.vectors) != len(rows):
         raise ValueError(
             f"vectors and ids must be of one count, but there are {len(embeddings.vectors)} "
@@ -51,7 +57,7 @@ def write_embeddings(path: str | Path, embeddings: Embeddings) -> None:
     write_batches(path, rows, (embeddings.vectors[start : start + _CHUNK] for start in chunks))
 
 
-def write_batches(path: str | Path, rows: Rows, batches: Iterable[NDArray[Any]]) -> None:
+def write_batches(path: str | Path, rows: EmbeddingRows, batches: Iterable[NDArray[Any]]) -> None:
     """Write embeddings that come in batches; of a folder only one batch is in memory at a time.
 
     Args:
@@ -103,7 +109,7 @@ def read_embeddings(path: str | Path, expected_key: EmbeddingKey | None = None) 
     return embeddings
 
 
-def _stored(batch: NDArray[Any], rows: Rows, position: int) -> NDArray[Any]:
+def _stored(batch: NDArray[Any], rows: EmbeddingRows, position: int) -> NDArray[Any]:
     if batch.ndim != 2:
         raise ValueError(f"vectors must be (n, D), but they are {batch.shape}.")
     with np.errstate(over="ignore"):  # a value beyond float16 becomes infinite, and is named
@@ -124,7 +130,7 @@ def _check_vectors(embeddings: Embeddings, source: str) -> None:
         _require_finite(vectors[start : start + _CHUNK], embeddings, start, source)
 
 
-def _require_finite(vectors: NDArray[Any], rows: Rows, start: int, source: str) -> None:
+def _require_finite(vectors: NDArray[Any], rows: EmbeddingRows, start: int, source: str) -> None:
     bad = np.flatnonzero(~np.isfinite(vectors).all(axis=1)) + start
     bad = bad[bad < len(rows)]
     if len(bad):

@@ -9,7 +9,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from kd_retrieval.recall.count import Counter, Counts
+from kd_retrieval.recall.count import Counts, RankCounter
 from kd_retrieval.recall.inputs import RecallInput, prepare
 from kd_retrieval.recall.near_copies import copies_note
 from kd_retrieval.recall.precision import full_precision
@@ -113,8 +113,9 @@ def recall_at_k(
     if backend not in BACKENDS:
         raise ValueError(f"backend must be one of {', '.join(BACKENDS)}, but it is {backend!r}.")
     given = prepare(
-        (queries, query_labels, query_ids), (gallery, gallery_labels, gallery_ids), ks, metric
-    )
+        queries, query_labels, gallery, gallery_labels,
+        ks=ks, query_ids=query_ids, gallery_ids=gallery_ids, metric=metric,
+    )  # fmt: skip
     rank, world = rank_and_world() if distributed else (0, 1)
     with torch.no_grad(), full_precision(given.itself.device):
         best, counts = _measure(given, backend, rank, world)
@@ -123,7 +124,7 @@ def recall_at_k(
 
 def _measure(given: RecallInput, backend: str, rank: int, world: int) -> tuple[Tensor, Counts]:
     similarity = Similarity(given.queries, given.gallery)
-    counter = Counter(similarity, given.labels, given.itself, given.symmetric, given.ks)
+    counter = RankCounter(similarity, given.labels, given.itself, given.symmetric, given.ks)
     best = counter.best_positives(rank, world)
     if world > 1:
         reduce_over_ranks(best, "max")
@@ -142,16 +143,16 @@ def _measure(given: RecallInput, backend: str, rank: int, world: int) -> tuple[T
     undecided = counter.undecided(best, counts)
     exact = counter.recount(best, undecided, rank, world)
     _sum_over_ranks(exact, world)
-    counts.level.zero_()  # what a survey leaves open of the others decides nothing
+    counts.ties.zero_()  # what a survey leaves open of the others decides nothing
     counts.above[undecided] = exact.above[undecided]
-    counts.level[undecided] = exact.level[undecided]
+    counts.ties[undecided] = exact.ties[undecided]
     return best, counts
 
 
 def _sum_over_ranks(counts: Counts, world: int) -> None:
     if world > 1:
         reduce_over_ranks(counts.above, "sum")
-        reduce_over_ranks(counts.level, "sum")
+        reduce_over_ranks(counts.ties, "sum")
 
 
 def _result(given: RecallInput, best: Tensor, counts: Counts, as_miss: bool) -> RecallResult:

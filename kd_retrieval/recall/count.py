@@ -33,20 +33,20 @@ class Counts:
     Attributes:
         above: Negatives strictly above the best positive, int64 (N,); from the largest K on a
             lower bound.
-        level: Negatives equal to it, int64 (N,), or at most so many where that decides nothing.
+        ties: Negatives equal to it, int64 (N,), or at most so many where that decides nothing.
     """
 
     above: Tensor
-    level: Tensor
+    ties: Tensor
 
     def buckets(self, ks: Tensor) -> tuple[Tensor, Tensor]:
         """How many of the ascending K (L,) miss a query: at best, and at worst."""
         return torch.bucketize(self.above, ks, right=True), torch.bucketize(
-            self.above + self.level, ks, right=True
+            self.above + self.ties, ks, right=True
         )
 
 
-class Counter:
+class RankCounter:
     """Count on tiles.
 
     Args:
@@ -73,7 +73,7 @@ class Counter:
         self.tile = tile or _TILE * self.scale
         self._height = min(self.tile, _TILE)  # of the tiles of a recount
         self.ks = torch.tensor(sorted(ks), device=itself.device)
-        self._escalated = dict.fromkeys(similarity.levels, 0.0)
+        self._escalated = dict.fromkeys(similarity.dtypes, 0.0)
         self._room: dict[torch.dtype, Tensor] = {}
 
     def best_positives(self, rank: int = 0, world: int = 1) -> Tensor:
@@ -110,7 +110,7 @@ class Counter:
             world: How many shares there are.
         """
         counts = Counts(torch.zeros_like(self.itself), torch.zeros_like(self.itself))
-        level = self.similarity.levels[0]
+        dtype = self.similarity.dtypes[0]
         for number, (rows, columns) in enumerate(self._tiles()):
             if number % world != rank:
                 continue
@@ -118,18 +118,18 @@ class Counter:
             sides = [_numbers(rows, best), _numbers(columns, best)][: 1 + both]
             if not any(self._waiting(counts, best, side).any() for side in sides):
                 continue
-            tile = self._tile(rows, columns, level)
+            tile = self._tile(rows, columns, dtype)
             if not both:  # else no row meets itself
                 self._hide_itself(tile, sides[0], columns)
-            self._survey_tile(counts, best, tile, sides[0], level)
+            self._survey_tile(counts, best, tile, sides[0], dtype)
             if both:
-                self._survey_tile(counts, best, tile.T, sides[1], level)
+                self._survey_tile(counts, best, tile.T, sides[1], dtype)
         return counts
 
     def undecided(self, best: Tensor, counts: Counts) -> Tensor:
         """Find the queries of which a survey leaves open at which K they succeed."""
         # The best positive itself lies between the bounds of its query.
-        doubtful = Counts(counts.above, (counts.level - 1).clamp(min=0))
+        doubtful = Counts(counts.above, (counts.ties - 1).clamp(min=0))
         at_best, at_worst = doubtful.buckets(self.ks)
         return ((at_best < at_worst) & (best > -torch.inf)).nonzero()[:, 0]
 
@@ -144,7 +144,7 @@ class Counter:
             chosen = queries[top : top + self._height]
             chosen = chosen[self._waiting(counts, best, chosen)]
             if len(chosen):
-                self._recount_tile(counts, best, chosen, columns, self._first_level())
+                self._recount_tile(counts, best, chosen, columns, self._first_dtype())
         return counts
 
     def _tiles(self) -> Iterator[tuple[slice, slice]]:
@@ -156,13 +156,13 @@ class Counter:
                     slice(left, min(left + self.tile, width)),
                 )
 
-    def _tile(self, rows: Tensor | slice, columns: slice, level: torch.dtype) -> Tensor:
+    def _tile(self, rows: Tensor | slice, columns: slice, dtype: torch.dtype) -> Tensor:
         """Compute a tile in the place of the one before: fresh memory costs half as much again."""
-        if level not in self._room:
-            first = level == self.similarity.levels[0]  # a recount, of fewer rows, has the others
+        if dtype not in self._room:
+            first = dtype == self.similarity.dtypes[0]  # a recount, of fewer rows, has the others
             cells = self.tile * (self.tile if first else self._height)
-            self._room[level] = torch.empty(cells, dtype=level, device=self.itself.device)
-        return self.similarity.tile(rows, columns, level, self._room[level])
+            self._room[dtype] = torch.empty(cells, dtype=dtype, device=self.itself.device)
+        return self.similarity.tile(rows, columns, dtype, self._room[dtype])
 
     def _waiting(self, counts: Counts, best: Tensor, queries: Tensor) -> Tensor:
         """Tell which queries have a positive and not yet as many above it as matter."""
@@ -175,34 +175,34 @@ class Counter:
             tile[inside, own[inside]] = -torch.inf
 
     def _near(
-        self, counts: Counts, best: Tensor, tile: Tensor, queries: Tensor, level: torch.dtype
+        self, counts: Counts, best: Tensor, tile: Tensor, queries: Tensor, dtype: torch.dtype
     ) -> tuple[Tensor, Tensor]:
         """Take the rows that have anything near their best positive: of good embeddings, few."""
-        low = self.similarity.bounds(best[queries], level)[1]
+        low = self.similarity.bounds(best[queries], dtype)[1]
         near = _reaches(tile, low) & self._waiting(counts, best, queries)
         chosen = near.nonzero()[:, 0]
         return tile[chosen], queries[chosen]
 
     def _survey_tile(
-        self, counts: Counts, best: Tensor, tile: Tensor, queries: Tensor, level: torch.dtype
+        self, counts: Counts, best: Tensor, tile: Tensor, queries: Tensor, dtype: torch.dtype
     ) -> None:
-        part, queries = self._near(counts, best, tile, queries, level)
+        part, queries = self._near(counts, best, tile, queries, dtype)
         if len(queries):
-            high, low = self.similarity.bounds(best[queries], level)
+            high, low = self.similarity.bounds(best[queries], dtype)
             above = _row_sums(torch.gt, part, high)
             counts.above[queries] += above
-            counts.level[queries] += _row_sums(torch.ge, part, low) - above
+            counts.ties[queries] += _row_sums(torch.ge, part, low) - above
 
     def _recount_tile(
-        self, counts: Counts, best: Tensor, queries: Tensor, columns: slice, level: torch.dtype
+        self, counts: Counts, best: Tensor, queries: Tensor, columns: slice, dtype: torch.dtype
     ) -> None:
-        tile = self._tile(queries, columns, level)
+        tile = self._tile(queries, columns, dtype)
         self._hide_itself(tile, queries, columns)
-        part, queries = self._near(counts, best, tile, queries, level)
+        part, queries = self._near(counts, best, tile, queries, dtype)
         if not len(queries):
             return
-        high, low = self.similarity.bounds(best[queries], level)
-        if level == torch.float64:
+        high, low = self.similarity.bounds(best[queries], dtype)
+        if dtype == torch.float64:
             counts.above[queries] += _row_sums(torch.gt, part, high)
             ties = (part == high[:, None]).nonzero()
             self._add_pairs(counts, queries[ties[:, 0]], ties[:, 1] + columns.start, None)
@@ -211,12 +211,12 @@ class Counter:
         doubtful = _row_sums(torch.ge, part, low) - above
         unclear = doubtful > 0
         dense = int(doubtful.sum()) * _DENSE > int(unclear.sum()) * part.shape[1]
-        self._note(level, float(unclear.float().mean()) if dense else 0.0)
+        self._note(dtype, float(unclear.float().mean()) if dense else 0.0)
         if dense:
             clear = ~unclear
             counts.above[queries[clear]] += above[clear]
-            levels = self.similarity.levels
-            finer = levels[levels.index(level) + 1]
+            dtypes = self.similarity.dtypes
+            finer = dtypes[dtypes.index(dtype) + 1]
             self._recount_tile(counts, best, queries[unclear], columns, finer)
             return
         counts.above[queries] += above
@@ -233,15 +233,15 @@ class Counter:
             difference = self.similarity.pairs(rows, columns) - best[rows]
             counts.above.index_add_(0, rows, (difference > 0).long())
             rows = rows[difference == 0]
-        counts.level.index_add_(0, rows, torch.ones_like(rows))
+        counts.ties.index_add_(0, rows, torch.ones_like(rows))
 
-    def _first_level(self) -> torch.dtype:
+    def _first_dtype(self) -> torch.dtype:
         """Leave out a quick product that seldom decides: many ties, collapsed embeddings."""
-        levels = self.similarity.levels
-        return next(level for level in levels if self._escalated[level] < _OFTEN)
+        dtypes = self.similarity.dtypes
+        return next(dtype for dtype in dtypes if self._escalated[dtype] < _OFTEN)
 
-    def _note(self, level: torch.dtype, share: float) -> None:
-        self._escalated[level] = 0.8 * self._escalated[level] + 0.2 * share
+    def _note(self, dtype: torch.dtype, share: float) -> None:
+        self._escalated[dtype] = 0.8 * self._escalated[dtype] + 0.2 * share
 
 
 def _row_sums(compare: Callable[..., Tensor], part: Tensor, bound: Tensor) -> Tensor:

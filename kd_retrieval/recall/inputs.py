@@ -12,12 +12,11 @@ import torch
 from torch import Tensor
 
 from kd_retrieval.recall.labels import ClassLabels, LabelSets, is_sets, table_of
-from kd_retrieval.recall.similarity import METRICS, Rows, exponent_of, grid_rows
+from kd_retrieval.recall.similarity import METRICS, GridRows, exponent_of, grid_rows
 
 _CHUNK = 4096
 _INTEGERS = (torch.int64, torch.int32, torch.int16, torch.int8, torch.uint8,
              torch.uint64, torch.uint32, torch.uint16)  # fmt: skip
-Side = tuple[Any, Any, Any]  # embeddings, labels, ids
 
 
 @dataclass
@@ -37,8 +36,8 @@ class RecallInput:
         has_ids: Whether a query is known in the gallery: by its id, or as it is the gallery.
     """
 
-    queries: Rows
-    gallery: Rows
+    queries: GridRows
+    gallery: GridRows
     labels: ClassLabels | LabelSets
     itself: Tensor
     order: Tensor
@@ -49,45 +48,62 @@ class RecallInput:
     has_ids: bool
 
 
-def prepare(query_side: Side, gallery_side: Side, ks: Sequence[int], metric: str) -> RecallInput:
+def prepare(
+    queries: Any,
+    query_labels: Any,
+    gallery: Any = None,
+    gallery_labels: Any = None,
+    *,
+    ks: Sequence[int],
+    query_ids: Any = None,
+    gallery_ids: Any = None,
+    metric: str = "cosine",
+) -> RecallInput:
     """Check and sort; see :func:`kd_retrieval.recall_at_k` for the arguments and errors."""
     if metric not in METRICS:
         raise ValueError(f"metric must be one of {', '.join(METRICS)}, but it is {metric!r}.")
-    symmetric = gallery_side[0] is None
-    if symmetric and (gallery_side[1] is not None or gallery_side[2] is not None):
+    symmetric = gallery is None
+    if symmetric and (gallery_labels is not None or gallery_ids is not None):
         raise ValueError("gallery_labels and gallery_ids need a gallery, but there is none.")
-    queries = _vectors(query_side[0], "queries", metric)
-    gallery = queries if symmetric else _vectors(gallery_side[0], "gallery", metric)
-    if queries.shape[1] != gallery.shape[1] or queries.device != gallery.device:
-        raise ValueError(
-            "queries and gallery must have one size and device, but they are "
-            f"{tuple(queries.shape)} on {queries.device} and {tuple(gallery.shape)} on "
-            f"{gallery.device}."
-        )
-    kind, sides = _labels(query_side[1], gallery_side[1], queries, gallery, symmetric)
-    first, second = (_order(side).to(queries.device) for side in sides)
-    ids = [_ids(query_side[2], len(queries), "query_ids")]
-    ids.append(ids[0] if symmetric else _ids(gallery_side[2], len(gallery), "gallery_ids"))
+    queries = _embeddings(queries, "queries", metric)
+    gallery = queries if symmetric else _embeddings(gallery, "gallery", metric)
+    _require_comparable(queries, gallery)
+    query_labels, gallery_labels, kind = _labels(query_labels, gallery_labels, symmetric)
+    _require_one_each(query_labels, queries, "queries")
+    _require_one_each(gallery_labels, gallery, "gallery")
+    query_order, gallery_order = (
+        _order(labels).to(queries.device) for labels in (query_labels, gallery_labels)
+    )
     exponent = 0 if metric == "cosine" else exponent_of(queries, gallery)
-    rows = grid_rows(queries, first, metric, exponent)
-    others = rows if symmetric else grid_rows(gallery, second, metric, exponent)
-    place = torch.empty_like(second)  # of a row of the gallery, after it is sorted
-    place[second] = torch.arange(len(second), device=second.device)
-    has_ids = True
+    query_rows = grid_rows(queries, query_order, metric, exponent)
+    gallery_rows = query_rows
+    if not symmetric:
+        gallery_rows = grid_rows(gallery, gallery_order, metric, exponent)
+    query_ids = _ids(query_ids, len(queries), "query_ids")
+    gallery_ids = query_ids if symmetric else _ids(gallery_ids, len(gallery), "gallery_ids")
+    has_ids = symmetric or not (query_ids is None or gallery_ids is None)
     if symmetric:
-        itself = place[first]
-    elif ids[0] is None or ids[1] is None:
-        has_ids = False
-        _require_no_overlap(rows, others, first)
-        itself = torch.full_like(first, -1)
+        itself = torch.arange(len(queries), device=queries.device)
+    elif has_ids:
+        itself = _sorted(_same_id(query_ids, gallery_ids), query_order, gallery_order)
     else:
-        found = _same_id(ids[0], ids[1]).to(first.device)[first]
-        itself = torch.where(found >= 0, place[found], -1)
-    queried = sides[0].to(queries.device)[first]
-    searched = queried if symmetric else sides[1].to(queries.device)[second]
-    sorted_labels = kind(queried, searched)
+        _require_no_overlap(query_rows, gallery_rows, query_order)
+        itself = torch.full_like(query_order, -1)
+    sorted_query_labels = query_labels.to(queries.device)[query_order]
+    sorted_gallery_labels = sorted_query_labels
+    if not symmetric:
+        sorted_gallery_labels = gallery_labels.to(queries.device)[gallery_order]
     return RecallInput(
-        rows, others, sorted_labels, itself, first, symmetric, _ks(ks), exponent, metric, has_ids
+        queries=query_rows,
+        gallery=gallery_rows,
+        labels=kind(sorted_query_labels, sorted_gallery_labels),
+        itself=itself,
+        order=query_order,
+        symmetric=symmetric,
+        ks=_ks(ks),
+        exponent=exponent,
+        metric=metric,
+        has_ids=has_ids,
     )
 
 
@@ -98,20 +114,20 @@ def _ks(ks: Sequence[int]) -> tuple[int, ...]:
     return tuple(int(k) for k in values)
 
 
-def _vectors(given: Any, name: str, metric: str) -> Tensor:
+def _embeddings(given: Any, name: str, metric: str) -> Tensor:
     with warnings.catch_warnings():  # of a file opened to read: nothing is written to it here
         warnings.filterwarnings("ignore", "The given NumPy array is not writable")
-        vectors = given if isinstance(given, Tensor) else torch.as_tensor(np.asarray(given))
-    if vectors.dim() != 2 or not vectors.is_floating_point() or 0 in vectors.shape:
+        embeddings = given if isinstance(given, Tensor) else torch.as_tensor(np.asarray(given))
+    if embeddings.dim() != 2 or not embeddings.is_floating_point() or 0 in embeddings.shape:
         raise ValueError(
             f"{name} must be embeddings (N, D) of a floating type, at least one, but they are "
-            f"{vectors.dtype} {tuple(vectors.shape)}."
+            f"{embeddings.dtype} {tuple(embeddings.shape)}."
         )
-    vectors = vectors.detach()
-    if vectors.device.type == "mps":  # which has no float64
-        vectors = vectors.cpu()
-    for begin in range(0, len(vectors), _CHUNK):
-        part = vectors[begin : begin + _CHUNK]
+    embeddings = embeddings.detach()
+    if embeddings.device.type == "mps":  # which has no float64
+        embeddings = embeddings.cpu()
+    for begin in range(0, len(embeddings), _CHUNK):
+        part = embeddings[begin : begin + _CHUNK]
         bad = ~torch.isfinite(part).all(dim=1)
         if bool(bad.any()):
             row = begin + int(bad.nonzero()[0])
@@ -125,30 +141,37 @@ def _vectors(given: Any, name: str, metric: str) -> Tensor:
                 f"a zero vector has no direction, but row {begin + int(zero.nonzero()[0])} of the "
                 f"{name} is one. Leave it out, or use metric='l2'."
             )
-    return vectors
+    return embeddings
+
+
+def _require_comparable(queries: Tensor, gallery: Tensor) -> None:
+    if queries.shape[1] != gallery.shape[1] or queries.device != gallery.device:
+        raise ValueError(
+            "queries and gallery must have one size and device, but they are "
+            f"{tuple(queries.shape)} on {queries.device} and {tuple(gallery.shape)} on "
+            f"{gallery.device}."
+        )
 
 
 def _labels(
-    first: Any, second: Any, queries: Tensor, gallery: Tensor, symmetric: bool
-) -> tuple[type[ClassLabels] | type[LabelSets], list[Tensor]]:
-    if not symmetric and second is None:
+    query_labels: Any, gallery_labels: Any, symmetric: bool
+) -> tuple[Tensor, Tensor, type[ClassLabels] | type[LabelSets]]:
+    if not symmetric and gallery_labels is None:
         raise ValueError("a gallery needs gallery_labels, but there are none.")
-    given = [first] if symmetric else [first, second]
-    several = any([is_sets(one) for one in given])
-    if several:
-        sides = table_of(*given)
-    else:
-        sides = [_integers(one, "labels") for one in given]
-    sides = sides * 2 if symmetric else sides
-    for labels, vectors, name in zip(
-        sides, (queries, gallery), ("queries", "gallery"), strict=True
-    ):
-        if len(labels) != len(vectors):
-            raise ValueError(
-                f"each embedding needs its label, but the {name} have {len(vectors):,} embeddings "
-                f"and {len(labels):,} labels."
-            )
-    return (LabelSets if several else ClassLabels), sides
+    given = [query_labels] if symmetric else [query_labels, gallery_labels]
+    if any([is_sets(labels) for labels in given]):
+        tables = table_of(*given)
+        return tables[0], tables[-1], LabelSets
+    classes = [_integers(labels, "labels") for labels in given]
+    return classes[0], classes[-1], ClassLabels
+
+
+def _require_one_each(labels: Tensor, embeddings: Tensor, name: str) -> None:
+    if len(labels) != len(embeddings):
+        raise ValueError(
+            f"each embedding needs its label, but the {name} have {len(embeddings):,} embeddings "
+            f"and {len(labels):,} labels."
+        )
 
 
 def _integers(given: Any, name: str) -> Tensor:
@@ -190,26 +213,33 @@ def _ids(given: Any, count: int, name: str) -> Tensor | None:
     return ids
 
 
-def _same_id(first: Tensor, second: Tensor) -> Tensor:
-    """Find for each id of the first its place in the second; -1 where it is not there."""
-    order = torch.argsort(second)
-    found = torch.searchsorted(second[order], first.contiguous()).clamp(max=len(order) - 1)
-    candidates = order[found]
-    return torch.where(second[candidates] == first, candidates, -1)
+def _same_id(query_ids: Tensor, gallery_ids: Tensor) -> Tensor:
+    """Find for each query the row of the gallery with its id; -1 for none."""
+    by_id = torch.argsort(gallery_ids)
+    found = torch.searchsorted(gallery_ids[by_id], query_ids.contiguous())
+    candidates = by_id[found.clamp(max=len(by_id) - 1)]
+    return torch.where(gallery_ids[candidates] == query_ids, candidates, -1)
 
 
-def _require_no_overlap(rows: Rows, others: Rows, order: Tensor) -> None:
+def _sorted(rows: Tensor, query_order: Tensor, gallery_order: Tensor) -> Tensor:
+    """Turn each query's row of the gallery into that of the sorted query and gallery."""
+    rows = rows.to(query_order.device)[query_order]
+    place = torch.empty_like(gallery_order)  # of a row of the gallery, after it is sorted
+    place[gallery_order] = torch.arange(len(gallery_order), device=gallery_order.device)
+    return torch.where(rows >= 0, place[rows], -1)
+
+
+def _require_no_overlap(queries: GridRows, gallery: GridRows, query_order: Tensor) -> None:
     """Without ids, an equal row in queries and gallery may be the query itself."""
     generator = torch.Generator().manual_seed(0)
-    size = rows.steps.shape[1]
-    key = torch.randint(-(2**62), 2**62, (size,), generator=generator).to(order.device)
-    first, second = (_hashes(one.steps, key) for one in (rows, others))
-    equal = torch.isin(first, second)
+    size = queries.steps.shape[1]
+    key = torch.randint(-(2**62), 2**62, (size,), generator=generator).to(query_order.device)
+    equal = torch.isin(_hashes(queries.steps, key), _hashes(gallery.steps, key))
     if bool(equal.any()):
         raise ValueError(
             "queries that are in the gallery must be excluded by id, but there are no ids, and "
-            f"{int(equal.sum()):,} queries, such as row {int(order[equal].min())}, have an equal "
-            "row in the gallery. Give query_ids and gallery_ids."
+            f"{int(equal.sum()):,} queries, such as row {int(query_order[equal].min())}, have an "
+            "equal row in the gallery. Give query_ids and gallery_ids."
         )
 
 

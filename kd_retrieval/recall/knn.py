@@ -88,11 +88,9 @@ def nearest(
         [[2], [2], [0]]
     """
     given = prepare(
-        (queries, _one_class(queries), query_ids),
-        (gallery, _one_class(gallery), gallery_ids),
-        (k,),
-        metric,
-    )
+        queries, _one_class(queries), gallery, _one_class(gallery),
+        ks=(k,), query_ids=query_ids, gallery_ids=gallery_ids, metric=metric,
+    )  # fmt: skip
     rows = torch.full((len(given.queries), k), -1, device=given.itself.device)
     similarities = torch.full(rows.shape, -torch.inf, dtype=torch.float64, device=rows.device)
     wanted = torch.full_like(given.itself, min(k, len(given.gallery)))
@@ -148,8 +146,9 @@ def ranking_scores(
         (0.8, 0.8)
     """
     given = prepare(
-        (queries, query_labels, query_ids), (gallery, gallery_labels, gallery_ids), (1,), metric
-    )
+        queries, query_labels, gallery, gallery_labels,
+        ks=(1,), query_ids=query_ids, gallery_ids=gallery_ids, metric=metric,
+    )  # fmt: skip
     averages, shares = [], []
     with torch.no_grad(), full_precision(given.itself.device):
         copies_note(given)

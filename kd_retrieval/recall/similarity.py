@@ -30,7 +30,7 @@ _ROUNDOFF = {torch.bfloat16: 2.0**-9, torch.float32: 2.0**-24, torch.float64: 0.
 
 
 @dataclass
-class Rows:
+class GridRows:
     """Vectors on the grid.
 
     Attributes:
@@ -57,7 +57,7 @@ class Rows:
         return self.steps[rows].to(dtype).mul_(self.step)
 
 
-def grid_rows(vectors: Tensor, order: Tensor, metric: str, exponent: int = 0) -> Rows:
+def grid_rows(vectors: Tensor, order: Tensor, metric: str, exponent: int = 0) -> GridRows:
     """Put vectors on the grid; under cosine they are first scaled to length 1, in float64.
 
     Args:
@@ -80,7 +80,7 @@ def grid_rows(vectors: Tensor, order: Tensor, metric: str, exponent: int = 0) ->
         else:
             part = times_power(part, -exponent).div_(step)
         steps[begin : begin + _CHUNK] = part.round_().to(torch.int32)
-    rows = Rows(steps, step, None, None)
+    rows = GridRows(steps, step, None, None)
     if metric == "l2":
         rows.squares = _in_chunks(rows, lambda part: part.square().sum(dim=1))
     elif fast_bfloat16(vectors.device):
@@ -136,11 +136,11 @@ class Similarity:
         gallery: Rows on the same grid.
     """
 
-    def __init__(self, queries: Rows, gallery: Rows) -> None:
+    def __init__(self, queries: GridRows, gallery: GridRows) -> None:
         self.queries, self.gallery = queries, gallery
-        self.levels: tuple[torch.dtype, ...] = (torch.float32, torch.float64)
+        self.dtypes: tuple[torch.dtype, ...] = (torch.float32, torch.float64)
         if queries.half is not None and gallery.half is not None:
-            self.levels = (torch.bfloat16, *self.levels)
+            self.dtypes = (torch.bfloat16, *self.dtypes)
         self._errors: dict[torch.dtype, float] = {}
 
     def tile(
@@ -231,7 +231,7 @@ def _rounded(values: Tensor, dtype: torch.dtype, up: bool) -> Tensor:
     return torch.where(inside, torch.nextafter(nearest, beyond), nearest)
 
 
-def _rounding(rows: Rows, dtype: torch.dtype) -> float:
+def _rounding(rows: GridRows, dtype: torch.dtype) -> float:
     """The largest distance between a row and itself in a dtype."""
     if rows.half is None or dtype != torch.bfloat16:
         return 1.01 * _ROUNDOFF[dtype]  # of a norm of at most 1
@@ -244,6 +244,6 @@ def _rounding(rows: Rows, dtype: torch.dtype) -> float:
     return (1.01 + size * 2.0**-23) * largest + 2.0**-20
 
 
-def _in_chunks(rows: Rows, function: Callable[[Tensor], Tensor]) -> Tensor:
+def _in_chunks(rows: GridRows, function: Callable[[Tensor], Tensor]) -> Tensor:
     chunks = range(0, len(rows), _CHUNK)
     return torch.cat([function(rows.at(slice(i, i + _CHUNK), torch.float64)) for i in chunks])

@@ -14,7 +14,7 @@ import torch
 from torch import Tensor
 
 from kd_core.extras import missing_package
-from kd_retrieval.recall.count import Counter, Counts
+from kd_retrieval.recall.count import Counts, RankCounter
 from kd_retrieval.recall.similarity import Similarity
 
 _SLACK = 8  # neighbors that are fetched beyond the largest K and the query itself
@@ -71,8 +71,8 @@ class FlatSearch:
         return quick.to(queries.device), columns.to(queries.device)
 
 
-def survey_with_faiss(counter: Counter, best: Tensor, rank: int = 0, world: int = 1) -> Counts:
-    """Do what :meth:`kd_retrieval.recall.count.Counter.survey` does, among neighbors from FAISS.
+def survey_with_faiss(counter: RankCounter, best: Tensor, rank: int = 0, world: int = 1) -> Counts:
+    """Do what :meth:`~kd_retrieval.recall.count.RankCounter.survey` does, among FAISS neighbors.
 
     The largest K and a few more neighbors are fetched. Where the last of them is surely below the
     best positive, the counts are exact. Where it is not, and too few negatives are above, every
@@ -95,7 +95,12 @@ def survey_with_faiss(counter: Counter, best: Tensor, rank: int = 0, world: int 
 
 
 def _survey(
-    counter: Counter, best: Tensor, counts: Counts, queries: Tensor, quick: Tensor, columns: Tensor
+    counter: RankCounter,
+    best: Tensor,
+    counts: Counts,
+    queries: Tensor,
+    quick: Tensor,
+    columns: Tensor,
 ) -> None:
     high, low = counter.similarity.bounds(best[queries], torch.float32)
     size = len(counter.similarity.gallery)
@@ -115,7 +120,7 @@ def _survey(
     tied = torch.bincount(rows[difference == 0], minlength=len(queries))
     counts.above[queries] = above
     # A survey counts the best positive itself among what is level.
-    counts.level[queries] = torch.where(complete, tied + 1, size + 1)
+    counts.ties[queries] = torch.where(complete, tied + 1, size + 1)
 
 
 def _faiss() -> Any:

@@ -14,14 +14,14 @@ from torch import Tensor
 
 from kd_engine.data.images import read_image
 from kd_retrieval.embeddings.embed import open_dataset
-from kd_retrieval.embeddings.rows import Rows
+from kd_retrieval.embeddings.rows import EmbeddingRows
 
 Pictures = Callable[[int], Image.Image]  # row of the table to picture
 _SIDE = 160  # pixels of a thumbnail
 _SMALL = 64  # up to here a picture is kept as it is, without loss
 
 
-def pictures_of_config(config: Config, rows: Rows) -> Pictures:
+def pictures_of_config(config: Config, rows: EmbeddingRows) -> Pictures:
     """Show images as the model sees them, before normalization.
 
     The data set is that of the config's test, val or train data which has the same files, labels
@@ -50,7 +50,7 @@ def pictures_of_config(config: Config, rows: Rows) -> Pictures:
     )
 
 
-def pictures_of_folder(root: str | Path, rows: Rows) -> Pictures:
+def pictures_of_folder(root: str | Path, rows: EmbeddingRows) -> Pictures:
     """Read images by the paths that the embeddings have.
 
     Args:

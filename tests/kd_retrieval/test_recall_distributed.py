@@ -14,7 +14,7 @@ import pytest
 import torch
 
 from kd_retrieval import RecallMetric, recall_at_k
-from kd_retrieval.recall.count import Counter
+from kd_retrieval.recall.count import RankCounter
 
 ROOT = Path(__file__).parents[2]
 IMAGES = 11
@@ -42,7 +42,7 @@ def measured(distributed):
     """Measure all cases, in tiles so small that every process has some."""
     results = {}
     with (
-        mock.patch("kd_retrieval.recall.at_k.Counter", functools.partial(Counter, tile=16)),
+        mock.patch("kd_retrieval.recall.at_k.RankCounter", functools.partial(RankCounter, tile=16)),
         mock.patch("kd_retrieval.recall.count._POSITIVES", (8, 16)),
         mock.patch("kd_retrieval.search.faiss_search._CHUNK", 8),
     ):

@@ -23,7 +23,7 @@ from kd_engine.data.download.partial_file import (
     read_state,
     write_state,
 )
-from kd_engine.data.download.progress import Progress, amount
+from kd_engine.data.download.progress import DownloadProgress, amount
 
 __all__ = ["DownloadError", "Patience", "Source", "check_space", "download_file"]
 
@@ -194,7 +194,7 @@ def _extent(answer: Any, start: int) -> tuple[int, int | None]:
 
 
 def _append(answer: Any, part: Path, start: int, total: int | None) -> None:
-    progress = Progress(part.name.removesuffix(".part"), start, total)
+    progress = DownloadProgress(part.name.removesuffix(".part"), start, total)
     with open(part, "r+b" if start else "wb") as file:
         file.truncate(start)
         file.seek(start)

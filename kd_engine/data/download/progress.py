@@ -6,7 +6,7 @@ import sys
 import time
 
 
-class Progress:
+class DownloadProgress:
     """Prints how far a download is, how fast, and when it will end.
 
     Args:

@@ -12,7 +12,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from kd_retrieval import recall_at_k
-from kd_retrieval.recall.count import Counter
+from kd_retrieval.recall.count import RankCounter
 from kd_retrieval.recall.inputs import _same_id
 
 BACKENDS = ("torch", "faiss")
@@ -33,16 +33,16 @@ def oracle(queries, labels, gallery, gallery_labels, itself, ks, metric):
     values = left @ right.T
     if metric == "l2":
         values = 2 * values - (left**2).sum(axis=1)[:, None] - (right**2).sum(axis=1)
-    above, level = [], []
+    above, ties = [], []
     for i, row in enumerate(values):
         others = np.arange(len(row)) != itself[i]
         same = np.array([bool(set(labels[i]) & set(other)) for other in gallery_labels])
         if (same & others).any():
             best = row[same & others].max()
             above.append((row[~same & others] > best).sum())
-            level.append((row[~same & others] >= best).sum())
-    share = [{k: sum(r < k for r in ranks) / len(ranks) for k in ks} for ranks in (level, above)]
-    return share[0], share[1], len(level)
+            ties.append((row[~same & others] >= best).sum())
+    share = [{k: sum(r < k for r in ranks) / len(ranks) for k in ks} for ranks in (ties, above)]
+    return share[0], share[1], len(ties)
 
 
 def planted(seed, n, size, classes, defects):
@@ -85,7 +85,9 @@ def small_pieces(tile, half, dense=64):
     Doubtful pairs are then computed by finer tiles; with ``dense`` 0 each alone.
     """
     with (
-        mock.patch("kd_retrieval.recall.at_k.Counter", functools.partial(Counter, tile=tile)),
+        mock.patch(
+            "kd_retrieval.recall.at_k.RankCounter", functools.partial(RankCounter, tile=tile)
+        ),
         mock.patch.multiple("kd_retrieval.recall.count", _POSITIVES=(tile, 3), _DENSE=dense),
         mock.patch("kd_retrieval.recall.similarity.fast_bfloat16", lambda device: half),
         mock.patch("kd_retrieval.recall.similarity._CHUNK", 6),
@@ -456,7 +458,7 @@ def test_ranks_share_the_work_where_that_is_asked_for(distributed):
     options = dict(distributed=True) if distributed else {}
     with (
         mock.patch("kd_retrieval.recall.at_k.rank_and_world", lambda: (1, 2)),
-        mock.patch.object(Counter, "best_positives", side_effect=ValueError("enough")) as asked,
+        mock.patch.object(RankCounter, "best_positives", side_effect=ValueError("enough")) as asked,
     ):
         refuse("enough", EYE, PAIRS, **options)
     assert asked.call_args.args == ((1, 2) if distributed else (0, 1))

@@ -6,7 +6,7 @@ import torch
 
 from benchmarks.measure import peak_bytes
 from kd_retrieval import recall_at_k
-from kd_retrieval.recall.count import Counter, _reaches, _row_sums
+from kd_retrieval.recall.count import RankCounter, _reaches, _row_sums
 from kd_retrieval.recall.inputs import prepare
 from kd_retrieval.recall.similarity import Similarity
 
@@ -15,9 +15,9 @@ CPU = torch.device("cpu")
 
 def counter_of(rows, labels, ks=(1, 3, 10), half=True, **options):
     with mock.patch("kd_retrieval.recall.similarity.fast_bfloat16", lambda device: half):
-        given = prepare((rows, labels, None), (None, None, None), ks, "cosine")
+        given = prepare(rows, labels, ks=ks)
     similarity = Similarity(given.queries, given.gallery)
-    return Counter(similarity, given.labels, given.itself, True, ks, **options)
+    return RankCounter(similarity, given.labels, given.itself, True, ks, **options)
 
 
 def clustered(count, size, seed=0):
@@ -32,8 +32,8 @@ def true_counts(counter, best):
     everything = slice(0, len(best))
     values = counter.similarity.tile(everything, everything, torch.float64)
     negative = ~counter.labels.same(everything, everything)
-    above, level = values > best[:, None], values == best[:, None]
-    return (above & negative).sum(dim=1), (level & negative).sum(dim=1)
+    above, ties = values > best[:, None], values == best[:, None]
+    return (above & negative).sum(dim=1), (ties & negative).sum(dim=1)
 
 
 @pytest.mark.parametrize("dense", [0, 64])
@@ -45,23 +45,23 @@ def test_a_survey_holds_the_truth_between_its_counts_and_decides_most(half, dens
     counter = counter_of(rows, labels, half=half, tile=64)
     best = counter.best_positives()
     counts = counter.survey(best)
-    above, level = true_counts(counter, best)
+    above, ties = true_counts(counter, best)
     asked = (best > -torch.inf) & (above < 10)  # from the largest K on anything goes
     assert asked.sum() > 400
     assert (counts.above[asked] <= above[asked]).all()
-    at_most = counts.above + counts.level - 1
-    assert (at_most[asked] >= (above + level)[asked]).all()
+    at_most = counts.above + counts.ties - 1
+    assert (at_most[asked] >= (above + ties)[asked]).all()
     undecided = counter.undecided(best, counts)
     assert 0 < len(undecided) < 350
     decided = asked.clone()
     decided[undecided] = False
     found = torch.bucketize(counts.above, counter.ks, right=True)
-    for truth in (above, above + level):
+    for truth in (above, above + ties):
         assert torch.equal(found[decided], torch.bucketize(truth, counter.ks, right=True)[decided])
     exact = counter.recount(best, undecided)
     few = undecided[above[undecided] < 10]
     assert torch.equal(exact.above[few], above[few])
-    assert torch.equal(exact.level[few], level[few])
+    assert torch.equal(exact.ties[few], ties[few])
 
 
 def test_shares_of_the_work_add_up():
@@ -74,7 +74,7 @@ def test_shares_of_the_work_add_up():
     alone = counter.recount(best, asked)
     shares = [counter.recount(best, asked, rank, 3) for rank in range(3)]
     assert torch.equal(sum(share.above for share in shares), alone.above)
-    assert torch.equal(sum(share.level for share in shares), alone.level)
+    assert torch.equal(sum(share.ties for share in shares), alone.ties)
     assert all(share.above.sum() < alone.above.sum() for share in shares)
 
 
@@ -101,8 +101,10 @@ def test_more_than_256_are_counted_in_bfloat16():
 
 def few_tiles(limit):
     """Have only the first tiles surveyed: each takes the same memory."""
-    tiles = Counter._tiles
-    return mock.patch.object(Counter, "_tiles", lambda self: itertools.islice(tiles(self), limit))
+    tiles = RankCounter._tiles
+    return mock.patch.object(
+        RankCounter, "_tiles", lambda self: itertools.islice(tiles(self), limit)
+    )
 
 
 def test_memory_at_200_000_rows_is_at_most_300_mb():

@@ -116,10 +116,10 @@ def require_within_bounds(compared, quick, dtype):
 @pytest.mark.parametrize("metric", METRICS)
 def test_quick_similarities_are_within_their_bounds(metric, make, size):
     compared = compare(make(size), metric)
-    assert compared.levels[-2:] == (torch.float32, torch.float64)
+    assert compared.dtypes[-2:] == (torch.float32, torch.float64)
     everything = slice(0, len(compared.queries))
     with full_precision(torch.device("cpu")):
-        for dtype in compared.levels[:-1]:
+        for dtype in compared.dtypes[:-1]:
             require_within_bounds(compared, compared.tile(everything, everything, dtype), dtype)
 
 
@@ -172,9 +172,9 @@ def test_bounds_are_the_next_numbers_outside(dtype):
 
 def test_bfloat16_is_used_where_it_is_quick_but_not_for_distances():
     rows = signs(8)
-    assert compare(rows, "cosine").levels[0] == torch.bfloat16
-    assert compare(rows, "cosine", half=False).levels[0] == torch.float32
-    assert compare(rows, "l2").levels[0] == torch.float32
+    assert compare(rows, "cosine").dtypes[0] == torch.bfloat16
+    assert compare(rows, "cosine", half=False).dtypes[0] == torch.float32
+    assert compare(rows, "l2").dtypes[0] == torch.float32
 
 
 def test_the_scale_of_rows_changes_no_cosine():

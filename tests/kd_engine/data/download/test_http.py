@@ -14,7 +14,7 @@ import pytest
 
 from kd_engine.data.download import http as transfer
 from kd_engine.data.download.partial_file import locked, part_of
-from kd_engine.data.download.progress import Progress, amount
+from kd_engine.data.download.progress import DownloadProgress, amount
 from kd_engine.data.download.http import DownloadError, Patience, Source, download_file
 
 CONTENT = bytes(range(256)) * 2000  # 512,000 bytes
@@ -288,7 +288,7 @@ def test_a_full_disk_is_noticed_before_the_download(
 def test_progress_tells_share_speed_and_time_left(monkeypatch: pytest.MonkeyPatch) -> None:
     clock = [100.0]
     monkeypatch.setattr("kd_engine.data.download.progress.time.monotonic", lambda: clock[0])
-    progress = Progress("a.zip", 1_000_000, 11_000_000)
+    progress = DownloadProgress("a.zip", 1_000_000, 11_000_000)
     clock[0] = 110.0
     line = progress.line(3_000_000)  # 2 MB in 10 s; 8 MB are left
     assert line.strip() == "a.zip: 3.0 MB of 11.0 MB (27 %), 200.0 kB/s, ETA 0:00:40"
