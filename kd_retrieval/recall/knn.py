@@ -26,18 +26,19 @@ Order = Callable[[Tensor, Tensor], Tensor]  # queries (Q, 1) and columns (Q, F) 
 
 
 @dataclass(frozen=True)
-class Nearest:
-    """The nearest rows of a gallery, nearest first.
+class Neighbors:
+    """The nearest rows of a gallery, nearest first; tensors or arrays.
 
     Attributes:
         rows: Rows of the gallery, int64 (N, K); -1 where there are fewer.
-        similarities: Exact similarities of the embeddings as they were compared (rounded to
-            2^-26 of the longest), float64 (N, K): cosine, dot product or negative squared
-            distance; -inf beside -1.
+        scores: What they were ranked by (N, K). Of :func:`nearest` exact similarities of the
+            embeddings as they were compared (rounded to 2^-26 of the longest), float64: cosine, dot
+            product or negative squared distance; -inf beside -1. Of a search index FAISS's
+            cosine, dot product or squared distance, float32; NaN beside -1.
     """
 
-    rows: Tensor
-    similarities: Tensor
+    rows: Any
+    scores: Any
 
 
 @dataclass(frozen=True)
@@ -65,7 +66,7 @@ def nearest(
     query_ids: Any = None,
     gallery_ids: Any = None,
     metric: str = "cosine",
-) -> Nearest:
+) -> Neighbors:
     """Find the nearest rows of a gallery, without the query itself.
 
     FAISS finds candidates; their similarities are then computed exactly, so the result is the same
@@ -92,15 +93,15 @@ def nearest(
         ks=(k,), query_ids=query_ids, gallery_ids=gallery_ids, metric=metric,
     )  # fmt: skip
     rows = torch.full((len(given.queries), k), -1, device=given.itself.device)
-    similarities = torch.full(rows.shape, -torch.inf, dtype=torch.float64, device=rows.device)
+    scores = torch.full(rows.shape, -torch.inf, dtype=torch.float64, device=rows.device)
     wanted = torch.full_like(given.itself, min(k, len(given.gallery)))
     with torch.no_grad(), full_precision(given.itself.device):
         for chosen, columns, values in _ranked(given, wanted, lambda _, columns: columns):
             width = columns.shape[1]
-            rows[chosen, :width], similarities[chosen, :width] = columns, values
+            rows[chosen, :width], scores[chosen, :width] = columns, values
     for _ in ("query", "gallery"):  # both were divided by this power
-        similarities = times_power(similarities, given.exponent)
-    return Nearest(rows, similarities)
+        scores = times_power(scores, given.exponent)
+    return Neighbors(rows, scores)
 
 
 def ranking_scores(

@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 
 from kd_core.extras import missing_package
 from kd_retrieval.embeddings.rows import EmbeddingKey, Embeddings
+from kd_retrieval.recall.knn import Neighbors
 
 KINDS = ("flat", "ivf", "hnsw")
 METRICS = ("cosine", "l2", "dot")
@@ -24,19 +25,6 @@ _CHUNK = 1 << 13  # rows that are converted together
 _TO_TRAIN = 39  # vectors for each list below which faiss warns, ...
 _AT_MOST = 256  # ... and beyond which it takes a sample
 _FEWEST_LISTS = 10
-
-
-@dataclass(frozen=True)
-class Neighbors:
-    """The nearest gallery items of some queries.
-
-    Attributes:
-        rows: Rows of the gallery's table, int64 (Q, K); -1 where fewer were found.
-        scores: Cosine or dot product, or squared L2 distance, float32 (Q, K); NaN beside -1.
-    """
-
-    rows: NDArray[Any]
-    scores: NDArray[Any]
 
 
 @dataclass(frozen=True)

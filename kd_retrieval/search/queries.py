@@ -12,7 +12,8 @@ from numpy.typing import NDArray
 
 from kd_retrieval.embeddings.rows import EmbeddingKey, Embeddings, require_key
 from kd_retrieval.recall.at_k import RecallResult, recall_at_k
-from kd_retrieval.search.index import Neighbors, SearchIndex, agreement, build_index
+from kd_retrieval.recall.knn import Neighbors
+from kd_retrieval.search.index import SearchIndex, agreement, build_index
 from kd_retrieval.search.page import Card, Row
 from kd_retrieval.search.thumbnails import Pictures, data_uri
 

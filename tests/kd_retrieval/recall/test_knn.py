@@ -53,11 +53,11 @@ def test_nearest_are_those_of_a_full_ranking(metric, dense):
     at_rows = values.gather(1, found.rows)
     values.fill_diagonal_(-math.inf)
     expected = values.sort(dim=1, descending=True).values[:, :7]
-    assert torch.allclose(found.similarities, expected, rtol=0, atol=1e-4)
-    assert torch.allclose(found.similarities, at_rows, rtol=0, atol=1e-4)
+    assert torch.allclose(found.scores, expected, rtol=0, atol=1e-4)
+    assert torch.allclose(found.scores, at_rows, rtol=0, atol=1e-4)
     assert not (found.rows == torch.arange(500)[:, None]).any()
-    assert found.similarities.diff(dim=1).le(0).all()
-    level = found.similarities.diff(dim=1) == 0  # in the order of the gallery
+    assert found.scores.diff(dim=1).le(0).all()
+    level = found.scores.diff(dim=1) == 0  # in the order of the gallery
     assert level.any()
     assert found.rows.diff(dim=1)[level].gt(0).all()
 
@@ -66,23 +66,23 @@ def test_the_query_is_left_out_by_id_not_by_place(dense):
     rows = torch.eye(12)[[0, 0, 1, 0, 2]]
     found = nearest(rows[[3, 4]], rows, k=3, query_ids=[13, 99], gallery_ids=[10, 11, 12, 13, 14])
     assert found.rows.tolist() == [[0, 1, 2], [4, 0, 1]]
-    assert found.similarities.tolist() == [[1, 1, 0], [1, 0, 0]]
+    assert found.scores.tolist() == [[1, 1, 0], [1, 0, 0]]
 
 
 def test_what_is_missing_is_marked(dense):
     found = nearest(torch.eye(3), k=5)
     assert found.rows[:, 2:].eq(-1).all()
-    assert found.similarities[:, 2:].eq(-math.inf).all()
+    assert found.scores[:, 2:].eq(-math.inf).all()
     assert found.rows[:, :2].tolist() == [[1, 2], [0, 2], [0, 1]]
 
 
 def test_similarities_are_in_the_unit_of_the_embeddings():
     rows = np.array([[300.0, 0.0], [0.0, 400.0], [0.0, 0.0]])
-    assert nearest(rows, k=2, metric="l2").similarities.tolist() == [
+    assert nearest(rows, k=2, metric="l2").scores.tolist() == [
         [-90_000, -250_000], [-160_000, -250_000], [-90_000, -160_000]
     ]  # fmt: skip
-    assert nearest(rows[:1], rows[:1] * 2, k=1, metric="dot").similarities.item() == 180_000
-    assert nearest(torch.zeros(2, 2), k=1, metric="l2").similarities.tolist() == [[0], [0]]
+    assert nearest(rows[:1], rows[:1] * 2, k=1, metric="dot").scores.item() == 180_000
+    assert nearest(torch.zeros(2, 2), k=1, metric="l2").scores.tolist() == [[0], [0]]
 
 
 def test_equal_rows_on_two_sides_need_ids():
