@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import inspect
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
@@ -14,8 +13,9 @@ from torch.utils.hooks import RemovableHandle
 
 from kd_core.layers import FeatureHooks, LayerPath
 from kd_core.teacher import Forward, FrozenTeacher, require_apart
+from kd_core.term import named_arguments
 
-_POSITIONAL = (inspect.Parameter.POSITIONAL_ONLY, inspect.Parameter.POSITIONAL_OR_KEYWORD)
+_CHILD = "distiller"  # of the student, where the distiller lies
 
 
 @dataclass(frozen=True)
@@ -26,7 +26,7 @@ class Call:
         student: The student.
         args: Positional arguments of its forward.
         kwargs: Keyword arguments of its forward.
-        task: The dict of losses that it returned; empty if it returned something else.
+        task: The student's own losses in the dict that it returned; empty if it returned none.
         extra_inputs: What was given to :meth:`BaseDistiller.losses`.
         hooks: The outputs of the student's layers.
         iteration: How many such calls there were before.
@@ -46,7 +46,7 @@ class Call:
 
 
 class BaseDistiller(nn.Module, ABC):
-    """Becomes a student's child ``distiller`` and adds losses to those that it returns.
+    """Becomes a child of a student, ``distiller``, and adds losses to those that it returns.
 
     :meth:`pre_forward` runs before every training forward of the student, :meth:`post_forward`
     after it; the losses of the latter are put into the dict that the student returns. A student
@@ -54,7 +54,8 @@ class BaseDistiller(nn.Module, ABC):
     without gradients nothing happens.
 
     The number of the iteration and all parameters of the distiller are saved under
-    ``distiller.``, the teachers are not; :meth:`detach` takes everything away.
+    ``distiller.``, the teachers are not; :meth:`detach` takes everything away. A student may have
+    several distillers, each under its own name.
 
     Args:
         teachers: Name to frozen network; they follow the student's ``.to``, ``.half`` and so on.
@@ -66,6 +67,8 @@ class BaseDistiller(nn.Module, ABC):
         super().__init__()
         self.register_buffer("iteration", torch.zeros((), dtype=torch.long))
         self.teachers: dict[str, FrozenTeacher] = dict(teachers or {})
+        self.name = _CHILD  # of the student's child, if attached
+        self.added: set[str] = set()  # names of what was put into the student's last losses
         self._count: int | None = None  # the iteration without a wait for the GPU
         self._student: tuple[nn.Module, ...] = ()  # in a tuple, so that it is no child
         self._hooks: FeatureHooks | None = None
@@ -95,9 +98,9 @@ class BaseDistiller(nn.Module, ABC):
     def dry_run(
         self, student: nn.Module, example: Sequence[Any] | None, forward: Forward | None
     ) -> None:
-        """Check everything and make what needs the shapes of features; nothing by default.
+        """Check, and make what needs the shapes of features, when the student is hooked.
 
-        The student's layers are hooked. Called by :meth:`attach`, with its arguments.
+        Called by :meth:`attach`, with its arguments; nothing by default.
         """
 
     def is_active(self) -> bool:
@@ -108,6 +111,23 @@ class BaseDistiller(nn.Module, ABC):
         """Return all other networks: name for messages, module, and whether it is trained."""
         return [(name, teacher.model, False) for name, teacher in self.teachers.items()]
 
+    def idle_loss(self, parameters: Iterable[Tensor]) -> dict[str, Tensor]:
+        """Return a loss of 0 that touches parameters, in a distributed run; nothing elsewhere.
+
+        DDP waits for the gradient of every parameter, also where a weight is 0.
+
+        Args:
+            parameters: Those that may get no gradient.
+        """
+        if not (torch.distributed.is_available() and torch.distributed.is_initialized()):
+            return {}
+        sums = [parameter.sum() for parameter in parameters]
+        return {self.own("loss_idle_connectors"): 0.0 * torch.stack(sums).sum()} if sums else {}
+
+    def own(self, name: str) -> str:
+        """Return a name that every distiller logs, as this one's: of ``distiller_b`` with _b."""
+        return name + self.name.removeprefix(_CHILD)
+
     def start_iteration(self) -> int:
         """Return the iteration from which all its losses count; 0 by default."""
         return 0
@@ -117,8 +137,9 @@ class BaseDistiller(nn.Module, ABC):
         student: nn.Module,
         example: Sequence[Any] | None = None,
         forward: Forward | None = None,
+        name: str = _CHILD,
     ) -> nn.Module:
-        """Hook a student's layers, and become its child ``distiller``, on its device.
+        """Hook a student's layers, and become its child, on its device.
 
         Args:
             student: The model to train.
@@ -127,18 +148,22 @@ class BaseDistiller(nn.Module, ABC):
                 them from the layers as they are.
             forward: How to run the student in the dry run, ``forward(student, *example)``; the
                 default calls it.
+            name: Of the child: ``distiller``, or for one more distiller ``distiller_<text>``.
 
         Returns:
             The student.
 
         Raises:
             ValueError: If a layer does not exist, the shapes do not fit a loss, two networks share
-                a layer, or student or distiller are attached already.
+                a layer, the name is another or taken, or the distiller is attached already.
         """
-        if self._student or hasattr(student, "distiller"):
+        if not name.isidentifier() or (name != _CHILD and not name.startswith(f"{_CHILD}_")):
+            raise ValueError(f"name must be '{_CHILD}' or '{_CHILD}_<text>', but it is {name!r}.")
+        if self._student or hasattr(student, name):
             raise ValueError(
-                "the distiller must be free and the student must have no child 'distiller', but "
-                "one of them is attached already. Call detach() first."
+                f"the distiller must be free and the student must have no child {name!r}, but one "
+                "of them is attached already. Call detach() first, or give one more distiller "
+                f"another name, such as name='{_CHILD}_2'."
             )
         self._hooks = FeatureHooks(student, self.student_layers(student), "student")
         try:
@@ -152,10 +177,10 @@ class BaseDistiller(nn.Module, ABC):
             student.register_forward_pre_hook(self._start, with_kwargs=True),
             student.register_forward_hook(self._finish, with_kwargs=True),
         ]
-        self._student = (student,)
+        self._student, self.name = (student,), name
         where = next((p.device for p in student.parameters()), self.iteration.device)
         self.iteration = self.iteration.to(where)  # DDP wants all buffers in one place
-        student.distiller = self
+        setattr(student, name, self)
         return student
 
     def detach(self) -> nn.Module:
@@ -170,8 +195,9 @@ class BaseDistiller(nn.Module, ABC):
             handle.remove()
         self._hooks.remove()
         (student,) = self._student
-        del student.distiller
+        delattr(student, self.name)
         self._student, self._handles, self._hooks, self._call = (), [], None, None
+        self.added = set()
         return student
 
     def forward(self, features: Any) -> Any:
@@ -223,7 +249,8 @@ class BaseDistiller(nn.Module, ABC):
         if not (student.training and torch.is_grad_enabled()):
             return
         if isinstance(output, dict) and any("loss" in str(key) for key in output):
-            output.update(self._step(args, kwargs, output, {}))
+            task = {key: output[key] for key in output if key not in self._added_by_others()}
+            output.update(self._step(args, kwargs, task, {}))
         else:
             self._call = (args, kwargs)
 
@@ -242,9 +269,19 @@ class BaseDistiller(nn.Module, ABC):
             result = self.post_forward(call)
         finally:
             hooks.clear()
+        self.added = set(result) - set(task)
+        if twice := self.added & self._added_by_others():
+            raise ValueError(
+                f"every loss must have its own name, but {self.name} adds {sorted(twice)}, which "
+                "another distiller of the student adds too. Rename the terms of one of them."
+            )
         self.iteration += 1
         self._count = count + 1
         return result
+
+    def _added_by_others(self) -> set[str]:
+        others = attached_distillers(self._student[0]).values()
+        return {name for other in others if other is not self for name in other.added}
 
     def _apply(self, fn: Callable[..., Any], recurse: bool = True) -> BaseDistiller:
         super()._apply(fn, recurse)  # type: ignore[no-untyped-call]
@@ -257,37 +294,7 @@ class BaseDistiller(nn.Module, ABC):
         self._count = None
 
 
-def named_arguments(
-    model: nn.Module, args: Sequence[Any], kwargs: Mapping[str, Any]
-) -> dict[str, Any]:
-    """Give the arguments of a forward the names that the model's ``forward`` has for them.
-
-    Args:
-        model: The model that was called.
-        args: Its positional arguments.
-        kwargs: Its keyword arguments.
-
-    Returns:
-        Name to argument; what ``*args`` swallows has no name and is left out.
-
-    Example:
-        >>> named_arguments(nn.ReLU(), ["images"], {})
-        {'input': 'images'}
-    """
-    parameters = inspect.signature(model.forward).parameters.values()
-    names = [parameter.name for parameter in parameters if parameter.kind in _POSITIONAL]
-    return dict(zip(names, args, strict=False)) | dict(kwargs)
-
-
-def idle_loss(parameters: Iterable[Tensor]) -> dict[str, Tensor]:
-    """Return a loss of 0 that touches parameters, in a distributed run; nothing elsewhere.
-
-    DDP waits for the gradient of every parameter, also where a weight is 0.
-
-    Args:
-        parameters: Those that may get no gradient.
-    """
-    if not (torch.distributed.is_available() and torch.distributed.is_initialized()):
-        return {}
-    sums = [parameter.sum() for parameter in parameters]
-    return {"loss_idle_connectors": 0.0 * torch.stack(sums).sum()} if sums else {}
+def attached_distillers(student: nn.Module) -> dict[str, BaseDistiller]:
+    """Return the distillers of a student, by name."""
+    found = student.named_children()
+    return {name: child for name, child in found if isinstance(child, BaseDistiller)}

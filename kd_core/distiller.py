@@ -1,14 +1,15 @@
-"""Distiller: a teacher's knowledge for an ordinary student, attached and taken away again."""
+"""Distiller: teachers' knowledge for an ordinary student, attached and taken away again."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+import functools
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 
-from kd_core.base_distiller import BaseDistiller, Call, idle_loss
+from kd_core.base_distiller import BaseDistiller, Call
 from kd_core.connectors import TermConnectors, idle_parameters, prepare_and_try
 from kd_core.layers import LayerPath
 from kd_core.loss_checks import (
@@ -20,9 +21,10 @@ from kd_core.loss_checks import (
     total_loss,
 )
 from kd_core.shapes import AllFeatures, Layouts, ShapeTable, hints_of
-from kd_core.teacher import Forward, FrozenTeacher
+from kd_core.teacher import Forward, FrozenTeacher, eval_mode
 from kd_core.term import Term, layers_of, pick_required, require_factor
 
+_ONLY = "teacher"  # name of a teacher without a name
 _LATEST = 100_000  # iterations in which a term is expected to begin
 
 
@@ -40,13 +42,15 @@ class Distiller(BaseDistiller):
     teacher is not.
 
     Args:
-        teacher: The trained model; wrapped in a :class:`FrozenTeacher` if it is not one.
+        teacher: The trained model; wrapped in a :class:`FrozenTeacher` if it is not one. Or a
+            mapping of names to several: then each term says by ``teacher`` whose layers it takes.
         terms: Name to :class:`Term`.
         gradient_shares: Where and how often to log ``gradient_share_<term>``; off if ``None``.
         check_finite: Stop at a term, or a loss of the student's own, that is NaN or infinite.
 
     Raises:
-        ValueError: If there is no term, or a name is empty, "task", or has a dot or "loss" in it.
+        ValueError: If there is no term, a name is empty, "task", or has a dot or "loss" in it, or
+            terms and teachers do not fit.
 
     Example:
         >>> from kd_core.losses import AttentionTransferLoss
@@ -60,7 +64,7 @@ class Distiller(BaseDistiller):
 
     def __init__(
         self,
-        teacher: FrozenTeacher | nn.Module,
+        teacher: FrozenTeacher | nn.Module | Mapping[str, FrozenTeacher | nn.Module],
         terms: Mapping[str, Term],
         gradient_shares: GradientShares | None = None,
         check_finite: bool = True,
@@ -71,22 +75,48 @@ class Distiller(BaseDistiller):
                 "a Distiller needs at least one term, and a name must not be empty or 'task', nor "
                 f"have a dot or 'loss' in it (it is logged as loss_<name>), but got {list(terms)}."
             )
-        frozen = teacher if isinstance(teacher, FrozenTeacher) else FrozenTeacher(teacher)
-        super().__init__({"the teacher": frozen})
-        self.teacher = frozen
+        models = teacher if isinstance(teacher, Mapping) else {_ONLY: teacher}
+        _require_a_teacher(terms, models)
+        super().__init__(
+            {
+                name: model if isinstance(model, FrozenTeacher) else FrozenTeacher(model)
+                for name, model in models.items()
+            }
+        )
         self.terms = dict(terms)
         self.gradient_shares = gradient_shares
         self.check_finite = check_finite
         self.criteria = nn.ModuleDict({name: term.loss for name, term in terms.items()})
         self.connectors = TermConnectors()
         self.shape_table: ShapeTable | None = None
-        self.layouts = {side: Layouts(side) for side in ("student", "teacher")}
-        self._teacher_outputs: AllFeatures = {}  # the teacher's, to this forward
+        self.layouts: dict[str, Layouts] = {}
+        self._teacher_outputs: dict[str, Any] = {}  # of this forward, by term
         self._reached: set[str] = set()  # terms that were seen to move the student
+        self._clear()
+
+    @property
+    def teacher(self) -> FrozenTeacher:
+        """The only teacher.
+
+        Raises:
+            ValueError: If there are several.
+        """
+        if len(self.teachers) > 1:
+            raise ValueError(
+                f"there must be one teacher, but there are {', '.join(self.teachers)}. "
+                "Take one by its name, as in teachers['name']."
+            )
+        return next(iter(self.teachers.values()))
 
     def student_layers(self, student: nn.Module) -> list[LayerPath]:
         """Return the student's layers of all terms."""
         return layers_of(self.terms, "student")
+
+    def networks(self) -> list[tuple[str, nn.Module, bool]]:
+        """Return the teachers: name for messages, module, and that it is not trained."""
+        return [
+            (f"the {_whose(name)}", teacher.model, False) for name, teacher in self.teachers.items()
+        ]
 
     def dry_run(
         self, student: nn.Module, example: Sequence[Any] | None, forward: Forward | None
@@ -96,13 +126,17 @@ class Distiller(BaseDistiller):
         Raises:
             ValueError: If a layer does not exist or the shapes do not fit a loss.
         """
-        self._reached.clear()
-        self.layouts = {side: Layouts(side) for side in self.layouts}
-        self.teacher.check(layers_of(self.terms, "teacher"))
+        self._clear()
+        for name, teacher in self.teachers.items():
+            teacher.check(layers_of(self.terms_of(name), "teacher"), _whose(name))
         if self.gradient_shares is not None:
             self.gradient_shares.parameters(student)
         if example is not None:
             self._run_example(student, tuple(example), forward)
+
+    def terms_of(self, teacher: str) -> dict[str, Term]:
+        """Return the terms that compare with a teacher."""
+        return {n: term for n, term in self.terms.items() if (term.teacher or _ONLY) == teacher}
 
     def active_terms(self) -> dict[str, float]:
         """Return the factor of each term that is not 0 at the present iteration.
@@ -138,9 +172,12 @@ class Distiller(BaseDistiller):
     def pre_forward(
         self, student: nn.Module, args: tuple[Any, ...], kwargs: Mapping[str, Any]
     ) -> None:
-        """Run the teacher, as far as a term of weight above 0 needs it."""
-        wanted = {name: self.terms[name].teacher_layers for name in self.active_terms()}
-        self._teacher_outputs = self.teacher.run(args, kwargs, wanted)
+        """Run each teacher once, as far as its terms of weight above 0 need it."""
+        active = self.active_terms()
+        self._teacher_outputs = {}
+        for name in self.teachers:
+            if terms := [term for term in self.terms_of(name) if term in active]:
+                self._teacher_outputs |= self._run_teacher(name, args, kwargs, terms)
 
     def post_forward(self, call: Call) -> dict[str, Tensor]:
         """Compare the student with what the teacher has answered.
@@ -156,7 +193,7 @@ class Distiller(BaseDistiller):
         if self.check_finite:
             check_finite(result, call.iteration, call.task)
         result |= self._shares(values, call)
-        return result | idle_loss(idle_parameters((self.connectors, self.criteria), factors))
+        return result | self.idle_loss(idle_parameters((self.connectors, self.criteria), factors))
 
     def _values(self, call: Call, factors: Mapping[str, float]) -> dict[str, dict[str, Tensor]]:
         known = call.named()
@@ -183,6 +220,12 @@ class Distiller(BaseDistiller):
             }
         return values
 
+    def _run_teacher(
+        self, name: str, args: Sequence[Any], kwargs: Mapping[str, Any], terms: Iterable[str]
+    ) -> AllFeatures:
+        wanted = {term: self.terms[term].teacher_layers for term in terms}
+        return self.teachers[name].run(args, kwargs, wanted, _whose(name))
+
     def _run_example(
         self, student: nn.Module, example: tuple[Any, ...], forward: Forward | None
     ) -> None:
@@ -194,29 +237,26 @@ class Distiller(BaseDistiller):
             _ = student(*arguments) if forward is None else forward(student, *arguments)
             return hooks.read_all({name: term.student_layers for name, term in self.terms.items()})
 
-        def run_teacher(arguments: tuple[Any, ...]) -> AllFeatures:
-            wanted = {name: term.teacher_layers for name, term in self.terms.items()}
-            return self.teacher.run(arguments, {}, wanted)
-
-        models = {"student": (student, run_student), "teacher": (self.teacher.model, run_teacher)}
-        modes = [(module, module.training) for module in student.modules()]
+        runs: list[tuple[str, nn.Module, Callable[..., AllFeatures]]]
+        runs = [("student", student, run_student)]
+        for name, teacher in self.teachers.items():
+            of = list(self.terms_of(name))
+            asked = functools.partial(self._run_teacher, name, kwargs={}, terms=of)
+            runs.append(("teacher", teacher.model, asked))
+        turned: dict[str, dict[str, Any]] = {"student": {}, "teacher": {}}
         hooks.active = True
         try:
-            with torch.no_grad():
-                student.eval()
-                turned = {}
-                for side, (model, run) in models.items():
+            with torch.no_grad(), eval_mode(student):
+                for side, model, run in runs:
                     found, layouts = run(example), self.layouts[side]
                     layouts.find(found, example, run, hints_of(model, self.terms, side))
-                    turned[side] = layouts.turn(found, example)
-                self._fit(turned["student"], turned["teacher"])
+                    turned[side] |= layouts.turn(found, example)
+                self._connect(turned["student"], turned["teacher"])
         finally:
-            for module, mode in modes:
-                module.training = mode
             hooks.active = False
             hooks.clear()
 
-    def _fit(self, student: AllFeatures, teacher: AllFeatures) -> None:
+    def _connect(self, student: AllFeatures, teacher: AllFeatures) -> None:
         self.shape_table = ShapeTable(self.terms, student, teacher, self.layouts)
         self.connectors.add(self.shape_table)
         prepare_and_try(self.terms, self.connectors, self.shape_table, student, teacher)
@@ -229,4 +269,28 @@ class Distiller(BaseDistiller):
         if not losses:
             return {}
         shares = self.gradient_shares.measure(call.student, losses)
-        return {f"gradient_share_{name}": share for name, share in shares.items()}
+        return {
+            self.own("gradient_share_task") if name == "task" else f"gradient_share_{name}": share
+            for name, share in shares.items()
+        }
+
+    def _clear(self) -> None:
+        self._reached.clear()
+        self.layouts = {side: Layouts(side) for side in ("student", "teacher")}
+
+
+def _whose(teacher: str) -> str:
+    return "teacher" if teacher == _ONLY else f"teacher {teacher!r}"
+
+
+def _require_a_teacher(terms: Mapping[str, Term], teachers: Mapping[str, Any]) -> None:
+    """Require that each term has a teacher, and each teacher a term."""
+    wanted = {name: term.teacher or _ONLY for name, term in terms.items()}
+    for name, teacher in wanted.items():
+        if teacher not in teachers:
+            raise ValueError(
+                f"the teacher of term {name!r} must be one of {', '.join(map(repr, teachers))}, "
+                f"but it is {terms[name].teacher!r}. Give the term teacher='...'."
+            )
+    if idle := sorted(set(teachers) - set(wanted.values())):
+        raise ValueError(f"every teacher must have a term, but {idle} have none. Leave them out.")

@@ -148,7 +148,7 @@ class FeatureHooks:
             return
         if path in self._outputs:
             raise ValueError(
-                f"the {self.whose}'s layer {path!r} ran twice in one forward, so its output is "
+                f"layer {path!r} of the {self.whose} ran twice in one forward, so its output is "
                 "ambiguous. Select a layer that runs once, such as the whole neck."
             )
         self._outputs[path] = output
@@ -164,13 +164,13 @@ class FeatureHooks:
         for selector in selectors:
             if selector.module not in self._outputs:
                 raise ValueError(
-                    f"the {self.whose}'s layer {selector.module!r} did not run in this forward. "
+                    f"layer {selector.module!r} of the {self.whose} did not run in this forward. "
                     "Select a layer that the training forward uses."
                 )
             output = self._outputs[selector.module]
             if _versions(output) != self._versions[selector.module]:
                 raise ValueError(
-                    f"the output of the {self.whose}'s layer {selector.module!r} was changed in "
+                    f"the output of layer {selector.module!r} of the {self.whose} was changed in "
                     "place by the layer behind it. Select that layer instead."
                 )
             picked.append(selector.pick(output))

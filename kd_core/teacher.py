@@ -44,20 +44,25 @@ class FrozenTeacher:
         self.precision = precision
         self._forward = forward
 
-    def check(self, selectors: Iterable[LayerPath]) -> None:
-        """Require that the teacher has the selected layers.
+    def check(self, layers: Iterable[LayerPath], whose: str = "teacher") -> None:
+        """Require that the teacher has some layers.
+
+        Args:
+            layers: The layers.
+            whose: What messages call the teacher.
 
         Raises:
-            ValueError: If a selector names no layer of the teacher.
+            ValueError: If one is no layer of the teacher.
         """
-        for selector in selectors:
-            find_layer(self.model, selector, "teacher")
+        for layer in layers:
+            find_layer(self.model, layer, whose)
 
     def run(
         self,
         args: Sequence[Any],
         kwargs: Mapping[str, Any],
         wanted: Mapping[str, Mapping[str, Sequence[LayerPath]]],
+        whose: str = "teacher",
     ) -> dict[str, dict[str, Tensor | list[Tensor]]]:
         """Run on the student's arguments and return the features that are wanted.
 
@@ -66,7 +71,8 @@ class FrozenTeacher:
         Args:
             args: Positional arguments of the student's forward.
             kwargs: Its keyword arguments.
-            wanted: Term, then role, to selectors.
+            wanted: Term, then role, to layers.
+            whose: What messages call the teacher.
 
         Returns:
             Term, then role, to a feature map or a list of them.
@@ -75,8 +81,8 @@ class FrozenTeacher:
             ValueError: If a layer does not exist or did not run.
         """
         self.model.eval()
-        selectors = [s for roles in wanted.values() for found in roles.values() for s in found]
-        hooks = FeatureHooks(self.model, selectors, "teacher")
+        layers = [path for roles in wanted.values() for of in roles.values() for path in of]
+        hooks = FeatureHooks(self.model, layers, whose)
         hooks.active = True
         try:
             with torch.no_grad(), self._autocast():
@@ -101,6 +107,18 @@ class FrozenTeacher:
             return contextlib.nullcontext()
         device = next(self.model.parameters()).device.type
         return torch.autocast(device, dtype=self.precision)
+
+
+@contextlib.contextmanager
+def eval_mode(model: nn.Module) -> Iterator[None]:
+    """Put a model into eval mode for a while; each of its modules gets its own mode back."""
+    modes = [(module, module.training) for module in model.modules()]
+    model.eval()
+    try:
+        yield
+    finally:
+        for module, mode in modes:
+            module.training = mode
 
 
 def require_apart(networks: Sequence[tuple[str, nn.Module]]) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 import math
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any
@@ -13,6 +14,8 @@ from kd_core.layers import Features, LayerPath, levels_of
 
 Schedule = Callable[[int], float]
 Layers = str | Sequence[str] | Mapping[str, str | Sequence[str]]
+
+_POSITIONAL = (inspect.Parameter.POSITIONAL_ONLY, inspect.Parameter.POSITIONAL_OR_KEYWORD)
 
 WHOLE = ""  # the role of a loss that knows no roles
 
@@ -27,6 +30,7 @@ class Term:
         teacher_layers: The teacher's, in the same form; ``None`` takes the student's.
         weight: Factor on the loss, on top of the loss's own ``loss_weight``.
         schedule: Factors of the iteration, multiplied; empty is constant.
+        teacher: Name of the teacher, where there are several.
 
     Raises:
         ValueError: If a selector cannot be read, the roles are not the loss's or differ, or the
@@ -40,10 +44,12 @@ class Term:
         teacher_layers: Layers | None = None,
         weight: float = 1.0,
         schedule: Schedule | Sequence[Schedule] = (),
+        teacher: str | None = None,
     ) -> None:
         require_factor("weight", weight)
         self.loss = loss
         self.weight = weight
+        self.teacher = teacher
         self.schedules: tuple[Schedule, ...] = (
             tuple(schedule) if isinstance(schedule, Sequence) else (schedule,)
         )
@@ -167,6 +173,28 @@ def layers_of(terms: Mapping[str, Term], side: str) -> list[LayerPath]:
         side: "student" or "teacher".
     """
     return [path for term in terms.values() for of in term.layers(side).values() for path in of]
+
+
+def named_arguments(
+    model: nn.Module, args: Sequence[Any], kwargs: Mapping[str, Any]
+) -> dict[str, Any]:
+    """Give the arguments of a forward the names that the model's ``forward`` has for them.
+
+    Args:
+        model: The model that was called.
+        args: Its positional arguments.
+        kwargs: Its keyword arguments.
+
+    Returns:
+        Name to argument; what ``*args`` swallows has no name and is left out.
+
+    Example:
+        >>> named_arguments(nn.ReLU(), ["images"], {})
+        {'input': 'images'}
+    """
+    parameters = inspect.signature(model.forward).parameters.values()
+    names = [parameter.name for parameter in parameters if parameter.kind in _POSITIONAL]
+    return dict(zip(names, args, strict=False)) | dict(kwargs)
 
 
 def pick_required(term: str, required: Iterable[str], known: Mapping[str, Any]) -> dict[str, Any]:

@@ -13,6 +13,8 @@ from mmengine.dataset import pseudo_collate
 from mmengine.structures import InstanceData
 from torch import nn
 
+from kd_core.teacher import eval_mode
+
 
 def random_batch(count: int = 2, size: tuple[int, int] = (256, 320)) -> dict[str, Any]:
     """Make noise images as a data loader would give them; always the same.
@@ -58,15 +60,9 @@ def read_test_batch(config: Config, count: int = 4) -> dict[str, Any]:
 def dry_run(model: nn.Module, size: tuple[int, int] = (256, 320)) -> None:
     """Run a detector on random images, without gradients; its modes stay as they are."""
     detector: Any = model
-    modes = [(module, module.training) for module in model.modules()]
-    model.eval()
-    try:
-        with torch.no_grad():
-            data = detector.data_preprocessor(random_batch(2, size), False)
-            detector(**data, mode="tensor")
-    finally:
-        for module, mode in modes:
-            module.training = mode
+    with torch.no_grad(), eval_mode(model):
+        data = detector.data_preprocessor(random_batch(2, size), False)
+        detector(**data, mode="tensor")
 
 
 def _with_indices(dataset: Mapping[str, Any], count: int) -> dict[str, Any]:

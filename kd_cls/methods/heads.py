@@ -222,6 +222,7 @@ class HeadTraining(ClassifierMethod):
         student: nn.Module,
         example: Sequence[Any] | None = None,
         forward: Forward | None = None,
+        name: str = "distiller",
     ) -> nn.Module:
         """Freeze a classifier for good, and become its child ``distiller``.
 
@@ -229,7 +230,7 @@ class HeadTraining(ClassifierMethod):
             ValueError: If it is no classifier, is attached already, or its layers do not fit.
         """
         own = list(student.parameters())
-        super().attach(student, example, forward)
+        super().attach(student, example, forward, name)
         for parameter in own:
             parameter.requires_grad_(False)
         self._handles.append(student.register_forward_pre_hook(_stay_in_eval))

@@ -22,10 +22,11 @@ from kd_cls.methods.networks import (
     require_same_task,
     stage_layers,
 )
-from kd_core.base_distiller import BaseDistiller, Call, idle_loss, named_arguments
+from kd_core.base_distiller import BaseDistiller, Call
 from kd_core.layers import LayerPath, read_layers
 from kd_core.loss_checks import check_finite, require_gradients
 from kd_core.teacher import Forward
+from kd_core.term import named_arguments
 from kd_engine.data.renormalize import Renormalize
 
 LOGITS = LayerPath.parse("logits")
@@ -200,7 +201,7 @@ class ClassifierMethod(BaseDistiller):
         )
         losses = {name: value for name, value in call.task.items() if "loss" in name} | result
         self._require_convergence(losses, call.iteration)
-        return result | idle_loss(self.parameters())
+        return result | self.idle_loss(self.parameters())
 
     def _meet(self, student: Classifier, name: str, network: nn.Module) -> None:
         other = require_same_task(student, name, network)

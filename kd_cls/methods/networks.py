@@ -12,6 +12,7 @@ from kd_cls.classifier import Classifier, image_size_of, require_one_size
 from kd_core.layers import LayerPath, find_layer, read_layers
 from kd_core.shapes import is_channels_last
 from kd_core.table import format_table
+from kd_core.teacher import eval_mode
 
 
 def require_classifier(model: nn.Module, name: str) -> Classifier:
@@ -119,16 +120,10 @@ def dry_features(
     Raises:
         ValueError: If one is a map (N, H, W, C).
     """
-    modes = [(module, module.training) for module in classifier.modules()]
-    classifier.eval()
-    try:
-        with torch.no_grad():
-            found = read_layers(classifier, selectors, images, whose=whose)
-        require_channels_first(found, selectors, images, whose)
-        return found
-    finally:
-        for module, mode in modes:
-            module.training = mode
+    with torch.no_grad(), eval_mode(classifier):
+        found = read_layers(classifier, selectors, images, whose=whose)
+    require_channels_first(found, selectors, images, whose)
+    return found
 
 
 def require_channels_first(

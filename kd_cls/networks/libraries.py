@@ -159,7 +159,7 @@ def _timm_heads(model: Any) -> list[str]:
 def _load(model: nn.Module, source: str, left_out: tuple[str, ...]) -> None:
     weights = read_weights(source)
     try:
-        load_weights(model, weights, source=source, ignore=("distiller.", *left_out))
+        load_weights(model, weights, source=source, ignore=("distiller.", "distiller_", *left_out))
     except CheckpointError as error:
         raise CheckpointError(
             f"{error} If only the classes are others, new_head=True starts the last layer at "

@@ -12,7 +12,7 @@ from mmengine.runner import Runner
 from torch import Tensor, nn
 
 from kd_core import GradientShares
-from kd_core.base_distiller import BaseDistiller
+from kd_core.base_distiller import attached_distillers
 from kd_core.table import format_table
 
 _ALONE = {"num_workers": 0, "persistent_workers": False}
@@ -72,11 +72,10 @@ def one_step(model: nn.Module, config: Config, layer: str | None = None) -> Step
         )
     network: Any = model.to(get_device()).train()
     data = network.data_preprocessor(batch, True)
-    attached = getattr(model, "distiller", None)
-    iteration = 0
-    if isinstance(attached, BaseDistiller):
-        iteration = attached.start_iteration()
-        attached.set_iteration(iteration)
+    attached = attached_distillers(model).values()
+    iteration = max((distiller.start_iteration() for distiller in attached), default=0)
+    for distiller in attached:
+        distiller.set_iteration(iteration)
     results = network(**data, mode="loss")
     losses = {name: _total(value) for name, value in results.items() if "loss" in name}
     _require_finite(losses)

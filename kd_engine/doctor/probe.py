@@ -10,6 +10,7 @@ from mmengine.config import Config
 from mmengine.registry import DATASETS, init_default_scope
 from torch import Tensor, nn
 
+from kd_core.teacher import eval_mode
 from kd_engine.build import student_config
 from kd_engine.data.required import require_datasets
 
@@ -76,15 +77,9 @@ def run_once(model: nn.Module, size: tuple[int, int]) -> None:
         model: A model of images (N, 3, H, W).
         size: Height and width in pixels.
     """
-    modes = [(module, module.training) for module in model.modules()]
-    model.eval()
     images = torch.randn(2, 3, *size, generator=torch.Generator().manual_seed(0))
-    try:
-        with torch.no_grad():
-            model(images)
-    finally:
-        for module, mode in modes:
-            module.training = mode
+    with torch.no_grad(), eval_mode(model):
+        model(images)
 
 
 def _test_data(config: Config) -> Any:

@@ -62,7 +62,7 @@ class FitHook(Hook):  # type: ignore[misc]
         differing = [key for key, _ in (*report.missing, *report.unexpected)]
         differing += [key for key, _, _ in report.mismatched]
         reason = "its weights are not those of the model"
-        if all(key.startswith("distiller.") for key in differing):
+        if all(key.startswith(("distiller.", "distiller_")) for key in differing):
             reason = "it was trained with other terms, or one of the two without distillation"
         raise CheckpointError(self._refusal(f"{reason}:\n{report.table()}"))
 

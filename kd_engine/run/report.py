@@ -12,11 +12,12 @@ from mmengine.hooks import CheckpointHook, Hook
 from mmengine.model import is_model_wrapper
 from torch import Tensor, nn
 
+from kd_core.base_distiller import attached_distillers
 from kd_engine.doctor.scores import read_log
 from kd_engine.export_files import kdkit_command
 from kd_engine.terminal import clock, tell
 
-_BESIDE = "distiller."
+_BESIDE = ("distiller.", "distiller_")
 
 
 class RunReportHook(Hook):  # type: ignore[misc]
@@ -137,11 +138,9 @@ def _of_model(model: nn.Module) -> str:
 
 
 def _others(model: nn.Module) -> list[tuple[str, nn.Module]]:
-    attached: Any = getattr(model, "distiller", None)
-    if hasattr(attached, "networks"):
-        return [(name, network) for name, network, _ in attached.networks()]
-    teacher = getattr(attached, "teacher", None)
-    return [] if teacher is None else [("teacher", teacher.model)]
+    distillers = attached_distillers(model).values()
+    networks = [found for distiller in distillers for found in distiller.networks()]
+    return [(name.removeprefix("the "), network) for name, network, _ in networks]
 
 
 def _size(network: nn.Module) -> str:

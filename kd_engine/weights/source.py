@@ -21,7 +21,7 @@ from kd_engine.weights.safe_globals import ALLOWED
 from kd_engine.work_dir.run_checkpoint import checkpoint_file
 
 # What is trained beside a student and is no part of it: connectors, proxies of a metric loss.
-BESIDE = ("distiller.", "criterion.")
+BESIDE = ("distiller.", "distiller_", "criterion.")
 OPTIONS = ("allow_partial", "key", "prefix")
 
 

@@ -128,7 +128,7 @@ def hook_count(model):
     return sum(len(module._forward_hooks) for module in model.modules())
 
 
-class TestTaps:
+class TestFeatureHooks:
     def test_a_layer_that_runs_twice_is_refused(self):
         class Twice(nn.Module):
             def __init__(self):
@@ -138,12 +138,12 @@ class TestTaps:
             def forward(self, images):
                 return self.shared(self.shared(images))
 
-        with pytest.raises(ValueError, match="student's layer 'shared' ran twice"):
+        with pytest.raises(ValueError, match="layer 'shared' of the student ran twice"):
             listen(Twice(), "shared")
 
     def test_a_layer_that_did_not_run_is_named(self):
         hooks, selectors = listen(Net(), "unused")
-        with pytest.raises(ValueError, match="student's layer 'unused' did not run"):
+        with pytest.raises(ValueError, match="layer 'unused' of the student did not run"):
             hooks.read(selectors)
 
     @pytest.mark.parametrize("grad", [True, False])
@@ -151,7 +151,7 @@ class TestTaps:
         net = nn.Sequential(nn.BatchNorm2d(3), nn.ReLU(inplace=True))
         with torch.set_grad_enabled(grad):
             hooks, selectors = listen(net, "0")
-        with pytest.raises(ValueError, match="'0' was changed in place"):
+        with pytest.raises(ValueError, match="layer '0' of the student was changed in place"):
             hooks.read(selectors)
 
     def test_the_layer_that_changes_in_place_can_be_read(self):

@@ -153,7 +153,7 @@ def test_a_layer_that_runs_for_every_level_is_refused(tiny):
     terms = dict(
         at=dict(loss=dict(type="kd_core.losses.AttentionTransferLoss"), layers="rpn_head.rpn_cls")
     )
-    with pytest.raises(ValueError, match="'rpn_head.rpn_cls' ran twice"):
+    with pytest.raises(ValueError, match="'rpn_head.rpn_cls' of the student ran twice"):
         tiny.build(tiny.distilled(terms=terms))
 
 
