@@ -11,7 +11,7 @@ model = dict(
     _delete_=True,
     type="kd_det.DistilledDetector",
     student={{_base_.model}},
-    teacher=dict(config="configs/voc_teacher.py", checkpoint="work_dirs/voc_teacher/epoch_4.pth"),
+    teacher=dict(config="kdkit::voc_teacher.py", checkpoint="work_dirs/voc_teacher/epoch_4.pth"),
     terms=dict(
         # As in hmat_faster_rcnn.py: measured on BCCD only.
         hmat=dict(

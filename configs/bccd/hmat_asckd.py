@@ -7,9 +7,7 @@ model = dict(
     _delete_=True,
     type="kd_det.DistilledDetector",
     student={{_base_.model}},
-    teacher=dict(
-        config="configs/bccd/teacher.py", checkpoint="work_dirs/bccd/teacher/epoch_12.pth"
-    ),
+    teacher=dict(config="kdkit::bccd/teacher.py", checkpoint="work_dirs/bccd/teacher/epoch_12.pth"),
     terms=dict(
         hmat=dict(
             loss=dict(type="kd_core.losses.HMATLoss", preset="detector"),

@@ -8,7 +8,7 @@ model = dict(
     type="kd_det.DistilledDetector",
     student={{_base_.model}},
     teacher=dict(
-        config="configs/chess/teacher.py", checkpoint="work_dirs/chess/teacher/epoch_12.pth"
+        config="kdkit::chess/teacher.py", checkpoint="work_dirs/chess/teacher/epoch_12.pth"
     ),
     terms=dict(
         hmat=dict(

@@ -8,7 +8,7 @@ model = dict(
     type="kd_cls.DistilledClassifier",
     student={{_base_.model}},
     teacher=dict(
-        config="configs/cls/teacher_wrn_40_2_240e_cifar100.py",
+        config="kdkit::cls/teacher_wrn_40_2_240e_cifar100.py",
         checkpoint="work_dirs/cls/teacher_wrn_40_2_240e_cifar100/epoch_240.pth",
     ),
     terms=dict(

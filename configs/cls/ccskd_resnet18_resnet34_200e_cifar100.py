@@ -8,7 +8,7 @@ model = dict(
     type="kd_cls.CCSKD",
     student={{_base_.model}},
     teacher=dict(
-        config="configs/cls/teacher_resnet34_200e_cifar100.py",
+        config="kdkit::cls/teacher_resnet34_200e_cifar100.py",
         checkpoint="work_dirs/cls/teacher_resnet34_200e_cifar100/epoch_200.pth",
     ),
     schedule=dict(epoch_length=391),  # 50,000 images in batches of 128; the rest is the default

@@ -8,7 +8,7 @@ model = dict(
     type="kd_cls.DistilledClassifier",
     student={{_base_.model}},
     teacher=dict(
-        config="configs/cls/teacher_resnet20_6e_digits.py",
+        config="kdkit::cls/teacher_resnet20_6e_digits.py",
         checkpoint="work_dirs/cls/teacher_resnet20_6e_digits/epoch_6.pth",
     ),
     terms=dict(

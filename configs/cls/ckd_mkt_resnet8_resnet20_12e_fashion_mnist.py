@@ -8,12 +8,12 @@ model = dict(
     type="kd_cls.CKDMKT",
     student={{_base_.model}},
     pretrained=dict(
-        config="configs/cls/student_resnet8_12e_fashion_mnist.py",
+        config="kdkit::cls/student_resnet8_12e_fashion_mnist.py",
         checkpoint="work_dirs/cls/student_resnet8_12e_fashion_mnist/epoch_12.pth",
     ),
     peers=[
         dict(
-            config="configs/cls/peer_resnet20_12e_fashion_mnist.py",
+            config="kdkit::cls/peer_resnet20_12e_fashion_mnist.py",
             checkpoint="work_dirs/cls/peer_resnet20_12e_fashion_mnist/epoch_12.pth",
         ),
     ],

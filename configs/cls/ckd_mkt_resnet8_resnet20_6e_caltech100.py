@@ -8,12 +8,12 @@ model = dict(
     type="kd_cls.CKDMKT",
     student={{_base_.model}},
     pretrained=dict(
-        config="configs/cls/student_resnet8_6e_caltech100.py",
+        config="kdkit::cls/student_resnet8_6e_caltech100.py",
         checkpoint="work_dirs/cls/student_resnet8_6e_caltech100/epoch_6.pth",
     ),
     peers=[
         dict(
-            config="configs/cls/peer_resnet20_6e_caltech100.py",
+            config="kdkit::cls/peer_resnet20_6e_caltech100.py",
             checkpoint="work_dirs/cls/peer_resnet20_6e_caltech100/epoch_6.pth",
         ),
     ],

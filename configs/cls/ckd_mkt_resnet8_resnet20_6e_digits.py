@@ -8,12 +8,12 @@ model = dict(
     type="kd_cls.CKDMKT",
     student={{_base_.model}},
     pretrained=dict(
-        config="configs/cls/student_resnet8_6e_digits.py",
+        config="kdkit::cls/student_resnet8_6e_digits.py",
         checkpoint="work_dirs/cls/student_resnet8_6e_digits/epoch_6.pth",
     ),
     peers=[
         dict(
-            config="configs/cls/teacher_resnet20_6e_digits.py",
+            config="kdkit::cls/teacher_resnet20_6e_digits.py",
             checkpoint="work_dirs/cls/teacher_resnet20_6e_digits/epoch_6.pth",
         ),
     ],

@@ -13,12 +13,12 @@ model = dict(
         data_preprocessor={{_base_.model.data_preprocessor}},
     ),
     pretrained=dict(
-        config="configs/cls/student_wrn_16_2_240e_cifar100.py",
+        config="kdkit::cls/student_wrn_16_2_240e_cifar100.py",
         checkpoint="work_dirs/cls/student_wrn_16_2_240e_cifar100/epoch_240.pth",
     ),
     peers=[
         dict(
-            config="configs/cls/teacher_wrn_40_2_240e_cifar100.py",
+            config="kdkit::cls/teacher_wrn_40_2_240e_cifar100.py",
             checkpoint="work_dirs/cls/teacher_wrn_40_2_240e_cifar100/epoch_240.pth",
         ),
     ],

@@ -13,7 +13,7 @@ model = dict(
         image_size=32,
     ),
     teacher=dict(
-        config="configs/cls/teacher_resnet20_40e_caltech100.py",
+        config="kdkit::cls/teacher_resnet20_40e_caltech100.py",
         checkpoint="work_dirs/cls/teacher_resnet20_40e_caltech100/epoch_40.pth",
     ),
     gamma=0.03,

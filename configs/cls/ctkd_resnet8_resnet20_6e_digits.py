@@ -14,7 +14,7 @@ model = dict(
         data_preprocessor={{_base_.model.data_preprocessor}},
     ),
     teacher=dict(
-        config="configs/cls/teacher_resnet20_6e_digits.py",
+        config="kdkit::cls/teacher_resnet20_6e_digits.py",
         checkpoint="work_dirs/cls/teacher_resnet20_6e_digits/epoch_6.pth",
     ),
     gamma=0.03,

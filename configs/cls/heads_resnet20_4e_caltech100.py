@@ -12,7 +12,7 @@ model = dict(
         image_size=32,
     ),
     pretrained=dict(
-        config="configs/cls/teacher_resnet20_40e_caltech100.py",
+        config="kdkit::cls/teacher_resnet20_40e_caltech100.py",
         checkpoint="work_dirs/cls/teacher_resnet20_40e_caltech100/epoch_40.pth",
     ),
 )

@@ -13,7 +13,7 @@ model = dict(
         data_preprocessor={{_base_.model.data_preprocessor}},
     ),
     pretrained=dict(
-        config="configs/cls/teacher_resnet20_30e_fashion_mnist.py",
+        config="kdkit::cls/teacher_resnet20_30e_fashion_mnist.py",
         checkpoint="work_dirs/cls/teacher_resnet20_30e_fashion_mnist/epoch_30.pth",
     ),
 )

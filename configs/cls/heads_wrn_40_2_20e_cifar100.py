@@ -13,7 +13,7 @@ model = dict(
         data_preprocessor={{_base_.model.data_preprocessor}},
     ),
     pretrained=dict(
-        config="configs/cls/teacher_wrn_40_2_240e_cifar100.py",
+        config="kdkit::cls/teacher_wrn_40_2_240e_cifar100.py",
         checkpoint="work_dirs/cls/teacher_wrn_40_2_240e_cifar100/epoch_240.pth",
     ),
 )

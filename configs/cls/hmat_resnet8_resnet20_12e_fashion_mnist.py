@@ -8,7 +8,7 @@ model = dict(
     type="kd_cls.DistilledClassifier",
     student={{_base_.model}},
     teacher=dict(
-        config="configs/cls/teacher_resnet20_30e_fashion_mnist.py",
+        config="kdkit::cls/teacher_resnet20_30e_fashion_mnist.py",
         checkpoint="work_dirs/cls/teacher_resnet20_30e_fashion_mnist/epoch_30.pth",
     ),
     terms=dict(

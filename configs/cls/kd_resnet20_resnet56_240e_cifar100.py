@@ -14,7 +14,7 @@ model = dict(
         loss_weight=0.1,  # RepDistiller's, of cross-entropy
     ),
     teacher=dict(
-        config="configs/cls/teacher_resnet56_240e_cifar100.py",
+        config="kdkit::cls/teacher_resnet56_240e_cifar100.py",
         checkpoint="work_dirs/cls/teacher_resnet56_240e_cifar100/epoch_240.pth",
     ),
     terms=dict(

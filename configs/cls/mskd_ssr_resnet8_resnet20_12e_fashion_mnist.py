@@ -8,7 +8,7 @@ model = dict(
     type="kd_cls.MSKDSSR",
     student={{_base_.model}},
     teacher=dict(
-        config="configs/cls/heads_resnet20_4e_fashion_mnist.py",
+        config="kdkit::cls/heads_resnet20_4e_fashion_mnist.py",
         checkpoint="work_dirs/cls/heads_resnet20_4e_fashion_mnist/epoch_4.pth",
     ),
 )

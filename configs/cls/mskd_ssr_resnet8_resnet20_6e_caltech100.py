@@ -8,7 +8,7 @@ model = dict(
     type="kd_cls.MSKDSSR",
     student={{_base_.model}},
     teacher=dict(
-        config="configs/cls/heads_resnet20_4e_caltech100.py",
+        config="kdkit::cls/heads_resnet20_4e_caltech100.py",
         checkpoint="work_dirs/cls/heads_resnet20_4e_caltech100/epoch_4.pth",
     ),
 )

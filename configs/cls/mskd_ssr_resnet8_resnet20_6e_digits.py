@@ -8,7 +8,7 @@ model = dict(
     type="kd_cls.MSKDSSR",
     student={{_base_.model}},
     teacher=dict(
-        config="configs/cls/heads_resnet20_2e_digits.py",
+        config="kdkit::cls/heads_resnet20_2e_digits.py",
         checkpoint="work_dirs/cls/heads_resnet20_2e_digits/epoch_2.pth",
     ),
 )

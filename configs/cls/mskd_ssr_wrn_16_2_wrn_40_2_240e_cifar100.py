@@ -8,7 +8,7 @@ model = dict(
     type="kd_cls.MSKDSSR",
     student={{_base_.model}},
     teacher=dict(
-        config="configs/cls/heads_wrn_40_2_20e_cifar100.py",
+        config="kdkit::cls/heads_wrn_40_2_20e_cifar100.py",
         checkpoint="work_dirs/cls/heads_wrn_40_2_20e_cifar100/epoch_20.pth",
     ),
 )

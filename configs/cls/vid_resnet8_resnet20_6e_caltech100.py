@@ -8,7 +8,7 @@ model = dict(
     type="kd_cls.DistilledClassifier",
     student={{_base_.model}},
     teacher=dict(
-        config="configs/cls/teacher_resnet20_40e_caltech100.py",
+        config="kdkit::cls/teacher_resnet20_40e_caltech100.py",
         checkpoint="work_dirs/cls/teacher_resnet20_40e_caltech100/epoch_40.pth",
     ),
     terms=dict(

@@ -7,9 +7,7 @@ model = dict(
     _delete_=True,
     type="kd_det.DistilledDetector",
     student={{_base_.model}},
-    teacher=dict(
-        config="configs/demo/teacher.py", checkpoint="work_dirs/demo/teacher/epoch_14.pth"
-    ),
+    teacher=dict(config="kdkit::demo/teacher.py", checkpoint="work_dirs/demo/teacher/epoch_14.pth"),
     # Distil first, then leave the last six of the fourteen epochs (59 iterations each) to the task.
     terms=dict(
         hmat=dict(

@@ -21,6 +21,9 @@ from typing import Any
 
 from mmengine.config import Config
 
+from kd_engine.config.builtin import config_path
+from kd_engine.config.paths import made_from
+
 _BASE = re.compile(
     r"""^_base_ *= *(["'])(?P<base>(?:[^"'\n]*/)?data/[^"'/\n]+\.py)\1""", re.MULTILINE
 )
@@ -63,6 +66,7 @@ def find_composed(name: str) -> ComposedConfig | None:
         FileNotFoundError: If there is a method, but not that dataset; names the nearest.
         ValueError: If what stands before the ``+`` is a config, but inherits no dataset.
     """
+    name = config_path(name)
     if "+" not in name or Path(name).is_file():
         return None
     places = [place for place, letter in enumerate(name) if letter == "+"]
@@ -75,7 +79,9 @@ def find_composed(name: str) -> ComposedConfig | None:
 
 def is_file_here(source: Any) -> bool:
     """Return whether a config is a file here, alone or composed, and not a model or ``mmdet::``."""
-    return isinstance(source, str) and (Path(source).is_file() or find_composed(source) is not None)
+    if not isinstance(source, str):
+        return False
+    return Path(config_path(source)).is_file() or find_composed(source) is not None
 
 
 def full_name(name: str) -> str:
@@ -88,6 +94,7 @@ def full_name(name: str) -> str:
         The path without suffix and with the dataset, ``configs/cls/kd+digits``; ``name`` itself if
         no dataset belongs to it.
     """
+    name = config_path(name)
     composed = find_composed(name)
     if composed is None and Path(name).is_file():
         own = _own_dataset(Path(name))
@@ -104,7 +111,8 @@ def read_composed(composed: ComposedConfig) -> Config:
     with tempfile.TemporaryDirectory() as folder:
         file = Path(folder, f"{composed.name}.py")
         file.write_text(composed.text, encoding="utf-8")
-        config = Config.fromfile(str(file))
+        with made_from(file, composed.method):
+            config = Config.fromfile(str(file))
     return Config(
         config._cfg_dict,
         cfg_text=config.text,
@@ -123,7 +131,7 @@ def _own_dataset(method: Path) -> Path | None:
     if method.suffix != ".py":
         return None
     found = _BASE.search(method.read_text(encoding="utf-8"))
-    return Path(method.parent, found["base"]) if found else None
+    return Path(method.parent, config_path(found["base"])) if found else None
 
 
 def _dataset_file(method: Path, name: str) -> Path:

@@ -7,6 +7,7 @@ mmengine's own YAML loader would build any Python object that a tag names, so it
 from __future__ import annotations
 
 import difflib
+import os
 from collections.abc import Iterator
 from pathlib import Path
 from types import TracebackType
@@ -19,7 +20,9 @@ from mmengine.fileio.handlers.pickle_handler import PickleHandler
 from mmengine.fileio.handlers.yaml_handler import YamlHandler
 from mmengine.hub import get_config
 
+from kd_engine.config.builtin import SCOPE, config_path, no_such_builtin
 from kd_engine.config.compose import find_composed, read_composed
+from kd_engine.config.paths import shown_path, use_path_rule
 
 _SUFFIXES = (".py", ".json", ".yaml", ".yml")
 
@@ -58,11 +61,13 @@ def use_safe_files() -> None:
 
 
 def read_config(name: str) -> Config:
-    """Read a config file, a composed config, or one of an installed package.
+    """Read a config file, a composed config, a built-in one, or one of another package.
+
+    Paths in it are made absolute, as :mod:`kd_engine.config.paths` says.
 
     Args:
-        name: A file, a method with a dataset as :mod:`kd_engine.config.compose` composes them, or
-            ``mmdet::...``.
+        name: A file, a method with a dataset as :mod:`kd_engine.config.compose` composes them,
+            ``kdkit::...`` or ``mmdet::...``.
 
     Raises:
         FileNotFoundError: If there is no such file.
@@ -70,17 +75,10 @@ def read_config(name: str) -> Config:
         ImportError: If a package that it imports is not installed or does not import.
     """
     use_safe_files()
+    use_path_rule()
     composed = find_composed(name)
-    if "::" in name:
-        _require_scope(name)
-    elif not composed and not Path(name).is_file():
-        raise FileNotFoundError(
-            f"there is no config file {name}. Paths are relative to the folder from which the "
-            "command runs; a config of an installed package is written 'mmdet::...'."
-            + _nearest_file(Path(name))
-        )
-    elif not composed and Path(name).suffix not in _SUFFIXES:
-        raise ConfigError(f"a config must end in {', '.join(_SUFFIXES)}, but it is {name}.")
+    if composed is None:
+        name = _existing(name)
     try:
         if composed:
             return read_composed(composed)
@@ -89,6 +87,24 @@ def read_config(name: str) -> Config:
         raise ImportError(f"{_place(name, error)}: {_import_reason(error)}") from error
     except Exception as error:  # a Python config can raise anything
         raise ConfigError(f"{_place(name, error)}: {_reason(error)}") from error
+
+
+def _existing(name: str) -> str:
+    """Return the path of a config's name, or the name in another package; both must exist."""
+    path = config_path(name)
+    if "::" in path:
+        _require_scope(path)
+    elif not Path(path).is_file():
+        if name.startswith(SCOPE):
+            raise FileNotFoundError(no_such_builtin(name))
+        raise FileNotFoundError(
+            f"there is no config file {name}. Paths are relative to the folder from which the "
+            "command runs, and in a config file to its own folder; configs of installed packages "
+            "are written 'kdkit::...' and 'mmdet::...'." + _nearest_file(Path(name))
+        )
+    elif Path(path).suffix not in _SUFFIXES:
+        raise ConfigError(f"a config must end in {', '.join(_SUFFIXES)}, but it is {name}.")
+    return path
 
 
 def _require_scope(name: str) -> None:
@@ -117,7 +133,7 @@ def _place(name: str, error: Exception) -> str:
     if isinstance(error, SyntaxError):
         line = error.lineno
     file = method if file == written else file
-    return f"config {_short(file)}" + (f", line {line}" if line else "")
+    return f"config {shown_path(os.path.abspath(file))}" + (f", line {line}" if line else "")
 
 
 def _frames(
@@ -127,15 +143,6 @@ def _frames(
         code = traceback.tb_frame.f_code
         yield code.co_filename, code.co_name, traceback.tb_lineno, traceback.tb_frame.f_locals
         traceback = traceback.tb_next
-
-
-def _short(file: str) -> str:
-    """Write a path below the present folder as a user would."""
-    path = Path(file)
-    try:
-        return str(path.absolute().relative_to(Path.cwd()))
-    except ValueError:
-        return file
 
 
 def _reason(error: Exception) -> str:

@@ -5,12 +5,14 @@ from __future__ import annotations
 import importlib
 from argparse import ArgumentParser, Namespace
 from collections.abc import Mapping, Sequence
+from pathlib import Path
 from typing import Any
 
 from mmengine.config import Config, DictAction
 
 from kd_engine.config.file import read_config
 from kd_engine.config.keys import check_keys, check_options
+from kd_engine.config.paths import resolve_paths
 from kd_engine.entry_points import package_of, package_of_scope
 from kd_engine.weights.checkpoint import use_safe_checkpoints
 from kd_engine.weights.pretrained import use_strict_pretrained
@@ -25,7 +27,7 @@ def load_run_config(
     Also makes reading and writing of checkpoints safe in this process.
 
     Args:
-        name: Config file or ``mmdet::`` name.
+        name: Config file, or ``kdkit::...`` or ``mmdet::...`` of an installed one.
         options: Dotted keys and values from the command line.
         work_dir: Folder of the run; by default that of
             :func:`kd_engine.work_dir.default.default_work_dir`.
@@ -41,6 +43,7 @@ def load_run_config(
     config = read_config(name)
     check_options(config, options or {})
     _merge(config, options or {})
+    resolve_paths(config._cfg_dict, Path.cwd())  # those of the options; all others are absolute
     check_keys(config)
     config.work_dir = work_dir or config.get("work_dir") or str(default_work_dir(name))
     importlib.import_module(package_of(config))

@@ -10,8 +10,9 @@ from typing import Any
 from mmengine.config import Config
 from mmengine.dist import is_main_process
 
-from kd_engine.config.compose import full_name
+from kd_engine.config.compose import full_name, is_file_here
 from kd_engine.config.file import read_config
+from kd_engine.config.paths import shown_path
 from kd_engine.run.child import run_child
 from kd_engine.run.first_training import FirstTraining
 from kd_engine.work_dir.run_checkpoint import checkpoint_file
@@ -66,7 +67,8 @@ def settle_work_dirs(config: Config, unfinished: bool = True) -> None:
         if training.path.is_dir() and not training.is_missing:
             if unfinished or not training.unfinished:
                 run = training.source if isinstance(training.source, str) else None
-                references[training.name]["checkpoint"] = checkpoint_file(training.checkpoint, run)
+                reference = references[training.name]
+                reference["checkpoint"] = checkpoint_file(reference["checkpoint"], run)
 
 
 def train_missing(config: Config, program: Sequence[str]) -> None:
@@ -103,7 +105,12 @@ def train_missing(config: Config, program: Sequence[str]) -> None:
 def _trainings(config: Config) -> Iterator[FirstTraining]:
     for name, reference in references_of(config.get("model") or {}):
         if reference["checkpoint"] and "://" not in str(reference["checkpoint"]):
-            yield FirstTraining(name, str(reference["checkpoint"]), reference["config"])
+            source = reference["config"]
+            yield FirstTraining(
+                name,
+                shown_path(str(reference["checkpoint"])),
+                shown_path(source) if isinstance(source, str) else source,
+            )
 
 
 def _is_due(training: FirstTraining, launcher: str) -> bool:
@@ -122,7 +129,7 @@ def _check_chain(config: Config, folders: dict[str, str], launcher: str) -> None
         if not _is_due(training, launcher):
             continue
         source = training.source
-        if launcher != "none" or not isinstance(source, str) or "::" in source:
+        if launcher != "none" or not isinstance(source, str) or _is_foreign(source):
             raise ValueError(
                 f"--with-teacher trains what is a config file, in one process, but {training.name} "
                 f"is {source!r} and the launcher {launcher!r}. Train it before."
@@ -137,3 +144,8 @@ def _check_chain(config: Config, folders: dict[str, str], launcher: str) -> None
                 f"in another folder: --cfg-options model.{training.name}.checkpoint=FILE"
             )
         _check_chain(training.run or read_config(source), folders, launcher)
+
+
+def _is_foreign(source: str) -> bool:
+    """Return whether a config is one of another package, which is not trained here."""
+    return "::" in source and not is_file_here(source)

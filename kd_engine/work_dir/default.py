@@ -5,33 +5,33 @@ from __future__ import annotations
 import os
 from pathlib import Path
 
+from kd_engine.config.builtin import SCOPE, configs_folder
 from kd_engine.config.compose import full_name
-
-_REPOSITORY = Path(__file__).resolve().parents[2]
 
 
 def default_work_dir(name: str) -> Path:
     """Return the work dir of a config: its own path below ``work_dirs``, so that none is shared.
 
-    Below ``configs``, of the current folder or of this repository, that folder is left out.
+    Below ``configs``, of the current folder or the built-in ones, that folder is left out, so that
+    ``kdkit::cls/kd`` and ``configs/cls/kd.py`` have one work dir.
     Elsewhere all folders are kept: relative to the current folder, or else from the root on.
     A method has its dataset's name with it, ``work_dirs/cls/kd+digits``, also where that is not
     said: it then runs on the dataset that its own file names.
 
     Args:
-        name: Config file, composed name, or the name of an installed one such as ``mmdet::...``.
+        name: Config file, composed name, ``kdkit::...`` or ``mmdet::...``.
 
     Returns:
         A relative path, ``work_dirs/<folders>/<config>``.
     """
-    if "::" in name:
+    if "::" in name and not name.startswith(SCOPE):
         package, _, inner = name.partition("::")
         return Path("work_dirs", package, Path(inner).with_suffix(""))
     path = _without_suffix(Path(os.path.abspath(os.path.expanduser(full_name(name)))))
     here = Path.cwd()
     below = (
         _below(path, here / "configs")
-        or _below(path.resolve(), _REPOSITORY / "configs")
+        or _below(path.resolve(), configs_folder())
         or _below(path, here)
         or Path(path.drive.replace(":", ""), *path.parts[1:])
     )

@@ -11,6 +11,7 @@ from pathlib import Path
 
 from mmengine.config import Config
 
+from kd_engine.config.compose import full_name
 from kd_engine.work_dir.checkpoint_plan import CheckpointPlan, checkpoint_plan
 from kd_engine.work_dir.lock import last_run_of
 
@@ -149,6 +150,7 @@ def _entries(folder: Path) -> list[Path]:
 
 
 def _same(one: str, other: str) -> bool:
-    if "::" in one or "::" in other:
+    paths = [full_name(name) for name in (one, other)]
+    if any("::" in path for path in paths):  # of another package
         return one == other
-    return os.path.realpath(one) == os.path.realpath(other)
+    return os.path.realpath(paths[0]) == os.path.realpath(paths[1])

@@ -10,6 +10,7 @@ from mmengine.config import Config
 from mmengine.dist import is_main_process
 
 from kd_engine.config.file import read_config
+from kd_engine.config.paths import shown_path
 from kd_engine.resume.last_checkpoint import last_whole_checkpoint, newest_whole
 from kd_engine.work_dir.checkpoint_plan import checkpoint_plan
 
@@ -43,7 +44,8 @@ def checkpoint_file(checkpoint: str, config: Config | str | None = None) -> str:
             "file, or train that run."
         )
     if is_main_process():
-        print(f"{checkpoint}: {found} is taken, the best checkpoint or else the last")
+        shown = f"{shown_path(checkpoint)}: {shown_path(found)} is taken"
+        print(f"{shown}, the best checkpoint or else the last")
     return found
 
 

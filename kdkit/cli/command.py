@@ -13,7 +13,7 @@ PROGRAM = (
     "-c",
     "import sys; sys.path[:] = filter(None, sys.path); from kdkit.cli import main; main()",
 )
-CONFIG = {"CONFIG": "Config file, or mmdet::<name> of an installed one."}
+CONFIG = {"CONFIG": "Config file, or kdkit::<name> or mmdet::<name> of an installed one."}
 CHECKPOINT = {
     "CHECKPOINT": "File, URL or work dir; with --teacher the default is that of the config."
 }

@@ -8,7 +8,7 @@ model = dict(
     type="kd_retrieval.DistilledEmbedder",
     student={{_base_.model}},
     teacher=dict(
-        config="configs/retrieval/caltech100/teacher.py", checkpoint=None, precision="bfloat16"
+        config="kdkit::retrieval/caltech100/teacher.py", checkpoint=None, precision="bfloat16"
     ),
     terms=dict(
         distance=dict(

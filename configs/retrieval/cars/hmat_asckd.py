@@ -6,7 +6,7 @@ _base_ = "../cub/hmat_asckd.py"
 model = dict(
     student=dict(criterion=dict(loss=dict(num_classes=98))),
     teacher=dict(
-        config="configs/retrieval/cars/proxy_anchor_teacher.py",
+        config="kdkit::retrieval/cars/proxy_anchor_teacher.py",
         checkpoint="work_dirs/retrieval/cars/proxy_anchor_teacher/epoch_60.pth",
     ),
 )

@@ -5,7 +5,7 @@ _base_ = "../cub/relaxed_contrastive.py"
 
 model = dict(
     teacher=dict(
-        config="configs/retrieval/cars/proxy_anchor_teacher.py",
+        config="kdkit::retrieval/cars/proxy_anchor_teacher.py",
         checkpoint="work_dirs/retrieval/cars/proxy_anchor_teacher/epoch_60.pth",
     ),
 )

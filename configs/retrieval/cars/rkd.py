@@ -5,7 +5,7 @@ _base_ = "../cub/rkd.py"
 
 model = dict(
     teacher=dict(
-        config="configs/retrieval/cars/rkd_teacher.py",
+        config="kdkit::retrieval/cars/rkd_teacher.py",
         checkpoint="work_dirs/retrieval/cars/rkd_teacher/epoch_40.pth",
     ),
 )

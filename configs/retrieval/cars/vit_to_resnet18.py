@@ -5,7 +5,7 @@ _base_ = "../cub/vit_to_resnet18.py"
 
 model = dict(
     teacher=dict(
-        config="configs/retrieval/cars/vit_teacher.py",
+        config="kdkit::retrieval/cars/vit_teacher.py",
         checkpoint="work_dirs/retrieval/cars/vit_teacher/epoch_30.pth",
     ),
 )

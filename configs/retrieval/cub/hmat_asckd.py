@@ -11,7 +11,7 @@ model = dict(
     type="kd_retrieval.DistilledEmbedder",
     student={{_base_.model}},
     teacher=dict(
-        config="configs/retrieval/cub/proxy_anchor_teacher.py",
+        config="kdkit::retrieval/cub/proxy_anchor_teacher.py",
         checkpoint="work_dirs/retrieval/cub/proxy_anchor_teacher/epoch_60.pth",
     ),
     terms=dict(

@@ -16,7 +16,7 @@ model = dict(
         dim=128,
     ),
     teacher=dict(
-        config="configs/retrieval/cub/proxy_anchor_teacher.py",
+        config="kdkit::retrieval/cub/proxy_anchor_teacher.py",
         checkpoint="work_dirs/retrieval/cub/proxy_anchor_teacher/epoch_60.pth",
     ),
     terms=dict(

@@ -16,7 +16,7 @@ model = dict(
         normalize=False,
     ),
     teacher=dict(
-        config="configs/retrieval/cub/rkd_teacher.py",
+        config="kdkit::retrieval/cub/rkd_teacher.py",
         checkpoint="work_dirs/retrieval/cub/rkd_teacher/epoch_40.pth",
     ),
     terms=dict(

@@ -16,7 +16,7 @@ model = dict(
         dim=128,
     ),
     teacher=dict(
-        config="configs/retrieval/cub/vit_teacher.py",
+        config="kdkit::retrieval/cub/vit_teacher.py",
         checkpoint="work_dirs/retrieval/cub/vit_teacher/epoch_30.pth",
     ),
     terms=dict(

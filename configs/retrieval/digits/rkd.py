@@ -8,7 +8,7 @@ model = dict(
     type="kd_retrieval.DistilledEmbedder",
     student={{_base_.model}},
     teacher=dict(
-        config="configs/retrieval/digits/teacher.py",
+        config="kdkit::retrieval/digits/teacher.py",
         checkpoint="work_dirs/retrieval/digits/teacher/epoch_6.pth",
         precision="bfloat16",
     ),

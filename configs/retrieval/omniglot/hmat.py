@@ -8,7 +8,7 @@ model = dict(
     type="kd_retrieval.DistilledEmbedder",
     student={{_base_.model}},
     teacher=dict(
-        config="configs/retrieval/omniglot/teacher.py",
+        config="kdkit::retrieval/omniglot/teacher.py",
         checkpoint="work_dirs/retrieval/omniglot/teacher/epoch_20.pth",
         precision="bfloat16",
     ),

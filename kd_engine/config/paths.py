@@ -1,0 +1,108 @@
+"""Paths in config files: what a relative one is relative to.
+
+The rule, for teachers' configs and for checkpoints of any kind (``config``, ``checkpoint``,
+``pretrained``, ``load_from``, the ``file`` of stored embeddings):
+
+- A relative path is relative to the folder of the config file that it stands in, as ``_base_`` is.
+- One below ``work_dirs/`` or ``data/`` (or ``$KD_DATA``) is relative to the current folder, where
+  trainings and downloads put their files.
+- On the command line every path is relative to the current folder.
+
+Names such as ``kdkit::...`` and ``mmdet::...``, URLs and absolute paths stay as they are. So do
+files inside another installed package, and paths of data (``data_root``, ``ann_file``), which are
+relative to the current folder throughout OpenMMLab.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+from mmengine.config import Config
+
+from kd_engine.config.builtin import SCOPE, config_path, no_such_builtin
+
+_KEYS = ("checkpoint", "pretrained", "load_from")
+_STORED = "StoredEmbeddings"
+_HERE = ("work_dirs", "data")
+_read, _find_base = Config._file2dict, Config._get_cfg_path  # mmengine's own
+_stands_for: dict[str, Path] = {}  # temporary file to the config that it was made from
+
+
+def use_path_rule() -> None:
+    """Have mmengine keep the rule of this module in every config file that it reads."""
+    Config._file2dict = staticmethod(_read_with_rule)
+    Config._get_cfg_path = staticmethod(_find_base_with_builtin)
+
+
+@contextlib.contextmanager
+def made_from(temporary: Path, config: Path) -> Iterator[None]:
+    """Let paths in a temporary file be relative to the config that it was made from."""
+    _stands_for[str(temporary)] = config
+    try:
+        yield
+    finally:
+        del _stands_for[str(temporary)]
+
+
+def resolve_paths(values: Any, folder: Path) -> None:
+    """Make the relative paths of a config absolute, in place, by the rule of this module.
+
+    Args:
+        values: Plain values of a config, or a part of them.
+        folder: What they are relative to.
+    """
+    if isinstance(values, dict):
+        for key, value in dict.items(values):  # a ConfigDict's own would import lazy names
+            if isinstance(value, str) and _is_path(key, values):
+                dict.__setitem__(values, key, _resolved(value, folder))
+            else:
+                resolve_paths(value, folder)
+    elif isinstance(values, list | tuple):
+        for item in values:
+            resolve_paths(item, folder)
+
+
+def shown_path(name: str) -> str:
+    """Return a path as a user would write it: relative, if it is below the current folder."""
+    path = Path(name)
+    with contextlib.suppress(ValueError):
+        return str(path.absolute().relative_to(Path.cwd())) if path.is_absolute() else name
+    return name
+
+
+def _read_with_rule(filename: str, *arguments: Any, **options: Any) -> Any:
+    found = _read(filename, *arguments, **options)
+    path = Path(os.path.abspath(os.path.expanduser(filename)))
+    if ".mim" not in path.parts:
+        resolve_paths(found[0], _stands_for.get(str(path), path).parent)
+    return found
+
+
+def _find_base_with_builtin(cfg_path: str, filename: str) -> tuple[str, str | None]:
+    if not cfg_path.startswith(SCOPE):
+        found: tuple[str, str | None] = _find_base(cfg_path, filename)
+        return found
+    path = config_path(cfg_path)
+    if not Path(path).is_file():
+        raise FileNotFoundError(no_such_builtin(cfg_path))
+    return path, None
+
+
+def _is_path(key: Any, values: dict[Any, Any]) -> bool:
+    if key == "config":
+        return "checkpoint" in values
+    if key == "file":
+        return str(dict.get(values, "type")).endswith(_STORED)
+    return key in _KEYS
+
+
+def _resolved(value: str, folder: Path) -> str:
+    here = (*_HERE, os.environ.get("KD_DATA", _HERE[0]))
+    stays = not value or "::" in value or "://" in value or value.startswith("~")
+    if stays or any(Path(value).is_relative_to(place) for place in here):
+        return value
+    return os.path.normpath(folder / value)
