@@ -55,5 +55,5 @@ def test_configs_of_this_repository_have_their_names_from_everywhere(here, monke
     assert default_work_dir(os.path.relpath(configs / "bccd/teacher.py")) == wanted
     (here / "link").symlink_to(configs.parent)
     assert default_work_dir("link/configs/bccd/teacher.py") == wanted
-    monkeypatch.setattr(work_dir, "_REPOSITORY", here / "elsewhere")
+    monkeypatch.setattr(work_dir, "configs_folder", lambda: here / "elsewhere")
     assert default_work_dir(str(configs / "bccd/teacher.py")) != wanted
