@@ -13,7 +13,7 @@ from mmengine.registry import init_default_scope
 from torch.utils.data import DataLoader, RandomSampler
 
 from kd_engine.config.file import read_config
-from kd_engine.data.digits import make_detection_set
+from kdkit.demo.digit_set import make_detection_set
 
 CONFIGS = Path(__file__).parents[1] / "configs/demo"  # small Faster R-CNNs, HMAT and ASCKD
 

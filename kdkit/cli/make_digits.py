@@ -48,9 +48,9 @@ def command(
     """Make the digits."""
     import time
 
-    from kd_engine.data.digit_scenes import SceneOptions
-    from kd_engine.data.digits import make_detection_set
     from kd_engine.errors import clear_errors
+    from kdkit.demo.digit_scenes import SceneOptions
+    from kdkit.demo.digit_set import make_detection_set
 
     start = time.perf_counter()
     with clear_errors():

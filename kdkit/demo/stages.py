@@ -7,8 +7,8 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 from kd_core.checkpoint.file_lock import hold_lock
-from kd_engine.data.digit_scenes import SceneOptions
-from kd_engine.data.digits import make_detection_set
+from kdkit.demo.digit_scenes import SceneOptions
+from kdkit.demo.digit_set import make_detection_set
 from kdkit.demo.report import FILES, report
 from kdkit.demo.runs import DemoOptions, Run, demo_runs
 from kdkit.demo.training import Progress, train_together

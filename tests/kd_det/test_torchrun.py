@@ -10,7 +10,7 @@ import pytest
 import torch
 from mmdet.registry import MODELS
 
-from kd_engine.data.digits import make_detection_set
+from kdkit.demo.digit_set import make_detection_set
 
 ROOT = Path(__file__).parents[2]
 

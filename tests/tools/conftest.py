@@ -7,9 +7,9 @@ import torch
 from mmengine.utils import ManagerMixin
 
 import kd_det  # noqa: F401  before mmdet
-from kd_engine.data.digit_scenes import SceneOptions
-from kd_engine.data.digits import make_detection_set
 from kdkit.cli import main
+from kdkit.demo.digit_scenes import SceneOptions
+from kdkit.demo.digit_set import make_detection_set
 
 ROOT = Path(__file__).parents[2]
 

@@ -13,8 +13,9 @@ from numpy.random import RandomState
 from PIL import Image
 from sklearn.datasets import load_digits
 
-from kd_engine.data.digit_scenes import SceneOptions, draw_scene
-from kd_engine.data.digits import DIGIT_CLASSES, load_digit_splits, make_detection_set
+from kd_engine.data.digits import DIGIT_CLASSES
+from kdkit.demo.digit_scenes import SceneOptions, draw_scene
+from kdkit.demo.digit_set import load_digit_splits, make_detection_set
 
 SMALL = SceneOptions(size=96, max_digits=4, min_side=12, max_side=40)
 
@@ -184,7 +185,7 @@ def test_an_interruption_leaves_nothing_behind(
     def fail(*_: object) -> None:
         raise KeyboardInterrupt
 
-    monkeypatch.setattr("kd_engine.data.digits.draw_scene", fail)
+    monkeypatch.setattr("kdkit.demo.digit_set.draw_scene", fail)
     with pytest.raises(KeyboardInterrupt):
         make_detection_set(tmp_path / "digits", 2, 1, scene=SMALL)
     assert list(tmp_path.iterdir()) == []
