@@ -22,32 +22,40 @@ if TYPE_CHECKING:
         ImageFolder,
         TinyImageNet,
     )
-    from kd_cls.distilled import DistilledClassifier
-    from kd_cls.methods import BYOT, CCSKD, CKDMKT, CTKD, DML, MSKDSSR, TeacherHeads
+    from kd_cls.distilled import (
+        BYOT,
+        CCSKD,
+        CKDMKT,
+        CTKD,
+        DML,
+        MSKDSSR,
+        DistilledClassifier,
+        TeacherHeads,
+    )
     from kd_cls.metric import ClassificationMetric
     from kd_cls.networks import CifarNetwork, TimmNetwork, TorchvisionNetwork
 else:
     __getattr__, __dir__ = lazy_names(
         __name__,
         {
-            "BYOT": "kd_cls.methods",
+            "BYOT": "kd_cls.distilled",
             "BuiltInDigits": "kd_cls.datasets",
-            "CCSKD": "kd_cls.methods",
+            "CCSKD": "kd_cls.distilled",
             "CIFAR10": "kd_cls.datasets",
             "CIFAR100": "kd_cls.datasets",
-            "CKDMKT": "kd_cls.methods",
-            "CTKD": "kd_cls.methods",
+            "CKDMKT": "kd_cls.distilled",
+            "CTKD": "kd_cls.distilled",
             "Caltech100": "kd_cls.datasets",
             "CifarNetwork": "kd_cls.networks",
             "ClassificationMetric": "kd_cls.metric",
             "Classifier": "kd_cls.classifier",
-            "DML": "kd_cls.methods",
+            "DML": "kd_cls.distilled",
             "DistilledClassifier": "kd_cls.distilled",
             "FashionMNIST": "kd_cls.datasets",
             "ImageFolder": "kd_cls.datasets",
-            "MSKDSSR": "kd_cls.methods",
+            "MSKDSSR": "kd_cls.distilled",
             "SVHN": "kd_cls.datasets",
-            "TeacherHeads": "kd_cls.methods",
+            "TeacherHeads": "kd_cls.distilled",
             "TimmNetwork": "kd_cls.networks",
             "TinyImageNet": "kd_cls.datasets",
             "TorchvisionNetwork": "kd_cls.networks",

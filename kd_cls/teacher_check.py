@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from mmengine.config import Config
 
-from kd_cls.distilled import compares_logits
+from kd_cls.adapter import compares_logits
 from kd_engine.build import build_terms
 from kd_engine.data.datasets import build_datasets
 from kd_engine.run.prerequisites import references_of

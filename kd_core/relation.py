@@ -46,6 +46,24 @@ def similarities(rows: Tensor, columns: Tensor | None = None) -> Tensor:
         return F.normalize(first @ second.t(), dim=1, eps=EPSILON)
 
 
+def similarity_scores(rows: Tensor, scale: float = 10.0) -> Tensor:
+    """Cosines of each sample with the others, times a scale: softmax makes probabilities of them.
+
+    Args:
+        rows: Samples (N, D) or (N, C, H, W).
+        scale: 1 over the temperature of softmax.
+
+    Returns:
+        Matrix (N, N - 1) in float32; a sample is left out of its own row.
+    """
+    units = F.normalize(flat_rows(rows), dim=1, eps=EPSILON)  # (N, D)
+    count = len(units)
+    with without_autocast(units):
+        cosines = units @ units.t()  # (N, N)
+    others = ~torch.eye(count, dtype=torch.bool, device=units.device)
+    return scale * cosines[others].reshape(count, max(count - 1, 0))
+
+
 def distances(rows: Tensor, columns: Tensor | None = None) -> Tensor:
     """Euclidean distances; the gradient between equal samples is 0.
 

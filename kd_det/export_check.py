@@ -12,10 +12,11 @@ from mmengine.config import Config
 from torch import Tensor, nn
 
 from kd_core.checkpoint.load import read_checkpoint, state_dict_of
-from kd_det.detector import attach
+from kd_det.detector import ADAPTER
 from kd_det.probe import random_batch, read_test_batch
 from kd_engine.build import build_terms, is_distilled, student_config
 from kd_engine.data.required import require_datasets
+from kd_engine.distilled import attach
 from kd_engine.evaluate import build_model, load_checkpoint_into
 
 _CLOSE = 1e-4  # pixels, scores; on a CPU the two are equal
@@ -46,7 +47,12 @@ def check_export(config: Config, checkpoint: str, exported: str, plain: str) -> 
     distilled = _build(config, student_config(config.model))
     load_checkpoint_into(distilled, checkpoint)
     if is_distilled(config.model):
-        attach(distilled, copy.deepcopy(distilled), build_terms(_own_layers(config.model.terms)))
+        attach(
+            ADAPTER,
+            distilled,
+            copy.deepcopy(distilled),
+            build_terms(_own_layers(config.model.terms)),
+        )
     alone = _build(config, Config.fromfile(plain).model)
     alone.load_state_dict(state_dict_of(read_checkpoint(exported)), strict=True)
     batch, source = _images(config)

@@ -1,9 +1,9 @@
-"""From config dicts to a student with a distiller attached."""
+"""Models, teachers and terms built from config dicts."""
 
 from __future__ import annotations
 
 import copy
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from typing import Any
 
 import torch
@@ -12,23 +12,21 @@ from mmengine.logging import print_log
 from mmengine.registry import MODELS
 from torch import nn
 
-from kd_core import Distiller, GradientShares, Term
+from kd_core import Term
 from kd_engine.config.file import read_config
+from kd_engine.weights.settings import initial_weight_settings
 from kd_engine.weights.source import BESIDE as BESIDE
 from kd_engine.weights.source import OPTIONS, WeightSource
 from kd_engine.weights.source import read_engine_checkpoint as read_engine_checkpoint
 from kd_engine.work_dir.run_checkpoint import checkpoint_file
 
 NO_CHECKPOINT = "The teacher has no checkpoint: what its own config does not load is random."
-_PARTS = ("trunk", "network")  # of an embedder, of a classifier
-_LIBRARIES = ("TorchvisionTrunk", "TimmTrunk", "TorchvisionNetwork", "TimmNetwork")
-_INITIAL = ("checkpoint", "weights", "pretrained", "new_head")
 _TERM_KEYS = ("loss", "layers", "teacher_layers", "weight", "schedule")
 _TEACHER_KEYS = ("config", "checkpoint", *OPTIONS, "precision", "same_classes")
 
 
 def is_distilled(model: Mapping[str, Any]) -> bool:
-    """Tell whether a model config is a student with something attached: a teacher, peers, heads."""
+    """Return whether a model config is a student with other networks attached."""
     return "student" in model
 
 
@@ -47,14 +45,14 @@ def student_config(model: Mapping[str, Any]) -> dict[str, Any]:
 def without_initial_weights(model: Mapping[str, Any]) -> dict[str, Any]:
     """Return a model config that neither reads nor downloads what a checkpoint will replace.
 
-    mmdet's models read their initial weights when a training starts. The trunks of kd_retrieval
-    and the networks of kd_cls do when they are made, also where nothing is to be trained.
+    mmdet's models read their initial weights when a training starts. Parts that do when they are
+    made, also where nothing is to be trained, say so: see
+    :func:`kd_engine.weights.settings.loads_initial_weights`.
     """
     plain = copy.deepcopy(dict(model))
-    for name in _PARTS:
-        part = plain.get(name)
-        if isinstance(part, Mapping) and str(part.get("type")).endswith(_LIBRARIES):
-            plain[name] = {key: value for key, value in part.items() if key not in _INITIAL}
+    for name, part in plain.items():
+        if isinstance(part, Mapping) and (left_out := initial_weight_settings(part)):
+            plain[name] = {key: value for key, value in part.items() if key not in left_out}
     return plain
 
 
@@ -69,48 +67,6 @@ def build_terms(configs: Mapping[str, Mapping[str, Any]]) -> dict[str, Term]:
         ValueError: If a term has an unknown key or lacks one.
     """
     return {name: _build_term(name, config) for name, config in configs.items()}
-
-
-def build_distilled(
-    student: Mapping[str, Any],
-    teacher: Mapping[str, Any],
-    terms: Mapping[str, Mapping[str, Any]],
-    attach: Callable[..., Distiller],
-    gradient_shares: Mapping[str, Any] | None = None,
-) -> nn.Module:
-    """Build a student and a teacher, and attach a distiller as the task does it.
-
-    Args:
-        student: Model config of the student.
-        teacher: ``dict(config=, checkpoint=, allow_partial=False, precision=None)``. ``config``
-            is a file, a name such as ``mmdet::...`` or a model config; ``checkpoint`` a file or
-            URL; ``key`` and ``prefix`` say which entry and which keys of it;
-            ``precision`` "float16" or "bfloat16" runs the teacher's forward in it.
-        terms: Name to ``dict(loss=, layers=, teacher_layers=, weight=, schedule=)``.
-        attach: ``attach(student, teacher, terms, precision=, gradient_shares=)``.
-        gradient_shares: ``dict(layer=, interval=50)`` logs each term's share of the gradient
-            norm at one of the student's layers.
-
-    Returns:
-        The student, with the distiller as its child ``distiller``.
-
-    Raises:
-        ValueError: If the teacher has an unknown key or lacks one, a layer does not exist, or
-            shapes do not fit.
-        kd_core.checkpoint.CheckpointError: If the teacher's checkpoint is unsafe, broken or
-            does not fit.
-    """
-    model: nn.Module = MODELS.build(ConfigDict(student))
-    teacher_model, precision = build_trained(teacher)
-    with torch.random.fork_rng(devices=[]):
-        attach(
-            model,
-            teacher_model,
-            build_terms(terms),
-            precision=precision,
-            gradient_shares=None if gradient_shares is None else GradientShares(**gradient_shares),
-        )
-    return model
 
 
 def build_trained(

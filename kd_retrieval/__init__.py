@@ -23,7 +23,7 @@ if TYPE_CHECKING:
         LabeledFolder,
         Omniglot,
     )
-    from kd_retrieval.distilled import DistilledEmbedder
+    from kd_retrieval.distilled import CKDMKT, DML, DistilledEmbedder
     from kd_retrieval.embedder import Embedder
     from kd_retrieval.metric import RecallMetric
     from kd_retrieval.recall.at_k import RecallResult, recall_at_k
@@ -34,10 +34,12 @@ else:
         __name__,
         {
             "BuiltInDigits": "kd_retrieval.datasets",
+            "CKDMKT": "kd_retrieval.distilled",
             "CSVFile": "kd_retrieval.datasets",
             "CUB200": "kd_retrieval.datasets",
             "Caltech100": "kd_retrieval.datasets",
             "Cars196": "kd_retrieval.datasets",
+            "DML": "kd_retrieval.distilled",
             "DistilledEmbedder": "kd_retrieval.distilled",
             "Embedder": "kd_retrieval.embedder",
             "InShop": "kd_retrieval.datasets",
@@ -59,10 +61,12 @@ else:
 
 __all__ = [
     "BuiltInDigits",
+    "CKDMKT",
     "CSVFile",
     "CUB200",
     "Caltech100",
     "Cars196",
+    "DML",
     "DistilledEmbedder",
     "Embedder",
     "InShop",

@@ -17,6 +17,7 @@ from torchvision.models import VisionTransformer
 from kd_core.checkpoint.load import load_weights
 from kd_core.checkpoint.state_dict import best_named
 from kd_engine.data.image_size import wanted_image_size
+from kd_engine.weights.settings import loads_initial_weights
 from kd_engine.weights.source import read_weights
 from kd_engine.weights.zoos import (
     check_one_source,
@@ -30,6 +31,7 @@ _PROBE = 64  # pixels; enough for the strides of every convolutional network her
 _USUAL = 128
 
 
+@loads_initial_weights("checkpoint", "weights")
 def TorchvisionTrunk(  # noqa: N802  a config names it as a type
     name: str,
     checkpoint: str | None = None,
@@ -73,6 +75,7 @@ def TorchvisionTrunk(  # noqa: N802  a config names it as a type
     return trunk
 
 
+@loads_initial_weights("checkpoint", "pretrained")
 def TimmTrunk(  # noqa: N802  a config names it as a type
     name: str,
     checkpoint: str | None = None,

@@ -16,9 +16,9 @@ from torch.nn import functional as F
 
 from benchmarks.step_costs import DISTILLED, seed_all, term_actions, without_weights
 from kd_cls.classifier import image_size_of
-from kd_cls.methods.heads import HeadedClassifier
-from kd_cls.methods.method import ClassifierMethod
 from kd_core import Distiller
+from kd_core.methods.base import NetworksDistiller
+from kd_core.methods.heads import HeadedClassifier
 from kd_engine.build import is_distilled, student_config
 from kd_engine.doctor.probe import random_images
 
@@ -69,7 +69,7 @@ class ClassifierCase:
         self.distilled, self.student = (one.to(device).train() for one in (distilled, student))
         self.distiller: Any = distilled.distiller
         self.data = self.student.data_preprocessor(labeled_batch(student, batch, self.size), True)
-        if isinstance(self.distiller, ClassifierMethod):
+        if isinstance(self.distiller, NetworksDistiller):
             self.distiller.iteration.fill_(self.distiller.start_iteration())
         self._optimizers: dict[str, Any] = {}
         self._actions: dict[str, Callable[[], None]] = {
@@ -139,12 +139,14 @@ class ClassifierCase:
         if not heads:
             return {STUDENT: self._action(self._step, STUDENT, self.student)}
         layers = self.distiller.layers[: len(heads) + 1]  # a method may have more than stages
-        network = HeadedClassifier(self.student, layers, copy.deepcopy(heads))
+        network = HeadedClassifier(
+            self.student, layers, copy.deepcopy(heads), self.distiller.output
+        )
         return {HEADED: self._action(self._train, HEADED, network)}
 
     def _others(self) -> dict[str, Callable[[], None]]:
         """Return the steps of the networks besides the student."""
-        if not isinstance(self.distiller, ClassifierMethod):
+        if not isinstance(self.distiller, NetworksDistiller):
             return {"teacher": functools.partial(self._run_frozen, self.distiller.teacher.model)}
         actions: dict[str, Callable[[], None]] = {}
         for name, network, trained in self.distiller.networks():

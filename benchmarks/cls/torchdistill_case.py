@@ -222,7 +222,7 @@ def _box(case: ClassifierCase, terms: _Terms) -> Any:
     student, teacher = map(copy.deepcopy, (case.student, case.distiller.teacher.model))
     term_of = case.distiller.terms.values()
     layers = {
-        side: sorted({s.path for term in term_of for s in getattr(term, side)[WHOLE]})
+        side: sorted({s.module for term in term_of for s in getattr(term, f"{side}_layers")[WHOLE]})
         for side in ("student", "teacher")
     }
     config = dict(

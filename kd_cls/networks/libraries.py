@@ -14,6 +14,7 @@ import torchvision
 from torch import nn
 
 from kd_core.checkpoint.load import CheckpointError, load_weights
+from kd_engine.weights.settings import loads_initial_weights
 from kd_engine.weights.source import read_weights
 from kd_engine.weights.zoos import (
     check_one_source,
@@ -25,6 +26,7 @@ from kd_engine.weights.zoos import (
 _AUXILIARY = ("aux1.", "aux2.", "AuxLogits.")  # classifiers beside the one that counts
 
 
+@loads_initial_weights("checkpoint", "weights", "new_head")
 def TorchvisionNetwork(  # noqa: N802  a config names it as a type
     name: str,
     num_classes: int,
@@ -71,6 +73,7 @@ def TorchvisionNetwork(  # noqa: N802  a config names it as a type
     return network
 
 
+@loads_initial_weights("checkpoint", "pretrained", "new_head")
 def TimmNetwork(  # noqa: N802  a config names it as a type
     name: str,
     num_classes: int,

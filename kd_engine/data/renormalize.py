@@ -38,12 +38,13 @@ class Renormalize:
         )
         return self.flip or self.pads_differ or not same
 
-    def __call__(self, inputs: Tensor, data_samples: Sequence[Any] | None) -> Tensor:
+    def __call__(self, inputs: Tensor, data_samples: Sequence[Any] | None = None) -> Tensor:
         """Renormalize a batch.
 
         Args:
             inputs: Images (N, 3, H, W) as the student gets them.
-            data_samples: Their samples; ``img_shape`` tells where the padding begins.
+            data_samples: Their samples; ``img_shape`` says where the padding begins; without them
+                there is none.
 
         Returns:
             Images (N, 3, H, W) as the teacher wants them.

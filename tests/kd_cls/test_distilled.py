@@ -10,8 +10,9 @@ from mmengine.registry import MODELS
 from torch import nn
 
 from kd_cls import Classifier
-from kd_cls.distilled import attach
+from kd_cls.distilled import ADAPTER
 from kd_core.checkpoint.load import CheckpointError
+from kd_engine.distilled import attach
 
 from .toy_classifiers import STUDENT, TEACHER, batch
 
@@ -167,7 +168,7 @@ def test_wrong_layers_and_models_are_named():
             terms=dict(kd=dict(loss=loss("SoftTargetLoss"), layers="network.stage4")),
         ))  # fmt: skip
     with pytest.raises(ValueError, match="must be classifiers, but they are Linear and Linear"):
-        attach(nn.Linear(2, 2), nn.Linear(2, 2), {})
+        attach(ADAPTER, nn.Linear(2, 2), nn.Linear(2, 2), {})
 
 
 def test_a_checkpoint_of_another_network_is_refused(tmp_path):

@@ -160,7 +160,7 @@ class TestTeacher:
 @pytest.mark.parametrize("part", ["trunk", "network"])
 def test_initial_weights_are_left_out_of_library_networks(part):
     kinds = {"trunk": "kd_retrieval.TorchvisionTrunk", "network": "kd_cls.TorchvisionNetwork"}
-    given = dict(type=kinds[part], name="resnet18", checkpoint="a.pth", new_head=True)
+    given = dict(type=kinds[part], name="resnet18", checkpoint="a.pth", weights="DEFAULT")
     plain = without_initial_weights({"type": "x", part: given})
     assert plain == {"type": "x", part: dict(type=kinds[part], name="resnet18")}
     assert "checkpoint" in given  # a copy

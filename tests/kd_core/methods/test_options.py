@@ -10,7 +10,7 @@ from mmengine.registry import MODELS
 
 import kd_cls
 
-from ..toy_classifiers import STUDENT, TEACHER
+from ...kd_cls.toy_classifiers import STUDENT, TEACHER
 
 _TRAINED = dict(config=TEACHER, checkpoint=None)
 PARTS = dict(

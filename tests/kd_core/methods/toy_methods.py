@@ -7,7 +7,11 @@ from mmengine.config import ConfigDict
 from mmengine.optim import OptimWrapper
 from mmengine.registry import MODELS
 
-from ..toy_classifiers import STUDENT, batch
+from kd_cls.distilled import ADAPTER
+from kd_core.methods import HeadedClassifier
+from kd_engine.network_builder import ConfigNetworkBuilder
+
+from ...kd_cls.toy_classifiers import STUDENT, batch
 
 STAGES = ["network.stage1", "network.stage2", "network.stage3"]
 
@@ -22,6 +26,11 @@ def plain():
     """The student alone, after the same seed."""
     torch.manual_seed(0)
     return MODELS.build(ConfigDict(copy.deepcopy(STUDENT)))
+
+
+def build_headed(reference):
+    """Build a classifier with trained heads from a reference."""
+    return HeadedClassifier.from_config(ConfigNetworkBuilder({}, ADAPTER), reference)
 
 
 def losses(model):
@@ -52,5 +61,5 @@ def outputs(network, layers, training, images=None):
 
 
 def changed(before, after):
-    """Tell whether any entry of a state differs."""
+    """Return whether any entry of a state differs."""
     return any(not torch.equal(value, after[key]) for key, value in before.items())

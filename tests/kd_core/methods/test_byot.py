@@ -9,7 +9,7 @@ from torch.nn import functional as F
 from kd_core.checkpoint.load import load_weights
 from kd_engine.build import BESIDE
 
-from ..toy_classifiers import STUDENT, batch
+from ...kd_cls.toy_classifiers import STUDENT, batch
 from .toy_heads import divergence, head_by_hand, run, same_gradients
 from .toy_methods import STAGES, build, changed, losses, plain, train
 

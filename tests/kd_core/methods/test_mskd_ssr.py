@@ -7,15 +7,15 @@ import torch
 from torch import nn
 from torch.nn import functional as F
 
-from kd_cls.methods.heads import build_headed
-from kd_cls.methods.mskd_ssr import SelfReflection
+from kd_cls.distilled import ADAPTER
 from kd_core.checkpoint.load import load_weights
+from kd_core.methods import MSKDSSR
 from kd_core.teacher import FrozenTeacher
 from kd_engine.build import BESIDE
 
-from ..toy_classifiers import STUDENT, TEACHER, batch
+from ...kd_cls.toy_classifiers import STUDENT, TEACHER, batch
 from .toy_heads import divergence, head_by_hand, run, same_gradients
-from .toy_methods import STAGES, build, changed, losses, plain, train
+from .toy_methods import STAGES, build, build_headed, changed, losses, plain, train
 
 NOTHING = dict(c=[0.0, 0.0, 1.0], a=0.0, b=0.0, g=0.0)
 
@@ -237,10 +237,10 @@ def test_what_does_not_fit_is_named(options, message):
 def test_a_teacher_without_heads_is_named():
     classifier = build("Classifier", network=TEACHER["network"])
     with pytest.raises(ValueError, match="HeadedClassifier, but it is a Classifier"):
-        SelfReflection(FrozenTeacher(classifier))
+        MSKDSSR(FrozenTeacher(classifier), adapter=ADAPTER)
 
 
 def test_a_method_made_by_hand_is_that_of_the_config():
     headed, _ = build_headed(dict(config=TEACHER, checkpoint=None))
-    model = SelfReflection(FrozenTeacher(headed)).attach(plain())
+    model = MSKDSSR(FrozenTeacher(headed), adapter=ADAPTER).attach(plain())
     assert set(losses(model)) == set(losses(ssr()))

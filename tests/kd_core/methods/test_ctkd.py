@@ -8,7 +8,7 @@ from torch.nn import functional as F
 
 from kd_engine.build import BESIDE
 
-from ..toy_classifiers import STUDENT, TEACHER, batch
+from ...kd_cls.toy_classifiers import STUDENT, TEACHER, batch
 from .toy_methods import STAGES, build, changed, losses, outputs, plain, train
 
 SCRATCH = dict(STUDENT, network=dict(type="ToyNetwork", width=5))

@@ -3,7 +3,7 @@
 import torch
 from torch.nn import functional as F
 
-from ..toy_classifiers import batch
+from ...kd_cls.toy_classifiers import batch
 
 
 def run(network, training):

@@ -7,32 +7,27 @@ from dataclasses import dataclass
 from typing import Any
 
 import torch
-from mmengine.config import ConfigDict
-from mmengine.registry import MODELS
 from torch import Tensor, nn
 
-from kd_cls.classifier import Classifier
-from kd_cls.methods.method import LOGITS, Batch, ClassifierMethod
-from kd_cls.methods.networks import layers_of, require_as_many
+from kd_core.adapter import NetworkBuilder, TaskAdapter
 from kd_core.attention import pooled_channels
 from kd_core.checks import check_feature_maps, check_weights
 from kd_core.connectors import Connector
 from kd_core.layers import LayerPath
-from kd_core.losses import (
-    ChannelDistillationLoss,
-    ChannelRelationLoss,
-    SelectiveTargetLoss,
-    SoftTargetLoss,
-)
+from kd_core.losses.channel_distillation import ChannelDistillationLoss
+from kd_core.losses.channel_relation import ChannelRelationLoss
+from kd_core.losses.selective_target import SelectiveTargetLoss
+from kd_core.losses.soft_target import SoftTargetLoss
+from kd_core.methods.base import Batch, NetworksDistiller
+from kd_core.methods.stages import require_as_many, select_layers
 from kd_core.teacher import FrozenTeacher
-from kd_engine.build import build_trained
 
 _TEACHER = "the teacher"
 
 
 @dataclass(frozen=True)
 class CCSKDSchedule:
-    """How CCSKD's weights go with the epochs. The defaults are the authors', for 200 epochs.
+    """CCSKD's weights as a function of the epoch. The defaults are the authors', for 200 epochs.
 
     Attributes:
         epoch_length: Iterations of an epoch: images over batch size, rounded up.
@@ -62,7 +57,7 @@ class CCSKDSchedule:
             raise ValueError(f"factor must be above 0 and at most 1, but it is {self.factor}.")
 
     def has_started(self, iteration: int) -> bool:
-        """Tell whether cross-entropy and selective targets count."""
+        """Return whether cross-entropy and selective targets count."""
         return iteration // self.epoch_length >= self.start
 
     def selective(self, iteration: int) -> float:
@@ -75,43 +70,7 @@ class CCSKDSchedule:
         return float(self.factor ** sum(epoch >= step for step in self.decay))
 
 
-def CCSKD(  # noqa: N802  a config names it as a type
-    student: Mapping[str, Any],
-    teacher: Mapping[str, Any],
-    schedule: Mapping[str, Any],
-    weights: Mapping[str, float] | None = None,
-    layers: Sequence[str] | None = None,
-    teacher_layers: Sequence[str] | None = None,
-    gather: bool = False,
-) -> nn.Module:
-    """Build a student and its teacher, and attach the teacher by CCSKD.
-
-    Args:
-        student: Config of a :class:`kd_cls.Classifier`.
-        teacher: ``dict(config=, checkpoint=, allow_partial=False, precision=None)``.
-        schedule: Arguments of :class:`CCSKDSchedule`; ``epoch_length`` is needed.
-        weights: Other weights than :class:`ChannelCorrelation` has, by name.
-        layers: Selectors of the student's layers; ``None`` takes its stages.
-        teacher_layers: Those of the teacher, as many.
-        gather: Relate the samples of all ranks, not those of each alone.
-
-    Returns:
-        The student, with the method as its child ``distiller``.
-
-    Raises:
-        ValueError: If an option is wrong, or networks or layers do not fit.
-        kd_core.checkpoint.CheckpointError: If the teacher's checkpoint is unsafe, broken or does
-            not fit.
-    """
-    model: nn.Module = MODELS.build(ConfigDict(student))
-    trained, precision = build_trained(teacher)
-    frozen = FrozenTeacher(trained, precision=precision)
-    times = CCSKDSchedule(**schedule)
-    method = ChannelCorrelation(frozen, times, weights, layers, teacher_layers, gather)
-    return method.attach(model)
-
-
-class ChannelCorrelation(ClassifierMethod):
+class CCSKD(NetworksDistiller):
     """Selective soft targets, channel distillation and channel relations, by a schedule of epochs.
 
         s_l = GAP(ReLU(BN(conv1x1(F_l of the student)))), t_l = GAP(F_l of the teacher)
@@ -131,30 +90,37 @@ class ChannelCorrelation(ClassifierMethod):
     above), and it runs the teacher's batch norm in training mode (here always in eval mode).
 
     Args:
-        teacher: The frozen teacher, of a :class:`kd_cls.Classifier`.
-        schedule: How the weights go with the epochs.
+        teacher: The frozen teacher.
+        schedule: How the weights change with the epochs.
         weights: Factors of ``response`` (0.1), ``selective`` (0.1), ``channel`` (6) and
             ``relation`` (6); what is not named keeps the authors'.
-        layers: Selectors of the student's layers; ``None`` takes its stages.
-        teacher_layers: Those of the teacher, as many.
+        layers: Selectors of the layers of ``student`` and ``teacher``, as many of each; one that
+            is not named takes its stages.
         gather: Relate the samples of all ranks, not those of each alone.
+        adapter: The task; the default is that of plain classifiers.
 
     Raises:
-        ValueError: If a weight is unknown, negative or not finite.
+        ValueError: If a weight is unknown, negative or not finite, or a key of ``layers`` unknown.
     """
+
+    needs_example = True
 
     def __init__(
         self,
         teacher: FrozenTeacher,
         schedule: CCSKDSchedule,
         weights: Mapping[str, float] | None = None,
-        layers: Sequence[str] | None = None,
-        teacher_layers: Sequence[str] | None = None,
+        layers: Mapping[str, Sequence[str] | None] | None = None,
         gather: bool = False,
+        adapter: TaskAdapter | None = None,
     ) -> None:
-        super().__init__(layers)
-        self.teachers = {_TEACHER: teacher}
-        self.layers_of_teacher = layers_of(teacher.model, teacher_layers, "teacher")
+        named = dict(layers or {})
+        if unknown := sorted(set(named) - {"student", "teacher"}):
+            raise ValueError(f"layers must be of student and teacher, but not of {unknown}.")
+        super().__init__(named.get("student"), {_TEACHER: teacher}, adapter)
+        self.layers_of_teacher = select_layers(
+            self.adapter, teacher.model, named.get("teacher"), "teacher"
+        )
         self.schedule = schedule
         defaults = dict(response=0.1, selective=0.1, channel=6.0, relation=6.0)
         self.weights = _checked(defaults, weights or {})
@@ -164,7 +130,44 @@ class ChannelCorrelation(ClassifierMethod):
         self.relation = ChannelRelationLoss(gather=gather)
         self.connectors = nn.ModuleList()
 
-    def prepare(self, student: Classifier, features: list[Tensor], images: Tensor) -> None:
+    @classmethod
+    def from_config(
+        cls,
+        build: NetworkBuilder,
+        teacher: Mapping[str, Any],
+        schedule: Mapping[str, Any],
+        weights: Mapping[str, float] | None = None,
+        layers: Sequence[str] | None = None,
+        teacher_layers: Sequence[str] | None = None,
+        gather: bool = False,
+    ) -> nn.Module:
+        """Build a student and its teacher, and attach the teacher.
+
+        Args:
+            build: Builds networks.
+            teacher: ``dict(config=, checkpoint=, allow_partial=False, precision=None)``.
+            schedule: Arguments of :class:`CCSKDSchedule`; ``epoch_length`` is needed.
+            weights: Other weights than the authors', by name.
+            layers: Selectors of the student's layers; ``None`` takes its stages.
+            teacher_layers: Those of the teacher, as many.
+            gather: Relate the samples of all ranks, not those of each alone.
+
+        Returns:
+            The student, with the method as its child ``distiller``.
+
+        Raises:
+            ValueError: If an option is wrong, or networks or layers do not fit.
+            kd_core.checkpoint.CheckpointError: If the teacher's checkpoint is unsafe, broken or
+                does not fit.
+        """
+        student = build.student()
+        trained, precision = build.trained(teacher)
+        frozen = FrozenTeacher(trained, precision=precision)
+        both = {"student": layers, "teacher": teacher_layers}
+        times = CCSKDSchedule(**schedule)
+        return cls(frozen, times, weights, both, gather, build.adapter).attach(student)
+
+    def prepare(self, images: Tensor, output: Tensor, features: list[Tensor]) -> None:
         """Make a connector for each layer."""
         require_as_many({"student": features, _TEACHER: self.layers_of_teacher})
         wanted = self.run_teacher(_TEACHER, images, self.layers_of_teacher)
@@ -181,21 +184,23 @@ class ChannelCorrelation(ClassifierMethod):
 
     def teacher_layers(self, iteration: int) -> dict[str, list[LayerPath]]:
         """Ask the teacher for its logits and stages."""
-        return {_TEACHER: [LOGITS, *self.layers_of_teacher]} if self._present(iteration) else {}
+        return (
+            {_TEACHER: [self.output, *self.layers_of_teacher]} if self._present(iteration) else {}
+        )
 
     def compare(self, batch: Batch) -> dict[str, Tensor]:
         """Weigh the student's own loss by the schedule, and add those of the teacher."""
         started = self.schedule.has_started(batch.iteration)
-        own = {} if started else {"loss_ce": 0.0 * batch.task["loss_ce"]}
+        own = {} if started else {self.adapter.loss: 0.0 * batch.task[self.adapter.loss]}
         weights = self._present(batch.iteration)
         if not weights:
             return own
         logits, *features = batch.teacher_outputs[_TEACHER]
         values = {}
         if "response" in weights:
-            values["response"] = self.response(batch.logits, logits)
+            values["response"] = self.response(batch.output, logits)
         if "selective" in weights:
-            values["selective"] = self.selective(batch.logits, logits, batch.labels)
+            values["selective"] = self.selective(batch.output, logits, batch.labels)
         if weights.keys() & {"channel", "relation"}:
             pairs = self._channels(batch.features, features)
             for name, loss in (("channel", self.channel), ("relation", self.relation)):

@@ -8,13 +8,14 @@ from mmengine.config import Config
 from mmengine.registry import MODELS
 from torch.nn import functional as F
 
-from kd_cls.methods import MultiKnowledgeTransfer, TransferWeights
+from kd_cls.distilled import ADAPTER
 from kd_core.checkpoint.load import CheckpointError
 from kd_core.losses import RelationalAngleLoss, RelationalDistanceLoss
+from kd_core.methods import CKDMKT
 from kd_engine.build import BESIDE
 from kd_engine.evaluate import student_checkpoint
 
-from ..toy_classifiers import STUDENT, TEACHER, ToyNetwork, batch
+from ...kd_cls.toy_classifiers import STUDENT, TEACHER, ToyNetwork, batch
 from .toy_methods import build, changed, losses, plain, train
 
 OWN = dict(config=STUDENT, checkpoint=None)
@@ -357,4 +358,4 @@ def test_a_layer_must_give_a_row_for_each_image(options, layers, name, layer):
 def test_there_must_be_a_copy_of_each_network():
     peer, frozen = build_one(TEACHER), next(iter(ckd().distiller.teachers.values()))
     with pytest.raises(ValueError, match="each of 2 networks.*but there are 1"):
-        MultiKnowledgeTransfer({"peer 1": peer}, [frozen], TransferWeights())
+        CKDMKT({"peer 1": peer}, [frozen], adapter=ADAPTER)

@@ -6,10 +6,10 @@ import pytest
 import torch
 from torch.nn import functional as F
 
-from kd_cls.methods import CCSKDSchedule
+from kd_core.methods import CCSKDSchedule
 from kd_engine.build import BESIDE
 
-from ..toy_classifiers import STUDENT, TEACHER, batch
+from ...kd_cls.toy_classifiers import STUDENT, TEACHER, batch
 from .toy_methods import STAGES, build, changed, losses, outputs, plain, train
 
 LENGTH = 7  # iterations of an epoch

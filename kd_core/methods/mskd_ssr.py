@@ -7,19 +7,18 @@ from dataclasses import dataclass
 from typing import Any
 
 import torch
-from mmengine.config import ConfigDict
-from mmengine.registry import MODELS
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from kd_cls.classifier import Classifier
-from kd_cls.methods.heads import HeadedClassifier, build_headed, heads_for
-from kd_cls.methods.method import Batch, ClassifierMethod
-from kd_cls.methods.networks import require_as_many
+from kd_core.adapter import NetworkBuilder, TaskAdapter
 from kd_core.checks import check_choice, check_feature_map, check_positive, check_weights
 from kd_core.connectors import Connector
 from kd_core.layers import LayerPath
-from kd_core.losses import ChannelDistillationLoss, SoftTargetLoss
+from kd_core.losses.channel_distillation import ChannelDistillationLoss
+from kd_core.losses.soft_target import SoftTargetLoss
+from kd_core.methods.base import Batch, NetworksDistiller
+from kd_core.methods.heads import HeadedClassifier, heads_for
+from kd_core.methods.stages import require_as_many
 from kd_core.teacher import FrozenTeacher
 
 REVIEWS = ("adjacent", "deepest", "forward")
@@ -28,7 +27,7 @@ _TEACHER = "the teacher"
 
 @dataclass(frozen=True)
 class ReflectionWeights:
-    """Weights and options of :class:`SelfReflection`.
+    """Weights and options of :class:`MSKDSSR`.
 
     Attributes:
         c: Weight of each stage's cross-entropy, from shallow to deep; ``None`` takes 1 for the
@@ -74,51 +73,7 @@ class ReflectionWeights:
         return list(self.c)
 
 
-def MSKDSSR(  # noqa: N802  a config names it as a type
-    student: Mapping[str, Any],
-    teacher: Mapping[str, Any],
-    c: Sequence[float] | None = None,
-    a: float = ReflectionWeights.a,
-    b: float = ReflectionWeights.b,
-    g: float = ReflectionWeights.g,
-    temperature: float = ReflectionWeights.temperature,
-    review: str = ReflectionWeights.review,
-    layers: Sequence[str] | None = None,
-    teacher_layers: Sequence[str] | None = None,
-) -> nn.Module:
-    """Build a student and its teacher with trained heads, and attach the teacher by MSKD-SSR.
-
-    Args:
-        student: Config of a :class:`kd_cls.Classifier`.
-        teacher: ``dict(config=, checkpoint=, allow_partial=False, precision=None)`` of a
-            :func:`kd_cls.TeacherHeads`.
-        c: Weight of each stage's cross-entropy, from shallow to deep; ``None`` takes 1 for the
-            last of K stages and 1 / (K - 1) for each other.
-        a: Weight of channel distillation.
-        b: Weight of response distillation.
-        g: Weight of the review.
-        temperature: Divisor of logits, of both the responses and the review.
-        review: From whom a stage learns: ``adjacent``, ``deepest`` or ``forward``.
-        layers: Selectors of the student's layers; ``None`` takes its stages.
-        teacher_layers: Those of the teacher, as many.
-
-    Returns:
-        The student, with the method as its child ``distiller``.
-
-    Raises:
-        ValueError: If an option is wrong, networks or layers do not fit, or the checkpoint has no
-            heads.
-        kd_core.checkpoint.CheckpointError: If the teacher's checkpoint is unsafe, broken or does
-            not fit.
-    """
-    options = ReflectionWeights(c, a, b, g, temperature, review)
-    model: nn.Module = MODELS.build(ConfigDict(student))
-    headed, precision = build_headed(teacher, teacher_layers)
-    frozen = FrozenTeacher(headed, precision=precision)
-    return SelfReflection(frozen, options, layers).attach(model)
-
-
-class SelfReflection(ClassifierMethod):
+class MSKDSSR(NetworksDistiller):
     """Each stage learns from labels, the teacher's stage, and another of the student's stages.
 
         loss = sum over i of c_i * CE(z_i)
@@ -130,10 +85,10 @@ class SelfReflection(ClassifierMethod):
                    KL_t(sg z_i || z_{i+1})  forward
 
     K stages; z_K are the network's logits, CE(z_K) is its own loss and z_i those of a
-    :class:`kd_cls.methods.heads.StageHead`; sg stops the gradient; KL_t has the factor t^2 and the
+    :class:`kd_core.methods.heads.StageHead`; sg stops the gradient; KL_t has the factor t^2 and the
     mean over N of :class:`kd_core.losses.SoftTargetLoss`. conn_i is a connector where channels
     differ, nothing elsewhere. Heads and connectors train with the student and are never exported;
-    the teacher's heads are trained before, by :func:`kd_cls.TeacherHeads`.
+    the teacher's heads are trained before, by :class:`kd_core.methods.TeacherHeads`.
 
     Gou, Xiong, Yu, Du, Zhan and Tao, "Multi-target Knowledge Distillation via Student
     Self-reflection", IJCV 131(7), 2023, https://doi.org/10.1007/s11263-023-01792-z. Status: our
@@ -141,22 +96,25 @@ class SelfReflection(ClassifierMethod):
     are the paper's; the heads, the direction of the review and all weights are ours.
 
     Args:
-        teacher: The frozen teacher, of a :class:`kd_cls.methods.heads.HeadedClassifier`.
+        teacher: The frozen teacher, of a :class:`kd_core.methods.heads.HeadedClassifier`.
         weights: Weights, temperature and kind of review.
         layers: Selectors of the student's layers; ``None`` takes its stages.
+        adapter: The task; the default is that of plain classifiers.
 
     Raises:
         ValueError: If the teacher has no heads.
     """
+
+    needs_example = True
 
     def __init__(
         self,
         teacher: FrozenTeacher,
         weights: ReflectionWeights | None = None,
         layers: Sequence[str] | None = None,
+        adapter: TaskAdapter | None = None,
     ) -> None:
-        super().__init__(layers)
-        self.teachers = {_TEACHER: teacher}
+        super().__init__(layers, {_TEACHER: teacher}, adapter)
         self.layers_of_teacher = _require_headed(teacher.model).layers
         self.weights = weights or ReflectionWeights()
         self.channel = ChannelDistillationLoss()
@@ -165,10 +123,55 @@ class SelfReflection(ClassifierMethod):
         self.connectors = nn.ModuleList()
         self.entropy_weights: list[float] = []  # of each stage
 
-    def prepare(self, student: Classifier, features: list[Tensor], images: Tensor) -> None:
+    @classmethod
+    def from_config(
+        cls,
+        build: NetworkBuilder,
+        teacher: Mapping[str, Any],
+        c: Sequence[float] | None = None,
+        a: float = ReflectionWeights.a,
+        b: float = ReflectionWeights.b,
+        g: float = ReflectionWeights.g,
+        temperature: float = ReflectionWeights.temperature,
+        review: str = ReflectionWeights.review,
+        layers: Sequence[str] | None = None,
+        teacher_layers: Sequence[str] | None = None,
+    ) -> nn.Module:
+        """Build a student and its teacher with trained heads, and attach the teacher.
+
+        Args:
+            build: Builds networks.
+            teacher: ``dict(config=, checkpoint=, allow_partial=False, precision=None)`` of a
+                :class:`kd_core.methods.TeacherHeads`.
+            c: Weight of each stage's cross-entropy, from shallow to deep; ``None`` takes 1 for the
+                last of K stages and 1 / (K - 1) for each other.
+            a: Weight of channel distillation.
+            b: Weight of response distillation.
+            g: Weight of the review.
+            temperature: Divisor of logits, of both the responses and the review.
+            review: From whom a stage learns: ``adjacent``, ``deepest`` or ``forward``.
+            layers: Selectors of the student's layers; ``None`` takes its stages.
+            teacher_layers: Those of the teacher, as many.
+
+        Returns:
+            The student, with the method as its child ``distiller``.
+
+        Raises:
+            ValueError: If an option is wrong, networks or layers do not fit, or the checkpoint has
+                no heads.
+            kd_core.checkpoint.CheckpointError: If the teacher's checkpoint is unsafe, broken or
+                does not fit.
+        """
+        weights = ReflectionWeights(c, a, b, g, temperature, review)
+        student = build.student()
+        headed, precision = HeadedClassifier.from_config(build, teacher, teacher_layers)
+        frozen = FrozenTeacher(headed, precision=precision)
+        return cls(frozen, weights, layers, build.adapter).attach(student)
+
+    def prepare(self, images: Tensor, output: Tensor, features: list[Tensor]) -> None:
         """Make the student's heads, and connectors where channels differ."""
         require_as_many({"student": features, _TEACHER: self.layers_of_teacher})
-        self.heads = heads_for(features, student.num_classes)
+        self.heads = heads_for(features, output.shape[1])
         self.entropy_weights = self.weights.of_stages(len(features))
         wanted, _ = self._split(self.run_teacher(_TEACHER, images, self._wanted()))
         for number, feature in enumerate(wanted, start=1):
@@ -201,13 +204,13 @@ class SelfReflection(ClassifierMethod):
     def _logits(self, batch: Batch) -> list[Tensor]:
         """Return the logits (N, classes) of each stage; of the last alone if no other counts."""
         if not (any(self.entropy_weights[:-1]) or self.weights.b or self.weights.g):
-            return [batch.logits]
+            return [batch.output]
         pairs = zip(self.heads, batch.features, strict=False)  # the last stage has no head
-        return [*(head(feature)[1] for head, feature in pairs), batch.logits]
+        return [*(head(feature)[1] for head, feature in pairs), batch.output]
 
     def _entropies(self, batch: Batch, stages: Sequence[Tensor]) -> dict[str, Tensor]:
         *earlier, last = self.entropy_weights
-        found = {} if last == 1 else {"loss_ce": last * batch.task["loss_ce"]}
+        found = {} if last == 1 else {self.adapter.loss: last * batch.task[self.adapter.loss]}
         for number, (weight, logits) in enumerate(zip(earlier, stages, strict=False), start=1):
             if weight:
                 entropy = F.cross_entropy(logits.float(), batch.labels)
@@ -217,7 +220,9 @@ class SelfReflection(ClassifierMethod):
     def _wanted(self) -> list[LayerPath]:
         count = len(self.layers_of_teacher)
         names = [f"classifier.{layer.text}" for layer in self.layers_of_teacher]
-        names += [f"heads.{number}[1]" for number in range(count - 1)] + ["classifier.logits"]
+        names += [f"heads.{number}[1]" for number in range(count - 1)] + [
+            f"classifier.{self.output.text}"
+        ]
         return [LayerPath.parse(name) for name in names]
 
     def _split(self, answer: list[Tensor]) -> tuple[list[Tensor], list[Tensor]]:
@@ -237,7 +242,7 @@ class SelfReflection(ClassifierMethod):
         pairs = zip(learners, targets, strict=True)
         return torch.stack([self.response(*pair) for pair in pairs]).sum()
 
-    def _meet(self, student: Classifier, name: str, network: nn.Module) -> None:
+    def _meet(self, student: nn.Module, name: str, network: nn.Module) -> None:
         super()._meet(student, name, _require_headed(network).classifier)
 
 
@@ -252,6 +257,6 @@ def _require_headed(network: nn.Module) -> HeadedClassifier:
     if not isinstance(network, HeadedClassifier):
         raise ValueError(
             f"the teacher must be a HeadedClassifier, but it is a {type(network).__name__}. "
-            "kd_cls.methods.heads.build_headed builds one."
+            "Put it into one, with its layers and heads."
         )
     return network

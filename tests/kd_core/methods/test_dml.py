@@ -8,7 +8,7 @@ from torch.nn import functional as F
 from kd_engine.build import BESIDE
 from kd_engine.evaluate import student_checkpoint
 
-from ..toy_classifiers import STUDENT, TEACHER, batch
+from ...kd_cls.toy_classifiers import STUDENT, TEACHER, batch
 from .toy_methods import build, changed, losses, plain, train
 
 PEERS = [TEACHER, STUDENT, dict(STUDENT, loss_weight=0.5)]  # the last two as large as the student
@@ -140,8 +140,8 @@ def test_a_peer_is_called_as_its_config_names_it():
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        (dict(peers=dict(one=TEACHER)), "one or more classifier configs, but it is a ConfigDict"),
-        (dict(peers=["resnet20"]), "must be a list of one or more classifier configs"),
+        (dict(peers=dict(one=TEACHER)), "one or more model configs, but it is a ConfigDict"),
+        (dict(peers=["resnet20"]), "must be a list of one or more model configs"),
         (dict(peers=[dict(type="torch.nn.Linear", in_features=3, out_features=10)]),
          r"peer 1 \(torch.nn.Linear\) must be a kd_cls.Classifier"),
         (dict(peers=[STUDENT, dict(TEACHER, network=dict(type="ToyNetwork", num_classes=7))]),
@@ -157,5 +157,5 @@ def test_what_does_not_fit_is_named(options, message):
 
 
 def test_no_peers_are_refused():
-    with pytest.raises(ValueError, match="one or more classifier configs, but it is a list of 0"):
+    with pytest.raises(ValueError, match="one or more model configs, but it is a list of 0"):
         build("DML", student=STUDENT, peers=[])

@@ -9,20 +9,15 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from kd_cls.classifier import Classifier
-from kd_cls.methods.method import LOGITS, Batch, ClassifierMethod
-from kd_cls.methods.networks import dry_features, example_of, layers_of
-from kd_core.checkpoint.load import load_weights, state_dict_of
+from kd_core.adapter import NetworkBuilder, TaskAdapter
+from kd_core.base_distiller import BaseDistiller
+from kd_core.checkpoint.load import load_weights
 from kd_core.checks import check_feature_map
 from kd_core.connectors import MapNorm
 from kd_core.layers import LayerPath, read_layers
+from kd_core.methods.base import Batch, NetworksDistiller, dry_outputs
+from kd_core.methods.stages import select_layers
 from kd_core.teacher import Forward
-from kd_engine.build import build_trained, read_engine_checkpoint
-from kd_engine.config.file import read_config
-from kd_engine.work_dir.run_checkpoint import checkpoint_file
-
-_SAVED = "distiller.heads."
-_EXAMPLE = "configs/cls/heads_resnet20_2e_digits.py"
 
 
 class StageHead(nn.Module):
@@ -95,20 +90,61 @@ def heads_for(
 class HeadedClassifier(nn.Module):
     """A classifier and heads behind its earlier stages, as one network.
 
-    Its layers are ``classifier.network.stage1``, ..., ``heads.0[0]`` (vector), ``heads.0[1]``
-    (logits), ..., ``classifier.logits``.
+    Its layers are ``classifier.<stage>``, ..., ``heads.0[0]`` (vector), ``heads.0[1]`` (logits),
+    ..., ``classifier.<output>``.
 
     Args:
         classifier: The classifier.
         layers: Its stages, from shallow to deep.
         heads: One for each but the last.
+        output: Its logits.
     """
 
     def __init__(
-        self, classifier: Classifier, layers: Sequence[LayerPath], heads: nn.ModuleList
+        self,
+        classifier: nn.Module,
+        layers: Sequence[LayerPath],
+        heads: nn.ModuleList,
+        output: LayerPath,
     ) -> None:
         super().__init__()
         self.classifier, self.layers, self.heads = classifier, list(layers), heads
+        self.output = output
+
+    @classmethod
+    def from_config(
+        cls,
+        build: NetworkBuilder,
+        reference: Mapping[str, Any],
+        layers: Sequence[str] | None = None,
+    ) -> tuple[HeadedClassifier, torch.dtype | None]:
+        """Build a classifier with the heads that :class:`TeacherHeads` trained.
+
+        Args:
+            build: Builds networks.
+            reference: ``dict(config=, checkpoint=, allow_partial=False, precision=None)``. Without
+                a checkpoint the heads are random.
+            layers: Selectors of its layers; ``None`` takes its stages.
+
+        Returns:
+            The network, and the autocast dtype of its forward.
+
+        Raises:
+            ValueError: If the checkpoint has no heads, or the reference or layers do not fit.
+            kd_core.checkpoint.CheckpointError: If the checkpoint is unsafe, broken or does not fit.
+        """
+        classifier, precision = build.trained(reference)
+        selectors = select_layers(build.adapter, classifier, layers, "teacher")
+        output = LayerPath.parse(build.adapter.output)
+        with torch.random.fork_rng(devices=[]):
+            images = build.adapter.example(classifier)
+            assert images is not None
+            logits, *maps = dry_outputs(classifier, [output, *selectors], images, "teacher")
+            heads = heads_for(maps, logits.shape[1])
+        if saved := build.heads_of(reference):
+            partial = reference.get("allow_partial", False)
+            load_weights(heads, saved[0], source=saved[1], allow_partial=partial, ignore=())
+        return cls(classifier, selectors, heads, output), precision
 
     def forward(self, images: Tensor) -> list[Tensor]:
         """Return the logits (N, classes) of each stage, the classifier's own last.
@@ -116,106 +152,65 @@ class HeadedClassifier(nn.Module):
         Args:
             images: Normalized (N, 3, H, W).
         """
-        selectors = [*self.layers[:-1], LOGITS]
+        selectors = [*self.layers[:-1], self.output]
         *features, logits = read_layers(self.classifier, selectors, images, whose="teacher")
         pairs = zip(self.heads, features, strict=True)
         return [*(head(feature)[1] for head, feature in pairs), logits]
 
 
-def build_headed(
-    reference: Mapping[str, Any], layers: Sequence[str] | None = None
-) -> tuple[HeadedClassifier, torch.dtype | None]:
-    """Build a classifier with the heads that :func:`TeacherHeads` trained, from its checkpoint.
-
-    Args:
-        reference: ``dict(config=, checkpoint=, allow_partial=False, precision=None)``. Without a
-            checkpoint the heads are random.
-        layers: Selectors of its layers; ``None`` takes its stages.
-
-    Returns:
-        The network, and the autocast dtype of its forward.
-
-    Raises:
-        ValueError: If the checkpoint has no heads, or the reference or layers do not fit.
-        kd_core.checkpoint.CheckpointError: If the checkpoint is unsafe, broken or does not fit.
-    """
-    classifier, precision = build_trained(reference)
-    selectors = layers_of(classifier, layers, "teacher")
-    assert isinstance(classifier, Classifier)
-    with torch.random.fork_rng(devices=[]):
-        features = dry_features(classifier, selectors, example_of(classifier), "teacher")
-        heads = heads_for(features, classifier.num_classes)
-    if reference["checkpoint"] is not None:
-        run = reference["config"] if isinstance(reference["config"], str) else None
-        source = checkpoint_file(reference["checkpoint"], run)
-        partial = reference.get("allow_partial", False)
-        weights = _saved_heads(source, reference["config"])
-        load_weights(heads, weights, source=source, allow_partial=partial, ignore=())
-    return HeadedClassifier(classifier, selectors, heads), precision
-
-
-def _saved_heads(checkpoint: str, config: Any) -> dict[str, Any]:
-    weights = state_dict_of(read_engine_checkpoint(checkpoint))
-    found = {k.removeprefix(_SAVED): v for k, v in weights.items() if k.startswith(_SAVED)}
-    if found:
-        return found
-    own = isinstance(config, str) and "pretrained" in read_config(config).model
-    raise ValueError(
-        "the teacher's heads are trained before the student, in a phase of their own, but "
-        f"{checkpoint} has no heads ({_SAVED}*). Train them: kdkit train "
-        f"{config if own else _EXAMPLE} --with-teacher"
-        + ("" if own else " (or a config like it, for your teacher)")
-        + ", and name its config and checkpoint as teacher."
-    )
-
-
-def TeacherHeads(  # noqa: N802  a config names it as a type
-    student: Mapping[str, Any],
-    pretrained: Mapping[str, Any],
-    layers: Sequence[str] | None = None,
-) -> nn.Module:
-    """Build a trained classifier, freeze it, and attach heads that are to be trained.
-
-    Args:
-        student: Config of a :class:`kd_cls.Classifier`, the one that was trained.
-        pretrained: ``dict(config=, checkpoint=, allow_partial=False)``: its weights, and the
-            config that trains them if they are missing.
-        layers: Selectors of its layers; ``None`` takes its stages.
-
-    Returns:
-        The classifier, with the heads in its child ``distiller``.
-
-    Raises:
-        ValueError: If an option is wrong or layers do not fit.
-        kd_core.checkpoint.CheckpointError: If the checkpoint is unsafe, broken or does not fit.
-    """
-    model, precision = build_trained({**pretrained, "config": student}, "pretrained")
-    if precision is not None:
-        raise ValueError(
-            f"pretrained has no precision of its own, but it is {precision}. Take --amp."
-        )
-    return HeadTraining(layers).attach(model)
-
-
-class HeadTraining(ClassifierMethod):
+class TeacherHeads(NetworksDistiller):
     """Train heads behind the stages of a frozen classifier.
 
         loss = sum over i < K of CE(z_i)
 
-    The classifier's parameters get no gradient and its network stays in eval mode, so batch
-    norm's statistics stay too. Its own loss is logged, and trains nothing.
+    The classifier's parameters get no gradient and its layers stay in eval mode, so batch norm's
+    statistics stay too. Its own loss is logged, and trains nothing.
 
-    First phase of :func:`kd_cls.MSKDSSR`. Status: our reconstruction.
+    First phase of :class:`kd_core.methods.MSKDSSR`. Status: our reconstruction.
 
     Args:
         layers: Selectors of the classifier's layers; ``None`` takes its stages.
+        adapter: The task; the default is that of plain classifiers.
     """
 
     moves_student = False
+    needs_example = True
 
-    def __init__(self, layers: Sequence[str] | None = None) -> None:
-        super().__init__(layers)
+    def __init__(
+        self, layers: Sequence[str] | None = None, adapter: TaskAdapter | None = None
+    ) -> None:
+        super().__init__(layers, adapter=adapter)
         self.heads = nn.ModuleList()
+
+    @classmethod
+    def from_config(
+        cls,
+        build: NetworkBuilder,
+        pretrained: Mapping[str, Any],
+        layers: Sequence[str] | None = None,
+    ) -> nn.Module:
+        """Build a trained classifier, freeze it, and attach heads that are to be trained.
+
+        Args:
+            build: Builds networks; its student is the one that was trained.
+            pretrained: ``dict(config=, checkpoint=, allow_partial=False)``: its weights, and the
+                config that trains them if they are missing.
+            layers: Selectors of its layers; ``None`` takes its stages.
+
+        Returns:
+            The classifier, with the heads in its child ``distiller``.
+
+        Raises:
+            ValueError: If an option is wrong or layers do not fit.
+            kd_core.checkpoint.CheckpointError: If the checkpoint is unsafe, broken or does not fit.
+        """
+        reference = {**pretrained, "config": build.config}
+        classifier, precision = build.trained(reference, "pretrained")
+        if precision is not None:
+            raise ValueError(
+                f"pretrained has no precision of its own, but it is {precision}. Take --amp."
+            )
+        return cls(layers, build.adapter).attach(classifier)
 
     def attach(
         self,
@@ -236,9 +231,9 @@ class HeadTraining(ClassifierMethod):
         self._handles.append(student.register_forward_pre_hook(_stay_in_eval))
         return student
 
-    def prepare(self, student: Classifier, features: list[Tensor], images: Tensor) -> None:
+    def prepare(self, images: Tensor, output: Tensor, features: list[Tensor]) -> None:
         """Make a head for each stage but the last."""
-        self.heads = heads_for(features, student.num_classes)
+        self.heads = heads_for(features, output.shape[1])
 
     def compare(self, batch: Batch) -> dict[str, Tensor]:
         """Return each head's cross-entropy and its accuracy in percent on the batch."""
@@ -253,5 +248,6 @@ class HeadTraining(ClassifierMethod):
 
 
 def _stay_in_eval(student: nn.Module, args: Any) -> None:
-    assert isinstance(student, Classifier)
-    student.network.eval()  # mmengine sets all to training mode before each epoch
+    for child in student.children():
+        if not isinstance(child, BaseDistiller):
+            child.eval()  # a loop sets all to training mode before each epoch

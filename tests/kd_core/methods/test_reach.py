@@ -2,7 +2,7 @@
 
 import pytest
 
-from ..toy_classifiers import STUDENT, TEACHER
+from ...kd_cls.toy_classifiers import STUDENT, TEACHER
 from .toy_methods import build, losses
 
 TRAINED = dict(config=TEACHER, checkpoint=None)

@@ -6,14 +6,14 @@ import pytest
 import torch
 from torch.nn import functional as F
 
-from kd_cls.methods.heads import HeadedClassifier, StageHead, build_headed, heads_for
 from kd_core.checkpoint.load import CheckpointError, load_weights
 from kd_core.layers import LayerPath
+from kd_core.methods.heads import HeadedClassifier, StageHead, heads_for
 from kd_engine.build import BESIDE
 
-from ..toy_classifiers import TEACHER, batch
+from ...kd_cls.toy_classifiers import TEACHER, batch
 from .toy_heads import head_by_hand, run
-from .toy_methods import STAGES, build, changed, losses, train
+from .toy_methods import STAGES, build, build_headed, changed, losses, train
 
 
 @pytest.fixture
@@ -197,5 +197,5 @@ def test_a_headed_classifiers_layers_have_names():
     model = build("Classifier", **{k: v for k, v in TEACHER.items() if k != "type"})
     layers = [LayerPath.parse(name) for name in STAGES]
     heads = heads_for(run(model, False)[1], 10)
-    names = dict(HeadedClassifier(model, layers, heads).named_modules())
+    names = dict(HeadedClassifier(model, layers, heads, LayerPath.parse("logits")).named_modules())
     assert {"classifier.network.stage1", "heads.0", "heads.1", "classifier.logits"} <= set(names)

@@ -2,60 +2,28 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from typing import Any
+from collections.abc import Sequence
 
 import torch
-from mmengine.config import ConfigDict
-from mmengine.registry import MODELS
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from kd_cls.classifier import Classifier
-from kd_cls.methods.heads import heads_for
-from kd_cls.methods.method import Batch, ClassifierMethod
-from kd_cls.methods.networks import require_classifier, stage_layers
+from kd_core.adapter import NetworkBuilder, TaskAdapter
 from kd_core.checks import check_weights
 from kd_core.layers import LayerPath
-from kd_core.losses import SoftTargetLoss
+from kd_core.losses.soft_target import SoftTargetLoss
+from kd_core.methods.base import Batch, NetworksDistiller
+from kd_core.methods.heads import heads_for
 
 
-def BYOT(  # noqa: N802  a config names it as a type
-    student: Mapping[str, Any],
-    alpha: float = 0.3,
-    feature: float = 0.03,
-    temperature: float = 3.0,
-    layers: Sequence[str] | None = None,
-    pooled: str = "network.pool",
-) -> nn.Module:
-    """Build a student that teaches itself.
-
-    Args:
-        student: Config of a :class:`kd_cls.Classifier`.
-        alpha: Share of the last stage's logits in what a head learns, the rest are labels.
-        feature: Weight of the distance from the last stage's vector.
-        temperature: Divisor of logits.
-        layers: Selectors of the student's layers; ``None`` takes its stages.
-        pooled: Selector of the vector (N, D) that the network classifies.
-
-    Returns:
-        The student, with the method as its child ``distiller``.
-
-    Raises:
-        ValueError: If an option is wrong or a layer does not fit.
-    """
-    model: nn.Module = MODELS.build(ConfigDict(student))
-    return SelfDistillation(alpha, feature, temperature, layers, pooled).attach(model)
-
-
-class SelfDistillation(ClassifierMethod):
+class BYOT(NetworksDistiller):
     """Heads behind the earlier stages learn from labels and from the network's own output.
 
         loss = CE(z_K) + sum over i < K of [(1 - alpha) * CE(z_i) + alpha * KL_t(sg z_K || z_i)
                + feature * mean over N of ||f_i - sg f_K||^2]
 
     K stages; z_K are the network's logits, CE(z_K) is its own loss and f_K its pooled vector
-    (N, D); z_i and f_i are those of a :class:`kd_cls.methods.heads.StageHead`. sg stops the
+    (N, D); z_i and f_i are those of a :class:`kd_core.methods.heads.StageHead`. sg stops the
     gradient; KL_t has the factor t^2 and the mean over N of
     :class:`kd_core.losses.SoftTargetLoss`; the squared distance sums over D. The heads are never
     exported.
@@ -73,11 +41,15 @@ class SelfDistillation(ClassifierMethod):
         feature: Weight of the distance from the last stage's vector.
         temperature: Divisor t of logits.
         layers: Selectors of the student's layers; ``None`` takes its stages.
-        pooled: Selector of the vector (N, D) that the network classifies.
+        pooled: Selector of the vector (N, D) that the network classifies; ``None`` takes the
+            task's.
+        adapter: The task; the default is that of plain classifiers.
 
     Raises:
         ValueError: If ``alpha`` or ``feature`` is out of range.
     """
+
+    needs_example = True
 
     def __init__(
         self,
@@ -85,31 +57,64 @@ class SelfDistillation(ClassifierMethod):
         feature: float = 0.03,
         temperature: float = 3.0,
         layers: Sequence[str] | None = None,
-        pooled: str = "network.pool",
+        pooled: str | None = None,
+        adapter: TaskAdapter | None = None,
     ) -> None:
-        super().__init__(layers)
+        super().__init__(layers, adapter=adapter)
         if not 0 <= alpha <= 1:
             raise ValueError(f"alpha must be from 0 to 1, but it is {alpha}.")
         check_weights(feature=feature)
         self.alpha, self.feature = alpha, feature
         self.response = SoftTargetLoss(temperature)
         self.heads = nn.ModuleList()
-        self._stages, self._pooled = self.layers, LayerPath.parse(pooled)
+        self._stages = self.layers
+        self._pooled = LayerPath.parse(pooled or self.adapter.feature)
+
+    @classmethod
+    def from_config(
+        cls,
+        build: NetworkBuilder,
+        alpha: float = 0.3,
+        feature: float = 0.03,
+        temperature: float = 3.0,
+        layers: Sequence[str] | None = None,
+        pooled: str | None = None,
+    ) -> nn.Module:
+        """Build a student that teaches itself.
+
+        Args:
+            build: Builds networks.
+            alpha: Share of the last stage's logits in what a head learns, the rest are labels.
+            feature: Weight of the distance from the last stage's vector.
+            temperature: Divisor of logits.
+            layers: Selectors of the student's layers; ``None`` takes its stages.
+            pooled: Selector of the vector (N, D) that the network classifies; ``None`` takes
+                ``network.pool``.
+
+        Returns:
+            The student, with the method as its child ``distiller``.
+
+        Raises:
+            ValueError: If an option is wrong or a layer does not fit.
+        """
+        method = cls(alpha, feature, temperature, layers, pooled, build.adapter)
+        return method.attach(build.student())
 
     def student_layers(self, student: nn.Module) -> list[LayerPath]:
         """Return the student's logits, stages and pooled vector.
 
         Raises:
-            ValueError: If it is no classifier.
+            ValueError: If it is no classifier, or does not name its stages.
         """
-        stages = self._stages or stage_layers(require_classifier(student, "student"))
+        self.layers = self._stages
+        output, *stages = super().student_layers(student)
         self.layers = [*stages, self._pooled]
-        return super().student_layers(student)
+        return [output, *self.layers]
 
-    def prepare(self, student: Classifier, features: list[Tensor], images: Tensor) -> None:
+    def prepare(self, images: Tensor, output: Tensor, features: list[Tensor]) -> None:
         """Make a head for each stage but the last, with vectors of the network's size."""
         *maps, pooled = features
-        self.heads = heads_for(maps, student.num_classes, pooled.flatten(1).shape[1])
+        self.heads = heads_for(maps, output.shape[1], pooled.flatten(1).shape[1])
 
     def compare(self, batch: Batch) -> dict[str, Tensor]:
         """Compare each head with the labels, and with the network's own output."""
@@ -121,7 +126,7 @@ class SelfDistillation(ClassifierMethod):
             if self.alpha < 1:
                 entropy = F.cross_entropy(logits.float(), batch.labels)
                 losses[f"loss_head{number}_ce"] = (1 - self.alpha) * entropy
-            responses.append(self.response(logits, batch.logits))
+            responses.append(self.response(logits, batch.output))
             distances.append((vector.float() - target).square().sum(1).mean())
         if self.alpha:
             losses["loss_response"] = self.alpha * torch.stack(responses).sum()

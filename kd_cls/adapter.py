@@ -1,0 +1,84 @@
+"""Adapter of classification: logits, stages, and what may be compared."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from kd_cls.classifier import Classifier, image_size_of, require_one_size
+from kd_core import Term
+from kd_core.term import layers_of
+from kd_engine.adapter import ModelAdapter
+
+_LOGITS = ("logits", "network")  # both give the class scores
+
+
+class ClassifierAdapter(ModelAdapter):
+    """Where a :class:`Classifier` keeps what is compared; see :class:`ModelAdapter`."""
+
+    def __init__(self) -> None:
+        super().__init__(output="logits", feature="network.pool")
+
+    def require(self, network: nn.Module, name: str) -> None:
+        """Require a classifier."""
+        if not isinstance(network, Classifier):
+            raise ValueError(
+                f"{name} must be a kd_cls.Classifier, but it is a {type(network).__name__}."
+            )
+
+    def require_alike(self, student: nn.Module, name: str, network: nn.Module) -> None:
+        """Require that another classifier has the student's classes and takes its images."""
+        assert isinstance(student, Classifier) and isinstance(network, Classifier)
+        if network.num_classes != student.num_classes:
+            raise ValueError(
+                "all networks must have the same classes, but the student has "
+                f"{student.num_classes} and {name} has {network.num_classes}. Correct "
+                "num_classes, or take networks of the same data."
+            )
+        require_one_size(student, network, f"that of {name}")
+
+    def require_pair(
+        self, student: nn.Module, teacher: nn.Module, terms: Mapping[str, Term]
+    ) -> None:
+        """Require classifiers of one image size, and of the same classes if logits are compared."""
+        if not (isinstance(student, Classifier) and isinstance(teacher, Classifier)):
+            raise ValueError(
+                f"student and teacher must be classifiers, but they are {type(student).__name__} "
+                f"and {type(teacher).__name__}. Use kd_core.Distiller for other models."
+            )
+        require_one_size(student, teacher, "the teacher's")
+        scored = [name for name, term in terms.items() if compares_logits(term)]
+        if scored and student.num_classes != teacher.num_classes:
+            raise ValueError(
+                f"term {scored[0]!r} compares logits, so student and teacher must have the same "
+                f"classes, but the student has {student.num_classes} and the teacher "
+                f"{teacher.num_classes}. Take a teacher of the student's data, or compare other "
+                "layers alone."
+            )
+
+    def image_size(self, *models: nn.Module) -> tuple[int, int]:
+        """Return the size that a classifier or its network takes, else 32 x 32."""
+        return image_size_of(*models)
+
+    def stages(self, network: nn.Module, name: str) -> list[str]:
+        """Return the stages of a classifier's network."""
+        count = getattr(network.network, "num_stages", None)
+        if count is None:
+            raise ValueError(
+                f"{type(network.network).__name__} does not name its stages. Name its layers, such "
+                "as layers=['network.layer1', 'network.layer2']; kdkit layers prints them."
+            )
+        return [f"network.stage{number}" for number in range(1, count + 1)]
+
+    def own_loss(self, network: nn.Module, output: Tensor, labels: Tensor) -> Tensor:
+        """Return the cross-entropy of a classifier, with the factor that it has."""
+        assert isinstance(network, Classifier)
+        return network.loss_weight * F.cross_entropy(output.float(), labels)
+
+
+def compares_logits(term: Term) -> bool:
+    """Return whether a term takes the class scores of student or teacher."""
+    sides = (layers_of({"": term}, side) for side in ("student", "teacher"))
+    return any(layer.module in _LOGITS for layers in sides for layer in layers)

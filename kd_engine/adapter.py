@@ -1,0 +1,98 @@
+"""Adapter of a task whose models are built from configs: images, dry runs, what a teacher runs."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from kd_core import Term
+from kd_core.adapter import TaskAdapter
+from kd_core.teacher import Forward
+from kd_engine.data.image_size import wanted_image_size
+from kd_engine.data.renormalize import Renormalize
+
+
+class ModelAdapter(TaskAdapter):
+    """What :func:`kd_engine.distilled.build_distilled` asks of a task, besides what methods ask.
+
+    These answers are those of mmengine's models of images (N, 3, H, W).
+    """
+
+    scope: str | None = None  # of the registry in which models are built outside of a run
+
+    def image_size(self, *models: nn.Module) -> tuple[int, int]:
+        """Return height and width of images that models take: the first that says it decides."""
+        found = (wanted_image_size(model) for model in models)
+        return next((size for size in found if size is not None), (128, 128))
+
+    def example(self, network: nn.Module) -> Tensor:
+        """Draw two images of the network's size, on its device."""
+        images = torch.randn(2, 3, *self.image_size(network))
+        parameter = next(network.parameters())
+        return images.to(parameter.device, parameter.dtype)
+
+    def arguments(self, size: tuple[int, int]) -> tuple[Any, ...]:
+        """Return random arguments of a forward of two images.
+
+        Args:
+            size: Height and width in pixels.
+        """
+        return (torch.randn(2, 3, *size),)
+
+    def convert(self, student: nn.Module, network: nn.Module) -> Renormalize | None:
+        """Return what undoes the student's normalization and applies the other network's."""
+        renormalize = Renormalize(_preprocessor(student), _preprocessor(network))
+        return renormalize if renormalize.needed else None
+
+    def require_pair(
+        self, student: nn.Module, teacher: nn.Module, terms: Mapping[str, Term]
+    ) -> None:
+        """Require that terms can compare a student with a teacher; nothing by default.
+
+        Raises:
+            ValueError: If one of the two is none of the task, or images or classes differ.
+        """
+
+    def forward(self, modules: Iterable[str], convert: Renormalize | None = None) -> Forward:
+        """Return how a model is run, ``forward(model, *args, **kwargs)`` with those of a batch.
+
+        Args:
+            modules: Dotted paths of the layers that are read: no more than they need has to run.
+            convert: What turns the images into the model's.
+        """
+        return ImageForward(convert)
+
+
+class ImageForward:
+    """Run a model on the images of a batch alone.
+
+    Args:
+        convert: What turns the images into the model's.
+    """
+
+    def __init__(self, convert: Renormalize | None = None) -> None:
+        self.convert = convert
+
+    def __call__(self, model: nn.Module, inputs: Tensor, *args: Any, **kwargs: Any) -> Any:
+        """Run the model.
+
+        Args:
+            model: The model.
+            inputs: Images (N, 3, H, W), normalized for the student.
+            args: Not used, as all else of a batch.
+            kwargs: Not used.
+        """
+        return model(inputs if self.convert is None else self.convert(inputs))
+
+
+def _preprocessor(model: nn.Module) -> nn.Module:
+    found = getattr(model, "data_preprocessor", None)
+    if not isinstance(found, nn.Module):
+        raise ValueError(
+            f"{type(model).__name__} has no data_preprocessor, so it is no model of mmengine. Use "
+            "kd_core.Distiller for other models."
+        )
+    return found

@@ -1,0 +1,146 @@
+"""Distilled models from configs: a student with a teacher, or with a method's networks."""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Callable, Mapping
+from typing import Any
+
+import torch
+from mmengine.config import ConfigDict
+from mmengine.logging import print_log
+from mmengine.registry import MODELS, DefaultScope
+from torch import nn
+
+from kd_core import Distiller, FrozenTeacher, GradientShares, Term
+from kd_core.methods.base import NetworksDistiller
+from kd_core.term import layers_of
+from kd_engine.adapter import ModelAdapter
+from kd_engine.build import build_terms, build_trained
+from kd_engine.network_builder import ConfigNetworkBuilder
+
+
+def build_distilled(
+    adapter: ModelAdapter,
+    student: Mapping[str, Any],
+    teacher: Mapping[str, Any],
+    terms: Mapping[str, Mapping[str, Any]],
+    gradient_shares: Mapping[str, Any] | None = None,
+    dry_run_size: tuple[int, int] | None = None,
+) -> nn.Module:
+    """Build a student and a frozen teacher, and attach a distiller as the task does it.
+
+    What comes back is the student itself, of its own class: it trains, predicts, saves and exports
+    as ever, and returns ``loss_<term>`` besides its own losses in training.
+
+    Args:
+        adapter: The task.
+        student: Model config of the student.
+        teacher: ``dict(config=, checkpoint=, allow_partial=False, precision=None)``. ``config``
+            is a file, a name such as ``mmdet::...`` or a model config; ``checkpoint`` a file, URL
+            or work dir, or ``None`` where the config loads its own weights; ``key`` and ``prefix``
+            say which entry and which keys of it; ``precision`` "float16" or "bfloat16" runs the
+            teacher's forward in it.
+        terms: Name to ``dict(loss=, layers=, teacher_layers=, weight=, schedule=)``.
+        gradient_shares: ``dict(layer=, interval=50)`` logs each term's share of the gradient
+            norm at one of the student's layers.
+        dry_run_size: Height and width in pixels of the images of the dry run; ``None`` takes what
+            suits student and teacher.
+
+    Returns:
+        The student, with the distiller as its child ``distiller``.
+
+    Raises:
+        ValueError: If the teacher has an unknown key or lacks one, a layer does not exist, shapes
+            do not fit, or logits of different classes are compared.
+        kd_core.checkpoint.CheckpointError: If the teacher's checkpoint is unsafe, broken or
+            does not fit.
+    """
+    scope = adapter.scope if DefaultScope.get_current_instance() is None else None
+    with DefaultScope.overwrite_default_scope(scope):
+        model: nn.Module = MODELS.build(ConfigDict(student))
+        teacher_model, precision = build_trained(teacher)
+        shares = None if gradient_shares is None else GradientShares(**gradient_shares)
+        with torch.random.fork_rng(devices=[]):
+            attach(
+                adapter,
+                model,
+                teacher_model,
+                build_terms(terms),
+                precision=precision,
+                gradient_shares=shares,
+                dry_run_size=dry_run_size,
+            )
+    return model
+
+
+def attach(
+    adapter: ModelAdapter,
+    student: nn.Module,
+    teacher: nn.Module,
+    terms: Mapping[str, Term],
+    *,
+    precision: torch.dtype | None = None,
+    gradient_shares: GradientShares | None = None,
+    dry_run_size: tuple[int, int] | None = None,
+) -> Distiller:
+    """Attach a teacher to a student; both exist already.
+
+    Args:
+        adapter: The task.
+        student: The model to train.
+        teacher: The trained one.
+        terms: Name to term.
+        precision: Autocast dtype of the teacher's forward.
+        gradient_shares: Where and how often to log gradient shares.
+        dry_run_size: Height and width in pixels of the dry run; ``None`` takes what suits the two.
+
+    Returns:
+        The distiller.
+
+    Raises:
+        ValueError: If one of the two is none of the task, they take images of different size, or
+            logits of different classes are compared.
+    """
+    adapter.require_pair(student, teacher, terms)
+    forward = adapter.forward(_modules(terms, "teacher"), adapter.convert(student, teacher))
+    distiller = Distiller(FrozenTeacher(teacher, forward, precision), terms, gradient_shares)
+    example = adapter.arguments(dry_run_size or adapter.image_size(student, teacher))
+    distiller.attach(student, example, adapter.forward(_modules(terms, "student")))
+    print_log(f"Layers of student and teacher:\n{distiller.shape_table}", "current")
+    return distiller
+
+
+def model_type(
+    method: type[NetworksDistiller], adapter: ModelAdapter, package: str
+) -> Callable[..., nn.Module]:
+    """Make a type of a config's ``model`` out of a method: what its ``from_config`` takes.
+
+    Args:
+        method: One of :mod:`kd_core.methods`, or a class of one's own that has ``from_config``.
+        adapter: The task.
+        package: Where it will be found, ``__name__`` of the module.
+
+    Returns:
+        A function of ``student``, its model config, and the method's options. It returns the
+        student, with the method as its child ``distiller``.
+    """
+    from_config: Callable[..., nn.Module] = method.from_config  # type: ignore[attr-defined]
+
+    def build(student: Mapping[str, Any], **options: Any) -> nn.Module:
+        model: Any = from_config(ConfigNetworkBuilder(student, adapter), **options)
+        table = model.distiller.shape_table
+        print_log(f"Student and other networks:\n{table}", "current")
+        built: nn.Module = model
+        return built
+
+    own = inspect.signature(build).parameters["student"]
+    options = list(inspect.signature(from_config).parameters.values())[1:]  # without the builder
+    build.__signature__ = inspect.Signature([own, *options])  # type: ignore[attr-defined]
+    build.__name__ = build.__qualname__ = method.__name__
+    build.__module__, build.__doc__ = package, from_config.__doc__
+    return build
+
+
+def _modules(terms: Mapping[str, Term], side: str) -> list[str]:
+    return [layer.module for layer in layers_of(terms, side)]

@@ -1,0 +1,115 @@
+"""Adapter of retrieval: embeddings, their similarities, and what of an embedder has to run."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from typing import Any
+
+from torch import Tensor, nn
+
+from kd_core import Term
+from kd_core.relation import similarity_scores
+from kd_core.teacher import Forward
+from kd_engine.adapter import ModelAdapter
+from kd_engine.data.renormalize import Renormalize
+from kd_retrieval.cached_teacher import StoredEmbeddings
+from kd_retrieval.embedder import Embedder
+from kd_retrieval.trunks import image_size_of
+
+
+class EmbedderAdapter(ModelAdapter):
+    """Where an :class:`Embedder` keeps what is compared; see :class:`ModelAdapter`.
+
+    Methods that compare predictions get similarities: how near each image of the batch is to the
+    others. So embeddings may differ in size.
+    """
+
+    loss = "loss_metric"
+
+    def __init__(self) -> None:
+        super().__init__(output="embedding")
+
+    def require(self, network: nn.Module, name: str) -> None:
+        """Require an embedder that can be trained."""
+        if not isinstance(network, Embedder):
+            raise ValueError(
+                f"{name} must be a kd_retrieval.Embedder, but it is a {type(network).__name__}."
+            )
+        if network.criterion is None:
+            raise ValueError(
+                f"{name} must have a criterion: networks that learn from each other alone may all "
+                "become constant. Give criterion=dict(loss=dict(type='TripletMarginLoss'))."
+            )
+
+    def require_pair(
+        self, student: nn.Module, teacher: nn.Module, terms: Mapping[str, Term]
+    ) -> None:
+        """Require embedders; the teacher's embeddings may be stored ones."""
+        both = isinstance(student, Embedder) and isinstance(teacher, Embedder)
+        if not both and not isinstance(teacher, StoredEmbeddings):
+            raise ValueError(
+                f"student and teacher must be embedders, but they are {type(student).__name__} and "
+                f"{type(teacher).__name__}. Use kd_core.Distiller for other models."
+            )
+
+    def image_size(self, *models: nn.Module) -> tuple[int, int]:
+        """Return the size that a vision transformer takes, else 128 x 128."""
+        return image_size_of(*models)
+
+    def convert(self, student: nn.Module, network: nn.Module) -> Renormalize | None:
+        """Return what normalizes for the other network; stored embeddings see no images."""
+        if isinstance(network, StoredEmbeddings):
+            return None
+        return super().convert(student, network)
+
+    def forward(self, modules: Iterable[str], convert: Renormalize | None = None) -> Forward:
+        """Return how an embedder is run: the trunk alone if no other part is read."""
+        return EmbedderForward(modules, convert)
+
+    def scores(self, output: Tensor) -> Tensor:
+        """Return the similarities of each embedding with the others of the batch (N, N - 1)."""
+        return similarity_scores(output)
+
+    def own_loss(self, network: nn.Module, output: Tensor, labels: Tensor) -> Tensor:
+        """Return the metric loss of an embedder."""
+        assert isinstance(network, Embedder) and network.criterion is not None
+        loss: Tensor = network.criterion(output, labels)
+        return loss
+
+
+class EmbedderForward:
+    """Run as little of an embedder as the layers need.
+
+    Args:
+        modules: Dotted paths of the layers.
+        convert: What turns the images into the model's.
+    """
+
+    def __init__(self, modules: Iterable[str], convert: Renormalize | None = None) -> None:
+        self.trunk_only = {path.split(".")[0] for path in modules} == {"trunk"}
+        self.convert = convert
+
+    def __call__(
+        self,
+        model: Any,
+        inputs: Tensor,
+        labels: Any = None,
+        ids: Tensor | None = None,
+        *args: Any,
+        **kwargs: Any,
+    ) -> Any:
+        """Run the embedder on a batch.
+
+        Args:
+            model: The embedder.
+            inputs: Images (N, 3, H, W), normalized for the student.
+            labels: Not used, as all else of a batch.
+            ids: What names each image, int64 (N,), for a teacher of stored embeddings.
+            args: Not used.
+            kwargs: Not used.
+
+        Returns:
+            Whatever the part that ran returns.
+        """
+        images = inputs if self.convert is None else self.convert(inputs)
+        return model.features(images) if self.trunk_only else model(images, ids=ids, mode="tensor")
