@@ -14,7 +14,7 @@ import click
 from kd_core.extras import missing_package
 
 COMMANDS = {
-    "Train and measure": ("train", "test", "summarise"),
+    "Train and measure": ("train", "test", "compare", "summarise"),
     "Before training": ("check", "layers"),
     "Use a student": ("export", "export-onnx", "embed", "search"),
     "Data": ("fetch", "make-digits", "make-retrieval-sets"),
