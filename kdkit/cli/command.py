@@ -7,6 +7,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any, TypeVar
 
 import click
+from click.shell_completion import CompletionItem
 
 # How a subcommand starts another one: not by "-m kdkit", which looks in the current folder first.
 PROGRAM = (
@@ -18,6 +19,24 @@ CHECKPOINT = {
     "CHECKPOINT": "File, URL or work dir; with --teacher the default is that of the config."
 }
 _Function = TypeVar("_Function", bound=Callable[..., Any])
+
+
+class ConfigName(click.Path):
+    """Name of a config; after ``kdkit::`` a shell completes those of built-in ones."""
+
+    def shell_complete(
+        self, ctx: click.Context, param: click.Parameter, incomplete: str
+    ) -> list[CompletionItem]:
+        """Return the names that begin like this, or have the shell complete paths."""
+        if not incomplete.startswith("kdkit:"):
+            return super().shell_complete(ctx, param, incomplete)
+        from kd_engine.config.builtin import list_configs
+
+        return [
+            CompletionItem(one.name, help=one.summary)
+            for one in list_configs()
+            if one.name.startswith(incomplete)
+        ]
 
 
 class ManyOption(click.Option):
@@ -84,7 +103,7 @@ def config_argument(function: _Function) -> _Function:
         "Change settings of the config, e.g. train_dataloader.batch_size=4 "
         "model.teacher.checkpoint=best.pth"
     )
-    return click.argument("config", type=click.Path())(option(function))
+    return click.argument("config", type=ConfigName())(option(function))
 
 
 def cfg_options(help: str) -> Callable[[_Function], _Function]:

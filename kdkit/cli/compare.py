@@ -16,11 +16,11 @@ from pathlib import Path
 
 import click
 
-from kdkit.cli.command import PROGRAM, ManyOption, cfg_options, subcommand
+from kdkit.cli.command import PROGRAM, ConfigName, ManyOption, cfg_options, subcommand
 
 
 @subcommand(__doc__, {"CONFIG...": "Configs to compare, as kdkit train takes them."})
-@click.argument("configs", nargs=-1, required=True, type=click.Path(), metavar="CONFIG...")
+@click.argument("configs", nargs=-1, required=True, type=ConfigName(), metavar="CONFIG...")
 @click.option(
     "--seeds",
     cls=ManyOption,

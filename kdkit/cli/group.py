@@ -15,7 +15,7 @@ from kd_core.extras import missing_package
 
 COMMANDS = {
     "Train and measure": ("train", "test", "compare", "summarise"),
-    "Before training": ("check", "layers"),
+    "Before training": ("configs", "check", "layers"),
     "Use a student": ("export", "export-onnx", "embed", "search"),
     "Data": ("fetch", "make-digits", "make-retrieval-sets"),
     "The whole of it": ("demo", "benchmark"),
@@ -99,7 +99,7 @@ def main(arguments: Sequence[str] | None = None) -> NoReturn:
     except click.Abort:
         click.echo("interrupted", err=True)
         code = _INTERRUPTED
-    except ImportError as error:
+    except (ImportError, RuntimeError) as error:
         if os.environ.get("KD_TRACEBACK") or not (message := _message(error)):
             raise
         click.echo(f"{click.style('error:', fg='red', bold=True)} {message}", err=True)
@@ -107,10 +107,11 @@ def main(arguments: Sequence[str] | None = None) -> NoReturn:
     sys.exit(code)
 
 
-def _message(error: ImportError) -> str:
-    """Return a sentence that names the extra with an absent package; "" if none has it."""
+def _message(error: ImportError | RuntimeError) -> str:
+    """Return what is wrong with the installation, in a sentence; "" if it is something else."""
     if not isinstance(error, ModuleNotFoundError):
-        return str(error)  # of our own packages, which say it themselves
+        is_ours = "kdkit[" in str(error) or "kd_engine" not in sys.modules  # which refuses
+        return str(error) if is_ours else ""
     try:
         return str(missing_package("this command", (error.name or "").partition(".")[0]))
     except KeyError:

@@ -28,6 +28,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from kdkit.cli.command import (
+    ConfigName,
     ManyOption,
     cfg_options,
     exclusive,
@@ -62,7 +63,7 @@ _MEASURES = {"cosine": "cosine similarity", "l2": "squared L2 distance", "dot": 
 @click.option("--k", default=10, show_default=True, help="Neighbors to show.")
 @click.option("--show", default=20, show_default=True, metavar="N", help="Queries to show.")
 @click.option("--worst", is_flag=True, help="Show those that are answered worst.")
-@click.option("--config", type=click.Path(), help="Take images from the dataset of a config.")
+@click.option("--config", type=ConfigName(), help="Take images from the dataset of a config.")
 @click.option(
     "--images", type=click.Path(), metavar="DATA_ROOT", help="Take images from this folder."
 )

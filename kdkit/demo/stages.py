@@ -7,13 +7,13 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 from kd_core.checkpoint.file_lock import hold_lock
+from kd_engine.config.builtin import configs_folder
 from kdkit.demo.digit_scenes import SceneOptions
 from kdkit.demo.digit_set import make_detection_set
 from kdkit.demo.report import FILES, report
 from kdkit.demo.runs import DemoOptions, Run, demo_runs
 from kdkit.demo.training import Progress, train_together
 
-CONFIGS = Path(__file__).resolve().parents[2] / "configs" / "demo"
 SCENE = SceneOptions(size=96, max_digits=4, min_side=20, max_side=48, occlusion=0.1)
 # What runs side by side, and its seconds on two free cores.
 STAGES = {("teacher", "student"): 180.0, ("distilled",): 140.0}
@@ -33,7 +33,7 @@ def run_demo(options: DemoOptions) -> None:
             options.data, options.train_images, options.val_images, scene=SCENE, overwrite=True
         )
         print(f"digits: {'made' if made else 'there already'} ({options.data})", flush=True)
-        runs = demo_runs(CONFIGS, options)
+        runs = demo_runs(configs_folder() / "demo", options)
         plan = {"+".join(names): seconds for names, seconds in STAGES.items()}
         progress = Progress({**plan, "report": REPORT_SECONDS})
         for names in STAGES:

@@ -145,6 +145,15 @@ def test_an_absent_package_is_named_with_its_extra(failing, run_tool):
     assert "needs mmengine" in error and "pip install 'kdkit[onedl]'" in error
 
 
+def test_an_environment_that_kd_engine_refuses_is_named(failing, run_tool, monkeypatch):
+    failing(RuntimeError("only one distribution may be installed"))
+    with pytest.raises(RuntimeError):
+        group.main(["layers", "c.py"])
+    monkeypatch.delitem(sys.modules, "kd_engine")
+    code, _, error = run_tool("layers", "c.py")
+    assert (code, error) == (1, "error: only one distribution may be installed\n")
+
+
 def test_a_module_that_no_extra_has_is_not_explained_away(failing):
     failing(ModuleNotFoundError("No module named 'mine'", name="mine"))
     with pytest.raises(ModuleNotFoundError, match="mine"):
@@ -159,6 +168,10 @@ def test_completion_of_a_shell():
     assert python("-c", code, **words).stdout.split() == ["plain,export", "plain,export-onnx"]
     words.update(COMP_WORDS="kdkit train --with", COMP_CWORD="2")
     assert python("-c", code, **words).stdout.split() == ["plain,--with-teacher"]
+    words.update(COMP_WORDS="kdkit train kdkit::demo/t")
+    assert python("-c", code, **words).stdout.split() == ["plain,kdkit::demo/teacher.py"]
+    words.update(COMP_WORDS="kdkit train conf")
+    assert python("-c", code, **words).stdout.split() == ["file,conf"]
 
 
 def test_a_folder_named_kdkit_is_not_taken_for_the_package(tmp_path):
