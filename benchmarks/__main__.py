@@ -1,9 +1,9 @@
 """Command line of the benchmarks: what kdkit costs on this machine.
 
     python -m benchmarks distill
-    python -m benchmarks distill configs/bccd/hmat_asckd.py --size 240 320 --batch 8
+    python -m benchmarks distill configs/det/hmat_asckd+bccd --size 240 320 --batch 8
     python -m benchmarks distill --device cuda --size 800 1333 --out benchmark.json
-    python -m benchmarks distill configs/cls/kd_resnet8_resnet20_6e_digits.py --threads 1
+    python -m benchmarks distill configs/cls/kd+digits --threads 1
     python -m benchmarks recall
     python -m benchmarks recall --sizes sop512 200k --rounds 3 --threads 2 --out recall.json
 

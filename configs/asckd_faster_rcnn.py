@@ -1,4 +1,4 @@
-# python tools/train.py configs/asckd_faster_rcnn.py
+# kdkit train kdkit::asckd_faster_rcnn.py
 """COCO: as hmat_faster_rcnn.py, with ASCKD instead of HMAT."""
 
 _base_ = "hmat_faster_rcnn.py"
@@ -6,7 +6,7 @@ _base_ = "hmat_faster_rcnn.py"
 model = dict(
     terms=dict(
         _delete_=True,
-        # 10 was measured on BCCD (configs/bccd) only. ASCKD relates the images of a batch to each
+        # 10 was measured on BCCD (configs/det) only. ASCKD relates the images of a batch to each
         # other: the queue gives the 2 images of a GPU something to be related to. It needs maps
         # of one size, hence the pooling.
         asckd=dict(

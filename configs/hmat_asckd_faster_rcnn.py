@@ -1,4 +1,4 @@
-# python tools/train.py configs/hmat_asckd_faster_rcnn.py
+# kdkit train kdkit::hmat_asckd_faster_rcnn.py
 """COCO: HMAT of hmat_faster_rcnn.py and ASCKD of asckd_faster_rcnn.py together."""
 
 _base_ = "hmat_faster_rcnn.py"

@@ -1,4 +1,4 @@
-# python tools/train.py configs/hmat_faster_rcnn.py
+# kdkit train kdkit::hmat_faster_rcnn.py
 """COCO: Faster R-CNN with ResNet-18 under mmdet's published one with ResNet-101 (39.8 mAP)."""
 
 _base_ = "mmdet::faster_rcnn/faster-rcnn_r50_fpn_1x_coco.py"
@@ -22,7 +22,7 @@ model = dict(
     ),
     terms=dict(
         # The weights that suit CIFAR (100, 1000, 50) are about 40 times too strong for a detector.
-        # These were measured on BCCD (configs/bccd) only. Look at the gradient shares on COCO:
+        # These were measured on BCCD (configs/det) only. Look at the gradient shares on COCO:
         # --cfg-options model.gradient_shares.layer=neck
         hmat=dict(
             loss=dict(type="kd_core.losses.HMATLoss", preset="detector"),

@@ -1,4 +1,4 @@
-# python tools/train.py configs/student_faster_rcnn.py
+# kdkit train kdkit::student_faster_rcnn.py
 """COCO: the student of hmat_faster_rcnn.py alone, for comparison."""
 
 _base_ = "hmat_faster_rcnn.py"

@@ -18,7 +18,7 @@ from kd_engine.weights.source import read_engine_checkpoint
 from kd_engine.work_dir.run_checkpoint import checkpoint_file
 
 _HEADS = "distiller.heads."
-_EXAMPLE = "configs/cls/heads_resnet20_2e_digits.py"
+_EXAMPLE = "kdkit::cls/heads+digits"
 
 
 class ConfigNetworkBuilder:

@@ -1,6 +1,7 @@
-"""Every config builds, names things that exist, and says how it is run."""
+"""Every config builds, names things that exist, and is listed."""
 
 import copy
+import functools
 import os
 import re
 import subprocess
@@ -30,21 +31,37 @@ from mmdet.registry import (
     VISUALIZERS,
 )
 from mmdet.utils import register_all_modules
-from mmengine.config import Config, ConfigDict
+from mmengine.config import ConfigDict
 from mmengine.registry import FUNCTIONS
 
 from kd_core import Distiller
+from kd_engine.config.file import ConfigError, read_config
 from kd_engine.data.transforms import build_transforms
 from kd_engine.entry_points import package_of
+from kd_engine.run.first_training import FirstTraining
 from kd_engine.run.prerequisites import references_of
-from kdkit.cli import main
+from kd_engine.work_dir.default import default_work_dir
 
 ROOT = Path(__file__).parents[1]
 FOLDER = ROOT / "configs"
-BASES = sorted(FOLDER.glob("_base_/*.py"))
-CONFIGS = sorted(set(FOLDER.rglob("*.py")) - set(BASES))
-DISTILLED = [path for path in CONFIGS if "teacher=" in path.read_text()]
-UNTRAINED = {"configs/retrieval/caltech100/teacher.py"}  # a teacher that is evaluated as it is
+FILES = sorted(FOLDER.rglob("*.py"))
+BASES = [path for path in FILES if "_base_" in path.parts]
+DATASETS_OF = {}  # a folder of methods: its datasets
+for _path in FILES:
+    if _path.parent.name == "data":
+        DATASETS_OF.setdefault(_path.parents[1], []).append(_path)
+SETS = [path for paths in DATASETS_OF.values() for path in paths]
+CONFIGS = [path for path in FILES if path not in BASES and path not in SETS]
+# Each method on each dataset, and what runs as it stands.
+NAMES = [
+    str((path.parent / name).relative_to(ROOT))
+    for path in CONFIGS
+    for name in [f"{path.stem}+{one.stem}" for one in DATASETS_OF.get(path.parent, ())]
+    or [path.name]
+]
+WITHOUT_SCHEDULE = {"configs/cls/ccskd+cifar100", "configs/cls/ccskd+cifar100_resnet20"}
+NAMES = [name for name in NAMES if name not in WITHOUT_SCHEDULE]
+UNTRAINED = {"kdkit::retrieval/teacher+caltech100"}  # it is evaluated as it is
 CLASSES = {"CUB200": 100, "Cars196": 98, "Caltech100": 50, "Omniglot": 136, "BuiltInDigits": 6,
            "kd_cls.BuiltInDigits": 10, "kd_cls.FashionMNIST": 10, "kd_cls.Caltech100": 100,
            "kd_cls.CIFAR100": 100}  # fmt: skip
@@ -57,16 +74,18 @@ REGISTRIES = {
     "val_cfg": LOOPS, "test_cfg": LOOPS, "optim_wrapper": OPTIM_WRAPPERS, "optimizer": OPTIMIZERS,
     "param_scheduler": PARAM_SCHEDULERS, "visualizer": VISUALIZERS, "vis_backends": VISBACKENDS,
 }  # fmt: skip
-SKIPPED = ("model", "student", "log_processor", "dist_cfg")  # models are built in another test
+SKIPPED = ("model", "student", "teacher", "tuned", "log_processor", "dist_cfg")  # models are built
 
 
-def name(path):
-    return str(path.relative_to(ROOT))
-
-
-def load(path):
+@functools.cache
+def load(name):
     register_all_modules()
-    return Config.fromfile(str(path))
+    return read_config(name if "::" in name else str(ROOT / name))
+
+
+@pytest.fixture(autouse=True)
+def here(monkeypatch):
+    monkeypatch.chdir(ROOT)
 
 
 def types(node, registry=None):
@@ -108,58 +127,47 @@ def without_downloads(node):
 
 
 def test_there_are_configs():
-    needed = {
-        "hmat_faster_rcnn", "hmat_faster_rcnn_voc", "asckd_faster_rcnn", "hmat_asckd_faster_rcnn",
-    }  # fmt: skip
-    assert needed <= {path.stem for path in CONFIGS}
-    assert {"bccd", "chess", "demo"} <= {path.parent.name for path in CONFIGS}
-    methods = {path.stem.split("_")[0] for path in CONFIGS if path.parent.name == "cls"}
+    needed = {"hmat_faster_rcnn", "asckd_faster_rcnn", "hmat_asckd_faster_rcnn"}
+    assert needed <= {path.stem for path in CONFIGS if path.parent == FOLDER}
+    methods = {path.stem for path in CONFIGS if path.parent.name == "cls"}
     singles = "kd fitnets at sp cc rkd pkt fsp vid crd dkd dist cd ickd hmat asckd".split()
-    several = "dml ckd ccskd mskd ctkd byot".split()
+    several = "dml ckd_mkt ccskd mskd_ssr ctkd byot".split()
     assert {"teacher", "student", *singles, *several} <= methods
+    sets = {str(path.relative_to(FOLDER).with_suffix("")) for path in SETS}
+    assert sets >= {
+        "cls/data/digits", "cls/data/fashion_mnist", "cls/data/caltech100", "cls/data/cifar100",
+        "retrieval/data/digits", "retrieval/data/omniglot", "retrieval/data/caltech100",
+        "retrieval/proxy_anchor/data/cub", "retrieval/rkd_protocol/data/cars",
+        "det/data/bccd", "det/data/chess", "det/data/voc",
+    }  # fmt: skip
 
 
-@pytest.mark.parametrize("path", CONFIGS, ids=name)
-def test_what_it_needs_first_is_saved_where_it_looks(path):
-    for _, source in references_of(load(path).model):
-        if source.config in UNTRAINED or "::" in source.config or "work_dirs" not in (
-            source.checkpoint or ""
-        ):  # fmt: skip
+@pytest.mark.parametrize("name", NAMES)
+def test_what_it_needs_first_is_saved_where_it_looks(name):
+    for key, source in references_of(load(name).model):
+        if source.checkpoint is None or "://" in source.checkpoint:
+            assert source.config in UNTRAINED or "::" in source.config
             continue
-        own = Path(source.config).relative_to("configs").with_suffix("")
-        epochs = load(ROOT / source.config).train_cfg.max_epochs
-        assert source.checkpoint == f"work_dirs/{own}/epoch_{epochs}.pth"
+        training = FirstTraining(key, source.checkpoint, source.config)
+        assert training.plan is not None and not training.problem, training.problem
+        assert training.work_dir == default_work_dir(source.config)
+        assert not training.names_folder and "--work-dir" not in training._command()
 
 
-def test_there_are_sets():
-    sets = {"cub", "cars", "digits", "caltech100", "omniglot"}
-    assert sets == {path.parent.name for path in CONFIGS if "retrieval" in path.parts}
-
-
-@pytest.mark.parametrize("path", CONFIGS, ids=name)
-def test_the_first_line_runs_it(path):
-    first = path.read_text().splitlines()[0] + " "  # a remark may follow
-    if name(path) in UNTRAINED:
-        assert first.startswith("# python tools/test.py ") and " --teacher " in first
-    else:
-        assert first.startswith(f"# python tools/train.py {name(path)} ")
-
-
-@pytest.mark.parametrize("path", CONFIGS, ids=name)
+@pytest.mark.parametrize("path", CONFIGS + SETS, ids=lambda path: str(path.relative_to(FOLDER)))
 def test_the_readme_lists_it(path):
-    rows = [line for line in (FOLDER / "README.md").read_text().splitlines() if line[:1] == "|"]
-    link = str(path.relative_to(FOLDER))
-    assert len([row for row in rows if f"]({link})" in row]) == 1
+    rows = (FOLDER / "README.md").read_text().split("\n## A config for")[0]
+    assert rows.partition("## Classification")[2].count(f"]({path.relative_to(FOLDER)})") == 1
 
 
 def test_the_readme_lists_nothing_else():
     links = re.findall(r"\]\(([\w/]+\.py)\)", (FOLDER / "README.md").read_text())
-    assert sorted(links) == sorted(str(path.relative_to(FOLDER)) for path in CONFIGS)
+    assert set(links) == {str(path.relative_to(FOLDER)) for path in CONFIGS + SETS}
 
 
-@pytest.mark.parametrize("path", CONFIGS + BASES, ids=name)
-def test_every_type_exists(path):
-    config = load(path).to_dict()
+@pytest.mark.parametrize("name", [*NAMES, *(str(path.relative_to(ROOT)) for path in SETS)])
+def test_every_type_exists(name):
+    config = copy.deepcopy(load(name).to_dict())
     found = list(types(config))
     assert len(found) > 10
     lost = [
@@ -170,10 +178,15 @@ def test_every_type_exists(path):
     assert not lost
 
 
-@pytest.mark.parametrize("path", CONFIGS, ids=name)
-def test_the_model_builds(path, monkeypatch):
-    monkeypatch.chdir(ROOT)
-    config = load(path)
+@pytest.mark.parametrize("name", sorted(WITHOUT_SCHEDULE))
+def test_what_a_method_misses_in_a_dataset_is_named(name):
+    with pytest.raises(ConfigError, match=r"ccskd\.py, line \d+: 'ccskd' is not there"):
+        read_config(name)
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_the_model_builds(name):
+    config = load(name)
     model = without_downloads(copy.deepcopy(config.model.to_dict()))
     for (_, source), (_, copied) in zip(
         references_of(config.model), references_of(model), strict=True
@@ -212,9 +225,7 @@ def _check_embedder(built, config):
 
 
 def _teacher(source):
-    from kd_engine.config.file import read_config
-
-    return without_downloads(read_config(source).model.to_dict())
+    return without_downloads(copy.deepcopy(load(source).model.to_dict()))
 
 
 def _classes(config):
@@ -224,13 +235,15 @@ def _classes(config):
     return {"CocoDataset": 80, "VOCDataset": 20}[dataset.type]
 
 
-OF_DETECTORS = [path for path in DISTILLED if not {"retrieval", "cls"} & set(path.parts)]
+OF_DETECTORS = [
+    name for name in NAMES if not {"retrieval", "cls"} & set(Path(name).parts)
+    and Path(name).stem.startswith(("hmat", "asckd", "distilled"))
+]  # fmt: skip
 
 
-@pytest.mark.parametrize("path", OF_DETECTORS, ids=name)
-def test_the_teacher_knows_the_same_classes(path, monkeypatch):
-    monkeypatch.chdir(ROOT)
-    config = load(path)
+@pytest.mark.parametrize("name", OF_DETECTORS)
+def test_the_teacher_knows_the_same_classes(name):
+    config = load(name)
     assert _teacher(config.model.teacher.config)["roi_head"]["bbox_head"][
         "num_classes"
     ] == _classes(config)
@@ -247,27 +260,6 @@ def run_tool(*arguments, **environment):
     )
 
 
-@pytest.mark.parametrize(
-    ("config", "folder", "command"),
-    [
-        ("hmat_faster_rcnn", "coco", "kdkit fetch coco"),
-        ("voc_teacher", "VOCdevkit", "kdkit fetch voc"),
-    ],
-)
-def test_missing_data_stops_the_run(tmp_path, monkeypatch, capsys, config, folder, command):
-    monkeypatch.chdir(ROOT)
-    monkeypatch.setenv("KD_DATA", str(tmp_path))
-    monkeypatch.setenv("LOCAL_RANK", "0")  # the tool sets it
-    monkeypatch.delenv("KD_TRACEBACK", raising=False)
-    with pytest.raises(SystemExit) as stop:
-        main(["train", f"configs/{config}.py", "--work-dir", str(tmp_path / "run")])
-    assert stop.value.code == 1
-    message = capsys.readouterr().err
-    message = message[message.index("error:") :]
-    assert str(tmp_path / folder) in message and command in message
-    assert not (tmp_path / "run").exists()
-
-
 def data(name):
     root = Path(os.environ.get("KD_DATA") or ROOT / "data") / name
     if not root.is_dir():
@@ -278,15 +270,16 @@ def data(name):
 @pytest.mark.parametrize(
     ("config", "folder", "images", "boxes"),
     [
-        # 292 pictures with 2 boxes of no size left out; 72 pictures.
-        ("bccd/student", "bccd_voc", (292, 72), None),
+        # 292 images with 2 boxes of no size left out; 72 images.
+        ("det/student+bccd", "bccd_voc", (292, 72), None),
         # One box, the only one of "bishop", left out.
-        ("chess/student", "chess_coco", (202, 58, 29), (2107, 386, 376)),
+        ("det/student+chess", "chess_coco", (202, 58, 29), (2107, 386, 376)),
     ],
 )
 def test_real_data_loads(config, folder, images, boxes, monkeypatch):
     monkeypatch.setenv("KD_DATA", str(data(folder).parent))
-    settings = load(FOLDER / f"{config}.py")
+    load.cache_clear()  # KD_DATA is read with the config
+    settings = load(f"configs/{config}")
     loaders = (settings.train_dataloader, settings.val_dataloader, settings.test_dataloader)
     sets = [DATASETS.build(loader.dataset) for loader in loaders[: len(images)]]
     assert tuple(map(len, sets)) == images

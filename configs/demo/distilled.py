@@ -1,13 +1,13 @@
-# python tools/train.py configs/demo/distilled.py     (make demo runs it)
-"""The demo's student with HMAT and ASCKD from the neck of configs/demo/teacher.py."""
+# kdkit train kdkit::demo/distilled.py --with-teacher     (make demo runs it)
+"""The demo's student with HMAT and ASCKD from the neck of demo/teacher.py."""
 
-_base_ = "../_base_/digits.py"
+_base_ = "_base_/digits.py"
 
 model = dict(
     _delete_=True,
     type="kd_det.DistilledDetector",
-    student={{_base_.model}},
-    teacher=dict(config="kdkit::demo/teacher.py", checkpoint="work_dirs/demo/teacher/epoch_14.pth"),
+    student=_base_.model,
+    teacher=_base_.trained.teacher,
     # Distil first, then leave the last six of the fourteen epochs (59 iterations each) to the task.
     terms=dict(
         hmat=dict(

@@ -1,4 +1,4 @@
-# python tools/train.py configs/demo/student.py     (make demo runs it)
+# kdkit train kdkit::demo/student.py     (make demo runs it)
 """The demo's student alone, for comparison."""
 
-_base_ = "../_base_/digits.py"
+_base_ = "_base_/digits.py"

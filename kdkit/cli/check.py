@@ -1,7 +1,7 @@
 """Check everything that a training run needs.
 
     kdkit check configs/hmat_faster_rcnn.py
-    kdkit check configs/bccd/hmat_asckd.py --images --gradients neck
+    kdkit check configs/det/hmat_asckd+bccd --images --gradients neck
 
 It says what is wrong and how to fix it. Sections: environment; config (the shape table of student
 and teacher); weights (of the teacher, strictly, and the student's own); data (annotations and

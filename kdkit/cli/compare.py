@@ -1,7 +1,7 @@
 """Train several configs, one after another, and tabulate their scores.
 
     kdkit compare configs/cls/student.py configs/cls/kd.py configs/cls/hmat.py --with-teacher
-    kdkit compare configs/bccd/student.py configs/bccd/hmat.py --seeds 0 1 2
+    kdkit compare kdkit::det/student+bccd kdkit::det/hmat+bccd --seeds 0 1 2
 
 Each run is one of kdkit train in a process of its own, with its usual work dir,
 work_dirs/<folder>/<config>, and seed<N> in it for each seed. Runs that are finished are not

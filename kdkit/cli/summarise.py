@@ -1,8 +1,9 @@
 """Tabulate finished runs: mean and deviation over their seeds.
 
-Train each seed N with --work-dir work_dirs/bccd/hmat/seedN --cfg-options randomness.seed=N, then:
+Train each seed N with --work-dir work_dirs/det/hmat+bccd/seedN --cfg-options
+randomness.seed=N, then:
 
-    kdkit summarise work_dirs/bccd/student work_dirs/bccd/hmat
+    kdkit summarise work_dirs/det/student+bccd work_dirs/det/hmat+bccd
 """
 
 from __future__ import annotations

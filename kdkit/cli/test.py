@@ -1,8 +1,8 @@
 """Evaluate a student, a teacher or any plain model on its test data.
 
     kdkit test configs/hmat_faster_rcnn.py work_dirs/hmat_faster_rcnn/epoch_12.pth
-    kdkit test configs/bccd/hmat_asckd.py work_dirs/.../epoch_12.pth --out metrics.json
-    kdkit test configs/bccd/hmat_asckd.py --teacher
+    kdkit test configs/det/hmat_asckd+bccd work_dirs/.../epoch_12.pth --out metrics.json
+    kdkit test configs/det/hmat_asckd+bccd --teacher
     kdkit test mmdet::faster_rcnn/faster-rcnn_r50_fpn_1x_coco.py faster_rcnn.pth
 
 Of a distillation config only the student is built; its teacher need not be there. With --teacher

@@ -1,10 +1,10 @@
 """Train a model, distilled or plain.
 
     kdkit train configs/hmat_faster_rcnn.py
-    kdkit train configs/bccd/hmat.py --resume
-    kdkit train configs/bccd/hmat.py --overwrite
-    kdkit train configs/retrieval/digits/rkd.py --with-teacher
-    kdkit train configs/cls/ckd_mkt_resnet8_resnet20_6e_digits.py --with-teacher
+    kdkit train configs/det/hmat+bccd --resume
+    kdkit train configs/det/hmat+bccd --overwrite
+    kdkit train configs/retrieval/rkd+digits --with-teacher
+    kdkit train configs/cls/ckd_mkt+digits --with-teacher
     torchrun --nproc_per_node 2 -m kdkit train CONFIG --launcher pytorch
 
 Checkpoints and logs go to work_dirs/<folder>/<config>, or where --work-dir says. That work dir

@@ -23,7 +23,7 @@ model = dict(
     _delete_=True,
     type="kd_cls.DistilledClassifier",
     student={{{{_base_.model}}}},
-    teacher=dict(config="configs/cls/teacher_resnet20_6e_digits.py", checkpoint=None),
+    teacher=dict(config="kdkit::cls/teacher+digits", checkpoint=None),
     terms=dict(kd=dict(loss=dict(type="kd_core.losses.SoftTargetLoss"), layers="logits")),
 )
 train_dataloader = dict(batch_size=8, num_batch_per_epoch=4)
@@ -39,7 +39,7 @@ train_cfg = dict(max_epochs=1, val_interval=1)
 def test_accuracy_is_that_of_one_process(tmp_path):
     """359 pictures fill two processes with one copy, which would be counted twice."""
     config = tmp_path / "two.py"
-    base, out = str(ROOT / "configs/_base_/cls_digits.py"), str(tmp_path / "two.npz")
+    base, out = str(ROOT / "configs/cls/data/digits.py"), str(tmp_path / "two.npz")
     config.write_text(CONFIG.format(base=base, out=out))
     done = subprocess.run(
         [sys.executable, "-m", "torch.distributed.run", "--nproc_per_node=2",
@@ -71,7 +71,7 @@ model = dict(
         type="kd_cls.Classifier",
         network=dict(type="kd_cls.CifarNetwork", name="resnet8", num_classes=10),
     ),
-    teacher=dict(config="configs/cls/teacher_resnet20_6e_digits.py", checkpoint=None),
+    teacher=dict(config="kdkit::cls/teacher+digits", checkpoint=None),
     gamma={gamma},
     beta={gamma},
 )
@@ -85,7 +85,7 @@ train_cfg = dict(max_epochs=1, val_interval=2)
 def test_networks_beside_the_student_train_in_two_processes(tmp_path, gamma):
     """DDP waits for the gradient of every parameter, also where a weight is 0."""
     config = tmp_path / "several.py"
-    base = str(ROOT / "configs/_base_/cls_digits.py")
+    base = str(ROOT / "configs/cls/data/digits.py")
     config.write_text(METHODS.format(base=base, gamma=gamma))
     done = subprocess.run(
         [sys.executable, "-m", "torch.distributed.run", "--nproc_per_node=2",

@@ -63,7 +63,7 @@ def test_coco53_has_no_errors() -> None:
 
 @pytest.mark.parametrize(
     ("config", "data"),
-    [("configs/bccd/student.py", "bccd_voc"), ("configs/chess/student.py", "chess_coco")],
+    [("configs/det/student+bccd", "bccd_voc"), ("configs/det/student+chess", "chess_coco")],
 )
 def test_a_run_on_real_data_has_neither_errors_nor_warnings(config: str, data: str) -> None:
     """Boxes, images, splits and evaluators together."""

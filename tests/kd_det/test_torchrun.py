@@ -23,7 +23,7 @@ model = dict(
     _delete_=True,
     type="kd_det.DistilledDetector",
     student=student,
-    teacher=dict(config="configs/demo/teacher.py", checkpoint=None),
+    teacher=dict(config="kdkit::demo/teacher.py", checkpoint=None),
     terms=dict(
         hmat=dict(
             loss=dict(type="kd_core.losses.HMATLoss"),
@@ -73,7 +73,7 @@ def test_two_processes_train_one_model(tmp_path):
     make_detection_set(tmp_path / "digits", train_images=16, val_images=2)
     (tmp_path / "rank_weights.py").write_text(HOOK)
     config = tmp_path / "two.py"
-    base = str(ROOT / "configs/_base_/digits.py")
+    base = str(ROOT / "configs/demo/_base_/digits.py")
     config.write_text(CONFIG.format(base=base, data=str(tmp_path / "digits") + "/"))
     work_dir = tmp_path / "run"
     environment = {**os.environ, "PYTHONPATH": f"{ROOT}{os.pathsep}{tmp_path}",

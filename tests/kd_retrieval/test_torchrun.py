@@ -27,7 +27,7 @@ model = dict(
     _delete_=True,
     type="kd_retrieval.DistilledEmbedder",
     student={{{{_base_.model}}}},
-    teacher=dict(config="configs/retrieval/digits/teacher.py", checkpoint=None),
+    teacher=dict(config="kdkit::retrieval/teacher+digits", checkpoint=None),
     terms=dict(
         distance=dict(loss=dict(type="kd_core.losses.RelationalDistanceLoss"), layers="embedding"),
         late=dict(  # its connector gets no gradient in the first epoch
@@ -80,7 +80,7 @@ def run(tmp_path_factory):
         Image.fromarray(rng.integers(0, 256, (32, 32, 3), dtype=np.uint8)).save(path)
     (folder / "of_each_rank.py").write_text(HOOK)
     config = folder / "two.py"
-    base = str(ROOT / "configs/_base_/retrieval_digits.py")
+    base = str(ROOT / "configs/retrieval/data/digits.py")
     config.write_text(CONFIG.format(base=base, data=str(folder / "data")))
     done = subprocess.run(
         [sys.executable, "-m", "torch.distributed.run", "--nproc_per_node=2",

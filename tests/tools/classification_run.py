@@ -10,10 +10,10 @@ from kd_engine.weights.checkpoint import ALLOWED
 from .conftest import ROOT, run_command
 
 CLS = ROOT / "configs/cls"
-ALONE = CLS / "student_resnet8_6e_digits.py"
-TEACHER = CLS / "teacher_resnet20_6e_digits.py"
-DISTILLED = CLS / "kd_resnet8_resnet20_6e_digits.py"
-MANY = CLS / "hmat_resnet8_resnet20_6e_digits.py"
+ALONE = CLS / "student.py"
+TEACHER = CLS / "teacher.py"
+DISTILLED = CLS / "kd.py"
+MANY = CLS / "hmat.py"
 SHORT = ("train_dataloader.batch_size=16", "train_dataloader.num_batch_per_epoch=3",
          "default_hooks.logger.interval=1", "log_level=WARNING",
          "train_cfg.val_interval=1")  # fmt: skip

@@ -9,7 +9,7 @@ from kd_engine.weights.checkpoint import ALLOWED
 
 from .conftest import ROOT, run_command
 
-DIGITS = ROOT / "configs/retrieval/digits"
+DIGITS = ROOT / "configs/retrieval"
 ALONE, TEACHER, DISTILLED = (DIGITS / f"{name}.py" for name in ("student", "teacher", "rkd"))
 MANY = DIGITS / "hmat_asckd_rkd.py"
 SHORT = ("train_dataloader.batch_sampler.num_batches=3", "default_hooks.logger.interval=1",

@@ -12,6 +12,7 @@ from mmengine.config import Config
 from PIL import Image
 from torchvision.transforms.functional import pil_to_tensor
 
+from kd_engine.config.file import read_config
 from kd_engine.evaluate import build_model, load_checkpoint_into
 from kd_retrieval.cached_teacher import StoredEmbeddings
 from kd_retrieval.embeddings.stored import read_embeddings
@@ -216,9 +217,9 @@ STORED = """
 @pytest.fixture
 def digits(tmp_path, run_tool):
     """Teacher's weights, embeddings of the training data, and a config that reads them."""
-    base = ROOT / "configs/retrieval/digits/rkd.py"
+    base = ROOT / "configs/retrieval/rkd.py"
     config = Config.fromfile(base)
-    teacher = Config.fromfile(ROOT / config.model.teacher.config).model
+    teacher = read_config(str(ROOT / config.model.teacher.config)).model
     torch.manual_seed(0)
     weights = tmp_path / "teacher.pth"
     torch.save(dict(state_dict=build_model(config, teacher).state_dict()), weights)

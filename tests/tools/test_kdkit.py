@@ -56,7 +56,7 @@ def test_the_help_lists_every_command_once(run_tool):
 
 def test_help_shows_command_lines_as_they_are_written(run_tool):
     _, text, _ = run_tool("train", "-h")
-    assert "\n      kdkit train configs/bccd/hmat.py --resume\n" in text
+    assert "\n      kdkit train configs/det/hmat+bccd --resume\n" in text
     assert re.search(r"Arguments:\n  CONFIG  Config file", text)
 
 

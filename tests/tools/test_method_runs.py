@@ -12,16 +12,9 @@ import kd_cls  # noqa: F401
 from .classification_run import ALONE, CLS, TEACHER, short, state_of
 from .conftest import run_command
 
-PAIR = "resnet8_resnet20_6e_digits.py"
-CONFIGS = {
-    "ctkd": CLS / f"ctkd_{PAIR}",
-    "ccskd": CLS / f"ccskd_{PAIR}",
-    "mskd_ssr": CLS / f"mskd_ssr_{PAIR}",
-    "ckd_mkt": CLS / f"ckd_mkt_{PAIR}",
-    "dml": CLS / f"dml_{PAIR}",
-    "byot": CLS / "byot_resnet8_6e_digits.py",
-}
-HEADS = CLS / "heads_resnet20_2e_digits.py"
+METHODS = "ctkd ccskd mskd_ssr ckd_mkt dml byot".split()
+CONFIGS = {name: CLS / f"{name}.py" for name in METHODS}
+HEADS = CLS / "heads.py"
 
 
 @pytest.fixture(scope="module")

@@ -35,9 +35,9 @@ def configs(tmp_path):
     """A student whose teacher is missing."""
     digits, weights = ROOT / "configs/cls", tmp_path / "teacher" / f"epoch_{EPOCHS}.pth"
     teacher, student = tmp_path / "teacher.py", tmp_path / "student.py"
-    base = str(digits / "teacher_resnet20_6e_digits.py")
+    base = str(digits / "teacher.py")
     teacher.write_text(TEACHER.format(base=base, epochs=EPOCHS))
-    base = str(digits / "kd_resnet8_resnet20_6e_digits.py")
+    base = str(digits / "kd.py")
     student.write_text(STUDENT.format(base=base, teacher=str(teacher), checkpoint=str(weights)))
     return student, weights
 

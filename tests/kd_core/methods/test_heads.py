@@ -1,6 +1,7 @@
 """Heads behind stages: what they compute, and the phase that trains them on a frozen network."""
 
 import copy
+import re
 
 import pytest
 import torch
@@ -151,7 +152,7 @@ def test_nothing_random_changes(pretrained, tmp_path):
 
 
 def test_a_checkpoint_without_heads_names_the_order_and_the_command(pretrained, tmp_path):
-    config = "configs/cls/heads_resnet20_2e_digits.py"
+    config = re.escape("kdkit::cls/heads+digits")
     with pytest.raises(ValueError, match="before the student.* has no heads.*kdkit train "
                        f"{config} --with-teacher") as caught:  # fmt: skip
         build_headed(pretrained)

@@ -180,8 +180,8 @@ def test_a_chain_trains_what_is_missing_and_then_itself(tmp_path, monkeypatch):
     monkeypatch.setenv("LOCAL_RANK", "0")  # the tool sets it
     digits = ROOT / "configs/cls"
     one, two, both = (tmp_path / f"{name}.py" for name in ("one", "two", "both"))
-    one.write_text(SHORT.format(base=str(digits / "student_resnet8_6e_digits.py")))
-    two.write_text(SHORT.format(base=str(digits / "teacher_resnet20_6e_digits.py")))
+    one.write_text(SHORT.format(base=str(digits / "student.py")))
+    two.write_text(SHORT.format(base=str(digits / "teacher.py")))
     paths = {path: tmp_path / path.stem / "epoch_1.pth" for path in (one, two, both)}
     both.write_text(CHAIN.format(
         base=str(one), one=str(one), two=str(two), first=str(paths[one]), second=str(paths[two])

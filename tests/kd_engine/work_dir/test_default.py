@@ -26,7 +26,7 @@ def here(tmp_path, monkeypatch):
         ("projA/student.py", "work_dirs/projA/student"),
         ("projB/student.py", "work_dirs/projB/student"),
         ("r/../projA/student.py", "work_dirs/projA/student"),
-        ("configs/bccd/hmat.py", "work_dirs/bccd/hmat"),
+        ("configs/mine/hmat.py", "work_dirs/mine/hmat"),
         ("configs/hmat_faster_rcnn.py", "work_dirs/hmat_faster_rcnn"),
         ("projA/configs/student.py", "work_dirs/projA/configs/student"),
         ("my.student.v2.py", "work_dirs/my.student.v2"),
@@ -39,7 +39,7 @@ def test_folders_are_kept(name, wanted):
 
 
 def test_one_file_has_one_work_dir_however_it_is_named(here):
-    for name in ("projA/student.py", "configs/bccd/hmat.py"):
+    for name in ("projA/student.py", "configs/mine/hmat.py"):
         assert default_work_dir(str(here / name)) == default_work_dir(name)
     outside = here.parent / "projA" / "student.py"
     wanted = Path("work_dirs", *outside.parts[1:]).with_suffix("")
@@ -50,10 +50,10 @@ def test_one_file_has_one_work_dir_however_it_is_named(here):
 
 def test_configs_of_this_repository_have_their_names_from_everywhere(here, monkeypatch):
     configs = Path(__file__).parents[3] / "configs"
-    wanted = Path("work_dirs/bccd/teacher")
-    assert default_work_dir(str(configs / "bccd/teacher.py")) == wanted
-    assert default_work_dir(os.path.relpath(configs / "bccd/teacher.py")) == wanted
+    wanted = Path("work_dirs/det/teacher+bccd")
+    assert default_work_dir(str(configs / "det/teacher.py")) == wanted
+    assert default_work_dir(os.path.relpath(configs / "det/teacher.py")) == wanted
     (here / "link").symlink_to(configs.parent)
-    assert default_work_dir("link/configs/bccd/teacher.py") == wanted
+    assert default_work_dir("link/configs/det/teacher.py") == wanted
     monkeypatch.setattr(work_dir, "configs_folder", lambda: here / "elsewhere")
-    assert default_work_dir(str(configs / "bccd/teacher.py")) != wanted
+    assert default_work_dir(str(configs / "det/teacher.py")) != wanted

@@ -1,0 +1,21 @@
+# kdkit train kdkit::cls/hmat+digits --with-teacher
+"""HMAT: position at the low, activation at the mid and high, channel at the high stage."""
+
+_base_ = "data/digits.py"
+
+model = dict(
+    _delete_=True,
+    type="kd_cls.DistilledClassifier",
+    student=_base_.model,
+    teacher=_base_.trained.teacher,
+    terms=dict(
+        hmat=dict(
+            loss=dict(
+                type="kd_core.losses.HMATLoss",
+                options=dict(position=dict(side=8)),  # of 32-pixel images; 16 is for larger ones
+            ),
+            layers=dict(low=_base_.stages[0], mid=_base_.stages[1], high=_base_.stages[-1]),
+        ),
+    ),
+)
+model["terms"]["hmat"].update(_base_.tuned.get("hmat", {}))

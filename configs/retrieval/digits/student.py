@@ -1,4 +1,0 @@
-# python tools/train.py configs/retrieval/digits/student.py
-"""The student alone, with the metric loss that every run here has."""
-
-_base_ = "../../_base_/retrieval_digits.py"

@@ -1,0 +1,29 @@
+# kdkit train kdkit::retrieval/rkd_relaxed+digits --with-teacher
+"""RKD and relaxed contrastive together."""
+
+_base_ = "data/digits.py"
+
+model = dict(
+    _delete_=True,
+    type="kd_retrieval.DistilledEmbedder",
+    student=_base_.model,
+    teacher=_base_.trained.teacher,
+    terms=dict(
+        distance=dict(
+            loss=dict(type="kd_core.losses.RelationalDistanceLoss", loss_weight=10.0),
+            layers="embedding",
+        ),
+        angle=dict(
+            loss=dict(type="kd_core.losses.RelationalAngleLoss", loss_weight=20.0),
+            layers="embedding",
+        ),
+        relaxed=dict(
+            loss=dict(type="kd_core.losses.RelaxedContrastiveLoss", loss_weight=0.3),
+            layers="projection",  # as the authors do, before it is scaled to length 1
+            teacher_layers="embedding",
+        ),
+    ),
+)
+model["terms"]["distance"].update(_base_.tuned.get("distance", {}))
+model["terms"]["angle"].update(_base_.tuned.get("angle", {}))
+model["terms"]["relaxed"].update(_base_.tuned.get("relaxed", {}))
