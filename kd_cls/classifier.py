@@ -6,20 +6,15 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from mmengine.model import BaseModel
-from mmengine.registry import MODELS
 from torch import Tensor, nn
 from torch.nn import functional as F
 
 from kd_core.checks import check_weights
 from kd_engine.data.image_size import wanted_image_size
-
-# Of ImageNet, for RGB values from 0 to 255: what torchvision's and most of timm's networks expect.
-IMAGENET = dict(
-    type="ImgDataPreprocessor", mean=[123.675, 116.28, 103.53], std=[58.395, 57.12, 57.375]
-)
-
+from kd_engine.networks import IMAGENET, build_network, sizes_refused
 
 _USUAL = 32  # pixels
+_NETWORKS = "kd_cls.CifarNetwork, kd_cls.TorchvisionNetwork, kd_cls.TimmNetwork"
 
 
 class Classifier(BaseModel):  # type: ignore[misc]
@@ -58,7 +53,7 @@ class Classifier(BaseModel):  # type: ignore[misc]
     ) -> None:
         super().__init__(data_preprocessor=data_preprocessor or IMAGENET)
         check_weights(loss_weight=loss_weight)
-        self.network = network if isinstance(network, nn.Module) else _build_network(network)
+        self.network = build_network(network, "network", _NETWORKS)
         self.logits = nn.Identity()
         self.num_classes = _num_classes(self.network, num_classes)
         self.loss_weight = loss_weight
@@ -76,14 +71,9 @@ class Classifier(BaseModel):  # type: ignore[misc]
                 does not take, or it returns something else than logits.
         """
         self._check_size(images)
-        try:
+        remedy = "Resize them (transforms), or give the network's options another image size."
+        with sizes_refused("network", images, remedy):
             found = self.logits(self.network(images))
-        except AssertionError as error:  # so the transformers of both libraries tell
-            height, width = images.shape[2:]
-            raise ValueError(
-                f"the network does not take images of {height} x {width}: {error} Resize them "
-                "(transforms), or give the network's options another image size."
-            ) from error
         if not isinstance(found, Tensor) or found.shape != (len(images), self.num_classes):
             kind = tuple(found.shape) if isinstance(found, Tensor) else type(found).__name__
             raise ValueError(
@@ -170,17 +160,6 @@ def image_size_of(*models: nn.Module) -> tuple[int, int]:
         if found is not None:
             return found
     return _USUAL, _USUAL
-
-
-def _build_network(config: Mapping[str, Any]) -> nn.Module:
-    try:
-        network: nn.Module = MODELS.build(dict(config))
-    except KeyError as error:  # of mmengine's registry
-        raise ValueError(
-            "network must be dict(type=...) of kd_cls.CifarNetwork, kd_cls.TorchvisionNetwork, "
-            f"kd_cls.TimmNetwork or a module of your own, but it is {dict(config)}: {error}"
-        ) from error
-    return network
 
 
 def _num_classes(network: nn.Module, given: int | None) -> int:

@@ -7,11 +7,11 @@ from typing import Any
 
 import torch
 from mmdet.structures import DetDataSample
-from mmengine.structures import InstanceData
 from torch import Tensor, nn
 
 from kd_core import Term
 from kd_core.teacher import Forward
+from kd_det.probe import random_samples
 from kd_engine.adapter import ModelAdapter
 from kd_engine.data.renormalize import Renormalize
 
@@ -38,22 +38,7 @@ class DetectorAdapter(ModelAdapter):
 
     def arguments(self, size: tuple[int, int]) -> tuple[Tensor, list[DetDataSample]]:
         """Return two random images and their samples, with a box on each."""
-        height, width = size
-        meta = {
-            "img_shape": size,
-            "ori_shape": size,
-            "pad_shape": size,
-            "batch_input_shape": size,
-            "scale_factor": (1.0, 1.0),
-            "img_id": 0,
-        }
-        box = torch.tensor([[0.0, 0.0, width / 2, height / 2]])
-        samples = []
-        for _ in range(2):
-            sample = DetDataSample(metainfo=meta)
-            sample.gt_instances = InstanceData(bboxes=box.clone(), labels=torch.zeros(1).long())
-            samples.append(sample)
-        return torch.randn(2, 3, height, width), samples
+        return torch.randn(2, 3, *size), random_samples(2, size)
 
     def forward(self, modules: Iterable[str], convert: Renormalize | None = None) -> Forward:
         """Return how a detector is run: backbone or neck alone if nothing behind is read."""

@@ -31,6 +31,18 @@ def random_batch(count: int = 2, size: tuple[int, int] = (256, 320)) -> dict[str
     coarse = torch.rand(count, 3, height // 16 + 1, width // 16 + 1, generator=generator)
     images = torch.nn.functional.interpolate(coarse, size, mode="bilinear")
     images = (images + 0.1 * torch.randn(images.shape, generator=generator)).clamp(0, 1)
+    inputs = list((images * 255).to(torch.uint8))
+    return {"inputs": inputs, "data_samples": random_samples(count, size)}
+
+
+def random_samples(count: int, size: tuple[int, int]) -> list[DetDataSample]:
+    """Make the samples of images, with one box of class 0 on each.
+
+    Args:
+        count: Number of images.
+        size: Height and width in pixels.
+    """
+    height, width = size
     samples = []
     for number in range(count):
         meta = {
@@ -47,7 +59,7 @@ def random_batch(count: int = 2, size: tuple[int, int] = (256, 320)) -> dict[str
             bboxes=torch.tensor([[0.0, 0.0, width / 2, height / 2]]), labels=torch.zeros(1).long()
         )
         samples.append(sample)
-    return {"inputs": list((images * 255).to(torch.uint8)), "data_samples": samples}
+    return samples
 
 
 def read_test_batch(config: Config, count: int = 4) -> dict[str, Any]:

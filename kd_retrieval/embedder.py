@@ -8,17 +8,14 @@ from typing import Any
 
 import torch
 from mmengine.model import BaseModel
-from mmengine.registry import MODELS
 from torch import Tensor, nn
 
+from kd_engine.networks import IMAGENET, build_network, sizes_refused
 from kd_retrieval.metric_learning import MetricLearning
 from kd_retrieval.pooling import Pooling, UnitLength
 
-# Of ImageNet, for RGB values from 0 to 255: what torchvision's and most of timm's networks expect.
-IMAGENET = dict(
-    type="ImgDataPreprocessor", mean=[123.675, 116.28, 103.53], std=[58.395, 57.12, 57.375]
-)
 _BOTH = 0  # the role of an image that is query and gallery
+_TRUNKS = "kd_retrieval.TorchvisionTrunk, kd_retrieval.TimmTrunk"
 
 
 class Embedder(BaseModel):  # type: ignore[misc]
@@ -63,7 +60,7 @@ class Embedder(BaseModel):  # type: ignore[misc]
         data_preprocessor: Mapping[str, Any] | nn.Module | None = None,
     ) -> None:
         super().__init__(data_preprocessor=data_preprocessor or IMAGENET)
-        self.trunk = trunk if isinstance(trunk, nn.Module) else _build_trunk(trunk)
+        self.trunk = build_network(trunk, "trunk", _TRUNKS)
         self.pool = _pooling(pooling, self.trunk)
         self.num_features = _num_features(self.trunk)
         self.projection = nn.Identity() if dim is None else nn.Linear(self.num_features, dim)
@@ -84,15 +81,13 @@ class Embedder(BaseModel):  # type: ignore[misc]
             ValueError: If it does not take images of their size.
         """
         precision = self.precision if self.training else None
-        with torch.autocast(images.device.type, precision) if precision else nullcontext():
-            try:
-                found: Tensor = self.trunk(channels_last(images))
-            except AssertionError as error:  # so timm's transformers tell
-                height, width = images.shape[2:]
-                raise ValueError(
-                    f"the trunk does not take images of {height} x {width}: {error} Resize them "
-                    "(transforms, dry_run_size, --size), or give the trunk options=dict(img_size=)."
-                ) from error
+        remedy = (
+            "Resize them (transforms, dry_run_size, --size), or give the trunk "
+            "options=dict(img_size=)."
+        )
+        in_precision = torch.autocast(images.device.type, precision) if precision else nullcontext()
+        with in_precision, sizes_refused("trunk", images, remedy):
+            found: Tensor = self.trunk(channels_last(images))
         return found.float() if precision else found
 
     def extract(self, images: Tensor) -> Tensor:
@@ -182,17 +177,6 @@ class Embedder(BaseModel):  # type: ignore[misc]
 def channels_last(images: Tensor) -> Tensor:
     """Lay images out as convolutions like them best: on a CPU they take half to two thirds."""
     return images.contiguous(memory_format=torch.channels_last)
-
-
-def _build_trunk(config: Mapping[str, Any]) -> nn.Module:
-    try:
-        trunk: nn.Module = MODELS.build(dict(config))
-    except KeyError as error:  # of mmengine's registry
-        raise ValueError(
-            "trunk must be dict(type=...) of kd_retrieval.TorchvisionTrunk, kd_retrieval.TimmTrunk "
-            f"or a module of your own, but it is {dict(config)}: {error}"
-        ) from error
-    return trunk
 
 
 def _num_features(trunk: nn.Module) -> int:

@@ -12,12 +12,11 @@ from kd_cls.datasets.samples import (
     ClassificationDataset,
     ImageFiles,
     Samples,
-    check_split,
     decoded,
     require_count,
 )
 from kd_engine.data.image_lists import first_repeat, read_rows
-from kd_engine.data.splits import split_inside_classes
+from kd_engine.data.splits import check_split, split_inside_classes
 
 LISTS = ("retrieval_train.txt", "retrieval_test.txt")
 COUNT, CLASSES = 5_233, 100

@@ -13,11 +13,11 @@ from kd_cls.datasets.samples import (
     ClassificationDataset,
     DecodedImages,
     Samples,
-    check_split,
     require_file,
     require_labels,
 )
 from kd_engine.data.image_lists import read_lines
+from kd_engine.data.splits import check_split
 
 _SIDE = 32
 _PIXELS = 3 * _SIDE * _SIDE

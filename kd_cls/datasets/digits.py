@@ -6,13 +6,11 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
-from PIL import Image
 
-from kd_cls.datasets.samples import ClassificationDataset, DecodedImages, Samples, check_split
-from kd_engine.data.digits import DIGIT_CLASSES, source_digits
-from kd_engine.data.splits import split_inside_classes
+from kd_cls.datasets.samples import ClassificationDataset, DecodedImages, Samples
+from kd_engine.data.digits import DIGIT_CLASSES, enlarged, source_digits
+from kd_engine.data.splits import check_split, split_inside_classes
 
-_SIZE = 32  # pixels; the originals have 8
 _SHARES = (0.6, 0.2, 0.2)
 
 
@@ -37,11 +35,6 @@ class BuiltInDigits(ClassificationDataset):
         parts = split_inside_classes(labels, _SHARES)
         chosen = ("train", "val") if split == "trainval" else (split,)
         rows = np.sort(np.concatenate([parts[part] for part in chosen]))
-        pixels = np.stack([_enlarged(images[row]) for row in rows])
+        pixels = np.stack([np.asarray(enlarged(images[row])) for row in rows])
         samples = Samples(DecodedImages(pixels), labels[rows], rows, DIGIT_CLASSES)
         super().__init__("the built-in digits", samples, transforms)
-
-
-def _enlarged(ink: Any) -> Any:
-    small = Image.fromarray((ink * 255).round().astype(np.uint8))
-    return np.asarray(small.resize((_SIZE, _SIZE), Image.Resampling.BICUBIC))

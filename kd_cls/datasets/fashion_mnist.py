@@ -16,11 +16,11 @@ from kd_cls.datasets.samples import (
     ClassificationDataset,
     DecodedImages,
     Samples,
-    check_split,
     require_count,
     require_file,
     require_labels,
 )
+from kd_engine.data.splits import check_split
 
 CLASSES = (
     *("T-shirt/top", "Trouser", "Pullover", "Dress", "Coat"),

@@ -17,7 +17,6 @@ from kd_engine.data.images import read_image
 from kd_engine.data.splits import split_inside_classes
 from kd_engine.data.transforms import build_transforms
 
-SPLITS = ("train", "val", "trainval", "test")
 _VALIDATION = 0.1  # share of the training images of each class
 _SHOWN = 5  # names in a message
 
@@ -200,16 +199,6 @@ class ClassificationDataset(Dataset[dict[str, Any]]):
                 f"ids must be unique, but {self.root} has {len(np.unique(self.ids))} different "
                 f"ones for {len(self.ids)} images."
             )
-
-
-def check_split(split: str, splits: Sequence[str] = SPLITS) -> None:
-    """Require a split that a data set has.
-
-    Raises:
-        ValueError: If it is another one.
-    """
-    if split not in splits:
-        raise ValueError(f"split must be one of {', '.join(splits)}, but it is {split!r}.")
 
 
 def require_file(path: Path) -> Path:

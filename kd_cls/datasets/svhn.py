@@ -12,12 +12,13 @@ from kd_cls.datasets.samples import (
     ClassificationDataset,
     DecodedImages,
     Samples,
-    check_split,
     require_count,
     require_file,
     require_labels,
 )
 from kd_engine.data.digits import DIGIT_CLASSES
+from kd_engine.data.matlab_file import read_matlab
+from kd_engine.data.splits import check_split
 
 COUNTS = {"train": 73_257, "test": 26_032}
 
@@ -67,16 +68,8 @@ class SVHN(ClassificationDataset):
 
 def _read(path: Path) -> tuple[Any, Any]:
     """Read pixels uint8 (32, 32, 3, n) and labels 1 to 10 (n,)."""
-    from scipy.io import loadmat
-
-    try:
-        content = loadmat(path, variable_names=("X", "y"))
-        pixels, labels = np.asarray(content["X"]), np.asarray(content["y"]).reshape(-1)
-    except Exception as error:  # a broken file makes scipy raise nearly anything
-        raise ValueError(
-            f"{path} must be a MATLAB file with X and y, but reading it fails: {error!r}. Fetch "
-            "it again."
-        ) from error
+    pixels, labels = read_matlab(path, ("X", "y"))
+    labels = labels.reshape(-1)
     fits = pixels.dtype == np.uint8 and pixels.shape == (32, 32, 3, len(labels))
     if not fits or len(labels) == 0 or labels.min() < 1 or labels.max() > 10:
         raise ValueError(

@@ -12,12 +12,12 @@ from kd_cls.datasets.samples import (
     ClassificationDataset,
     ImageFiles,
     Samples,
-    check_split,
     require_count,
     require_file,
 )
 from kd_engine.data.image_folder import find_images
 from kd_engine.data.image_lists import read_rows
+from kd_engine.data.splits import check_split
 
 COUNTS = {"train": 100_000, "val": 10_000}
 _CLASSES = 200

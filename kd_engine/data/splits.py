@@ -1,12 +1,29 @@
-"""Divide data into parts that have every class in the same proportion."""
+"""Splits of a dataset: their names, and parts that have every class in the same proportion."""
 
 from __future__ import annotations
+
+from collections.abc import Sequence
 
 import numpy as np
 from numpy.random import RandomState
 from numpy.typing import NDArray
 
+SPLITS = ("train", "val", "trainval", "test")
 _PARTS = ("train", "val", "test")
+
+
+def check_split(split: str, splits: Sequence[str] = SPLITS) -> None:
+    """Require a split that a dataset has.
+
+    Args:
+        split: Its name.
+        splits: Those that there are.
+
+    Raises:
+        ValueError: If it is another one.
+    """
+    if split not in splits:
+        raise ValueError(f"split must be one of {', '.join(splits)}, but it is {split!r}.")
 
 
 def split_inside_classes(

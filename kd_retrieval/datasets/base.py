@@ -16,10 +16,10 @@ from torch.utils.data import Dataset
 
 from kd_engine.data.image_lists import first_repeat
 from kd_engine.data.images import read_image
+from kd_engine.data.splits import check_split
 from kd_engine.data.transforms import build_transforms
 
 BOTH, QUERY, GALLERY = 0, 1, 2  # roles: a query searched in all others, query alone, gallery alone
-SPLITS = ("train", "val", "trainval", "test")
 _VALIDATION = 5  # every class in five of training is for validation: the last ones
 
 
@@ -175,16 +175,6 @@ def number_classes(names: Sequence[str]) -> tuple[tuple[str, ...], NDArray[np.in
     classes = tuple(sorted(set(names)))
     place = {name: number for number, name in enumerate(classes)}
     return classes, np.fromiter((place[name] for name in names), dtype=np.int64, count=len(names))
-
-
-def check_split(split: str) -> None:
-    """Require a split that every data set has.
-
-    Raises:
-        ValueError: If it is another one.
-    """
-    if split not in SPLITS:
-        raise ValueError(f"split must be one of {', '.join(SPLITS)}, but it is {split!r}.")
 
 
 def require_counts(

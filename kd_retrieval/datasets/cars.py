@@ -9,13 +9,9 @@ from typing import Any
 import numpy as np
 
 from kd_engine.data.image_lists import below
-from kd_retrieval.datasets.base import (
-    RetrievalDataset,
-    Table,
-    check_split,
-    require_counts,
-    require_unique,
-)
+from kd_engine.data.matlab_file import read_matlab
+from kd_engine.data.splits import check_split
+from kd_retrieval.datasets.base import RetrievalDataset, Table, require_counts, require_unique
 
 COUNTS = {"trainval": (8054, 98), "test": (8131, 98)}  # images, classes
 _LIST = "cars_annos.mat"
@@ -62,7 +58,9 @@ class Cars196(RetrievalDataset):
 
 
 def _of_one_list(root: Path) -> Table:
-    names, paths, classes = _load(root / _LIST, ("class_names",), ("relative_im_path", "class"))
+    names, paths, classes = _load(
+        root / _LIST, "class_names", "annotations.relative_im_path", "annotations.class"
+    )
     return _table(root / _LIST, _below(root / _LIST, root, paths), classes, names)
 
 
@@ -73,11 +71,11 @@ def _of_devkit(root: Path) -> Table:
         (root / "devkit" / "cars_train_annos.mat", "cars_train"),
         (test or root / _TEST_LIST, "cars_test"),
     ):
-        files, classes = _load(path, (), ("fname", "class"))
+        files, classes = _load(path, "annotations.fname", "annotations.class")
         paths += [f"{folder}/{name}" for name in _below(path, root / folder, files)]
         numbers += list(classes)
     meta = root / "devkit" / "cars_meta.mat"
-    return _table(meta, paths, numbers, _load(meta, ("class_names",), ())[0])
+    return _table(meta, paths, numbers, _load(meta, "class_names")[0])
 
 
 def _table(path: Path, paths: list[str], classes: Sequence[Any], names: Sequence[Any]) -> Table:
@@ -101,22 +99,10 @@ def _below(path: Path, folder: Path, names: Sequence[Any]) -> list[str]:
         raise ValueError(f"{path} {error}") from error
 
 
-def _load(path: Path, keys: Sequence[str], fields: Sequence[str]) -> list[Sequence[Any]]:
-    """Read variables of a MATLAB file, and fields of its variable ``annotations``."""
-    from scipy.io import loadmat
-
+def _load(path: Path, *names: str) -> list[list[Any]]:
+    """Read variables of a MATLAB file."""
     if not path.is_file():
         raise FileNotFoundError(
             f"{path} is missing. docs/retrieval_data.md shows the layouts and where to get them."
         )
-    try:
-        content = loadmat(path, squeeze_me=True)
-        found = [np.atleast_1d(content[key]) for key in keys]
-        found += [np.atleast_1d(content["annotations"][field]) for field in fields]
-        return [list(one) for one in found]
-    except Exception as error:  # a broken file makes scipy raise nearly anything
-        wanted = ", ".join([*keys, *(f"annotations.{field}" for field in fields)])
-        raise ValueError(
-            f"{path} must be a MATLAB file with {wanted}, but reading it fails: {error!r}. Fetch "
-            "it again."
-        ) from error
+    return [list(one) for one in read_matlab(path, names, squeeze=True)]

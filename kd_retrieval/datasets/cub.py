@@ -9,13 +9,8 @@ from typing import Any
 import numpy as np
 
 from kd_engine.data.image_lists import read_rows
-from kd_retrieval.datasets.base import (
-    RetrievalDataset,
-    Table,
-    check_split,
-    require_counts,
-    require_unique,
-)
+from kd_engine.data.splits import check_split
+from kd_retrieval.datasets.base import RetrievalDataset, Table, require_counts, require_unique
 
 COUNTS = {"trainval": (5864, 100), "test": (5924, 100)}  # images, classes
 

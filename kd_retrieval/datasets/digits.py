@@ -8,10 +8,10 @@ from typing import Any
 import numpy as np
 from PIL import Image
 
-from kd_engine.data.digits import DIGIT_CLASSES, source_digits
-from kd_retrieval.datasets.base import RetrievalDataset, Table, check_split
+from kd_engine.data.digits import DIGIT_CLASSES, enlarged, source_digits
+from kd_engine.data.splits import check_split
+from kd_retrieval.datasets.base import RetrievalDataset, Table
 
-_SIZE = 32  # pixels; the originals have 8
 _TRAINING = 6  # digits 0 to 5
 
 
@@ -39,13 +39,12 @@ class BuiltInDigits(RetrievalDataset):
         )
         training = table.select(labels < _TRAINING)
         chosen = table.select(labels >= _TRAINING) if split == "test" else training.part(split)
-        self._images = (images[chosen.ids] * 255).round().astype(np.uint8)  # (n, 8, 8)
+        self._images = images[chosen.ids]  # (n, 8, 8)
         super().__init__(".", chosen, transforms)
 
     def read(self, index: int) -> Image.Image:
         """Enlarge a picture, as RGB of PIL."""
-        small = Image.fromarray(self._images[index])
-        return small.resize((_SIZE, _SIZE), Image.Resampling.BICUBIC).convert("RGB")
+        return enlarged(self._images[index]).convert("RGB")
 
     def size_of(self, index: int) -> int:
         """Size of a picture in bytes."""

@@ -9,13 +9,8 @@ from typing import Any
 import numpy as np
 
 from kd_engine.data.image_folder import find_images
-from kd_retrieval.datasets.base import (
-    SPLITS,
-    RetrievalDataset,
-    Table,
-    check_split,
-    number_classes,
-)
+from kd_engine.data.splits import SPLITS, check_split
+from kd_retrieval.datasets.base import RetrievalDataset, Table, number_classes
 
 
 class LabeledFolder(RetrievalDataset):

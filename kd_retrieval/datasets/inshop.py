@@ -10,13 +10,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from kd_engine.data.image_lists import ListRows, read_rows
+from kd_engine.data.splits import check_split
 from kd_retrieval.datasets.base import (
     BOTH,
     GALLERY,
     QUERY,
     RetrievalDataset,
     Table,
-    check_split,
     number_classes,
     require_counts,
     require_unique,

@@ -9,7 +9,8 @@ from typing import Any
 import numpy as np
 
 from kd_engine.data.image_lists import read_rows
-from kd_retrieval.datasets.base import RetrievalDataset, Table, check_split, require_counts
+from kd_engine.data.splits import check_split
+from kd_retrieval.datasets.base import RetrievalDataset, Table, require_counts
 
 COUNTS = {"trainval": (59551, 11318), "test": (60502, 11316)}  # images, products
 

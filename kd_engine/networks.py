@@ -1,0 +1,59 @@
+"""Networks inside a model: the usual normalization of images, building, sizes that they refuse."""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+from mmengine.registry import MODELS
+from torch import Tensor, nn
+
+# Of ImageNet, for RGB values from 0 to 255: what torchvision's and most of timm's networks expect.
+IMAGENET = dict(
+    type="ImgDataPreprocessor", mean=[123.675, 116.28, 103.53], std=[58.395, 57.12, 57.375]
+)
+
+
+def build_network(network: Mapping[str, Any] | nn.Module, name: str, known: str) -> nn.Module:
+    """Build a network from its config; a module is taken as it is.
+
+    Args:
+        network: The config or the module.
+        name: Argument that it is, for the message.
+        known: What there is to choose from, for the message.
+
+    Raises:
+        ValueError: If the type is unknown.
+    """
+    if isinstance(network, nn.Module):
+        return network
+    try:
+        found: nn.Module = MODELS.build(dict(network))
+    except KeyError as error:  # of mmengine's registry
+        raise ValueError(
+            f"{name} must be dict(type=...) of {known} or a module of your own, but it is "
+            f"{dict(network)}: {error}"
+        ) from error
+    return found
+
+
+@contextlib.contextmanager
+def sizes_refused(name: str, images: Tensor, remedy: str) -> Iterator[None]:
+    """Explain that a network does not take images of a size: transformers assert it.
+
+    Args:
+        name: What the network is, for the message.
+        images: The images (N, 3, H, W).
+        remedy: What to do about it.
+
+    Raises:
+        ValueError: If the block raises AssertionError.
+    """
+    try:
+        yield
+    except AssertionError as error:
+        height, width = images.shape[2:]
+        raise ValueError(
+            f"the {name} does not take images of {height} x {width}: {error} {remedy}"
+        ) from error
