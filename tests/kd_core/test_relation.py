@@ -78,3 +78,19 @@ def test_equal_samples_have_no_direction_and_get_no_gradient_from_it():
     expected.backward()
     torch.testing.assert_close(value, expected)
     torch.testing.assert_close(ours.grad, plain.grad)
+
+
+def test_similarity_scores_by_hand():
+    rows = torch.tensor([[1.0, 0.0], [3.0, 4.0], [0.0, -2.0]])
+    expected = torch.tensor([[0.6, 0.0], [0.6, -0.8], [0.0, -0.8]])
+    torch.testing.assert_close(relation.similarity_scores(rows, scale=1.0), expected)
+    torch.testing.assert_close(relation.similarity_scores(5 * rows), 10 * expected)
+
+
+@pytest.mark.parametrize("count", [1, 2, 5])
+def test_similarity_scores_of_zeros_and_of_one_sample(count):
+    rows = torch.zeros(count, 3, requires_grad=True)
+    scores = relation.similarity_scores(rows)
+    assert scores.shape == (count, count - 1) and not scores.any()
+    scores.sum().backward()
+    assert torch.isfinite(rows.grad).all()
