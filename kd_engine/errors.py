@@ -23,6 +23,8 @@ from typing import Any
 
 from mmengine.logging import MMLogger
 from mmengine.registry import root
+from rich.console import Console
+from rich.text import Text
 
 _OURS = (ValueError, OSError, ImportError, FloatingPointError)
 _LIBRARIES = tuple(sysconfig.get_paths()[name] for name in ("stdlib", "purelib", "platlib"))
@@ -56,7 +58,8 @@ def clear_errors(interrupted: str = "interrupted") -> Iterator[None]:
     except Exception as error:
         if os.environ.get("KD_TRACEBACK"):
             raise
-        print(f"error: {explain(error)}{_where(error)}", file=sys.stderr)
+        label = Text.assemble(("error:", "bold red"), f" {explain(error)}{_where(error)}")
+        Console(stderr=True, soft_wrap=True).print(label)  # colored on a terminal alone
         raise SystemExit(1) from error
 
 

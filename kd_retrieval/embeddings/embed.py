@@ -5,8 +5,6 @@ from __future__ import annotations
 import hashlib
 import json
 import logging
-import sys
-import time
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
@@ -28,6 +26,7 @@ from kd_engine.build import (
 )
 from kd_engine.data.required import require_datasets
 from kd_engine.evaluate import build_model, teacher_of
+from kd_engine.progress import progress_bar
 from kd_engine.weights.source import WeightSource
 from kd_engine.work_dir.run_checkpoint import checkpoint_file
 from kd_retrieval.embedder import Embedder
@@ -38,7 +37,6 @@ _TRAINED_ONLY = ("criterion", "training")  # parts of a model config that no emb
 _INITIAL = ("checkpoint", "weights", "pretrained")  # of a trunk: what the checkpoint replaces
 _RANDOM = ("Rand", "AugMix", "AutoAug", "ColorJitter", "Elastic", "Gaussian", "ScaleJ", "Trivial")
 _ASKED = ("ids", "labels", "roles", "records", "class_names", "fingerprint", "transform_key")
-_REPORT = 30.0  # seconds between two reports of progress
 
 
 def open_dataset(config: Config, split: str = "test", transforms_of: str | None = None) -> Any:
@@ -201,24 +199,22 @@ def embed(
     """
     network: Any = model.to(get_device())
     loader = DataLoader(data, batch_size, num_workers=workers, collate_fn=stack)
-    began = reported = time.monotonic()
     position = 0
-    for batch in loader:
-        ids = batch["ids"]
-        if not np.array_equal(ids, data.ids[position : position + len(ids)]):
-            raise ValueError(
-                f"items must come in the order of the data set's ids, but from item {position} on "
-                f"they are {ids[:4].tolist()}... instead of {data.ids[position:][:4].tolist()}..."
-            )
-        with torch.no_grad():
-            inputs = network.data_preprocessor({"inputs": batch["inputs"]}, False)["inputs"]
-            vectors: Tensor = network(inputs, mode="tensor")
-        yield vectors.float().cpu().numpy()
-        position += len(ids)
-        if time.monotonic() - reported > _REPORT:
-            reported = time.monotonic()
-            speed = position / (reported - began)
-            print(f"{position:,} of {len(data):,} images, {speed:.0f} a second", file=sys.stderr)
+    with progress_bar("embedding", len(data), "images") as show:
+        for batch in loader:
+            ids = batch["ids"]
+            if not np.array_equal(ids, data.ids[position : position + len(ids)]):
+                raise ValueError(
+                    "items must come in the order of the data set's ids, but from item "
+                    f"{position} on they are {ids[:4].tolist()}... instead of "
+                    f"{data.ids[position:][:4].tolist()}..."
+                )
+            with torch.no_grad():
+                inputs = network.data_preprocessor({"inputs": batch["inputs"]}, False)["inputs"]
+                vectors: Tensor = network(inputs, mode="tensor")
+            yield vectors.float().cpu().numpy()
+            position += len(ids)
+            show(position)
 
 
 def stack(items: Sequence[Mapping[str, Any]]) -> dict[str, Any]:

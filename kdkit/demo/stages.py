@@ -54,7 +54,8 @@ def _train(runs: Sequence[Run], stage: str, progress: Progress) -> None:
             begin = f"goes on after epoch {done}" if done else "starts"
             print(f"{run.title}: training {begin}, {run.epochs} epochs", flush=True)
     if todo:
-        train_together(todo, lambda watches: progress.show(stage, watches))
+        with progress.stage(stage) as show:
+            train_together(todo, show)
     progress.close(stage, share)
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import multiprocessing
 import os
 import re
@@ -9,19 +10,22 @@ import signal
 import sys
 import threading
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from multiprocessing import connection
 from pathlib import Path
 from typing import Any
 
 import torch
+from rich.progress import BarColumn, TaskID, TextColumn
 
+from kd_engine.progress import bars
 from kdkit.cli import main
 from kdkit.demo.runs import Run
 
 _STEP = re.compile(r"Epoch\(train\)\s+\[(\d+)\]\[\s*(\d+)/(\d+)\].*?\bloss: ([\d.]+|nan)")
 _SCORE = re.compile(r"Epoch\(val\).*?coco/bbox_mAP: (-?[\d.]+)")
 _POLL = 1.0  # seconds
+_INTERVAL = 10.0  # seconds between two lines
 
 
 class Watch:
@@ -126,7 +130,7 @@ def _failure(watch: Watch, code: int) -> str:
 
 
 class Progress:
-    """Says how far the demo is, on one line of a terminal or every few seconds elsewhere.
+    """Shows how far the demo is: bars on a terminal, a line every few seconds elsewhere.
 
     Args:
         plan: Stage to its seconds on two free cores; they set the proportions of the rest.
@@ -136,17 +140,37 @@ class Progress:
         self.plan = dict(plan)
         self.finished = 0.0  # planned seconds of what this call has finished
         self.began = time.monotonic()
-        self.terminal = sys.stdout.isatty()
         self.next = self.began
 
-    def show(self, stage: str, watches: Sequence[Watch]) -> None:
+    @contextlib.contextmanager
+    def stage(self, stage: str) -> Iterator[Callable[[Sequence[Watch]], None]]:
+        """Show the trainings of a stage while the block runs.
+
+        Yields:
+            A function that is told about once a second how far each of them is.
+        """
+        eta = TextColumn("{task.fields[eta]}")
+        with bars(TextColumn("{task.description}"), BarColumn(), eta, stderr=False) as shown:
+            tasks: list[TaskID] = []
+
+            def show(watches: Sequence[Watch]) -> None:
+                if shown.disable:
+                    self._print(stage, watches)
+                    return
+                if not tasks:
+                    tasks.extend(shown.add_task("", total=1.0, eta="") for _ in watches)
+                for task, watch in zip(tasks, watches, strict=True):
+                    shown.update(task, completed=watch.done, description=str(watch))
+                shown.update(tasks[-1], eta=self.eta(stage, watches))
+
+            yield show
+
+    def _print(self, stage: str, watches: Sequence[Watch]) -> None:
         """Print a line if it is time for one."""
-        if time.monotonic() < self.next:
-            return
-        self.next = time.monotonic() + (1.0 if self.terminal else 10.0)
-        line = f"{' | '.join(str(watch) for watch in watches)} | {self.eta(stage, watches)}"
-        print(f"\r\033[K{line}" if self.terminal else line, end="" if self.terminal else "\n",
-              flush=True)  # fmt: skip
+        if time.monotonic() >= self.next:
+            self.next = time.monotonic() + _INTERVAL
+            said = " | ".join([*map(str, watches), self.eta(stage, watches)])
+            print(said, flush=True)
 
     def eta(self, stage: str, watches: Sequence[Watch]) -> str:
         """Estimate the rest of a stage and of the whole demo."""
@@ -162,8 +186,6 @@ class Progress:
     def close(self, stage: str, share: float) -> None:
         """Note that a stage is over, and the share of it that this call has done."""
         self.finished += self.plan.pop(stage) * share
-        if self.terminal and share:
-            print(flush=True)
 
 
 def _clock(seconds: float) -> str:

@@ -194,8 +194,11 @@ def _extent(answer: Any, start: int) -> tuple[int, int | None]:
 
 
 def _append(answer: Any, part: Path, start: int, total: int | None) -> None:
-    progress = DownloadProgress(part.name.removesuffix(".part"), start, total)
-    with open(part, "r+b" if start else "wb") as file:
+    name = part.name.removesuffix(".part")
+    with (
+        open(part, "r+b" if start else "wb") as file,
+        DownloadProgress(name, start, total) as progress,
+    ):
         file.truncate(start)
         file.seek(start)
         position = start
@@ -205,7 +208,6 @@ def _append(answer: Any, part: Path, start: int, total: int | None) -> None:
             progress.show(position)
         file.flush()
         os.fsync(file.fileno())
-    progress.close(position)
     if total is not None and position != total:
         raise ConnectionError(f"{position} of {total} bytes came")
 

@@ -1,13 +1,26 @@
-"""Tells how far a long transfer is."""
+"""Progress of a download: a bar on a terminal, a line now and then elsewhere."""
 
 from __future__ import annotations
 
 import sys
 import time
+from types import TracebackType
+
+from rich.progress import (
+    BarColumn,
+    DownloadColumn,
+    TextColumn,
+    TimeRemainingColumn,
+    TransferSpeedColumn,
+)
+
+from kd_engine.progress import bars
+
+_INTERVAL = 30.0  # seconds between two lines
 
 
 class DownloadProgress:
-    """Prints how far a download is, how fast, and when it will end.
+    """Shows how far a download is, how fast, and when it will end; a context manager.
 
     Args:
         name: What is being fetched.
@@ -18,28 +31,42 @@ class DownloadProgress:
     def __init__(self, name: str, start: int, total: int | None) -> None:
         self.name, self.start, self.total = name, start, total
         self.began = time.monotonic()
-        self.terminal = sys.stderr.isatty()
-        self.interval = 0.5 if self.terminal else 30.0
-        self.next = self.began + self.interval
+        self.next = self.began + _INTERVAL
+        self.position = start
+        self.bars = bars(
+            TextColumn("{task.description}"),
+            BarColumn(),
+            DownloadColumn(),
+            TransferSpeedColumn(),
+            TimeRemainingColumn(),
+        )
+        self.task = self.bars.add_task(name, total=total, completed=start)
+
+    def __enter__(self) -> DownloadProgress:
+        self.bars.start()
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        self.bars.stop()
+        if self.bars.disable and error is None:
+            self._print()
 
     def show(self, position: int) -> None:
-        """Print a line if it is time for one.
+        """Move the bar, or print a line if it is time for one.
 
         Args:
             position: Bytes that are there now.
         """
-        if time.monotonic() >= self.next:
-            self.next = time.monotonic() + self.interval
-            end = "\r" if self.terminal else "\n"
-            print(self.line(position), end=end, file=sys.stderr, flush=True)
-
-    def close(self, position: int) -> None:
-        """Print the last line.
-
-        Args:
-            position: Bytes that are there at the end.
-        """
-        print(self.line(position), file=sys.stderr, flush=True)
+        self.position = position
+        self.bars.update(self.task, completed=position)
+        if self.bars.disable and time.monotonic() >= self.next:
+            self.next = time.monotonic() + _INTERVAL
+            self._print()
 
     def line(self, position: int) -> str:
         """Say how far it is.
@@ -58,7 +85,10 @@ class DownloadProgress:
         if self.total and speed > 0:
             minutes, seconds = divmod(round((self.total - position) / speed), 60)
             text += f", ETA {minutes // 60}:{minutes % 60:02d}:{seconds:02d}"
-        return text + "    "
+        return text
+
+    def _print(self) -> None:
+        print(self.line(self.position), file=sys.stderr, flush=True)
 
 
 def amount(size: float) -> str:
