@@ -12,8 +12,7 @@ from torch import Tensor, nn
 from torch.utils.hooks import RemovableHandle
 
 from kd_core.layers import FeatureHooks, LayerPath
-from kd_core.teacher import Forward, FrozenTeacher, require_apart
-from kd_core.term import named_arguments
+from kd_core.teacher import Forward, FrozenTeacher, named_arguments, require_apart
 
 _CHILD = "distiller"  # of the student, where the distiller lies
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import inspect
 from collections.abc import Callable, Hashable, Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
@@ -13,6 +14,8 @@ from torch.nn.parameter import is_lazy
 from kd_core.layers import FeatureHooks, LayerPath, find_layer
 
 Forward = Callable[..., Any]
+
+_POSITIONAL = (inspect.Parameter.POSITIONAL_ONLY, inspect.Parameter.POSITIONAL_OR_KEYWORD)
 
 
 class FrozenTeacher:
@@ -170,3 +173,25 @@ def _address(tensor: Tensor) -> Hashable | None:
     if is_lazy(tensor) or tensor.numel() == 0 or tensor.is_meta or tensor.data_ptr() == 0:
         return None
     return str(tensor.device), tensor.data_ptr()
+
+
+def named_arguments(
+    model: nn.Module, args: Sequence[Any], kwargs: Mapping[str, Any]
+) -> dict[str, Any]:
+    """Give the arguments of a forward the names that the model's ``forward`` has for them.
+
+    Args:
+        model: The model that was called.
+        args: Its positional arguments.
+        kwargs: Its keyword arguments.
+
+    Returns:
+        Name to argument; what ``*args`` swallows has no name and is left out.
+
+    Example:
+        >>> named_arguments(nn.ReLU(), ["images"], {})
+        {'input': 'images'}
+    """
+    parameters = inspect.signature(model.forward).parameters.values()
+    names = [parameter.name for parameter in parameters if parameter.kind in _POSITIONAL]
+    return dict(zip(names, args, strict=False)) | dict(kwargs)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import inspect
 import math
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any
@@ -15,7 +14,6 @@ from kd_core.layers import Features, LayerPath, levels_of
 Schedule = Callable[[int], float]
 Layers = str | Sequence[str] | Mapping[str, str | Sequence[str]]
 
-_POSITIONAL = (inspect.Parameter.POSITIONAL_ONLY, inspect.Parameter.POSITIONAL_OR_KEYWORD)
 
 WHOLE = ""  # the role of a loss that knows no roles
 
@@ -173,28 +171,6 @@ def layers_of(terms: Mapping[str, Term], side: str) -> list[LayerPath]:
         side: "student" or "teacher".
     """
     return [path for term in terms.values() for of in term.layers(side).values() for path in of]
-
-
-def named_arguments(
-    model: nn.Module, args: Sequence[Any], kwargs: Mapping[str, Any]
-) -> dict[str, Any]:
-    """Give the arguments of a forward the names that the model's ``forward`` has for them.
-
-    Args:
-        model: The model that was called.
-        args: Its positional arguments.
-        kwargs: Its keyword arguments.
-
-    Returns:
-        Name to argument; what ``*args`` swallows has no name and is left out.
-
-    Example:
-        >>> named_arguments(nn.ReLU(), ["images"], {})
-        {'input': 'images'}
-    """
-    parameters = inspect.signature(model.forward).parameters.values()
-    names = [parameter.name for parameter in parameters if parameter.kind in _POSITIONAL]
-    return dict(zip(names, args, strict=False)) | dict(kwargs)
 
 
 def pick_required(term: str, required: Iterable[str], known: Mapping[str, Any]) -> dict[str, Any]:

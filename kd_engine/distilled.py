@@ -14,6 +14,7 @@ from torch import nn
 
 from kd_core import Distiller, FrozenTeacher, GradientShares, Term
 from kd_core.methods.base import NetworksDistiller
+from kd_core.table import format_table
 from kd_core.term import layers_of
 from kd_engine.adapter import ModelAdapter
 from kd_engine.build import build_terms, build_trained
@@ -129,7 +130,7 @@ def model_type(
 
     def build(student: Mapping[str, Any], **options: Any) -> nn.Module:
         model: Any = from_config(ConfigNetworkBuilder(student, adapter), **options)
-        table = model.distiller.shape_table
+        table = shape_text(model.distiller)
         print_log(f"Student and other networks:\n{table}", "current")
         built: nn.Module = model
         return built
@@ -140,6 +141,12 @@ def model_type(
     build.__name__ = build.__qualname__ = method.__name__
     build.__module__, build.__doc__ = package, from_config.__doc__
     return build
+
+
+def shape_text(distiller: Any) -> str:
+    """Return the layers that a distiller compares, or the networks of a method, a line each."""
+    table = distiller.shape_table
+    return "\n".join(format_table((), table)) if isinstance(table, list) else str(table)
 
 
 def _modules(terms: Mapping[str, Term], side: str) -> list[str]:

@@ -13,11 +13,7 @@ from torch import Tensor, nn
 from kd_core.adapter import Convert, TaskAdapter
 from kd_core.base_distiller import BaseDistiller, Call
 from kd_core.layers import LayerPath, read_layers
-from kd_core.loss_checks import require_gradients
-from kd_core.shapes import is_channels_last
-from kd_core.table import format_table
-from kd_core.teacher import Forward, FrozenTeacher, eval_mode
-from kd_core.term import named_arguments
+from kd_core.teacher import Forward, FrozenTeacher, eval_mode, named_arguments
 
 
 @dataclass(frozen=True)
@@ -73,7 +69,8 @@ class NetworksDistiller(BaseDistiller):
         self.adapter = adapter or TaskAdapter()
         self.output = LayerPath.parse(self.adapter.output)
         self.layers = None if layers is None else [LayerPath.parse(text) for text in layers]
-        self.shape_table = ""  # of the student's layers and the other networks, for people
+        # Of the student's layers and the other networks: name, and shape or number of parameters.
+        self.shape_table: list[tuple[str, str]] = []
         self._convert: dict[str, Convert] = {}
         self._teacher_outputs: dict[str, list[Tensor]] = {}  # of this forward
         self._reached = False  # whether the student was seen to have gradients
@@ -93,6 +90,34 @@ class NetworksDistiller(BaseDistiller):
         Raises:
             ValueError: If the features do not fit.
         """
+
+    def check_features(
+        self, name: str, features: list[Tensor], layers: Sequence[LayerPath], images: Tensor
+    ) -> None:
+        """Require what the method can compare, of any network; nothing by default.
+
+        Args:
+            name: Which network it is.
+            features: Outputs of its layers.
+            layers: Those layers.
+            images: The images that gave them.
+
+        Raises:
+            ValueError: If a feature does not fit.
+        """
+
+    def check_gradients(self, features: list[Tensor]) -> None:
+        """Require that a gradient flows into the student's layers; looked at in the first step.
+
+        Raises:
+            ValueError: If none does.
+        """
+        if not any(feature.requires_grad for feature in features):
+            named = ", ".join(repr(layer.text) for layer in self.layers or ())
+            raise ValueError(
+                f"{type(self).__name__} cannot move the student: no gradient flows into its "
+                f"layer(s) {named}. Unfreeze what lies before them (requires_grad=True)."
+            )
 
     def teacher_layers(self, iteration: int) -> dict[str, list[LayerPath]]:
         """Return the layers of frozen networks, by name, that an iteration needs; none by default.
@@ -117,11 +142,11 @@ class NetworksDistiller(BaseDistiller):
             layers: Its layers; each picks one tensor.
 
         Raises:
-            ValueError: If one is a map (N, H, W, C).
+            ValueError: If the outputs do not fit: see :meth:`check_features`.
         """
         convert = self._convert.get(name)
         found = read_layers(network, layers, convert(images) if convert else images, whose=name)
-        _require_channels_first(found, layers, images, name)
+        self.check_features(name, found, layers, images)
         return found
 
     def run_teacher(self, name: str, images: Tensor, layers: Sequence[LayerPath]) -> list[Tensor]:
@@ -129,15 +154,15 @@ class NetworksDistiller(BaseDistiller):
         convert = self._convert.get(name)
         inputs = (convert(images) if convert else images,)
         found = _flat(self.teachers[name].run(inputs, {}, {"": {"": layers}})[""][""])
-        _require_channels_first(found, layers, images, name)
+        self.check_features(name, found, layers, images)
         return found
 
     def dry_outputs(
         self, name: str, network: nn.Module, images: Tensor, layers: Sequence[LayerPath]
     ) -> list[Tensor]:
         """Run a network likewise, in eval mode and without gradients; its modes stay."""
-        convert = self._convert.get(name)
-        return dry_outputs(network, layers, convert(images) if convert else images, name)
+        with torch.no_grad(), eval_mode(network):
+            return self.run(name, network, images, layers)
 
     def student_layers(self, student: nn.Module) -> list[LayerPath]:
         """Return the student's output and the method's layers.
@@ -174,7 +199,7 @@ class NetworksDistiller(BaseDistiller):
         for name, network, trained in self.networks():
             count = sum(parameter.numel() for parameter in network.parameters())
             rows.append((name, f"{count:,} parameters, {'trained' if trained else 'frozen'}"))
-        self.shape_table = "\n".join(format_table((), rows))
+        self.shape_table = rows
 
     def pre_forward(
         self, student: nn.Module, args: tuple[Any, ...], kwargs: Mapping[str, Any]
@@ -203,7 +228,7 @@ class NetworksDistiller(BaseDistiller):
         assert self.layers is not None
         output, *features = _flat(call.hooks.read([self.output, *self.layers]))
         if self.moves_student and not self._reached:
-            require_gradients(type(self).__name__, {"": self.layers}, {"": features})
+            self.check_gradients(features)
             self._reached = True
         teacher_outputs, self._teacher_outputs = self._teacher_outputs, {}
         images = _images(call.student, call.args, call.kwargs)
@@ -247,26 +272,6 @@ class NetworksDistiller(BaseDistiller):
         )
 
 
-def dry_outputs(
-    network: nn.Module, layers: Sequence[LayerPath], images: Tensor, whose: str
-) -> list[Tensor]:
-    """Run a network in eval mode, without gradients, and return the outputs of some layers.
-
-    Args:
-        network: Its modes stay as they are.
-        layers: Its layers; each picks one tensor.
-        images: As the network wants them (N, C, H, W).
-        whose: Whose network it is, for messages.
-
-    Raises:
-        ValueError: If one is a map (N, H, W, C).
-    """
-    with torch.no_grad(), eval_mode(network):
-        found = read_layers(network, layers, images, whose=whose)
-    _require_channels_first(found, layers, images, whose)
-    return found
-
-
 def _images(student: nn.Module, args: Sequence[Any], kwargs: Mapping[str, Any]) -> Tensor:
     """Return the images of a forward, its first argument."""
     known = named_arguments(student, args, kwargs)
@@ -276,17 +281,3 @@ def _images(student: nn.Module, args: Sequence[Any], kwargs: Mapping[str, Any]) 
 
 def _flat(found: Tensor | list[Tensor]) -> list[Tensor]:
     return found if isinstance(found, list) else [found]
-
-
-def _require_channels_first(
-    features: Sequence[Tensor], selectors: Sequence[LayerPath], images: Tensor, whose: str
-) -> None:
-    """Require that no feature is a map (N, H, W, C), as far as shapes tell."""
-    for number, feature in enumerate(features):
-        if is_channels_last(feature, images):
-            selector = selectors[min(number, len(selectors) - 1)]  # one may give several
-            raise ValueError(
-                f"the layers of {whose} must give maps (N, C, H, W) or vectors, but "
-                f"{selector.text!r} gives {tuple(feature.shape)}, a map (N, H, W, C). Select a "
-                "layer that gives (N, C, H, W), or distil with terms, which turn such maps."
-            )

@@ -12,11 +12,12 @@ from kd_core.adapter import NetworkBuilder, TaskAdapter
 from kd_core.checks import check_weights
 from kd_core.layers import LayerPath
 from kd_core.losses.soft_target import SoftTargetLoss
-from kd_core.methods.base import Batch, NetworksDistiller
+from kd_core.methods.base import Batch
 from kd_core.methods.heads import heads_for
+from kd_core.methods.stages import StagesDistiller
 
 
-class BYOT(NetworksDistiller):
+class BYOT(StagesDistiller):
     """Heads behind the earlier stages learn from labels and from the network's own output.
 
         loss = CE(z_K) + sum over i < K of [(1 - alpha) * CE(z_i) + alpha * KL_t(sg z_K || z_i)

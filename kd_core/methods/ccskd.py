@@ -18,8 +18,8 @@ from kd_core.losses.channel_distillation import ChannelDistillationLoss
 from kd_core.losses.channel_relation import ChannelRelationLoss
 from kd_core.losses.selective_target import SelectiveTargetLoss
 from kd_core.losses.soft_target import SoftTargetLoss
-from kd_core.methods.base import Batch, NetworksDistiller
-from kd_core.methods.stages import require_as_many, select_layers
+from kd_core.methods.base import Batch
+from kd_core.methods.stages import StagesDistiller, require_as_many, select_layers
 from kd_core.teacher import FrozenTeacher
 
 _TEACHER = "the teacher"
@@ -70,7 +70,7 @@ class CCSKDSchedule:
         return float(self.factor ** sum(epoch >= step for step in self.decay))
 
 
-class CCSKD(NetworksDistiller):
+class CCSKD(StagesDistiller):
     """Selective soft targets, channel distillation and channel relations, by a schedule of epochs.
 
         s_l = GAP(ReLU(BN(conv1x1(F_l of the student)))), t_l = GAP(F_l of the teacher)

@@ -17,7 +17,7 @@ from kd_core.losses.relational_angle import RelationalAngleLoss
 from kd_core.losses.relational_distance import RelationalDistanceLoss
 from kd_core.losses.soft_target import SoftTargetLoss
 from kd_core.methods.base import Batch
-from kd_core.methods.peers import Output, PeerDistiller, mean_over
+from kd_core.methods.dml import Output, PeerDistiller, mean_over
 from kd_core.teacher import FrozenTeacher
 
 START = ("pretrained", "scratch")

@@ -13,8 +13,8 @@ from kd_core.adapter import NetworkBuilder, TaskAdapter
 from kd_core.checks import check_weights
 from kd_core.layers import LayerPath
 from kd_core.losses.attention_transfer import AttentionTransferLoss
-from kd_core.methods.base import Batch, NetworksDistiller
-from kd_core.methods.stages import require_as_many, select_layers
+from kd_core.methods.base import Batch
+from kd_core.methods.stages import StagesDistiller, require_as_many, select_layers
 from kd_core.teacher import FrozenTeacher
 
 _EXPERT, _SCRATCH = "the expert teacher", "the scratch teacher"
@@ -48,7 +48,7 @@ class TeachingWeights:
             )
 
 
-class CTKD(NetworksDistiller):
+class CTKD(StagesDistiller):
     """A scratch teacher guides by its temporary logits, an expert by its attention.
 
         loss = CE(scratch) + CE(student) + gamma * mean over N of ||z_student - z_scratch||^2

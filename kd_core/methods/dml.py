@@ -1,17 +1,151 @@
-"""DML (deep mutual learning): networks of equal rank teach each other, from scratch."""
+"""DML (deep mutual learning), and the base class of methods whose networks teach each other."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+import re
+from abc import abstractmethod
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any
 
+import torch
 from torch import Tensor, nn
 
 from kd_core.adapter import NetworkBuilder, TaskAdapter
 from kd_core.checks import check_weights
+from kd_core.layers import LayerPath, find_layer
 from kd_core.losses.soft_target import SoftTargetLoss
-from kd_core.methods.base import Batch
-from kd_core.methods.peers import Output, PeerDistiller, mean_over
+from kd_core.methods.base import Batch, NetworksDistiller
+
+
+@dataclass(frozen=True)
+class Output:
+    """What one network made of a batch.
+
+    Attributes:
+        scores: What softmax turns into probabilities: logits (N, classes), or, of a network that
+            embeds, similarities within the batch (N, N - 1).
+        feature: Output of the network's layer, (N, D) or (N, C, H, W).
+    """
+
+    scores: Tensor
+    feature: Tensor
+
+
+class PeerDistiller(NetworksDistiller):
+    """A student and its peers, all trained together: each is a learner of the same kind.
+
+    Network 0 is the student, network k the k-th peer. Each loss gives gradient to one network
+    alone, for what it takes from another is detached; so one optimizer that has all of them
+    updates each by its own losses.
+
+    The student's losses are its own (``loss_ce`` of a classifier, ``loss_metric`` of an embedder)
+    and ``loss_<term>``, those of the k-th peer ``loss_peer<k>_ce`` (``_metric``) and
+    ``loss_peer<k>_<term>``. Every network's own loss has the factor ``alpha``.
+
+    Args:
+        peers: Name to network, in order; a list names them "peer 1" and so on.
+        layer: Selector of the layer that is compared, the same for all networks, or a list: the
+            student's first, then that of each peer; ``None`` takes the task's output.
+        alpha: Weight of every network's own loss.
+        adapter: The task; the default is that of plain classifiers.
+
+    Raises:
+        ValueError: If there is no peer, one is none of the task, a layer does not exist, or
+            ``alpha`` is negative or not finite.
+    """
+
+    def __init__(
+        self,
+        peers: Mapping[str, nn.Module] | Sequence[nn.Module],
+        layer: str | Sequence[str] | None = None,
+        alpha: float = 1.0,
+        adapter: TaskAdapter | None = None,
+    ) -> None:
+        if not peers:
+            raise ValueError(
+                "there must be at least one peer, but there is none. Give the networks that the "
+                "student learns with, as peers=[...]."
+            )
+        check_weights(alpha=alpha)
+        adapter = adapter or TaskAdapter()
+        layers = _layer_of_each(layer or adapter.output, 1 + len(peers))
+        super().__init__(layers[:1], adapter=adapter)
+        named = peers if isinstance(peers, Mapping) else _numbered(peers)
+        self.peer_layers = [LayerPath.parse(text) for text in layers[1:]]
+        for (name, peer), path in zip(named.items(), self.peer_layers, strict=True):
+            adapter.require(peer, name)
+            find_layer(peer, path, name)
+        self.peers = nn.ModuleList(named.values())
+        self.names = list(named)
+        self.alpha = alpha
+
+    @abstractmethod
+    def terms(
+        self, number: int, own: Output, others: Sequence[Output], batch: Batch
+    ) -> dict[str, Tensor]:
+        """Return what one network learns besides the labels.
+
+        Args:
+            number: 0 for the student, k for the k-th peer.
+            own: What it made of the batch.
+            others: What each other network made of it; a loss detaches that.
+            batch: The batch, with the outputs of frozen networks.
+
+        Returns:
+            Name, without ``loss_``, to scalar.
+        """
+
+    def networks(self) -> list[tuple[str, nn.Module, bool]]:
+        """Return the peers, and what is frozen."""
+        peers = zip(self.names, self.peers, strict=True)
+        return [*((name, peer, True) for name, peer in peers), *super().networks()]
+
+    def loss_owner(self, loss: str) -> str:
+        """Name the network that diverges if this loss is not finite.
+
+        The networks' own losses tell: the others compare two networks.
+        """
+        found = re.fullmatch(r"loss_peer(\d+)_(\w+)", loss)
+        if found and f"loss_{found[2]}" == self.adapter.loss:
+            return self.names[int(found[1]) - 1]
+        return super().loss_owner(loss)
+
+    def prepare(self, images: Tensor, output: Tensor, features: list[Tensor]) -> None:
+        """Require that each network's layer gives one row or map for each image."""
+        found = {"student": features}
+        for name, peer, layer in self._learners():
+            found[name] = self.dry_outputs(name, peer, images, [layer])
+        for name, outputs in found.items():
+            shapes = [tuple(one.shape) for one in outputs]
+            if len(shapes) != 1 or len(shapes[0]) < 2 or shapes[0][0] != len(images):
+                raise ValueError(
+                    f"the layer of the {name} must give one row (N, D) or map (N, C, H, W) for "
+                    f"each of {len(images)} images, but it gives {shapes}. Name another layer."
+                )
+
+    def compare(self, batch: Batch) -> dict[str, Tensor]:
+        """Run the peers, and compare each network with the others."""
+        adapter = self.adapter
+        outputs = [Output(adapter.scores(batch.output), *batch.features)]
+        losses = {}
+        if adapter.loss in batch.task and self.alpha != 1:
+            losses[adapter.loss] = self.alpha * batch.task[adapter.loss]
+        kind = adapter.loss.removeprefix("loss_")
+        for number, (name, peer, layer) in enumerate(self._learners(), start=1):
+            output, feature = self.run(name, peer, batch.images, [self.output, layer])
+            outputs.append(Output(adapter.scores(output), feature))
+            own = adapter.own_loss(peer, output, batch.labels)
+            losses[f"loss_peer{number}_{kind}"] = self.alpha * own
+        for number, mine in enumerate(outputs):
+            others = outputs[:number] + outputs[number + 1 :]
+            prefix = f"loss_peer{number}" if number else "loss"
+            found = self.terms(number, mine, others, batch)
+            losses |= {f"{prefix}_{term}": value for term, value in found.items()}
+        return losses
+
+    def _learners(self) -> list[tuple[str, nn.Module, LayerPath]]:
+        return list(zip(self.names, self.peers, self.peer_layers, strict=True))
 
 
 class DML(PeerDistiller):
@@ -87,3 +221,22 @@ class DML(PeerDistiller):
             return {}
         mutual = mean_over(others, lambda other: self.mutual(own.scores, other.scores))
         return {"peers": self.loss_weight * mutual}
+
+
+def mean_over(others: Sequence[Output], loss: Callable[[Output], Tensor]) -> Tensor:
+    """Average a loss over the other networks."""
+    return torch.stack([loss(other) for other in others]).mean()
+
+
+def _numbered(peers: Sequence[nn.Module]) -> dict[str, nn.Module]:
+    return {f"peer {number}": peer for number, peer in enumerate(peers, start=1)}
+
+
+def _layer_of_each(layer: str | Sequence[str], count: int) -> list[str]:
+    layers = [layer] * count if isinstance(layer, str) else list(layer)
+    if len(layers) != count:
+        raise ValueError(
+            f"layer must be one selector for all networks, or one for each of the {count} (the "
+            f"student first, then the peers), but there are {len(layers)}: {layers}."
+        )
+    return layers

@@ -15,9 +15,9 @@ from kd_core.checkpoint.load import load_weights
 from kd_core.checks import check_feature_map
 from kd_core.connectors import MapNorm
 from kd_core.layers import LayerPath, read_layers
-from kd_core.methods.base import Batch, NetworksDistiller, dry_outputs
-from kd_core.methods.stages import select_layers
-from kd_core.teacher import Forward
+from kd_core.methods.base import Batch
+from kd_core.methods.stages import StagesDistiller, require_channels_first, select_layers
+from kd_core.teacher import Forward, eval_mode
 
 
 class StageHead(nn.Module):
@@ -139,7 +139,10 @@ class HeadedClassifier(nn.Module):
         with torch.random.fork_rng(devices=[]):
             images = build.adapter.example(classifier)
             assert images is not None
-            logits, *maps = dry_outputs(classifier, [output, *selectors], images, "teacher")
+            layers_read = [output, *selectors]
+            with torch.no_grad(), eval_mode(classifier):
+                logits, *maps = read_layers(classifier, layers_read, images, whose="teacher")
+            require_channels_first(maps, selectors, images, "teacher")
             heads = heads_for(maps, logits.shape[1])
         if saved := build.heads_of(reference):
             partial = reference.get("allow_partial", False)
@@ -158,7 +161,7 @@ class HeadedClassifier(nn.Module):
         return [*(head(feature)[1] for head, feature in pairs), logits]
 
 
-class TeacherHeads(NetworksDistiller):
+class TeacherHeads(StagesDistiller):
     """Train heads behind the stages of a frozen classifier.
 
         loss = sum over i < K of CE(z_i)

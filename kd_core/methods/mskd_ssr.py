@@ -16,9 +16,9 @@ from kd_core.connectors import Connector
 from kd_core.layers import LayerPath
 from kd_core.losses.channel_distillation import ChannelDistillationLoss
 from kd_core.losses.soft_target import SoftTargetLoss
-from kd_core.methods.base import Batch, NetworksDistiller
+from kd_core.methods.base import Batch
 from kd_core.methods.heads import HeadedClassifier, heads_for
-from kd_core.methods.stages import require_as_many
+from kd_core.methods.stages import StagesDistiller, require_as_many
 from kd_core.teacher import FrozenTeacher
 
 REVIEWS = ("adjacent", "deepest", "forward")
@@ -73,7 +73,7 @@ class ReflectionWeights:
         return list(self.c)
 
 
-class MSKDSSR(NetworksDistiller):
+class MSKDSSR(StagesDistiller):
     """Each stage learns from labels, the teacher's stage, and another of the student's stages.
 
         loss = sum over i of c_i * CE(z_i)

@@ -1,14 +1,55 @@
-"""Stages of networks: the layers that a method compares from shallow to deep."""
+"""Stages of networks, from shallow to deep, and the base class of methods that compare them."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from torch import nn
+from torch import Tensor, nn
 
 from kd_core.adapter import TaskAdapter
 from kd_core.layers import LayerPath, find_layer
+from kd_core.loss_checks import require_gradients
+from kd_core.methods.base import NetworksDistiller
+from kd_core.shapes import is_channels_last
+
+
+class StagesDistiller(NetworksDistiller):
+    """A student and other networks that are compared at several stages, by maps or vectors."""
+
+    def check_features(
+        self, name: str, features: list[Tensor], layers: Sequence[LayerPath], images: Tensor
+    ) -> None:
+        """Require maps (N, C, H, W) or vectors."""
+        require_channels_first(features, layers, images, name)
+
+    def check_gradients(self, features: list[Tensor]) -> None:
+        """Require a gradient at the student's stages; warn where some have none."""
+        require_gradients(type(self).__name__, {"": self.layers or []}, {"": features})
+
+
+def require_channels_first(
+    features: Sequence[Tensor], layers: Sequence[LayerPath], images: Tensor, whose: str
+) -> None:
+    """Require that no feature is a map (N, H, W, C), as far as shapes show.
+
+    Args:
+        features: Outputs of layers.
+        layers: Those layers.
+        images: The images (N, C, H, W).
+        whose: Whose layers these are, for the message.
+
+    Raises:
+        ValueError: If one is such a map.
+    """
+    for number, feature in enumerate(features):
+        if is_channels_last(feature, images):
+            layer = layers[min(number, len(layers) - 1)]  # one may give several
+            raise ValueError(
+                f"the layers of {whose} must give maps (N, C, H, W) or vectors, but "
+                f"{layer.text!r} gives {tuple(feature.shape)}, a map (N, H, W, C). Select a "
+                "layer that gives (N, C, H, W), or distil with terms, which turn such maps."
+            )
 
 
 def select_layers(

@@ -101,6 +101,7 @@ def _shapes(config: Any) -> None:
     from mmengine.logging import MMLogger
 
     from kd_engine.build import is_distilled
+    from kd_engine.distilled import shape_text
     from kd_engine.entry_points import task_of
     from kd_engine.evaluate import build_model
     from kd_engine.run.prerequisites import references_of
@@ -113,7 +114,7 @@ def _shapes(config: Any) -> None:
         reference["checkpoint"] = None
     built = build_model(config, model)
     if is_distilled(model):
-        print(built.distiller.shape_table)
+        print(shape_text(built.distiller))
     else:
         print(f"plain {type(built).__name__}, no teacher")
 

@@ -6,7 +6,7 @@ from torch import nn
 
 from kd_core import Distiller, Term
 from kd_core.losses import CRDLoss, DKDLoss, SoftTargetLoss, VIDLoss
-from kd_core.term import named_arguments
+from kd_core.teacher import named_arguments
 
 IMAGES = torch.randn(4, 3, 8, 8, generator=torch.Generator().manual_seed(0))
 LABELS, IDS = torch.tensor([1, 0, 4, 4]), torch.tensor([7, 2, 0, 5])

@@ -33,3 +33,8 @@ def to_read(module):
 def test_the_distiller_is_read_with_eight_others():
     expected = {"base_distiller", "connectors", "layers", "loss_checks", "shapes", "table"}
     assert to_read("distiller") == expected | {"teacher", "term"}
+
+
+def test_mutual_learning_is_read_with_eight_others():
+    expected = {"adapter", "base_distiller", "checks", "layers", "losses.base", "methods.base"}
+    assert to_read("methods.dml") == expected | {"losses.soft_target", "teacher"}

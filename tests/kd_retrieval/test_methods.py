@@ -144,7 +144,7 @@ def test_the_checkpoint_is_the_plain_students_and_the_peers(kind):
 
 
 def test_peers_are_called_as_their_trunk():
-    assert "peer 1 (resnet18)" in build("DML").distiller.shape_table
+    assert "peer 1 (resnet18)" in dict(build("DML").distiller.shape_table)
 
 
 @pytest.mark.parametrize(

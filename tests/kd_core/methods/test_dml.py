@@ -134,7 +134,7 @@ def test_a_student_that_diverges_is_named():
 def test_a_peer_is_called_as_its_config_names_it():
     network = dict(type="kd_cls.CifarNetwork", name="resnet8", num_classes=10)
     model = dml(peers=[dict(STUDENT, network=network)])
-    assert "peer 1 (resnet8)" in model.distiller.shape_table
+    assert "peer 1 (resnet8)" in dict(model.distiller.shape_table)
 
 
 @pytest.mark.parametrize(
