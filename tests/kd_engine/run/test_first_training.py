@@ -121,7 +121,7 @@ def test_the_command_trains_where_the_checkpoint_is_expected(source, checkpoint,
 def test_the_command_continues_what_is_begun(save_run, here):
     write("teacher.py")
     save_run(here / "work_dirs/teacher/epoch_2.pth", 2)
-    with pytest.raises(FileNotFoundError, match="train.py teacher.py --resume, let"):
+    with pytest.raises(FileNotFoundError, match="kdkit train teacher.py --resume, let"):
         require_trained(student("work_dirs/teacher/epoch_6.pth"))
 
 
