@@ -1,0 +1,1 @@
+"""Data: datasets, images, lists, splits, transforms, built-in digits."""
