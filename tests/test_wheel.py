@@ -153,7 +153,7 @@ def test_the_installed_command_trains_a_built_in_config_in_an_empty_folder(full,
     home = str(full / "venv")
     assert all(path.startswith(home) for path in run(python, "-c", where, folder=tmp_path).split())
     once = ("--cfg-options", "train_cfg.max_epochs=1", "train_cfg.val_interval=1")
-    text = run(kdkit, "train", "kdkit::cls/student_resnet8_6e_digits", *once, folder=tmp_path)
+    text = run(kdkit, "train", "kdkit::cls/student+digits", *once, folder=tmp_path)
     assert "cls/top1" in text
     assert [path.name for path in tmp_path.iterdir()] == ["work_dirs"]
     (run_folder,) = (tmp_path / "work_dirs" / "cls").iterdir()
@@ -165,11 +165,9 @@ def test_the_installed_command_distils_with_configs_of_ones_own(full, tmp_path):
     (tmp_path / "mine").mkdir()
     (tmp_path / "here").mkdir()
     short = "train_cfg = dict(max_epochs=1, val_interval=1)\n"
-    (tmp_path / "mine" / "teacher.py").write_text(
-        f'_base_ = "kdkit::cls/teacher_resnet20_6e_digits.py"\n{short}'
-    )
+    (tmp_path / "mine" / "teacher.py").write_text(f'_base_ = "kdkit::cls/teacher.py"\n{short}')
     (tmp_path / "mine" / "student.py").write_text(
-        f'_base_ = "kdkit::cls/kd_resnet8_resnet20_6e_digits.py"\n{short}'
+        f'_base_ = "kdkit::cls/kd.py"\n{short}'
         'model = dict(teacher=dict(config="teacher.py", checkpoint="work_dirs/t/epoch_1.pth"))\n'
     )
     kdkit = full / "venv" / "bin" / "kdkit"

@@ -117,3 +117,26 @@ def test_no_config_to_copy(tmp_path):
     with pytest.raises(FileNotFoundError, match="Nearest: kdkit::demo/student"):
         copy_config("demo/studnet", tmp_path)
     assert list(tmp_path.iterdir()) == []
+
+
+def test_a_method_and_a_dataset_are_a_name_too(tmp_path):
+    name = "kdkit::cls/kd+fashion_mnist"
+    assert default_work_dir(name) == Path("work_dirs/cls/kd+fashion_mnist")
+    assert default_work_dir("kdkit::cls/kd") == Path("work_dirs/cls/kd+digits")
+    copy = copy_config(name, tmp_path)
+    assert copy == tmp_path / "kd+fashion_mnist.py"
+    assert '_base_ = "kdkit::cls/data/fashion_mnist.py"\n' in copy.read_text()
+    assert read_config(str(copy)).to_dict() == read_config(name).to_dict()
+
+
+def test_a_copied_method_takes_other_datasets(tmp_path):
+    copy_config("cls/kd", tmp_path)
+    found = read_config("kd+fashion_mnist")
+    assert found.to_dict() == read_config("kdkit::cls/kd+fashion_mnist").to_dict()
+
+
+def test_a_dataset_that_is_not_there_is_named():
+    with pytest.raises(FileNotFoundError, match="no dataset 'fashion'.*Nearest: fashion_mnist"):
+        read_config("kdkit::cls/kd+fashion")
+    with pytest.raises(FileNotFoundError, match="there is no built-in config kdkit::cls/kdd"):
+        read_config("kdkit::cls/kdd+digits")
