@@ -27,7 +27,7 @@ class Caltech100(ClassificationDataset):
     """5,233 pictures of 100 classes, at most 60 of each.
 
     Li, Andreeto, Ranzato and Perona, 2022, https://doi.org/10.22002/D1.20086 (CC BY 4.0);
-    docs/retrieval_data.md says how this layout is made from it. Retrieval divides its classes;
+    ``kdkit make-retrieval-sets`` makes this layout from it. Retrieval divides its classes;
     here each class is divided 60 : 20 : 20 into train, val and test by
     :func:`kd_engine.data.splits.split_inside_classes` with seed 0, over the pictures in the
     order of their paths. That is a split of our own, not one that others report on. Images are

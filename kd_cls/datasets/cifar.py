@@ -101,7 +101,7 @@ class _Cifar(ClassificationDataset):
             raise ValueError(
                 f"{root} holds the Python version of {type(self).__name__}, whose pickles are not "
                 "read, for they may run code. Take the binary version, from the same page: "
-                "docs/classification_data.md."
+                "kdkit fetch cifar10, or cifar100."
             )
 
 

@@ -209,8 +209,8 @@ def require_file(path: Path) -> Path:
     """
     if not path.is_file():
         raise FileNotFoundError(
-            f"{path} is missing. docs/classification_data.md shows the layout and where to get "
-            "the data."
+            f"{path} is missing. 'kdkit fetch --help' says where to get the data and shows the "
+            "layouts of what is fetched by hand."
         )
     return path
 

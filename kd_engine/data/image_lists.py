@@ -154,8 +154,8 @@ def read_lines(path: Path) -> Iterator[str]:
     """
     if not path.is_file():
         raise FileNotFoundError(
-            f"{path} is missing. docs/retrieval_data.md and docs/classification_data.md show the "
-            "layouts and where to get the data."
+            f"{path} is missing. 'kdkit fetch --help' says where to get the data and shows the "
+            "layouts of what is fetched by hand."
         )
     try:
         with path.open(encoding="utf-8-sig") as file:

@@ -103,6 +103,6 @@ def _load(path: Path, *names: str) -> list[list[Any]]:
     """Read variables of a MATLAB file."""
     if not path.is_file():
         raise FileNotFoundError(
-            f"{path} is missing. docs/retrieval_data.md shows the layouts and where to get them."
+            f"{path} is missing. 'kdkit fetch cars' gets it; its --help shows the layouts."
         )
     return [list(one) for one in read_matlab(path, names, squeeze=True)]

@@ -66,7 +66,7 @@ class Caltech100(_Listed):
     """Caltech-101 without its class Faces_easy, at most 60 images a class: 50 / 50 classes.
 
     Li, Andreeto, Ranzato and Perona, 2022, https://doi.org/10.22002/D1.20086 (CC BY 4.0);
-    docs/retrieval_data.md says how this layout is made from it.
+    ``kdkit make-retrieval-sets`` makes this layout from it.
     """
 
     counts = {"trainval": (2662, 50), "test": (2571, 50)}
@@ -76,7 +76,7 @@ class Omniglot(_Listed):
     """Characters of Omniglot's two small background sets: 136 / 106 classes of 20 images.
 
     Lake, Salakhutdinov and Tenenbaum, Science 350 (6266), 2015 (MIT license);
-    docs/retrieval_data.md says how this layout is made from it.
+    ``kdkit make-retrieval-sets`` makes this layout from it.
     """
 
     counts = {"trainval": (2720, 136), "test": (2120, 106)}

@@ -83,7 +83,7 @@ def _check(name: str, sources: Sequence[Path], out: Path) -> None:
     if len(sources) != wanted or not all(source.is_dir() for source in sources):
         raise ValueError(
             f"{name} is made from {wanted} unpacked folder(s), but given are "
-            f"{', '.join(map(str, sources))}. See docs/retrieval_data.md."
+            f"{', '.join(map(str, sources))}. 'kdkit make-retrieval-sets --help' names them."
         )
     if out.exists():
         raise ValueError(f"{out} must not be there yet. Remove it, or choose another --out.")

@@ -14,11 +14,20 @@
     kdkit fetch svhn           cropped digits, 246 MB: svhn/
     kdkit fetch tiny-imagenet  248 MB: tiny-imagenet-200/
     kdkit fetch fashion-mnist  31 MB: fashion_mnist/
-    kdkit fetch caltech101     137 MB: 101_ObjectCategories/, to make
-                               caltech100/ from: see docs/retrieval_data.md
+    kdkit fetch caltech101     137 MB: 101_ObjectCategories/, for kdkit make-retrieval-sets
 
-They go to data/, or to the folder that KD_DATA names. In-Shop is given out after an agreement and
-is fetched by hand: see docs/retrieval_data.md. So is ImageNet: see docs/classification_data.md.
+They go to data/, or to the folder that KD_DATA names. By hand:
+
+    caltech100/  kdkit make-retrieval-sets makes it from what caltech101 fetches
+    omniglot/    kdkit make-retrieval-sets makes it; its --help says from what
+    inshop/      Eval/list_eval_partition.txt and Img/img/ (or img/ and the list at the top); after
+                 an agreement, https://mmlab.ie.cuhk.edu.hk/projects/DeepFashion/InShopRetrieval.html
+    imagenet/    train/<class>/*.JPEG and val/<class>/*.JPEG; after an agreement
+    cars196/     if its address is gone: cars_annos.mat and car_ims/; or cars_train/,
+                 cars_test/, devkit/cars_meta.mat, devkit/cars_train_annos.mat and
+                 cars_test_annos_withlabels.mat
+
+The pages on data, in docs/ of kdkit's repository, say more of each.
 
 A broken download goes on where it stopped when the command is run again. Folders appear only when
 they are complete; those that are there already are left alone. An archive that lies in .downloads

@@ -3,9 +3,11 @@
     kdkit make-retrieval-sets caltech100 101_ObjectCategories
     kdkit make-retrieval-sets omniglot images_background_small1 images_background_small2
 
-docs/retrieval_data.md says where the archives are and what cannot be reproduced bit for bit. The
-folder appears when it is complete and its counts are right; what a killed run left next to it
-(.NAME.*.tmp) is removed by the next one, and named.
+101_ObjectCategories is what kdkit fetch caltech101 leaves. The other two are archives in the folder
+python/ of https://github.com/brendenlake/omniglot, unpacked. docs/retrieval_data.md of kdkit's
+repository says what cannot be reproduced bit for bit. The folder appears when it is complete and
+its counts are right; what a killed run left next to it (.NAME.*.tmp) is removed by the next one,
+and named.
 """
 
 from __future__ import annotations

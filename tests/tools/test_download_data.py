@@ -47,4 +47,5 @@ def test_the_help_names_every_set_and_what_is_fetched_by_hand(run_tool):
     code, text, _ = run_tool("fetch", "--help")
     assert code == 0 and sorted(NAMES) == sorted(public.DATASETS)
     assert all(f"kdkit fetch {name} " in text for name in NAMES)
-    assert "In-Shop" in text and "docs/retrieval_data.md" in text
+    by_hand = text.partition("By hand:")[2].partition("Options:")[0]
+    assert all(f" {name}/ " in by_hand for name in (*public._BY_HAND, "cars196"))

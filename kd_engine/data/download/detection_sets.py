@@ -112,7 +112,7 @@ PUBLIC_SETS: dict[str, tuple[Part, ...]] = {
             (Source((f"{_STANFORD}/CARS196.zip",)),),
             "CARS196",
             by_hand="The original address of Cars196 is gone; the other sources want an account. "
-            "docs/retrieval_data.md names them and says which files go where in cars196/.",
+            "'kdkit fetch --help' says which files go where in cars196/.",
         ),
     ),
     "sop": (

@@ -15,10 +15,7 @@ from kd_engine.data.download.unpack import unpack
 from kd_engine.data.voc_to_coco import write_coco_splits
 
 DATASETS: dict[str, tuple[Part, ...]] = {**PUBLIC_SETS, **CLASSIFICATION_SETS}
-_BY_HAND = {
-    **dict.fromkeys(("caltech100", "omniglot", "inshop"), "docs/retrieval_data.md"),
-    "imagenet": "docs/classification_data.md",
-}
+_BY_HAND = ("caltech100", "omniglot", "inshop", "imagenet")
 
 
 def data_root() -> Path:
@@ -108,9 +105,8 @@ def missing_data_message(path: str | os.PathLike[str]) -> str:
                 f"{text}Fetch it with: kdkit fetch {names[parent]} "
                 f"- or set KD_DATA to the folder that holds {parent}."
             )
-    for name, page in _BY_HAND.items():
-        if name in path.parts:
-            return f"{text}{page} says how to get it. Or set KD_DATA."
+    if set(_BY_HAND) & set(path.parts):
+        return f"{text}'kdkit fetch --help' says how to get it. Or set KD_DATA."
     return f"{text}Put the data there, correct the path in the config, or set KD_DATA."
 
 

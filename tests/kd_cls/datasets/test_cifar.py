@@ -99,7 +99,7 @@ def test_pickles_are_not_read(kind, file, tmp_path):
 
 
 def test_what_is_missing_is_named(tmp_path):
-    with pytest.raises(FileNotFoundError, match=r"test.bin is missing. docs/classification_data"):
+    with pytest.raises(FileNotFoundError, match=r"test.bin is missing. .kdkit fetch --help. says"):
         CIFAR100(str(tmp_path), "test")
     with pytest.raises(ValueError, match="split must be one of train, val, trainval, test"):
         CIFAR100(str(tmp_path), "valid")

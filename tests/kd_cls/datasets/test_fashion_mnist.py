@@ -80,7 +80,7 @@ def test_damaged_files_are_named(root):
     with pytest.raises(ValueError, match=r"as many, of 28 x 28, but they are \(59, 28, 28\)"):
         FashionMNIST(str(root), limit=10)
     images.unlink()
-    with pytest.raises(FileNotFoundError, match="docs/classification_data.md shows"):
+    with pytest.raises(FileNotFoundError, match="fetch --help' says where"):
         FashionMNIST(str(root), limit=10)
 
 

@@ -51,5 +51,5 @@ def test_what_is_incomplete_is_named(root, draw):
     with pytest.raises(ValueError, match=r"class of wnids.txt, but .*n09/images/a.JPEG has n09"):
         build(root)
     (root / "wnids.txt").unlink()
-    with pytest.raises(FileNotFoundError, match=r"wnids.txt is missing. docs/classification_data"):
+    with pytest.raises(FileNotFoundError, match=r"wnids.txt is missing. .kdkit fetch --help. says"):
         build(root)

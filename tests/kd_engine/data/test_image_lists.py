@@ -59,7 +59,7 @@ def test_an_empty_list_has_no_rows(tmp_path, write_lines):
 
 
 def test_a_missing_list_and_another_encoding_are_named(tmp_path, write_lines):
-    with pytest.raises(FileNotFoundError, match=r"a\.txt is missing.*docs/retrieval_data"):
+    with pytest.raises(FileNotFoundError, match=r"a\.txt is missing.*kdkit fetch --help. says"):
         list(read_lines(tmp_path / "a.txt"))
     write_lines(tmp_path / "a.txt", "1 ü", encoding="latin-1")
     with pytest.raises(ValueError, match=r"a\.txt must be UTF-8"):

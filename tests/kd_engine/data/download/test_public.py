@@ -187,7 +187,7 @@ def test_cars_that_cannot_be_fetched_say_what_to_do_by_hand(
     served: tuple[Path, str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     serve_instead(monkeypatch, "cars", Source((f"{served[1]}/CARS196.zip",)))
-    with pytest.raises(DownloadError, match=r"404.*want an account.*docs/retrieval_data\.md"):
+    with pytest.raises(DownloadError, match=r"404.*want an account.*kdkit fetch --help. says"):
         fetch_dataset("cars", tmp_path / "data", QUICK)
     assert not (tmp_path / "data/cars196").exists()
 
@@ -246,14 +246,14 @@ def test_the_table_is_well_formed() -> None:
         ("data/CUB_200_2011", "kdkit fetch cub"),
         ("data/cars196/cars_annos.mat", "kdkit fetch cars"),
         ("data/Stanford_Online_Products", "kdkit fetch sop"),
-        ("data/omniglot", "docs/retrieval_data.md says how to get it"),
+        ("data/omniglot", "'kdkit fetch --help' says how to get it"),
         ("data/cifar-10-batches-bin", "kdkit fetch cifar10"),
         ("data/cifar-100-binary/train.bin", "kdkit fetch cifar100"),
         ("data/svhn", "kdkit fetch svhn"),
         ("data/tiny-imagenet-200/train", "kdkit fetch tiny-imagenet"),
         ("data/fashion_mnist", "kdkit fetch fashion-mnist"),
-        ("data/caltech100", "docs/retrieval_data.md says how to get it"),
-        ("data/imagenet/train", "docs/classification_data.md says how to get it"),
+        ("data/caltech100", "'kdkit fetch --help' says how to get it"),
+        ("data/imagenet/train", "'kdkit fetch --help' says how to get it"),
         ("data/digits/annotations", "kdkit make-digits --out data/digits"),
     ],
 )
