@@ -12,6 +12,7 @@ from typing import NoReturn
 import click
 
 from kd_core.extras import missing_package
+from kdkit import __version__
 
 COMMANDS = {
     "Train and measure": ("train", "test", "compare", "summarise"),
@@ -76,7 +77,7 @@ class Commands(click.Group):
     cls=Commands,
     context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100},
 )
-@click.version_option(package_name="kdkit", prog_name="kdkit", message="%(prog)s %(version)s")
+@click.version_option(__version__, prog_name="kdkit", message="%(prog)s %(version)s")
 def kdkit() -> None:
     """Distil detectors, embedding networks and classifiers."""
 

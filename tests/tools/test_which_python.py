@@ -51,11 +51,13 @@ def test_the_remedy_exists(monkeypatch, tmp_path):
 
 
 def test_pages_and_messages_have_one_convention():
-    """`source .venv/bin/activate` once, then `python tools/...` everywhere."""
+    """`source .venv/bin/activate` once, then `kdkit ...` everywhere."""
     readme = (ROOT / "README.md").read_text()
-    assert readme.index("source .venv/bin/activate") < readme.index("python tools/")
+    assert readme.index("source .venv/bin/activate") < readme.index("kdkit train")
     files = [*ROOT.glob("*.md"), *ROOT.glob("docs/**/*.md"), *ROOT.glob("configs/**/*.*"),
              *ROOT.glob("kd_*/**/*.py"), *ROOT.glob("tools/*.py")]  # fmt: skip
     for file in files:
         if file.suffix in (".md", ".py"):
             assert ".venv/bin/python" not in file.read_text(), file
+        if file.suffix == ".md" and file.name != "commands.md":
+            assert "python tools/" not in file.read_text(), file
