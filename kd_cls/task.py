@@ -3,12 +3,10 @@
 from __future__ import annotations
 
 from mmengine.config import Config
-from torch import nn
 
-from kd_cls.classifier import image_size_of
 from kd_cls.data_check import check_datasets, check_test_data
+from kd_cls.distilled import ADAPTER
 from kd_cls.teacher_check import check_teacher
-from kd_engine.doctor.probe import run_once
 from kd_engine.doctor.versions import version_of
 from kd_engine.task import Task
 
@@ -34,9 +32,5 @@ class Classification(Task):
         """Check that the student, or the teacher, has as many classes as the test data."""
         check_test_data(config, teacher)
 
-    def dry_run(self, model: nn.Module, size: tuple[int, int] | None = None) -> None:
-        """Run a classifier on images of the size that it takes, else 32 x 32."""
-        run_once(model, size or image_size_of(model))
 
-
-TASK = Classification()
+TASK = Classification(ADAPTER)

@@ -14,6 +14,7 @@ from kd_det.checks.evaluator import check_evaluators
 from kd_det.checks.report import merge_reports
 from kd_det.checks.run import check_all
 from kd_det.checks.teacher import check_teacher
+from kd_det.detector import ADAPTER
 from kd_det.export_check import check_export
 from kd_det.metric_names import metric_names
 from kd_det.mmcv_ops import provide_ops
@@ -94,7 +95,7 @@ class Detection(Task):
         return metric_names(metric)
 
 
-TASK = Detection()
+TASK = Detection(ADAPTER)
 
 
 def predict_command(config: Config, plain: str, weights: str) -> str:

@@ -8,7 +8,7 @@ from typing import Any
 from mmengine.config import Config
 from torch import nn
 
-from kd_engine.data.image_size import wanted_image_size
+from kd_engine.adapter import ModelAdapter
 from kd_engine.doctor.probe import run_once
 from kd_engine.export_check import compare_export
 from kd_engine.export_files import kdkit_command
@@ -20,10 +20,16 @@ class Task:
     A package makes one and names it in its entry points (:mod:`kd_engine.entry_points`). These
     answers are those of any model that turns images (N, 3, H, W) into rows (N, ...); a task
     overrides what it knows better.
+
+    Args:
+        adapter: How its models are fed and compared.
     """
 
     export_defaults: Mapping[str, Any] = {}  # settings that an exported config needs to be used
     output = "outputs"  # what the model makes of images, in the plural
+
+    def __init__(self, adapter: ModelAdapter | None = None) -> None:
+        self.adapter = adapter or ModelAdapter()
 
     def environment(self) -> list[tuple[str, str]]:
         """Return names and versions of the libraries that the task needs."""
@@ -73,7 +79,7 @@ class Task:
             model: The model.
             size: Height and width in pixels; ``None`` takes what suits the model.
         """
-        run_once(model, size or wanted_image_size(model) or (128, 128))
+        run_once(model, size or self.adapter.image_size(model))
 
     def check_export(self, config: Config, checkpoint: str, exported: str, plain: str) -> str:
         """Compare an exported student with the distilled model: see ``compare_export``."""

@@ -10,7 +10,7 @@ import numpy as np
 from mmengine.config import Config
 from mmengine.logging import print_log
 
-from kd_engine.build import is_distilled, student_config
+from kd_engine.build import student_config
 from kd_engine.data.datasets import BuiltDatasets, build_datasets, require_decodable
 from kd_engine.data.required import require_datasets
 from kd_engine.data.split_check import check_built_splits
@@ -141,7 +141,7 @@ def _check_proxies(config: Config, dataset: Any) -> None:
 
 def _check_stored(config: Config, dataset: Any) -> None:
     """Require that a teacher of stored embeddings has those of the training data."""
-    if not is_distilled(config.model):
+    if "teacher" not in config.model:
         return
     teacher = teacher_of(config)[0]
     if str(teacher.pop("type")).endswith(StoredEmbeddings.__name__):

@@ -6,16 +6,14 @@ import logging
 
 from mmengine.config import Config
 from mmengine.logging import print_log
-from torch import nn
 
 from kd_core.term import layers_of
 from kd_engine.build import build_terms, is_distilled
-from kd_engine.doctor.probe import run_once
 from kd_engine.doctor.versions import version_of
 from kd_engine.export_files import kdkit_command
 from kd_engine.task import Task
 from kd_retrieval.data_check import check_datasets, check_test_classes, evaluators_of
-from kd_retrieval.trunks import image_size_of
+from kd_retrieval.distilled import ADAPTER
 
 _LIBRARIES = ("faiss-cpu", "timm", "pytorch-metric-learning", "onnx", "onnxruntime")
 _EMBEDDING = ("embedding", "projection")  # the same vector, with and without its length
@@ -44,10 +42,6 @@ class Retrieval(Task):
             check_asymmetric(config)
         check_test_classes(config)
 
-    def dry_run(self, model: nn.Module, size: tuple[int, int] | None = None) -> None:
-        """Run an embedder on images of the size that a transformer takes, else 128 x 128."""
-        run_once(model, size or image_size_of(model))
-
     def student_alone(self, config: Config, plain: str, weights: str) -> str:
         """Return what an exported embedder needs, and a command that embeds with it."""
         command = kdkit_command("embed", plain, weights, "embeddings.npz")
@@ -56,7 +50,7 @@ class Retrieval(Task):
         )
 
 
-TASK = Retrieval()
+TASK = Retrieval(ADAPTER)
 
 
 def check_asymmetric(config: Config) -> bool:
@@ -70,7 +64,7 @@ def check_asymmetric(config: Config) -> bool:
     ]
     if not any(one.get("gallery") for one in evaluators) or not is_distilled(config.model):
         return False
-    terms = build_terms(config.model.terms)
+    terms = build_terms(config.model.get("terms") or {})  # a method of several networks has none
     for term in terms.values():
         paths = [layer.module for layer in layers_of({"": term}, "student")]
         aligns = getattr(term.loss, "aligns_spaces", False)  # a loss of one's own may not say
@@ -78,8 +72,9 @@ def check_asymmetric(config: Config) -> bool:
             return False
     print_log(
         "student queries are searched in another network's gallery, but no term on 'embedding' "
-        f"aligns the two spaces ({', '.join(terms)} do not): the score will be near chance. Add "
-        "FeatureImitationLoss or EmbeddingCosineLoss on the embedding, with equal sizes.",
+        f"aligns the two spaces ({', '.join(terms) or config.model.type} does not): the score "
+        "will be near chance. Add FeatureImitationLoss or EmbeddingCosineLoss on the embedding, "
+        "with equal sizes.",
         "current",
         logging.WARNING,
     )

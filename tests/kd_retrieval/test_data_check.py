@@ -55,6 +55,11 @@ def test_a_line_for_each_split():
     ]
 
 
+def test_a_method_without_a_teacher_has_the_same_lines():
+    peers = dict(type="kd_retrieval.DML", student=STUDENT, peers=[STUDENT])
+    assert TASK.check_data(config(model=peers)) == TASK.check_data(config())
+
+
 def test_queries_and_gallery_are_counted(folder):
     data = csv_file(
         folder, "a/0.png,a,train,", "a/1.png,a,train,", "b/2.png,b,train,", "c/4.png,c,test,query",

@@ -63,6 +63,13 @@ def test_nothing_to_warn_of():
         assert log.called
 
 
+def test_peers_do_not_align_the_space_with_another_networks():
+    model = dict(type="kd_retrieval.DML", student=EMBEDDER, peers=[EMBEDDER])
+    with mock.patch("kd_retrieval.task.print_log") as log:
+        assert check_asymmetric(Config(dict(model=model, test_evaluator=dict(gallery="x.npz"))))
+    assert "(kd_retrieval.DML does not)" in log.call_args.args[0]
+
+
 def test_a_dry_run_leaves_the_modes_and_takes_the_networks_size():
     seen = []
     for name, options, size, expected in (

@@ -61,6 +61,15 @@ trained = dict(
         checkpoint="work_dirs/retrieval/teacher+digits/epoch_6.pth",
         precision="bfloat16",
     ),
+    student=dict(
+        config="kdkit::retrieval/student+digits",
+        checkpoint="work_dirs/retrieval/student+digits/epoch_6.pth",
+    ),
+    peer=dict(
+        config="kdkit::retrieval/teacher+digits",
+        checkpoint="work_dirs/retrieval/teacher+digits/epoch_6.pth",
+    ),
 )
+peer = teacher  # what the student learns with where there is no teacher
 
 layers = dict(low="trunk.layer1", mid=["trunk.layer2", "trunk.layer3"], high="trunk.layer4")

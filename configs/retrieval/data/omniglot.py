@@ -87,7 +87,16 @@ trained = dict(
         checkpoint="work_dirs/retrieval/teacher+omniglot/epoch_20.pth",
         precision="bfloat16",
     ),
+    student=dict(
+        config="kdkit::retrieval/student+omniglot",
+        checkpoint="work_dirs/retrieval/student+omniglot/epoch_10.pth",
+    ),
+    peer=dict(
+        config="kdkit::retrieval/teacher+omniglot",
+        checkpoint="work_dirs/retrieval/teacher+omniglot/epoch_20.pth",
+    ),
 )
+peer = teacher  # what the student learns with where there is no teacher
 
 layers = dict(low="trunk.layer1", mid=["trunk.layer2", "trunk.layer3"], high="trunk.layer4")
 # By the training classes alone (docs/results.md).

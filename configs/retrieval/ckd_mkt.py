@@ -1,0 +1,12 @@
+# kdkit train kdkit::retrieval/ckd_mkt+digits --with-teacher
+"""CKD-MKT: the student and a larger network, each trained alone before, teach each other."""
+
+_base_ = "data/digits.py"
+
+model = dict(
+    _delete_=True,
+    type="kd_retrieval.CKDMKT",
+    student=_base_.model,
+    pretrained=_base_.trained.student,
+    peers=[_base_.trained.peer],
+)
