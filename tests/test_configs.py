@@ -79,7 +79,9 @@ REGISTRIES = {
     "val_cfg": LOOPS, "test_cfg": LOOPS, "optim_wrapper": OPTIM_WRAPPERS, "optimizer": OPTIMIZERS,
     "param_scheduler": PARAM_SCHEDULERS, "visualizer": VISUALIZERS, "vis_backends": VISBACKENDS,
 }  # fmt: skip
-SKIPPED = ("model", "student", "teacher", "peer", "tuned", "log_processor", "dist_cfg")  # models are built
+SKIPPED = (  # models are built
+    "model", "student", "teacher", "peer", "tuned", "log_processor", "dist_cfg",
+)  # fmt: skip
 
 
 @functools.cache
