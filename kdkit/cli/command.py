@@ -14,6 +14,7 @@ PROGRAM = (
     "-c",
     "import sys; sys.path[:] = filter(None, sys.path); from kdkit.cli import main; main()",
 )
+SETTINGS = {"help_option_names": ["-h", "--help"], "max_content_width": 100}
 CONFIG = {"CONFIG": "Config file, or kdkit::<name> or mmdet::<name> of an installed one."}
 CHECKPOINT = {
     "CHECKPOINT": "File, URL or work dir; with --teacher the default is that of the config."
@@ -90,7 +91,7 @@ def subcommand(
     """
 
     def decorate(function: Callable[..., Any]) -> Command:
-        made = click.command(cls=Command, help=help)(function)
+        made = click.command(cls=Command, help=help, context_settings=SETTINGS)(function)
         made.arguments = arguments
         return made
 

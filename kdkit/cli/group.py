@@ -13,6 +13,7 @@ import click
 
 from kd_core.extras import missing_package
 from kdkit import __version__
+from kdkit.cli.command import SETTINGS
 
 COMMANDS = {
     "Train and measure": ("train", "test", "compare", "summarise"),
@@ -75,7 +76,7 @@ class Commands(click.Group):
 
 @click.group(
     cls=Commands,
-    context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100},
+    context_settings=SETTINGS,
 )
 @click.version_option(__version__, prog_name="kdkit", message="%(prog)s %(version)s")
 def kdkit() -> None:
