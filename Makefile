@@ -4,17 +4,26 @@ EXTRA ?= onedl
 WORKERS ?= 2
 VENV ?= .venv
 BIN := $(VENV)/bin
+# Empty: the newest versions.
+CONSTRAINTS ?= constraints-$(EXTRA).txt
+BASE_VENV ?= .venv-base
+BASE_TESTS := tests/kd_core/losses tests/kd_core/checkpoint tests/kd_core/test_attach.py \
+    tests/kd_core/test_distiller.py tests/kd_retrieval/recall/test_at_k.py \
+    tests/kd_retrieval/recall/test_labels.py tests/kd_retrieval/recall/test_count.py \
+    tests/kdkit/test_distillation.py tests/kdkit/test_public_names.py tests/kdkit/test_base_install.py
+# These compare with FAISS, which the base install lacks.
+BASE_SKIP := not faiss and not backends and not oracle
 
-.PHONY: setup demo test check format clean
+.PHONY: setup demo test base check format clean
 
 setup: $(VENV)/ready-$(EXTRA)
 
-$(VENV)/ready-$(EXTRA): pyproject.toml setup.py constraints-$(EXTRA).txt
+$(VENV)/ready-$(EXTRA): pyproject.toml setup.py $(CONSTRAINTS)
 	$(PYTHON) -m venv $(VENV)
-	PIP_CONSTRAINT=constraints-$(EXTRA).txt $(BIN)/python -m pip install --quiet \
+	PIP_CONSTRAINT=$(CONSTRAINTS) $(BIN)/python -m pip install --quiet \
 	    --editable '.[$(EXTRA),dev]'
 	# opencv-python comes along and wants libGL; the headless build of the same files goes over it.
-	PIP_CONSTRAINT=constraints-$(EXTRA).txt $(BIN)/python -m pip install --quiet \
+	PIP_CONSTRAINT=$(CONSTRAINTS) $(BIN)/python -m pip install --quiet \
 	    --no-deps --force-reinstall opencv-python-headless
 	touch $@
 
@@ -23,6 +32,12 @@ demo: setup
 
 test: setup
 	$(BIN)/python -m pytest -n $(WORKERS) --dist loadfile
+
+# The base install alone, in an environment of its own: losses, distiller, recall@K.
+base:
+	$(PYTHON) -m venv $(BASE_VENV)
+	PIP_CONSTRAINT=$(CONSTRAINTS) $(BASE_VENV)/bin/python -m pip install --quiet . pytest hypothesis
+	$(BASE_VENV)/bin/python -m pytest -k "$(BASE_SKIP)" $(BASE_TESTS)
 
 check: setup
 	$(BIN)/ruff check .
@@ -35,4 +50,4 @@ format: setup
 	$(BIN)/ruff check --fix .
 
 clean:
-	rm -rf $(VENV) work_dirs
+	rm -rf $(VENV) $(BASE_VENV) work_dirs

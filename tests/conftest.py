@@ -1,12 +1,12 @@
-"""Small files that many tests need: pictures and lists."""
+"""Small files that many tests need: images and lists."""
 
 import pytest
-from PIL import Image
 
 
 @pytest.fixture
 def draw():
-    """Write a small picture, its folders too."""
+    """Write a small image, its folders too."""
+    from PIL import Image  # which the base install lacks
 
     def write(path, size=(6, 5), mode="RGB"):
         path.parent.mkdir(parents=True, exist_ok=True)
