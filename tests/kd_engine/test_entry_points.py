@@ -1,6 +1,7 @@
 """Entry points: which package serves a config; a package that is none of ours adds a task."""
 
 import os
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -13,50 +14,6 @@ from kd_engine.entry_points import package_of, package_of_scope, task_of
 from kd_engine.task import Task
 
 ROOT = Path(__file__).parents[2]
-
-PACKAGE = '''
-"""A task of one's own: lines fitted to points."""
-import torch
-from mmengine.model import BaseModel
-from torch import nn
-
-from kd_engine.task import Task
-
-class Line(BaseModel):
-    def __init__(self):
-        super().__init__()
-        self.line = nn.Linear(1, 1)
-
-    def forward(self, inputs, targets=None, data_samples=None, mode="tensor"):
-        found = self.line(inputs)
-        return dict(loss_line=(found - targets).square().mean()) if mode == "loss" else found
-
-class Points(torch.utils.data.Dataset):
-    def __len__(self):
-        return 2
-
-    def __getitem__(self, number):
-        value = torch.tensor([float(number)])
-        return dict(inputs=value, targets=2 * value)
-
-class Lines(Task):
-    def check_data(self, config, images=False):
-        return ["warning: the points are few"]
-
-TASK = Lines()
-'''
-CONFIG = """
-custom_imports = dict(imports=["toy_lines"])
-default_scope = "mmengine"
-model = dict(type="toy_lines.Line")
-train_dataloader = dict(batch_size=2, num_workers=0, collate_fn=dict(type="default_collate"),
-                        dataset=dict(type="toy_lines.Points"),
-                        sampler=dict(type="DefaultSampler", shuffle=False))
-train_cfg = dict(type="IterBasedTrainLoop", max_iters=1)
-optim_wrapper = dict(optimizer=dict(type="SGD", lr=0.1))
-default_hooks = dict(logger=dict(type="LoggerHook", interval=1),
-                     checkpoint=dict(type="CheckpointHook", by_epoch=False, interval=1))
-"""
 
 
 @pytest.mark.parametrize(
@@ -93,20 +50,22 @@ def test_metadata_older_than_the_code_is_named(monkeypatch):
 
 
 def test_a_package_of_its_own_trains_by_the_command(tmp_path):
-    (tmp_path / "toy_lines.py").write_text(PACKAGE)
-    (tmp_path / "line.py").write_text(CONFIG)
-    info = tmp_path / "toy_lines-1.0.dist-info"
+    """The module and the config of docs/your_task.md, as an installed package has them."""
+    page = (ROOT / "docs/your_task.md").read_text()
+    for block in re.findall(r"```python\n(.*?)```", page, re.DOTALL):
+        (tmp_path / re.match(r"# (\w+\.py)", block)[1]).write_text(block)
+    (entry,) = re.findall(r"```toml\n\[project.entry-points.\"(.*?)\"\]\n(.*?)```", page, re.DOTALL)
+    info = tmp_path / "my_task-1.0.dist-info"
     info.mkdir()
-    (info / "METADATA").write_text("Metadata-Version: 2.1\nName: toy-lines\nVersion: 1.0\n")
-    (info / "entry_points.txt").write_text("[kdkit.tasks]\ntoy_lines = toy_lines:TASK\n")
+    (info / "METADATA").write_text("Metadata-Version: 2.1\nName: my-task\nVersion: 1.0\n")
+    (info / "entry_points.txt").write_text(f"[{entry[0]}]\n{entry[1].replace(chr(34), '')}")
     path = os.pathsep.join([str(tmp_path), str(ROOT), os.environ.get("PYTHONPATH", "")])
     done = subprocess.run(
-        [sys.executable, "tools/train.py", str(tmp_path / "line.py"), "--work-dir",
-         str(tmp_path / "run")],
-        cwd=ROOT, env={**os.environ, "PYTHONPATH": path}, capture_output=True, text=True,
+        [sys.executable, ROOT / "tools/train.py", "my_config.py", "--work-dir", "run"],
+        cwd=tmp_path, env={**os.environ, "PYTHONPATH": path}, capture_output=True, text=True,
         timeout=600,
     )  # fmt: skip
     assert done.returncode == 0, done.stderr
-    assert "the points are few" in done.stdout + done.stderr
-    assert "loss_line" in done.stdout + done.stderr
-    assert (tmp_path / "run" / "iter_1.pth").is_file()
+    told = done.stdout + done.stderr
+    assert "4 images are few" in told and "loss_at" in told and "loss_l1" in told
+    assert (tmp_path / "run" / "epoch_1.pth").is_file()
