@@ -1,5 +1,6 @@
 """The methods in a loop of one's own, without mmengine."""
 
+import copy
 import subprocess
 import sys
 
@@ -114,8 +115,10 @@ def make(kind):
 OWN = dict(CKDMKT=0.5, CCSKD=0.0, MSKDSSR=0.5)  # factor of the student's cross-entropy
 
 
-@pytest.mark.parametrize("kind", ["BYOT", "CCSKD", "CKDMKT", "CTKD", "DML", "MSKDSSR",
-                                  "TeacherHeads"])  # fmt: skip
+KINDS = ["BYOT", "CCSKD", "CKDMKT", "CTKD", "DML", "MSKDSSR", "TeacherHeads"]
+
+
+@pytest.mark.parametrize("kind", KINDS)
 def test_the_losses_are_all_of_them_with_the_students_own(kind):
     torch.manual_seed(0)
     student = Net()
@@ -129,6 +132,41 @@ def test_the_losses_are_all_of_them_with_the_students_own(kind):
     total.backward()
     trained = student.distiller if kind == "TeacherHeads" else student
     assert all(p.grad is not None for p in trained.parameters() if p.requires_grad)
+
+
+class Run:
+    """A student with a method and an optimizer; always the same."""
+
+    def __init__(self, kind):
+        torch.manual_seed(0)
+        self.model = make(kind).attach(Net(), example=[torch.randn(6, 3, 8, 8)])
+        self.optimizer = torch.optim.SGD(self.model.parameters(), lr=0.01, momentum=0.9)
+
+    def train(self, *steps):
+        for step in steps:
+            images = torch.randn(6, 3, 8, 8, generator=torch.Generator().manual_seed(step))
+            self.model.train()(images)
+            found = self.model.distiller.losses(labels=torch.arange(6) % 5)
+            self.optimizer.zero_grad()
+            sum(value for name, value in found.items() if "loss" in name).backward()
+            self.optimizer.step()
+        return copy.deepcopy((self.model.state_dict(), self.optimizer.state_dict()))
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_a_run_resumed_equals_the_unbroken_one(kind):
+    whole = Run(kind)
+    half, (weights, _) = whole.train(1, 2), whole.train(3, 4)
+    rest = Run(kind)
+    with torch.no_grad():
+        for parameter in rest.model.parameters():
+            parameter.add_(1)  # what is trained must be in the checkpoint
+    rest.model.load_state_dict(half[0])
+    rest.optimizer.load_state_dict(half[1])
+    found, _ = rest.train(3, 4)
+    assert rest.model.distiller.current_iteration() == 4
+    assert all(torch.equal(value, found[key]) for key, value in weights.items())
+    assert any(not torch.equal(value, half[0][key]) for key, value in weights.items())
 
 
 @pytest.mark.parametrize("kind", ["BYOT", "CCSKD", "MSKDSSR", "TeacherHeads"])
