@@ -12,7 +12,7 @@ from kd_core import Term
 from kd_core.term import layers_of
 from kd_engine.adapter import ModelAdapter
 
-_LOGITS = ("logits", "network")  # both give the class scores
+_LOGITS = ("logits", "network", "output", "")  # all give the class scores
 
 
 class ClassifierAdapter(ModelAdapter):

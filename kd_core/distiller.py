@@ -69,11 +69,13 @@ class Distiller(BaseDistiller):
         gradient_shares: GradientShares | None = None,
         check_finite: bool = True,
     ) -> None:
-        bad = [n for n in terms if n in ("", "task") or "." in n or "loss" in n]
+        taken = ("", "task", *dir(nn.ModuleDict))
+        bad = [n for n in terms if n in taken or "." in n or "loss" in n]
         if bad or not terms:
             raise ValueError(
                 "a Distiller needs at least one term, and a name must not be empty or 'task', nor "
-                f"have a dot or 'loss' in it (it is logged as loss_<name>), but got {list(terms)}."
+                "have a dot or 'loss' in it (it is logged as loss_<name>), nor be one of torch's, "
+                f"such as 'items', but got {list(terms)}."
             )
         models = teacher if isinstance(teacher, Mapping) else {_ONLY: teacher}
         _require_a_teacher(terms, models)

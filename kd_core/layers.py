@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import difflib
 import re
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -13,87 +13,78 @@ from torch.utils.hooks import RemovableHandle
 
 Features = Tensor | list[Tensor]  # of one layer, or of several levels
 
-_SELECTOR = re.compile(r"(?P<path>\w+(?:\.\w+)*)(?:\[(?P<index>-?\d+)?(?P<slice>:-?\d*)?\])?")
+_SELECTOR = re.compile(r"(?P<module>\w+(?:\.\w+)*|)(?P<keys>(?:\[[^\[\]]+\])*)")
+_KEY = re.compile(r"(?P<index>-?\d+)|(?P<first>-?\d*):(?P<last>-?\d*)|(?P<name>[\w.-]+)")
+_OUTPUT = ("", "output")  # the model's own output, unless it has a child of that name
+_SHOWN = 8
 
 
 @dataclass(frozen=True)
 class LayerPath:
-    """A layer's dotted path, and which items of a tuple output are meant.
+    """A layer's dotted path, and which items of its output are meant; :meth:`parse` makes one.
 
-    ``backbone.layer3`` is a module's output; ``neck[0]`` one item of a tuple output and
-    ``neck[1:4]`` several. Make one with :meth:`parse`.
+    ``backbone.layer3`` is a module's output, ``neck[0]`` an item of it and ``neck[1:4]`` several,
+    ``backbone[feat]`` what a dict or a named tuple has under a name, and ``head[0][1]`` an item of
+    an item. ``output`` is what the model itself returns.
     """
 
     text: str
     module: str
-    index: int | slice | None = None
+    keys: tuple[int | slice | str, ...] = ()
 
     @classmethod
     def parse(cls, text: str) -> LayerPath:
-        """Read a selector such as ``backbone.layer3``, ``neck[0]`` or ``neck[1:4]``.
+        """Read a selector such as ``backbone.layer3``, ``neck[0]`` or ``backbone[feat]``.
 
         Raises:
             ValueError: If the text is not of that form.
         """
         match = _SELECTOR.fullmatch(text.strip())
-        if match is None or (text.strip().endswith("[]")):
+        found = [_KEY.fullmatch(key) for key in match["keys"][1:-1].split("][")] if match else []
+        keys = tuple(_key(one) for one in found if one)
+        if match is None or (match["keys"] and not all(found)):
             raise ValueError(
-                f"a layer selector must read like 'backbone.layer3', 'neck[0]' or 'neck[1:4]', "
-                f"but it is {text!r}."
+                "a layer selector must read like 'backbone.layer3', 'neck[0]', 'neck[1:4]', "
+                f"'backbone[feat]' or 'head[0][1]', but it is {text!r}."
             )
-        index: int | slice | None = None
-        first = match["index"]
-        if match["slice"] is not None:
-            last = match["slice"][1:]
-            index = slice(int(first) if first else None, int(last) if last else None)
-        elif first is not None:
-            index = int(first)
-        return cls(text.strip(), match["path"], index)
+        return cls(f"{match['module'] or 'output'}{match['keys']}", match["module"], keys)
 
     def pick(self, output: Any) -> Features:
         """Select from a module's output.
 
         Args:
-            output: What the module returned: a tensor, or a tuple or list of tensors.
+            output: What the module returned: a tensor, or tuples, lists and dicts of tensors.
 
         Returns:
             The tensor meant, or a list of tensors when several are meant.
 
         Raises:
-            ValueError: If the output has no such item or is not made of tensors.
+            ValueError: If the output has no such item, or what is selected is not made of tensors.
         """
-        if self.index is None:
-            picked = list(output) if isinstance(output, tuple | list) else output
-        elif not isinstance(output, tuple | list):
-            raise ValueError(
-                f"{self.text!r} asks for items of a tuple, but {self.module!r} returns "
-                f"{_describe(output)}. Write {self.module!r} without an index."
-            )
-        else:
-            picked = _items(self, output)
-        tensors = levels_of(picked)
+        picked = output
+        for depth, key in enumerate(self.keys):
+            picked = _item(picked, key, self.text, _name(self.text, depth))
+        several = isinstance(picked, tuple | list)
+        tensors = list(picked) if several else [picked]
         if not tensors or not all(isinstance(item, Tensor) for item in tensors):
             raise ValueError(
-                f"{self.text!r} must select tensors, but {self.module!r} returns "
-                f"{_describe(output)}."
+                f"{self.text!r} must select tensors, but {_name(self.text, 0)!r} returns "
+                f"{_describe(output)}.{_instead(output, _name(self.text, 0), self.text)}"
             )
-        return picked
+        return tensors if several else tensors[0]
 
 
 def find_layer(model: nn.Module, selector: LayerPath, whose: str) -> nn.Module:
-    """Return the module that a selector names.
-
-    Args:
-        model: The model to search.
-        selector: What to find.
-        whose: "student" or "teacher", for the message.
+    """Return the module of a model that a selector names.
 
     Raises:
-        ValueError: If there is no such module; the message shows the nearest names.
+        ValueError: If there is none; says of which model, by ``whose`` ("student" or "teacher"),
+            and shows the nearest names.
     """
-    names: dict[str, nn.Module] = {name: module for name, module in model.named_modules() if name}
-    if selector.module in names:
-        return names[selector.module]
+    found = _at(model, selector.module)
+    if found is not None:
+        return found
+    names = [name for name, _ in model.named_modules() if name]
     near = difflib.get_close_matches(selector.module, names, n=5, cutoff=0.4)
     if not near:
         near = [name for name in names if "." not in name]
@@ -118,8 +109,8 @@ class FeatureHooks:
     def __init__(self, model: nn.Module, selectors: Iterable[LayerPath], whose: str) -> None:
         self.whose = whose
         self.active = False
-        self._outputs: dict[str, Any] = {}
-        self._versions: dict[str, list[int]] = {}
+        self._outputs: dict[str, list[Any]] = {}  # of each run
+        self._versions: dict[str, list[list[int]]] = {}
         self._layers: dict[str, nn.Module] = {}
         self._handles: dict[str, RemovableHandle] = {}
         self._selectors = {selector.module: selector for selector in selectors}
@@ -143,37 +134,34 @@ class FeatureHooks:
             self._handles[path] = layer.register_forward_hook(_Keep(self, path))
 
     def keep(self, path: str, output: Any) -> None:
-        """Store one layer's output; called by the hook."""
-        if not self.active:
-            return
-        if path in self._outputs:
-            raise ValueError(
-                f"layer {path!r} of the {self.whose} ran twice in one forward, so its output is "
-                "ambiguous. Select a layer that runs once, such as the whole neck."
-            )
-        self._outputs[path] = output
-        self._versions[path] = _versions(output)
+        """Store one layer's output; called by the hook, each time that the layer runs."""
+        if self.active:
+            self._outputs.setdefault(path, []).append(output)
+            self._versions.setdefault(path, []).append(_versions(output))
 
     def read(self, selectors: Sequence[LayerPath]) -> Features:
         """Return what the selectors pick: one tensor, or a flat list if several are meant.
 
+        A layer that ran several times, such as a head of all levels, gives what is meant of each
+        run, in their order.
+
         Raises:
-            ValueError: If a layer did not run, or changed in place after it ran.
+            ValueError: If a layer did not run, or its output changed in place after it ran.
         """
         picked: list[Features] = []
         for selector in selectors:
-            if selector.module not in self._outputs:
+            layer = f"layer {_name(selector.text, 0)!r} of the {self.whose}"
+            runs = self._outputs.get(selector.module, [])
+            if not runs:
                 raise ValueError(
-                    f"layer {selector.module!r} of the {self.whose} did not run in this forward. "
-                    "Select a layer that the training forward uses."
+                    f"{layer} did not run in this forward. Select one that it uses in training."
                 )
-            output = self._outputs[selector.module]
-            if _versions(output) != self._versions[selector.module]:
+            if [_versions(output) for output in runs] != self._versions[selector.module]:
                 raise ValueError(
-                    f"the output of layer {selector.module!r} of the {self.whose} was changed in "
-                    "place by the layer behind it. Select that layer instead."
+                    f"the output of {layer} was changed in place by the layer behind it. "
+                    "Select that layer instead."
                 )
-            picked.append(selector.pick(output))
+            picked += [selector.pick(output) for output in runs]
         if len(picked) == 1:
             return picked[0]
         return [item for part in picked for item in levels_of(part)]
@@ -208,19 +196,10 @@ class FeatureHooks:
 def read_layers(
     model: nn.Module, layers: Sequence[LayerPath], *args: Any, whose: str
 ) -> list[Tensor]:
-    """Run a model and return the outputs of some of its layers.
-
-    Args:
-        model: The model.
-        layers: Its layers; each picks one tensor.
-        args: Arguments of its forward.
-        whose: Whose model it is, for messages.
-
-    Returns:
-        One tensor for each layer.
+    """Run a model on arguments and return what some of its layers give, as :class:`FeatureHooks`.
 
     Raises:
-        ValueError: If a layer does not exist or did not run.
+        ValueError: If a layer does not exist or did not run; ``whose`` says of which model.
     """
     hooks = FeatureHooks(model, layers, whose)
     hooks.active = True
@@ -232,8 +211,20 @@ def read_layers(
     return levels_of(found)
 
 
+def tensors_in(output: Any, name: str) -> Iterator[tuple[str, Tensor]]:
+    """Yield the tensors of a layer's output, each with its selector; ``name`` is the layer's."""
+    if isinstance(output, Tensor):
+        yield name, output
+    elif isinstance(output, Mapping):
+        for key, item in output.items():
+            yield from tensors_in(item, f"{name}[{key}]")
+    elif isinstance(output, tuple | list):
+        for number, item in enumerate(output):
+            yield from tensors_in(item, f"{name}[{number}]")
+
+
 def levels_of(features: Features) -> list[Tensor]:
-    """Return a list of features; a single tensor is a list of one."""
+    """Return a list of features; one tensor gives a list of one."""
     return features if isinstance(features, list) else [features]
 
 
@@ -252,35 +243,55 @@ def _at(model: nn.Module, path: str) -> nn.Module | None:
     try:
         return model.get_submodule(path)
     except AttributeError:
-        return None
+        return model if path in _OUTPUT else None
 
 
 def _versions(output: Any) -> list[int]:
-    items = output if isinstance(output, tuple | list) else [output]
-    return [item._version for item in items if isinstance(item, Tensor)]
+    return [tensor._version for _, tensor in tensors_in(output, "")]
 
 
-def _items(selector: LayerPath, output: Sequence[Tensor]) -> Features:
-    if isinstance(selector.index, slice):
-        stop = selector.index.stop
-        if stop is not None and stop > len(output):
-            raise ValueError(
-                f"{selector.text!r} asks for items up to {stop}, but {selector.module!r} returns "
-                f"{len(output)}."
-            )
-        return list(output[selector.index])
-    assert selector.index is not None
-    if not -len(output) <= selector.index < len(output):
-        raise ValueError(
-            f"{selector.text!r} asks for item {selector.index}, but {selector.module!r} returns "
-            f"{len(output)} (0 to {len(output) - 1})."
-        )
-    return output[selector.index]
+def _key(match: re.Match[str]) -> int | slice | str:
+    if match["index"]:
+        return int(match["index"])
+    if match["name"]:
+        return match["name"]
+    return slice(*(int(match[end]) if match[end] else None for end in ("first", "last")))
+
+
+def _name(text: str, depth: int) -> str:
+    """The first part of a selector, with so many of its keys."""
+    return "[".join(text.split("[")[: depth + 1])
+
+
+def _item(output: Any, key: int | slice | str, text: str, name: str) -> Any:
+    """Return an item of what a layer returned; ``name`` is the selector of that."""
+    named = dict(output) if isinstance(output, Mapping) else getattr(output, "_asdict", dict)()
+    for known, item in named.items():
+        if str(known) == str(key):
+            return item
+    if isinstance(output, tuple | list):
+        if isinstance(key, slice) and (key.stop or 0) <= len(output):
+            return list(output[key])
+        if isinstance(key, int) and -len(output) <= key < len(output):
+            return output[key]
+    wanted = text[len(name) :].split("]")[0].lstrip("[")
+    raise ValueError(
+        f"{text!r} asks for [{wanted}], but {name!r} returns {_describe(output)}."
+        f"{_instead(output, name, f'{name}[{wanted}]')}"
+    )
 
 
 def _describe(output: Any) -> str:
     if isinstance(output, Tensor):
         return f"one tensor {tuple(output.shape)}"
-    if isinstance(output, tuple | list):
-        return f"a {type(output).__name__} of {len(output)} items"
-    return f"a {type(output).__name__}"
+    size = f" of {len(output)} items" if isinstance(output, tuple | list | Mapping) else ""
+    return f"a {type(output).__name__}{size}"
+
+
+def _instead(output: Any, name: str, wanted: str) -> str:
+    """Say which selectors give the tensors of an output; of many those nearest to the wanted."""
+    found = {part: tuple(tensor.shape) for part, tensor in tensors_in(output, name)}
+    near = difflib.get_close_matches(wanted, found, n=_SHOWN, cutoff=0.0)
+    shown = [f"{part} {shape}" for part, shape in found.items() if part in near]
+    more = f" or one of {len(found) - _SHOWN} more" if len(found) > _SHOWN else ""
+    return f" Select from {', '.join(shown)}{more}." if found else ""

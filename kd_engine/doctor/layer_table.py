@@ -8,6 +8,7 @@ from typing import Any
 
 from torch import Tensor, nn
 
+from kd_core.layers import tensors_in
 from kd_core.table import format_table
 
 
@@ -18,14 +19,14 @@ class LayerRow:
     Attributes:
         path: Dotted name, as a selector takes it.
         kind: Class of the module.
-        outputs: Selector and shape of each tensor that it returned; empty if none was.
-        runs: How often it ran; a layer can be selected only if it ran once.
+        outputs: Selector of each tensor that it returned, to its shape in each run.
+        runs: How often it ran; a selector of a layer that ran several times gives a list.
         changed: Whether a layer behind it changed its output in place; then it cannot either.
     """
 
     path: str
     kind: str
-    outputs: list[tuple[str, tuple[int, ...]]] = field(default_factory=list)
+    outputs: dict[str, list[tuple[int, ...]]] = field(default_factory=dict)
     runs: int = 0
     changed: bool = False
 
@@ -36,13 +37,13 @@ class LayerRow:
             return [(self.path, self.kind, f"({reason})")]
         kinds = [self.kind] + [""] * (len(self.outputs) - 1)
         return [
-            (name, kind, "x".join(map(str, shape)) or "scalar")
-            for (name, shape), kind in zip(self.outputs, kinds, strict=True)
+            (name, kind, ", ".join("x".join(map(str, one)) or "scalar" for one in shapes))
+            for (name, shapes), kind in zip(self.outputs.items(), kinds, strict=True)
         ]
 
     def _why_not(self) -> str:
-        if self.runs != 1:
-            return f"runs {self.runs} times" if self.runs else "does not run"
+        if not self.runs:
+            return "does not run"
         if not self.outputs:
             return "no tensors"
         return "changed in place by the next layer" if self.changed else ""
@@ -113,13 +114,8 @@ def _recorder(
 ) -> Callable[[nn.Module, Any, Any], None]:
     def record(module: nn.Module, args: Any, output: Any) -> None:
         row.runs += 1
-        several = isinstance(output, tuple | list)
-        items = output if several else [output]
-        tensors = {index: item for index, item in enumerate(items) if isinstance(item, Tensor)}
-        row.outputs = [
-            (f"{row.path}[{index}]" if several else row.path, tuple(item.shape))
-            for index, item in tensors.items()
-        ]
-        seen.extend((row, item, item._version) for item in tensors.values())
+        for name, tensor in tensors_in(output, row.path):
+            row.outputs.setdefault(name, []).append(tuple(tensor.shape))
+            seen.append((row, tensor, tensor._version))
 
     return record

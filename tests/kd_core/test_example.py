@@ -1,4 +1,4 @@
-"""The programs of docs/plain_pytorch.md run where no OpenMMLab package can be imported."""
+"""The programs of two pages run where no OpenMMLab package can be imported."""
 
 import os
 import re
@@ -9,8 +9,7 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).parents[2]
-PAGE = (ROOT / "docs" / "plain_pytorch.md").read_text()
-PROGRAMS = re.findall(r"^```python\n(.*?)^```$", PAGE, re.MULTILINE | re.DOTALL)
+
 BLOCK = """
 import sys
 
@@ -21,6 +20,14 @@ class Block:
 
 sys.meta_path.insert(0, Block())
 """
+
+
+def programs(page):
+    text = (ROOT / "docs" / page).read_text(encoding="utf-8")
+    return re.findall(r"^```python\n(.*?)^```$", text, re.MULTILINE | re.DOTALL)
+
+
+PROGRAMS = programs("plain_pytorch.md")
 
 
 def run(program, folder):
@@ -53,11 +60,21 @@ def test_the_first_program_distils_in_a_short_loop(tmp_path):
 
 
 def test_the_other_programs_run(tmp_path):
-    assert len(PROGRAMS) == 4
+    assert len(PROGRAMS) == 5
     result = run("\n".join(PROGRAMS[1:]), tmp_path)
     assert result.returncode == 0, result.stderr
     assert float(re.findall(r"^sum of DKD and CRD: (.*)$", result.stdout, re.MULTILINE)[0]) > 0
+    assert "['loss_at', 'loss_kd', 'loss_rkd']" in result.stdout
     assert "high" in result.stdout and "layer4" in result.stdout
     lines = [line for line in result.stdout.splitlines() if line.startswith("{")]
     assert ["loss_at" in line for line in lines] == [False, True, True]
     assert ["gradient_share_sp" in line for line in lines] == [True, False, True]
+
+
+def test_the_selectors_of_the_page(tmp_path):
+    (program,) = programs("selectors.md")
+    result = run(program, tmp_path)
+    assert result.returncode == 0, result.stderr
+    *table, loss = result.stdout.splitlines()
+    assert len(table) == 3 and all("output[mid]" in line for line in table[1:])
+    assert float(loss) > 0

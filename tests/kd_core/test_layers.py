@@ -37,28 +37,57 @@ def listen(model, *texts):
     return hooks, selectors
 
 
+class Pair(nn.Module):
+    """Returns ones and their opposite."""
+
+    def forward(self, images):
+        return torch.ones_like(images), -torch.ones_like(images)
+
+
 class TestSelector:
     @pytest.mark.parametrize(
-        "text, path, index",
+        "text, path, keys",
         [
-            ("neck", "neck", None),
-            (" backbone.layer3.0.conv1 ", "backbone.layer3.0.conv1", None),
-            ("neck[0]", "neck", 0),
-            ("neck[-1]", "neck", -1),
-            ("neck[1:4]", "neck", slice(1, 4)),
-            ("neck[:2]", "neck", slice(None, 2)),
-            ("neck[2:]", "neck", slice(2, None)),
-            ("neck[:]", "neck", slice(None, None)),
-            ("neck[:-1]", "neck", slice(None, -1)),
+            ("neck", "neck", ()),
+            (" backbone.layer3.0.conv1 ", "backbone.layer3.0.conv1", ()),
+            ("neck[0]", "neck", (0,)),
+            ("neck[-1]", "neck", (-1,)),
+            ("neck[1:4]", "neck", (slice(1, 4),)),
+            ("neck[:2]", "neck", (slice(None, 2),)),
+            ("neck[2:]", "neck", (slice(2, None),)),
+            ("neck[:]", "neck", (slice(None, None),)),
+            ("neck[:-1]", "neck", (slice(None, -1),)),
+            ("neck[0][1]", "neck", (0, 1)),
+            ("body[feat][1:][out.p-3]", "body", ("feat", slice(1, None), "out.p-3")),
+            ("output", "output", ()),
+            ("output[0]", "output", (0,)),
+            ("", "", ()),
+            ("[feat]", "", ("feat",)),
         ],
     )
-    def test_forms(self, text, path, index):
+    def test_forms(self, text, path, keys):
         selector = LayerPath.parse(text)
-        assert (selector.module, selector.index) == (path, index)
+        assert (selector.module, selector.keys) == (path, keys)
+
+    @pytest.mark.parametrize(
+        "text, shown", [("", "output"), ("[0]", "output[0]"), ("a[0]", "a[0]")]
+    )
+    def test_the_text_names_the_models_own_output(self, text, shown):
+        assert LayerPath.parse(text).text == shown
 
     @pytest.mark.parametrize(
         "text",
-        ["", "neck[]", "neck[a]", "neck[1", "neck[1:2:3]", ".neck", "neck.", "a b", "neck[0][1]"],
+        [
+            "neck[]",
+            "neck[a b]",
+            "neck[1",
+            "neck[1:2:3]",
+            ".neck",
+            "neck.",
+            "a b",
+            "a[0]b",
+            "a[0][]",
+        ],
     )
     def test_other_forms_are_refused(self, text):
         with pytest.raises(ValueError, match="must read like 'backbone.layer3'"):
@@ -87,12 +116,19 @@ class TestSelector:
     @pytest.mark.parametrize(
         "text, message",
         [
-            ("neck[4]", r"asks for item 4, but 'neck' returns 4 \(0 to 3\)"),
-            ("neck[-5]", "asks for item -5"),
-            ("neck[2:5]", "asks for items up to 5, but 'neck' returns 4"),
+            (
+                "neck[4]",
+                r"asks for \[4\], but 'neck' returns a tuple of 4 items. Select from neck",
+            ),
+            ("neck[-5]", r"asks for \[-5\]"),
+            ("neck[2:5]", r"asks for \[2:5\], but 'neck' returns a tuple of 4 items"),
+            ("neck[feat]", r"asks for \[feat\], but 'neck' returns a tuple of 4 items"),
             ("neck[4:]", "must select tensors, but 'neck' returns a tuple of 4"),
             ("neck[3:2]", "must select tensors"),
-            ("backbone[0]", r"'backbone' returns one tensor \(2, 4, 6, 6\)\. Write 'backbone'"),
+            (
+                "backbone[0]",
+                r"'backbone' returns one tensor \(2, 4, 6, 6\)\. Select from backbone",
+            ),
         ],
     )
     def test_what_is_not_there_is_named(self, text, message):
@@ -106,7 +142,8 @@ class TestSelector:
                 return {"out": images}
 
         hooks, selectors = listen(nn.Sequential(Named()), "0")
-        with pytest.raises(ValueError, match="'0' must select tensors, but '0' returns a dict"):
+        message = r"'0' must select tensors, but '0' returns a dict of 1 items. Select from 0"
+        with pytest.raises(ValueError, match=message):
             hooks.read(selectors)
 
 
@@ -129,17 +166,26 @@ def hook_count(model):
 
 
 class TestFeatureHooks:
-    def test_a_layer_that_runs_twice_is_refused(self):
+    def test_a_layer_that_runs_twice_gives_a_list_in_order(self):
         class Twice(nn.Module):
             def __init__(self):
                 super().__init__()
                 self.shared = nn.Conv2d(3, 3, 1)
+                self.pair = Pair()
 
             def forward(self, images):
-                return self.shared(self.shared(images))
+                first = self.shared(images)
+                self.seen = [first, self.shared(first)]
+                return self.pair(first)[0] + self.pair(self.seen[1])[1]
 
-        with pytest.raises(ValueError, match="layer 'shared' of the student ran twice"):
-            listen(Twice(), "shared")
+        net = Twice()
+        hooks, selectors = listen(net, "shared")
+        found = hooks.read(selectors)
+        assert len(found) == 2 and all(a is b for a, b in zip(found, net.seen, strict=True))
+        hooks, selectors = listen(net, "pair[1]", "pair[0]", "shared")
+        found = hooks.read(selectors)
+        assert [one.mean().sign().item() for one in found[:4]] == [-1, -1, 1, 1]
+        assert len(found) == 6
 
     def test_a_layer_that_did_not_run_is_named(self):
         hooks, selectors = listen(Net(), "unused")

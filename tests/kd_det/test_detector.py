@@ -149,12 +149,19 @@ def test_a_tapped_head_runs(tiny):
     )
 
 
-def test_a_layer_that_runs_for_every_level_is_refused(tiny):
+def test_a_layer_that_runs_for_every_level_gives_all_levels(tiny):
+    loss = dict(type="kd_core.losses.AttentionTransferLoss")
     terms = dict(
-        at=dict(loss=dict(type="kd_core.losses.AttentionTransferLoss"), layers="rpn_head.rpn_cls")
+        runs=dict(loss=loss, layers="rpn_head.rpn_cls"),
+        whole=dict(loss=loss, layers="rpn_head[0]"),
+        third=dict(loss=loss, layers="rpn_head[0][2]"),
     )
-    with pytest.raises(ValueError, match="'rpn_head.rpn_cls' of the student ran twice"):
-        tiny.build(tiny.distilled(terms=terms))
+    model = tiny.build(tiny.distilled(terms=terms))
+    rows = model.distiller.shape_table.rows
+    assert [row.term for row in rows] == ["runs"] * 5 + ["whole"] * 5 + ["third"]
+    losses = tiny.losses(model)
+    assert losses["loss_runs"] > losses["loss_third"] > 0
+    torch.testing.assert_close(losses["loss_runs"], losses["loss_whole"])
 
 
 def test_gradient_shares_are_logged(tiny):
@@ -176,7 +183,7 @@ def test_gradient_shares_are_logged(tiny):
     ("change", "message"),
     [
         (dict(layers="nek[0]"), "has no layer 'nek'. Nearest names: neck"),
-        (dict(layers="neck[7]"), "item 7, but 'neck' returns 5"),
+        (dict(layers="neck[7]"), "asks for [7], but 'neck' returns a tuple of 5"),
         (dict(layers="neck[0]", teacher_layers="neck[0:2]"), "1 levels of the student and 2"),
     ],
 )

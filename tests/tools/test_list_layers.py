@@ -19,9 +19,7 @@ def test_names_types_and_shapes(place, run_tool):
 
 
 def test_every_listed_selector_can_be_selected(place, run_tool):
-    import torch
-
-    from kd_core.layers import FeatureHooks, LayerPath
+    from kd_core.layers import FeatureHooks, LayerPath, levels_of
     from kd_det.probe import dry_run
     from kd_engine.config.file import read_config
     from kd_engine.evaluate import build_model
@@ -29,26 +27,28 @@ def test_every_listed_selector_can_be_selected(place, run_tool):
     _, text, _ = run_tool("layers", place.base, "--depth", "2", "--size", "64", "64")
     config = read_config(str(place.base))
     model = build_model(config, config.model)
+    shape = re.compile(r"\d+(x\d+)*,?")
     listed = {
-        name: cells[-1]
+        name: [cell.rstrip(",") for cell in cells if shape.fullmatch(cell)]
         for name, cells in lines_of(text).items()
-        if re.fullmatch(r"[\dx]+", cells[-1]) and "roi_head" not in name
+        if shape.fullmatch(cells[-1]) and "roi_head" not in name
     }
-    assert len(listed) > 10
+    assert len(listed) > 10 and any(len(shapes) == 5 for shapes in listed.values())
     selectors = [LayerPath.parse(name) for name in listed]
     hooks = FeatureHooks(model, selectors, "student")
     hooks.active = True
     dry_run(model, (64, 64))
-    for selector, shape in zip(selectors, listed.values(), strict=True):
-        picked = hooks.read([selector])
-        assert isinstance(picked, torch.Tensor)
-        assert "x".join(map(str, picked.shape)) == shape
+    for selector, shapes in zip(selectors, listed.values(), strict=True):
+        picked = levels_of(hooks.read([selector]))
+        assert ["x".join(map(str, one.shape)) for one in picked] == shapes
 
 
 def test_layers_that_cannot_be_selected_are_marked(place, run_tool):
     _, text, _ = run_tool("layers", place.distilled, "--size", "64", "64")
     lines = lines_of(text)
-    assert " ".join(lines["rpn_head.rpn_conv"][1:]) == "(runs 5 times)"
+    assert lines["rpn_head.rpn_conv"][1:] == [
+        f"2x16x{side}x{side}" + "," * (side > 1) for side in (16, 8, 4, 2, 1)
+    ]  # a list, for it runs for each level
     assert " ".join(lines["rpn_head.loss_cls"][1:]) == "(does not run)"
     assert " ".join(lines["backbone.bn1"][1:]).startswith("(changed in place")  # by backbone.relu
 

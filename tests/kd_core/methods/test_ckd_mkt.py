@@ -313,7 +313,7 @@ def test_without_relations_no_layer_is_needed():
         (dict(temperature=0.0), "temperature must be above 0"),
         (dict(layer="network.gone"), "has no layer 'network.gone'"),
         (dict(layer=["network.pool"]), "one for each of the 2 .* but there are 1"),
-        (dict(layer="network.pool[0]"), "asks for items of a tuple"),
+        (dict(layer="network.pool[0]"), "asks for \\[0\\], but 'network.pool' returns one tensor"),
         *((dict([(name, value)]), f"{name} must be finite and at least 0, but it is {value}")
           for name in ODD if name != "temperature" for value in (-1.0, float("inf"))),
     ],
