@@ -82,7 +82,7 @@ class TaskAdapter:
 
 
 class NetworkBuilder(Protocol):
-    """Builds what a method's config names; ``kd_engine.methods`` has the one for config dicts."""
+    """Builds the networks that a method's config names."""
 
     adapter: TaskAdapter
     config: Mapping[str, Any]  # of the student

@@ -1,5 +1,6 @@
 """The configs that the docs tell users to copy do build."""
 
+import importlib
 import re
 from pathlib import Path
 
@@ -104,8 +105,69 @@ def test_the_page_on_my_classifier(tmp_path, monkeypatch):
     assert set(student.distiller.terms) == {"kd"} and student.num_classes == 20
 
 
-@pytest.mark.parametrize("page", [*sorted(ROOT.glob("docs/**/*.md")), ROOT / "README.md"])
+PAGES = [
+    path
+    for pattern in ("*.md", "docs/**/*.md", "configs/**/*.md", ".github/*.md")
+    for path in sorted(ROOT.glob(pattern))
+]
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
 def test_every_link_to_a_file_leads_somewhere(page):
     for target in re.findall(r"\]\(([^)#]+)[^)]*\)", page.read_text()):
         if not target.startswith("http"):
             assert (page.parent / target).exists(), f"{page.name} links to {target}"
+
+
+def test_the_readme_leads_to_every_page():
+    linked = set()
+    for page in (ROOT / "README.md", *ROOT.glob("docs/*.md")):
+        for target in re.findall(r"\]\(([^)#:]+\.md)[^)]*\)", page.read_text()):
+            linked.add((page.parent / target).resolve())
+    assert not {page for page in ROOT.glob("docs/**/*.md") if page.resolve() not in linked}
+    first = set(re.findall(r"\]\(([^)#:]+\.md)", (ROOT / "README.md").read_text()))
+    wanted = {f"docs/{page.name}" for page in ROOT.glob("docs/*.md")} | {"CONTRIBUTING.md"}
+    assert not wanted - first
+
+
+OURS = "kd_core|kd_engine|kd_det|kd_retrieval|kd_cls|kdkit|benchmarks"
+NAME = re.compile(rf"(?<![\w./-])((?:{OURS})(?:\.[A-Za-z_]\w*)+)")
+QUOTED = re.compile(rf"(?<=[`\"']){NAME.pattern}")  # in code: what a text says
+FILE = re.compile(
+    rf"(?<![\w./:-])((?:{OURS}|tools|configs|tests|docs|examples)/[\w/.-]*?\.(?:py|md))(?!\w)"
+)
+ENTRY_POINTS = {"kdkit.tasks", "kdkit.scopes"}
+SOURCES = [
+    *(page for page in PAGES if page.name != "CHANGELOG.md"),  # it has the old names too
+    *(path for one in OURS.split("|") for path in sorted((ROOT / one).rglob("*.py"))),
+]
+
+
+def is_there(name):
+    """Return whether a dotted name is a module of ours or an attribute of one."""
+    parts = name.split(".")
+    for count in range(len(parts), 0, -1):
+        try:
+            found = importlib.import_module(".".join(parts[:count]))
+        except ModuleNotFoundError:
+            continue
+        for part in parts[count:]:
+            if not hasattr(found, part):
+                return False
+            found = getattr(found, part)
+        return True
+    return False
+
+
+def test_every_name_of_ours_that_is_mentioned_exists():
+    wrong = []
+    for path in SOURCES:
+        text = path.read_text(encoding="utf-8")
+        names = NAME if path.suffix == ".md" else QUOTED
+        for name in sorted(set(names.findall(text)) - ENTRY_POINTS):
+            if not is_there(name):
+                wrong.append(f"{path.relative_to(ROOT)}: {name}")
+        for name in sorted(set(FILE.findall(text))):
+            if not (ROOT / name).exists() and not (path.parent / name).exists():
+                wrong.append(f"{path.relative_to(ROOT)}: {name}")
+    assert not wrong
