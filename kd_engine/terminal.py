@@ -1,4 +1,4 @@
-"""What a person sees of a command: no banners of libraries, and never nothing for long."""
+"""Terminal output of a command: no banners of libraries, and never nothing for long."""
 
 from __future__ import annotations
 

@@ -41,7 +41,7 @@ def command(work_dir: Path, train_images: int, val_images: int, epochs: int | No
         from kdkit.demo.runs import DemoOptions
         from kdkit.demo.stages import run_demo
 
-    with clear_errors("interrupted; the same command goes on from the last checkpoint"):
+    with clear_errors("interrupted; the same command resumes from the last checkpoint"):
         use_safe_checkpoints()
         run_demo(DemoOptions(work_dir.resolve(), train_images, val_images, epochs))
     print(f"\nfinished after {time.monotonic() - start:.0f} s; files are in {work_dir}")

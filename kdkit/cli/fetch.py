@@ -29,7 +29,7 @@ They go to data/, or to the folder that KD_DATA names. By hand:
 
 The pages on data, in docs/ of kdkit's repository, say more of each.
 
-A broken download goes on where it stopped when the command is run again. Folders appear only when
+A broken download resumes where it stopped when the command is run again. Folders appear only when
 they are complete; those that are there already are left alone. An archive that lies in .downloads
 already is used if its checksum is right, and an error otherwise. What killed runs have left next
 to the folder (.NAME.*.tmp) is removed by the next run that makes it, and named.
@@ -72,6 +72,6 @@ def command(name: tuple[str, ...], out: Path | None, keep_archives: bool) -> Non
     from kd_engine.errors import clear_errors
 
     root = out or data_root()
-    with clear_errors("stopped; run the command again to go on from here"):
+    with clear_errors("stopped; run the command again to resume"):
         for one in name:
             fetch_dataset(one, root, keep_archives=keep_archives)

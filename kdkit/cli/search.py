@@ -10,8 +10,8 @@ wrong, and recall@K of all queries stands at the top. The page is one file, with
 at most about 8 KiB for each image.
 
 Queries are the images of the first file, each of which is left out of its own neighbors by its id,
-or those of --queries. A query of a class that the gallery does not have, such as a new picture, is
-shown with its neighbors unmarked, and does not count for recall. Pictures come from the data set
+or those of --queries. A query of a class that the gallery does not have, such as a new image, is
+shown with its neighbors unmarked, and does not count for recall. Images come from the dataset
 of the config, as the model sees them, or from the paths below a data root.
 
 recall@K is exact whatever the index: an ivf or hnsw index only finds the neighbors that are shown,

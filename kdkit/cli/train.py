@@ -86,7 +86,7 @@ def command(
     os.environ.setdefault("LOCAL_RANK", str(local_rank))
     end_with_parent()
     keep_freed_memory()
-    interrupted = "interrupted; --resume goes on from the last whole checkpoint"
+    interrupted = "interrupted; --resume continues from the last whole checkpoint"
     with clear_errors(interrupted), short_terminal("loading the config and its packages"):
         read = load_run_config(config, parse_options(cfg_options), work_dir)
         start_processes(read, launcher)

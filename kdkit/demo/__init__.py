@@ -1,1 +1,1 @@
-"""The demo: three small detectors on the built-in digits, trained, measured and drawn."""
+"""Demo: three small detectors on the built-in digits, trained, measured and drawn."""

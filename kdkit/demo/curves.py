@@ -1,4 +1,4 @@
-"""Draws the training curves of the demo."""
+"""Training curves of the demo, drawn from the logs."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ def read_curves(folder: Path, terms: Sequence[str]) -> dict[str, Curve]:
         terms: Names of the distillation terms.
 
     Returns:
-        ``task`` (the detector's own losses), ``map`` on the validation pictures, and each
+        ``task`` (the detector's own losses), ``map`` on the validation images, and each
         ``loss_<term>...``; each maps epoch to value.
     """
     curves: dict[str, dict[int, list[float]]] = defaultdict(lambda: defaultdict(list))

@@ -1,4 +1,4 @@
-"""Draws pictures of handwritten digits on textured backgrounds, with the boxes around them."""
+"""Images of handwritten digits on textured backgrounds, with the boxes around them."""
 
 from __future__ import annotations
 
@@ -16,17 +16,17 @@ _GLYPH_PIXELS = (
 )
 _PLACE_TRIES = 30
 _SHARED_AREA = 0.1  # largest share of the smaller of two boxes that the two may have in common
-_EMPTY_SHARE = 0.03  # share of pictures without any digit
+_EMPTY_SHARE = 0.03  # share of images without any digit
 
 
 @dataclass(frozen=True)
 class SceneOptions:
-    """What a picture looks like.
+    """Look of an image.
 
     Args:
-        size: Width and height of the picture in pixels.
-        max_digits: Largest number of digits on a picture; the smallest is one, apart from a few
-            pictures left empty on purpose.
+        size: Width and height of the image in pixels.
+        max_digits: Largest number of digits on an image; the smallest is one, apart from a few
+            images left empty on purpose.
         min_side: Smallest long side of a digit's box in pixels.
         max_side: Largest long side of a digit's box in pixels.
         occlusion: Share of the digits that a bar or a patch partly covers, 0 to 1.
@@ -48,7 +48,7 @@ class SceneOptions:
             raise ValueError(
                 "the sides must satisfy 8 <= min_side <= max_side <= size - 2, but min_side is "
                 f"{self.min_side}, max_side {self.max_side} and size {self.size}. "
-                "Make the picture larger or the digits smaller."
+                "Make the image larger or the digits smaller."
             )
         if not 0.0 <= self.occlusion <= 1.0:
             raise ValueError(f"occlusion must lie between 0 and 1, but it is {self.occlusion}.")
@@ -56,7 +56,7 @@ class SceneOptions:
 
 @dataclass(frozen=True)
 class PlacedDigit:
-    """A digit on a picture: its row in the source, its box (x, y, w, h), whether it is covered."""
+    """A digit on an image: its row in the source, its box (x, y, w, h), whether it is covered."""
 
     source: int
     box: tuple[int, int, int, int]
@@ -66,7 +66,7 @@ class PlacedDigit:
 def draw_scene(
     digits: NDArray[Any], rng: RandomState, options: SceneOptions
 ) -> tuple[Image.Image, list[PlacedDigit]]:
-    """Draw one picture.
+    """Draw one image.
 
     Args:
         digits: Source digits (N, 8, 8), ink from 0 to 1.
@@ -74,7 +74,7 @@ def draw_scene(
         options: Sizes and difficulty.
 
     Returns:
-        The RGB picture and the digits on it. Boxes enclose the whole digit, also its covered part,
+        The RGB image and the digits on it. Boxes enclose the whole digit, also its covered part,
         and stay one pixel away from the border.
     """
     canvas = _background(rng, options.size)

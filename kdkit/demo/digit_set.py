@@ -71,19 +71,19 @@ def make_detection_set(
     scene: SceneOptions | None = None,
     overwrite: bool = False,
 ) -> bool:
-    """Write a detection set of digits, as COCO JSON and as Pascal VOC over the same pictures.
+    """Write a detection set of digits, as COCO JSON and as Pascal VOC over the same images.
 
-    ``annotations/instances_{train,val}.json`` beside ``JPEGImages``, ``Annotations`` and
+    ``annotations/instances_{train,val}.json`` next to ``JPEGImages``, ``Annotations`` and
     ``ImageSets/Main/{train,val}.txt``. The same parameters give the same bytes. Digits of train
     and val come from different source digits. The folder appears whole or not at all, and a
     folder made with the same parameters is left as it is.
 
     Args:
         root: Folder to make.
-        train_images: Number of training pictures.
-        val_images: Number of validation pictures.
+        train_images: Number of training images.
+        val_images: Number of validation images.
         seed: Decides everything that is random.
-        scene: Size and difficulty of the pictures.
+        scene: Size and difficulty of the images.
         overwrite: Replace a set that was made with other parameters.
 
     Returns:
@@ -172,7 +172,7 @@ def _write_split(
     seeds: Sequence[tuple[int, int, int]],
     scene: SceneOptions,
 ) -> None:
-    """Draw and write the pictures of a split; each has a seed of its own."""
+    """Draw and write the images of a split; each has a seed of its own."""
     for part in ("annotations", "JPEGImages", "Annotations", "ImageSets/Main"):
         (folder / part).mkdir(parents=True, exist_ok=True)
     images: list[dict[str, Any]] = []
@@ -211,7 +211,7 @@ def _coco_entry(number: int, image: int, digit: PlacedDigit, source: DigitSplit)
 def _voc_tree(
     name: str, size: tuple[int, int], placed: Sequence[PlacedDigit], source: DigitSplit
 ) -> ET.Element:
-    """Describe a picture the VOC way; mmdet reads x = xmin - 1 and w = xmax - xmin back."""
+    """Describe an image the VOC way; mmdet reads x = xmin - 1 and w = xmax - xmin back."""
     tree = ET.Element("annotation")
     ET.SubElement(tree, "filename").text = f"{name}.jpg"
     extent = ET.SubElement(tree, "size")

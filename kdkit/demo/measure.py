@@ -1,4 +1,4 @@
-"""Measures trained detectors: size, arithmetic, speed and COCO mAP."""
+"""Measurements of trained detectors: size, arithmetic, speed and COCO mAP."""
 
 from __future__ import annotations
 
@@ -44,10 +44,10 @@ def validation_batches(run: Run) -> Any:
 
 @torch.no_grad()
 def evaluate(run: Run, model: Any) -> tuple[dict[str, float], list[Any]]:
-    """Compute COCO mAP on the validation pictures.
+    """Compute COCO mAP on the validation images.
 
     Returns:
-        ``map`` and ``map50`` from 0 to 1, and the detections on each picture.
+        ``map`` and ``map50`` from 0 to 1, and the detections on each image.
     """
     loader = validation_batches(run)
     found = []

@@ -1,4 +1,4 @@
-"""The demo's last part: table, curves and picture of the trained detectors."""
+"""Report of the demo: table, curves and drawn detections of the trained detectors."""
 
 from __future__ import annotations
 
@@ -18,6 +18,7 @@ from mmengine.registry import init_default_scope
 from kd_core.table import markdown_table
 from kd_engine.evaluate import write_json
 from kdkit.demo.curves import draw_curves
+from kdkit.demo.detections import draw_detections
 from kdkit.demo.measure import (
     evaluate,
     milliseconds,
@@ -25,7 +26,6 @@ from kdkit.demo.measure import (
     trained_model,
     validation_batches,
 )
-from kdkit.demo.pictures import draw_detections
 from kdkit.demo.runs import Run
 
 FILES = ("results.md", "results.json", "curves.png", "detections.png")
@@ -92,7 +92,7 @@ def summary(result: Mapping[str, Any]) -> str:
 def _measure(runs: Mapping[str, Run], folder: Path) -> dict[str, Any]:
     init_default_scope("mmdet")
     with warnings.catch_warnings(), contextlib.redirect_stdout(io.StringIO()):
-        warnings.simplefilter("ignore")  # mmdet tells of optional packages
+        warnings.simplefilter("ignore")  # mmdet warns of optional packages
         importlib.import_module("mmdet.apis")
     models = {name: trained_model(run) for name, run in runs.items()}
     first = next(iter(runs.values()))

@@ -1,4 +1,4 @@
-"""The demo's runs: their configs, and what of them is there already."""
+"""Runs of the demo: their configs, and what of them is there already."""
 
 from __future__ import annotations
 
@@ -26,8 +26,8 @@ class DemoOptions:
 
     Args:
         folder: Where everything goes, an absolute path.
-        train_images: Pictures to train on.
-        val_images: Pictures to measure on.
+        train_images: Images to train on.
+        val_images: Images to measure on.
         epochs: Epochs of each run; ``None`` keeps the configs'.
     """
 
@@ -38,7 +38,7 @@ class DemoOptions:
 
     @property
     def data(self) -> Path:
-        """Folder of the pictures."""
+        """Folder of the images."""
         return self.folder / "data" / "digits"
 
 
@@ -48,7 +48,7 @@ class Run:
 
     Attributes:
         name: Name of its folder.
-        title: What tables and pictures call it.
+        title: Its name in tables and drawings.
         config: Its whole config.
         folder: Where its checkpoints go.
         fingerprint: Differs as soon as anything that decides the result does.

@@ -51,7 +51,7 @@ def _train(runs: Sequence[Run], stage: str, progress: Progress) -> None:
         else:
             todo.append(run)
             share = max(share, 1 - done / run.epochs)
-            begin = f"goes on after epoch {done}" if done else "starts"
+            begin = f"resumes after epoch {done}" if done else "starts"
             print(f"{run.title}: training {begin}, {run.epochs} epochs", flush=True)
     if todo:
         with progress.stage(stage) as show:

@@ -1,4 +1,4 @@
-"""Trains the demo's detectors in processes of their own, which end with the demo."""
+"""Trainings of the demo, in processes of their own which end with the demo."""
 
 from __future__ import annotations
 
@@ -66,7 +66,7 @@ def train_together(runs: Sequence[Run], show: Callable[[list[Watch]], None]) -> 
     """Train runs side by side, each with its share of the cores.
 
     Args:
-        runs: What to train, or to go on with.
+        runs: What to train or resume.
         show: Called about once a second with how far each one is.
 
     Raises:

@@ -17,7 +17,7 @@ from PIL import Image
 
 from kd_engine.config.file import read_config
 from kdkit.demo.curves import read_curves
-from kdkit.demo.pictures import judge
+from kdkit.demo.detections import judge
 from kdkit.demo.report import table
 from kdkit.demo.runs import DemoOptions, demo_runs
 from kdkit.demo.training import Progress, Watch
@@ -69,7 +69,7 @@ def demo(tmp_path_factory):
 @pytest.mark.slow
 def test_after_a_kill_the_teacher_goes_on_from_its_checkpoint(demo):
     folder, output = demo
-    assert "teacher: training goes on after epoch 1" in output or "teacher: trained already" in (
+    assert "teacher: training resumes after epoch 1" in output or "teacher: trained already" in (
         output
     )
     log = (folder / "teacher/train.log").read_text()

@@ -1,4 +1,4 @@
-"""Draws detections of several models side by side."""
+"""Detections of several models, drawn side by side."""
 
 from __future__ import annotations
 
@@ -23,13 +23,13 @@ def draw_detections(
 ) -> None:
     """Draw the ground truth and what each model finds.
 
-    The pictures are the first ones with at least three objects, whatever the models do there.
+    The images are the first ones with at least three objects, whatever the models do there.
 
     Args:
-        results: Title of the model to its detections on all validation pictures.
+        results: Title of the model to its detections on all validation images.
         classes: Names of the classes.
         path: PNG file to write.
-        count: How many pictures.
+        count: How many images.
     """
     samples = next(iter(results.values()))
     wanted = [i for i, sample in enumerate(samples) if len(true_boxes(sample)[1]) >= 3][:count]
