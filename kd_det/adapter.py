@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import torch
@@ -10,10 +10,8 @@ from mmdet.structures import DetDataSample
 from torch import Tensor, nn
 
 from kd_core import Term
-from kd_core.teacher import Forward
 from kd_det.probe import random_samples
 from kd_engine.adapter import ModelAdapter
-from kd_engine.data.renormalize import Renormalize
 
 
 class DetectorAdapter(ModelAdapter):
@@ -40,48 +38,28 @@ class DetectorAdapter(ModelAdapter):
         """Return two random images and their samples, with a box on each."""
         return torch.randn(2, 3, *size), random_samples(2, size)
 
-    def forward(self, modules: Iterable[str], convert: Renormalize | None = None) -> Forward:
-        """Return how a detector is run: backbone or neck alone if nothing behind is read."""
-        return DetectorForward(modules, convert)
-
-
-class DetectorForward:
-    """Run as little of a detector as the layers need.
-
-    Args:
-        modules: Dotted paths of the layers.
-        convert: What turns the images into the model's.
-    """
-
-    def __init__(self, modules: Iterable[str], convert: Renormalize | None = None) -> None:
-        roots = {path.split(".")[0] for path in modules}
-        self.backbone_only = roots == {"backbone"}
-        self.features_only = roots <= {"backbone", "neck"}
-        self.convert = convert
-
-    def __call__(
+    def run(
         self,
-        model: nn.Module,
+        roots: frozenset[str],
+        convert: Any,
+        model: Any,
         inputs: Tensor,
         data_samples: Sequence[DetDataSample] | None = None,
-        mode: str = "loss",
+        *_: Any,
+        **__: Any,
     ) -> Any:
-        """Run the detector on a batch.
+        """Run a detector: its backbone or neck alone if nothing behind them is read.
 
         Args:
+            roots: First parts of the paths of the layers that are read.
+            convert: Turns images and their samples into the model's images.
             model: The detector.
             inputs: Images (N, 3, H, W), preprocessed for the student.
             data_samples: Their samples.
-            mode: The student's mode; a detector whose head is read always runs as "tensor".
-
-        Returns:
-            Whatever the part that ran returns.
         """
-        detector: Any = model
-        if self.convert is not None:
-            inputs = self.convert(inputs, data_samples)
-        if self.backbone_only:
-            return detector.backbone(inputs)
-        if self.features_only:
-            return detector.extract_feat(inputs)
-        return detector(inputs, data_samples, mode="tensor")
+        images = convert(inputs, data_samples)
+        if roots == {"backbone"}:
+            return model.backbone(images)
+        if roots <= {"backbone", "neck"}:
+            return model.extract_feat(images)
+        return model(images, data_samples, mode="tensor")

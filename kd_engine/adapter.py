@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Iterable, Mapping
 from typing import Any
 
@@ -60,32 +61,28 @@ class ModelAdapter(TaskAdapter):
         """Return how a model is run, ``forward(model, *args, **kwargs)`` with those of a batch.
 
         Args:
-            modules: Dotted paths of the layers that are read: no more than they need has to run.
+            modules: Dotted paths of the layers that are read.
             convert: What turns the images into the model's.
         """
-        return ImageForward(convert)
+        roots = frozenset(path.split(".")[0] for path in modules)
+        return functools.partial(self.run, roots, convert or _as_they_are)
 
-
-class ImageForward:
-    """Run a model on the images of a batch alone.
-
-    Args:
-        convert: What turns the images into the model's.
-    """
-
-    def __init__(self, convert: Renormalize | None = None) -> None:
-        self.convert = convert
-
-    def __call__(self, model: nn.Module, inputs: Tensor, *args: Any, **kwargs: Any) -> Any:
-        """Run the model.
+    def run(
+        self, roots: frozenset[str], convert: Any, model: Any, inputs: Tensor, *_: Any, **__: Any
+    ) -> Any:
+        """Run a model on a batch, no more of it than the layers need that are read.
 
         Args:
+            roots: First parts of their paths, such as ``backbone``.
+            convert: Turns images, and the samples of a detector, into the model's images.
             model: The model.
-            inputs: Images (N, 3, H, W), normalized for the student.
-            args: Not used, as all else of a batch.
-            kwargs: Not used.
+            inputs: Images (N, 3, H, W), normalized for the student; then all else of a batch.
         """
-        return model(inputs if self.convert is None else self.convert(inputs))
+        return model(convert(inputs))
+
+
+def _as_they_are(images: Tensor, samples: Any = None) -> Tensor:
+    return images
 
 
 def _preprocessor(model: nn.Module) -> nn.Module:

@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from typing import Any
 
 from torch import Tensor, nn
 
 from kd_core import Term
 from kd_core.relation import similarity_scores
-from kd_core.teacher import Forward
 from kd_engine.adapter import ModelAdapter
 from kd_engine.data.renormalize import Renormalize
 from kd_retrieval.cached_teacher import StoredEmbeddings
@@ -62,9 +61,29 @@ class EmbedderAdapter(ModelAdapter):
             return None
         return super().convert(student, network)
 
-    def forward(self, modules: Iterable[str], convert: Renormalize | None = None) -> Forward:
-        """Return how an embedder is run: the trunk alone if no other part is read."""
-        return EmbedderForward(modules, convert)
+    def run(
+        self,
+        roots: frozenset[str],
+        convert: Any,
+        model: Any,
+        inputs: Tensor,
+        labels: Any = None,
+        ids: Tensor | None = None,
+        *_: Any,
+        **__: Any,
+    ) -> Any:
+        """Run an embedder: its trunk alone if no other part is read.
+
+        Args:
+            roots: First parts of the paths of the layers that are read.
+            convert: Turns images into the model's.
+            model: The embedder.
+            inputs: Images (N, 3, H, W), normalized for the student.
+            labels: Not used, as all else of a batch.
+            ids: What names each image, int64 (N,), for a teacher of stored embeddings.
+        """
+        images = convert(inputs)
+        return model.features(images) if roots == {"trunk"} else model(images, ids=ids)
 
     def scores(self, output: Tensor) -> Tensor:
         """Return the similarities of each embedding with the others of the batch (N, N - 1)."""
@@ -75,41 +94,3 @@ class EmbedderAdapter(ModelAdapter):
         assert isinstance(network, Embedder) and network.criterion is not None
         loss: Tensor = network.criterion(output, labels)
         return loss
-
-
-class EmbedderForward:
-    """Run as little of an embedder as the layers need.
-
-    Args:
-        modules: Dotted paths of the layers.
-        convert: What turns the images into the model's.
-    """
-
-    def __init__(self, modules: Iterable[str], convert: Renormalize | None = None) -> None:
-        self.trunk_only = {path.split(".")[0] for path in modules} == {"trunk"}
-        self.convert = convert
-
-    def __call__(
-        self,
-        model: Any,
-        inputs: Tensor,
-        labels: Any = None,
-        ids: Tensor | None = None,
-        *args: Any,
-        **kwargs: Any,
-    ) -> Any:
-        """Run the embedder on a batch.
-
-        Args:
-            model: The embedder.
-            inputs: Images (N, 3, H, W), normalized for the student.
-            labels: Not used, as all else of a batch.
-            ids: What names each image, int64 (N,), for a teacher of stored embeddings.
-            args: Not used.
-            kwargs: Not used.
-
-        Returns:
-            Whatever the part that ran returns.
-        """
-        images = inputs if self.convert is None else self.convert(inputs)
-        return model.features(images) if self.trunk_only else model(images, ids=ids, mode="tensor")
