@@ -98,9 +98,9 @@ def _existing(name: str) -> str:
         if name.startswith(SCOPE):
             raise FileNotFoundError(no_such_builtin(name))
         raise FileNotFoundError(
-            f"there is no config file {name}. Paths are relative to the folder from which the "
-            "command runs, and in a config file to its own folder; configs of installed packages "
-            "are written 'kdkit::...' and 'mmdet::...'." + _nearest_file(Path(name))
+            f"there is no config file {shown_path(name)}. Paths are relative to the folder from "
+            "which the command runs, and in a config file to its own folder; configs of installed "
+            "packages are written 'kdkit::...' and 'mmdet::...'." + _nearest_file(Path(name))
         )
     elif Path(path).suffix not in _SUFFIXES:
         raise ConfigError(f"a config must end in {', '.join(_SUFFIXES)}, but it is {name}.")

@@ -3,9 +3,10 @@
 The rule, for teachers' configs and for checkpoints of any kind (``config``, ``checkpoint``,
 ``pretrained``, ``load_from``, the ``file`` of stored embeddings):
 
-- A relative path is relative to the folder of the config file that it stands in, as ``_base_`` is.
-- One below ``work_dirs/`` or ``data/`` (or ``$KD_DATA``) is relative to the current folder, where
-  trainings and downloads put their files.
+- A relative path is relative to the folder of the config file that it stands in, as ``_base_`` is;
+  the dataset's file in ``METHOD+FILE`` too.
+- One below ``work_dirs/``, and a checkpoint below ``data/`` (or ``$KD_DATA``), is relative to the
+  current folder, where trainings and downloads put their files.
 - On the command line every path is relative to the current folder.
 
 Names such as ``kdkit::...`` and ``mmdet::...``, URLs and absolute paths stay as they are. So do
@@ -27,7 +28,7 @@ from kd_engine.config.builtin import SCOPE, config_path, no_such_builtin
 
 _KEYS = ("checkpoint", "pretrained", "load_from")
 _STORED = "StoredEmbeddings"
-_HERE = ("work_dirs", "data")
+_TRAININGS, _DOWNLOADS = "work_dirs", "data"  # of the current folder
 _read, _find_base = Config._file2dict, Config._get_cfg_path  # mmengine's own
 _stands_for: dict[str, Path] = {}  # temporary file to the config that it was made from
 
@@ -58,7 +59,8 @@ def resolve_paths(values: Any, folder: Path) -> None:
     if isinstance(values, dict):
         for key, value in dict.items(values):  # a ConfigDict's own would import lazy names
             if isinstance(value, str) and _is_path(key, values):
-                dict.__setitem__(values, key, _resolved(value, folder))
+                resolve = _resolved_name if key == "config" else _resolved_file
+                dict.__setitem__(values, key, resolve(value, folder))
             else:
                 resolve_paths(value, folder)
     elif isinstance(values, list | tuple):
@@ -100,9 +102,26 @@ def _is_path(key: Any, values: dict[Any, Any]) -> bool:
     return key in _KEYS
 
 
-def _resolved(value: str, folder: Path) -> str:
-    here = (*_HERE, os.environ.get("KD_DATA", _HERE[0]))
-    stays = not value or "::" in value or "://" in value or value.startswith("~")
-    if stays or any(Path(value).is_relative_to(place) for place in here):
-        return value
-    return os.path.normpath(folder / value)
+def _resolved_name(name: str, folder: Path) -> str:
+    """Resolve a config's name; of a composed one the method and the dataset's file."""
+    for place in [place for place, letter in enumerate(name) if letter == "+"]:
+        method, dataset = _resolved(name[:place], folder), name[place + 1 :]
+        file = config_path(method)
+        if Path(file).is_file() or Path(f"{file}.py").is_file():
+            is_file = "/" in dataset or dataset.endswith(".py")
+            return f"{method}+{_resolved(dataset, folder) if is_file else dataset}"
+    return _resolved(name, folder)
+
+
+def _resolved_file(name: str, folder: Path) -> str:
+    downloads = (_DOWNLOADS, os.environ.get("KD_DATA", _DOWNLOADS))
+    return name if _is_below(name, *downloads) else _resolved(name, folder)
+
+
+def _resolved(name: str, folder: Path) -> str:
+    stays = not name or "::" in name or "://" in name or name.startswith("~")
+    return name if stays or _is_below(name, _TRAININGS) else os.path.normpath(folder / name)
+
+
+def _is_below(name: str, *folders: str) -> bool:
+    return any(Path(name).is_relative_to(folder) for folder in folders)

@@ -65,7 +65,6 @@ def test_the_current_folder_changes_nothing(project, monkeypatch):
     [
         "work_dirs/big/epoch_3.pth",
         "./work_dirs/big",
-        "data/weights/big.pth",
         "/weights/big.pth",
         "~/big.pth",
         "torchvision://resnet18",
@@ -78,6 +77,12 @@ def test_the_current_folder_changes_nothing(project, monkeypatch):
 def test_what_no_file_names_relatively_stays_as_it_is(project, stays):
     config = read_config(write(project / "a.py", TEACHER.format(stays, stays)))
     assert dict(config.model.teacher) == dict(config=stays, checkpoint=stays)
+
+
+def test_downloads_are_where_the_command_runs(project):
+    config = read_config(write(project / "a.py", TEACHER.format("data/a.py", "data/big.pth")))
+    assert config.model.teacher.checkpoint == "data/big.pth"
+    assert config.model.teacher.config == str(project / "data" / "a.py")  # no download
 
 
 def test_downloads_may_be_in_a_folder_of_another_name(project, monkeypatch):
@@ -118,6 +123,21 @@ def test_a_composed_config_is_relative_to_its_method(project):
     config = read_config(f"{project}/kd+pears")
     assert config.fruit == "pears" and config.load_from == str(project / "data" / "pears.pth")
     assert config.model.teacher.config == str(project / "big.py")
+
+
+@pytest.mark.parametrize("method", ["kdkit::cls/kd", "kd", "kd.py"])
+def test_a_dataset_s_file_is_relative_to_the_config_that_names_it(project, method):
+    write(project / "kd.py", '_base_ = "data/apples.py"')
+    file = write(project / "a.py", TEACHER.format(f"{method}+parts/pears.py", "work_dirs/x"))
+    found = method if "::" in method else str(project / method)
+    assert read_config(file).model.teacher.config == f"{found}+{project}/parts/pears.py"
+    file = write(project / "b.py", TEACHER.format(f"{method}+pears", "work_dirs/x"))
+    assert read_config(file).model.teacher.config == f"{found}+pears"
+
+
+def test_a_plus_in_a_path_is_no_dataset(project):
+    file = write(project / "a.py", TEACHER.format("c++/big.py", "c++/big.pth"))
+    assert read_config(file).model.teacher.config == str(project / "c++" / "big.py")
 
 
 def test_yaml_and_json_keep_the_rule(project):
