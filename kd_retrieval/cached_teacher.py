@@ -90,7 +90,7 @@ class StoredEmbeddings(nn.Module):
             raise ValueError(
                 f"every image needs a stored embedding, but {self.file} has none for "
                 f"{len(missing)} ids, first {int(missing[0])}. Embed the whole training split with "
-                "tools/embed.py --split train."
+                "kdkit embed --split train."
             )
         return self._order[places]
 

@@ -191,7 +191,7 @@ def _named(path: Path) -> Iterator[None]:
     except Exception as error:  # a damaged file makes numpy and zipfile raise nearly anything
         raise ValueError(
             f"{path} is no file of embeddings or is damaged ({error!r}). Write it again with "
-            "tools/embed.py --overwrite."
+            "kdkit embed --overwrite."
         ) from error
 
 
