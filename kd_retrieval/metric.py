@@ -31,7 +31,6 @@ class RecallMetric(BaseMetric):  # type: ignore[misc]
     Args:
         ks: The K to report.
         distance: ``cosine``, ``l2`` or ``dot``.
-        backend: ``torch`` or ``faiss``; both give the same numbers.
         gallery: What ``kdkit embed`` wrote, to be searched instead of the model's own
             embeddings, such as the teacher's of the same images (asymmetric retrieval). Sizes
             must be equal and the two spaces one: train with a term whose loss ``aligns_spaces``.
@@ -42,7 +41,7 @@ class RecallMetric(BaseMetric):  # type: ignore[misc]
 
     Raises:
         FileNotFoundError: If there is no such gallery.
-        ValueError: If it is damaged, or K, distance or backend is wrong.
+        ValueError: If it is damaged, or K or distance is wrong.
         ImportError: If FAISS is needed and not installed.
     """
 
@@ -50,7 +49,6 @@ class RecallMetric(BaseMetric):  # type: ignore[misc]
         self,
         ks: int | Sequence[int] = (1, 2, 4, 8),
         distance: str = "cosine",
-        backend: str = "torch",
         gallery: str | None = None,
         map_at_r: bool = False,
         allow_shared_classes: bool = False,
@@ -60,12 +58,11 @@ class RecallMetric(BaseMetric):  # type: ignore[misc]
             read_key(gallery)
         self.ks = (ks,) if isinstance(ks, int) else tuple(ks)
         self.distance = distance
-        self.backend = backend
         self.gallery = gallery
         self.map_at_r = map_at_r
         self.allow_shared_classes = allow_shared_classes
         pair: list[Any] = [torch.ones(2, 2), [0, 0]]  # wrong settings fail now, not after training
-        recall_at_k(*pair, ks=self.ks, metric=distance, backend=backend)
+        recall_at_k(*pair, ks=self.ks, metric=distance)
         if map_at_r:
             ranking_scores(*pair, metric=distance)
 
@@ -108,9 +105,7 @@ class RecallMetric(BaseMetric):  # type: ignore[misc]
         if gallery is not None:
             sides += [gallery.vectors.to(device), gallery.labels]
             options["gallery_ids"] = gallery.ids
-        result = recall_at_k(
-            *sides, **options, ks=self.ks, backend=self.backend, distributed=dist.is_distributed()
-        )
+        result = recall_at_k(*sides, **options, ks=self.ks, distributed=dist.is_distributed())
         print_log(str(result), "current")
         values = {f"R@{k}": 100 * share for k, share in result.recall.items()}
         if self.map_at_r:

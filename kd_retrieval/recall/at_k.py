@@ -16,7 +16,6 @@ from kd_retrieval.recall.precision import full_precision
 from kd_retrieval.recall.ranks import rank_and_world, reduce_over_ranks, warn
 from kd_retrieval.recall.similarity import Similarity
 
-BACKENDS = ("torch", "faiss")
 _GAP = 1e-3  # between optimistic and pessimistic recall, from which on it is worth a warning
 
 
@@ -64,19 +63,17 @@ def recall_at_k(
     query_ids: Any = None,
     gallery_ids: Any = None,
     metric: str = "cosine",
-    backend: str = "torch",
     count_no_positive_as_miss: bool = False,
     distributed: bool = False,
 ) -> RecallResult:
     """Measure the share of queries with an item of their class among the K nearest.
 
     Nothing is sorted: the negatives above each query's best positive are counted, in tiles. The
-    result is exact and the same for any backend, device, number of threads and ranks; ties are
-    ties (see :mod:`kd_retrieval.recall.similarity`). A query is never compared with itself,
-    found by id. It costs about one matrix product of N x M x D, or half of it without a
-    gallery. It takes (N + M) x D x 6 bytes (4 without quick bfloat16 products; M is 0 without a
-    gallery) and 40 MB for tiles; the faiss backend another M x D x 4 bytes and 130 MB for
-    neighbors. On a GPU tiles are larger: 400 MB. Sets of labels take a bit for each image and
+    result is exact and the same for any device, number of threads and ranks; ties are ties (see
+    :mod:`kd_retrieval.recall.similarity`). A query is never compared with itself, found by id. It
+    costs about one matrix product of N x M x D, or half of it without a gallery. It takes
+    (N + M) x D x 6 bytes (4 without quick bfloat16 products; M is 0 without a gallery) and 40 MB
+    for tiles; on a GPU tiles are larger: 400 MB. Sets of labels take a bit for each image and
     label, and have positives looked for in the whole product.
 
     Args:
@@ -91,8 +88,6 @@ def recall_at_k(
             when the same images were embedded twice, are a note where most queries have one.
         gallery_ids: What names each row of the gallery, int64 (M,).
         metric: ``cosine``, ``l2`` or ``dot``.
-        backend: ``torch`` counts; ``faiss`` searches neighbors with FAISS and counts where that
-            leaves doubts. Both give the same numbers; ``torch`` is quicker.
         count_no_positive_as_miss: Count queries without a positive as misses; else they are left
             out, and their number is in the result.
         distributed: All ranks of torch.distributed share the work. Each gives the same
@@ -103,26 +98,23 @@ def recall_at_k(
 
     Raises:
         ValueError: If embeddings are not finite, zero under cosine, or do not match labels, ids
-            or each other; if no query has a positive; if K, metric or backend is unknown.
-        ImportError: If FAISS is needed and not installed.
+            or each other; if no query has a positive; if K or metric is unknown.
 
     Example:
         >>> recall_at_k(torch.eye(4)[[0, 0, 1, 1, 2]], [7, 7, 8, 9, 9], ks=(1,)).recall
         {1: 0.5}
     """
-    if backend not in BACKENDS:
-        raise ValueError(f"backend must be one of {', '.join(BACKENDS)}, but it is {backend!r}.")
     given = prepare(
         queries, query_labels, gallery, gallery_labels,
         ks=ks, query_ids=query_ids, gallery_ids=gallery_ids, metric=metric,
     )  # fmt: skip
     rank, world = rank_and_world() if distributed else (0, 1)
     with torch.no_grad(), full_precision(given.itself.device):
-        best, counts = _measure(given, backend, rank, world)
+        best, counts = _measure(given, rank, world)
     return _result(given, best, counts, count_no_positive_as_miss)
 
 
-def _measure(given: RecallInput, backend: str, rank: int, world: int) -> tuple[Tensor, Counts]:
+def _measure(given: RecallInput, rank: int, world: int) -> tuple[Tensor, Counts]:
     similarity = Similarity(given.queries, given.gallery)
     counter = RankCounter(similarity, given.labels, given.itself, given.symmetric, given.ks)
     best = counter.best_positives(rank, world)
@@ -133,12 +125,7 @@ def _measure(given: RecallInput, backend: str, rank: int, world: int) -> tuple[T
             "recall needs a query with a positive, but none has one: no class has two images "
             "(or none of a query's class is in the gallery). Check the labels and ids."
         )
-    if backend == "faiss":
-        from kd_retrieval.search.faiss_search import survey_with_faiss
-
-        counts = survey_with_faiss(counter, best, rank, world)
-    else:
-        counts = counter.survey(best, rank, world)
+    counts = counter.survey(best, rank, world)
     _sum_over_ranks(counts, world)
     undecided = counter.undecided(best, counts)
     exact = counter.recount(best, undecided, rank, world)

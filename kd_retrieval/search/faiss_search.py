@@ -1,4 +1,4 @@
-"""Find with FAISS what is near, and say what that leaves open.
+"""Search of all rows of a gallery by FAISS, for candidates.
 
 FAISS computes in float32, in an order of its own. Its similarities are quick ones in the sense of
 :mod:`kd_retrieval.recall.similarity`: they say which pairs are clear, and the others are computed
@@ -14,12 +14,9 @@ import torch
 from torch import Tensor
 
 from kd_core.extras import missing_package
-from kd_retrieval.recall.count import Counts, RankCounter
 from kd_retrieval.recall.similarity import Similarity
 
-_SLACK = 8  # neighbors that are fetched beyond the largest K and the query itself
 _CHUNK = 4096  # rows that are given to FAISS at once
-_CELLS = 2**22  # neighbors that are held at once
 
 
 class FlatSearch:
@@ -44,10 +41,6 @@ class FlatSearch:
             rows = similarity.gallery.at(slice(begin, begin + _CHUNK), torch.float32)
             self.index.add(rows.cpu().numpy())
 
-    def batch(self, count: int) -> int:
-        """How many queries to search at once for so many neighbors."""
-        return max(1, min(_CHUNK, _CELLS // count))
-
     def __call__(self, queries: Tensor, count: int) -> tuple[Tensor, Tensor]:
         """Find neighbors.
 
@@ -69,58 +62,6 @@ class FlatSearch:
         quick.masked_fill_(missing, -torch.inf)
         columns.masked_fill_(missing, 0)
         return quick.to(queries.device), columns.to(queries.device)
-
-
-def survey_with_faiss(counter: RankCounter, best: Tensor, rank: int = 0, world: int = 1) -> Counts:
-    """Do what :meth:`~kd_retrieval.recall.count.RankCounter.survey` does, among FAISS neighbors.
-
-    The largest K and a few more neighbors are fetched. Where the last of them is surely below the
-    best positive, the counts are exact. Where it is not, and too few negatives are above, every
-    other row of the gallery may be: such queries stay open.
-
-    Args:
-        counter: What counts, and knows queries, gallery and labels.
-        best: Exact similarity of each query's best positive, float64 (N,); -inf without one.
-        rank: Which share of the queries to search.
-        world: How many shares there are.
-    """
-    counts = Counts(torch.zeros_like(counter.itself), torch.zeros_like(counter.itself))
-    search = FlatSearch(counter.similarity)
-    width = min(counter.enough + 1 + _SLACK, len(counter.similarity.gallery))
-    wanted = (best > -torch.inf).nonzero()[:, 0]
-    for queries in wanted.split(search.batch(width))[rank::world]:
-        quick, columns = search(queries, width)
-        _survey(counter, best, counts, queries, quick, columns)
-    return counts
-
-
-def _survey(
-    counter: RankCounter,
-    best: Tensor,
-    counts: Counts,
-    queries: Tensor,
-    quick: Tensor,
-    columns: Tensor,
-) -> None:
-    high, low = counter.similarity.bounds(best[queries], torch.float32)
-    size = len(counter.similarity.gallery)
-    complete = (quick.amin(dim=1) < low) | (quick.shape[1] == size)
-    quick.masked_fill_(columns == counter.itself[queries, None], -torch.inf)
-    surely = quick > high[:, None]
-    above = surely.sum(dim=1)
-    close = complete & (above < counter.enough)
-    doubtful = (quick >= low[:, None]) & ~surely & close[:, None]
-    rows, places = doubtful.nonzero(as_tuple=True)
-    pairs = queries[rows], columns[rows, places]
-    negative = ~counter.labels.same_pairs(*pairs)
-    rows = rows[negative]
-    found = counter.similarity.pairs(*(side[negative] for side in pairs))
-    difference = found - best[queries[rows]]
-    above += torch.bincount(rows[difference > 0], minlength=len(queries))
-    tied = torch.bincount(rows[difference == 0], minlength=len(queries))
-    counts.above[queries] = above
-    # A survey counts the best positive itself among what is level.
-    counts.ties[queries] = torch.where(complete, tied + 1, size + 1)
 
 
 def _faiss() -> Any:

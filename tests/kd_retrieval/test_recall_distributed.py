@@ -44,17 +44,15 @@ def measured(distributed):
     with (
         mock.patch("kd_retrieval.recall.at_k.RankCounter", functools.partial(RankCounter, tile=16)),
         mock.patch("kd_retrieval.recall.count._POSITIVES", (8, 16)),
-        mock.patch("kd_retrieval.search.faiss_search._CHUNK", 8),
     ):
         for name, (given, options) in cases().items():
-            for backend in ("torch", "faiss"):
-                result = recall_at_k(*given, **options, backend=backend, distributed=distributed)
-                results[f"{name} {backend}"] = [
-                    list(result.recall.values()),
-                    list(result.optimistic.values()),
-                    [result.n_valid, result.n_queries],
-                    result.found_at.tolist(),
-                ]
+            result = recall_at_k(*given, **options, distributed=distributed)
+            results[name] = [
+                list(result.recall.values()),
+                list(result.optimistic.values()),
+                [result.n_valid, result.n_queries],
+                result.found_at.tolist(),
+            ]
     return results
 
 

@@ -23,7 +23,7 @@ def test_results_that_differ_stop_the_benchmark():
         case.check_agreement()
     case.found = found
     found["kdkit"].found_at[77] += 1
-    with pytest.raises(ValueError, match="backends must agree, but at query 77"):
+    with pytest.raises(ValueError, match="FAISS and kdkit must agree, but do not at query 77"):
         case.check_agreement()
 
 

@@ -15,7 +15,6 @@ from kd_retrieval import recall_at_k
 from kd_retrieval.recall.count import RankCounter
 from kd_retrieval.recall.inputs import _same_id
 
-BACKENDS = ("torch", "faiss")
 METRICS = ("cosine", "l2", "dot")
 
 
@@ -91,7 +90,6 @@ def small_pieces(tile, half, dense=64):
         mock.patch.multiple("kd_retrieval.recall.count", _POSITIVES=(tile, 3), _DENSE=dense),
         mock.patch("kd_retrieval.recall.similarity.fast_bfloat16", lambda device: half),
         mock.patch("kd_retrieval.recall.similarity._CHUNK", 6),
-        mock.patch.multiple("kd_retrieval.search.faiss_search", _CHUNK=5, _SLACK=2),
     ):
         yield
 
@@ -122,17 +120,14 @@ def has_positive(labels):
     CASES,
     KS,
     st.sampled_from(METRICS),
-    st.sampled_from(BACKENDS),
     st.sampled_from([1, 4, 7, 64]),
     st.booleans(),
     st.sampled_from([0, 64]),
     st.sampled_from([1, 2]),
 )
-def test_searching_the_queries_equals_the_oracle(
-    case, ks, metric, backend, tile, half, dense, n_threads
-):
+def test_searching_the_queries_equals_the_oracle(case, ks, metric, tile, half, dense, n_threads):
     rows, labels = planted(**case)
-    call = functools.partial(recall_at_k, rows, labels, ks=ks, metric=metric, backend=backend)
+    call = functools.partial(recall_at_k, rows, labels, ks=ks, metric=metric)
     with small_pieces(tile, half, dense), threads(n_threads):
         if not has_positive(labels):
             with pytest.raises(ValueError, match="recall needs a query with a positive"):
@@ -150,12 +145,11 @@ def test_searching_the_queries_equals_the_oracle(
     CASES,
     KS,
     st.sampled_from(METRICS),
-    st.sampled_from(BACKENDS),
     st.sampled_from([1, 4, 64]),
     st.floats(0, 1),
     st.booleans(),
 )
-def test_a_gallery_that_overlaps_equals_the_oracle(case, ks, metric, backend, tile, share, several):
+def test_a_gallery_that_overlaps_equals_the_oracle(case, ks, metric, tile, share, several):
     rows, labels = planted(**case)
     rng = np.random.default_rng(case["seed"])
     ids = rng.permutation(10**9 + np.arange(len(rows)))
@@ -168,7 +162,7 @@ def test_a_gallery_that_overlaps_equals_the_oracle(case, ks, metric, backend, ti
     itself = np.array([place.get(row, -1) for row in asked])
     call = functools.partial(
         recall_at_k, rows[asked], sides[0], rows[members], sides[1], ks=ks,
-        query_ids=ids[asked], gallery_ids=ids[members], metric=metric, backend=backend,
+        query_ids=ids[asked], gallery_ids=ids[members], metric=metric,
     )  # fmt: skip
     groups = [[sets[i] for i in side] for side in (asked, members)]
     with small_pieces(tile, True, case["seed"] % 2 * 64):
@@ -184,60 +178,55 @@ def test_a_gallery_that_overlaps_equals_the_oracle(case, ks, metric, backend, ti
                 call()
 
 
-@pytest.mark.parametrize("backend", BACKENDS)
 @pytest.mark.parametrize("metric", METRICS)
-def test_the_order_of_rows_changes_nothing(metric, backend):
+def test_the_order_of_rows_changes_nothing(metric):
     rows, labels = planted(0, 300, 16, 30, {"duplicates", "singletons"})
     order = np.random.default_rng(1).permutation(300)
-    one = recall_at_k(rows, labels, metric=metric, backend=backend)
-    other = recall_at_k(rows[order], labels[order], metric=metric, backend=backend)
+    one = recall_at_k(rows, labels, metric=metric)
+    other = recall_at_k(rows[order], labels[order], metric=metric)
     assert one.recall == other.recall
     assert one.optimistic == other.optimistic
     assert torch.equal(one.found_at[torch.from_numpy(order)], other.found_at)
     assert 0 < one.recall[1] < 1
 
 
-@pytest.mark.parametrize("backend", BACKENDS)
-def test_found_at_is_the_smallest_k_in_the_order_of_the_queries(backend):
+def test_found_at_is_the_smallest_k_in_the_order_of_the_queries():
     rows = torch.tensor([[4.0], [0.0], [1.0], [0.4], [3.9], [9.0]])
     labels = [3, 1, 1, 2, 4, 3]
     # From 4, four others are nearer than 9; from 9, none is nearer than 4.
-    result = recall_at_k(rows, labels, ks=(1, 2, 5), metric="l2", backend=backend)
+    result = recall_at_k(rows, labels, ks=(1, 2, 5), metric="l2")
     assert result.found_at.tolist() == [5, 2, 2, -1, -1, 1]
     assert result.recall == {1: 0.25, 2: 0.75, 5: 1.0}
-    short = recall_at_k(rows, labels, ks=(1,), metric="l2", backend=backend)
+    short = recall_at_k(rows, labels, ks=(1,), metric="l2")
     assert short.found_at.tolist() == [0, 0, 0, -1, -1, 1]
 
 
-@pytest.mark.parametrize("backend", BACKENDS)
-def test_backends_agree_where_many_positives_and_duplicates_are_above(backend):
+def test_many_positives_and_duplicates_above_equal_the_oracle():
     rng = np.random.default_rng(3)
     rows = rng.normal(size=(400, 6)).astype(np.float32)
-    rows[100:250] = rows[0]  # more equal rows than FAISS is asked for
+    rows[100:250] = rows[0]
     labels = np.array([7] * 120 + [8] * 60 + list(range(100, 180)) + [9] * 140)
     sets = [(label,) for label in labels.tolist()]
     expected = oracle(rows, sets, rows, sets, np.arange(400), (1, 4, 200), "cosine")
-    require_equal(recall_at_k(rows, labels, ks=(1, 4, 200), backend=backend), expected)
+    require_equal(recall_at_k(rows, labels, ks=(1, 4, 200)), expected)
     assert expected[1][4] - expected[0][4] > 0.1
 
 
-@pytest.mark.parametrize("backend", BACKENDS)
 @pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16, torch.float64])
-def test_a_storage_dtype_is_as_good_as_float64(dtype, backend):
+def test_a_storage_dtype_is_as_good_as_float64(dtype):
     rows, labels = planted(5, 120, 8, 12, set())
     stored = torch.from_numpy(rows).to(dtype)
     sets = [(label,) for label in labels.tolist()]
     exact = stored.double().numpy()
     expected = oracle(exact, sets, exact, sets, np.arange(120), (1, 2, 4, 8), "cosine")
-    require_equal(recall_at_k(stored, torch.from_numpy(labels), backend=backend), expected)
+    require_equal(recall_at_k(stored, torch.from_numpy(labels)), expected)
 
 
-@pytest.mark.parametrize("backend", BACKENDS)
 @pytest.mark.parametrize("metric", METRICS)
 @pytest.mark.parametrize("exponent", [-1000, -520, 520, 1015])
-def test_vectors_may_be_of_any_size(exponent, metric, backend):
+def test_vectors_may_be_of_any_size(exponent, metric):
     rows, labels = planted(9, 80, 8, 12, {"duplicates"})
-    call = functools.partial(recall_at_k, query_labels=labels, metric=metric, backend=backend)
+    call = functools.partial(recall_at_k, query_labels=labels, metric=metric)
     scaled, plain = call(rows.astype(np.float64) * 2.0**exponent), call(rows)
     assert scaled.recall == plain.recall
     assert torch.equal(scaled.found_at, plain.found_at)
@@ -252,15 +241,14 @@ def test_a_norm_may_be_beyond_float64():
     assert recall_at_k(tiny, [0, 1, 0, 1], ks=(1,)).recall == {1: 0.5}
 
 
-@pytest.mark.parametrize("backend", BACKENDS)
 @pytest.mark.parametrize("metric", METRICS)
-def test_the_queries_as_an_explicit_gallery_change_nothing(metric, backend):
+def test_the_queries_as_an_explicit_gallery_change_nothing(metric):
     rows, labels = planted(10, 200, 8, 30, {"duplicates", "singletons"})
-    one = recall_at_k(rows, labels, metric=metric, backend=backend)
+    one = recall_at_k(rows, labels, metric=metric)
     order = np.random.default_rng(0).permutation(200)
     ids = np.arange(200)
     other = recall_at_k(
-        rows, labels, rows[order], labels[order], metric=metric, backend=backend,
+        rows, labels, rows[order], labels[order], metric=metric,
         query_ids=ids, gallery_ids=ids[order],
     )  # fmt: skip
     assert torch.equal(one.found_at, other.found_at)
@@ -275,19 +263,17 @@ def test_long_embeddings_that_hardly_differ_equal_the_oracle(size, half):
     sets = [(label,) for label in labels.tolist()]
     for metric in METRICS:
         expected = oracle(rows, sets, rows, sets, np.arange(150), (1, 2, 4), metric)
-        for backend in BACKENDS:
-            with small_pieces(64, half):
-                result = recall_at_k(rows, labels, ks=(1, 2, 4), metric=metric, backend=backend)
-            require_equal(result, expected, f"{metric} {backend}")
+        with small_pieces(64, half):
+            result = recall_at_k(rows, labels, ks=(1, 2, 4), metric=metric)
+        require_equal(result, expected, metric)
 
 
-@pytest.mark.parametrize("backend", BACKENDS)
-def test_autocast_changes_nothing(backend):
+def test_autocast_changes_nothing():
     rows, labels = planted(12, 300, 32, 40, set())
     rows = 1 + 0.01 * rows
     expected = recall_at_k(rows, labels)
     with small_pieces(64, False), torch.autocast("cpu", dtype=torch.bfloat16):
-        assert recall_at_k(rows, labels, backend=backend).recall == expected.recall
+        assert recall_at_k(rows, labels).recall == expected.recall
 
 
 def test_float64_is_not_rounded_to_float32():
@@ -297,23 +283,21 @@ def test_float64_is_not_rounded_to_float32():
     assert recall_at_k(rows, [1, 2, 1], ks=(1,), metric="dot").recall == {1: 0.5}
 
 
-@pytest.mark.parametrize("backend", BACKENDS)
-def test_embeddings_may_lie_in_a_file(tmp_path, backend):
+def test_embeddings_may_lie_in_a_file(tmp_path):
     rows, labels = planted(6, 50, 8, 5, set())
     np.save(tmp_path / "rows.npy", rows)
     mapped = np.load(tmp_path / "rows.npy", mmap_mode="r")
     assert isinstance(mapped, np.memmap)
     with warnings.catch_warnings():
         warnings.simplefilter("error")
-        found = recall_at_k(mapped, labels, backend=backend)
+        found = recall_at_k(mapped, labels)
     assert found.recall == recall_at_k(rows, labels).recall
 
 
-@pytest.mark.parametrize("backend", BACKENDS)
-def test_a_duplicate_is_not_taken_for_the_query_itself(backend):
+def test_a_duplicate_is_not_taken_for_the_query_itself():
     rows = torch.eye(4)[[0, 0, 1, 1]]
     # Dropping the first of the ranking instead of the query itself would find every positive.
-    result = recall_at_k(rows, [1, 2, 1, 2], ks=(1,), backend=backend)
+    result = recall_at_k(rows, [1, 2, 1, 2], ks=(1,))
     assert result.recall == {1: 0.0}
 
 
@@ -323,56 +307,51 @@ def test_labels_are_not_compared_as_float32():
     assert recall_at_k(rows, labels, ks=(1,)).recall == {1: 0.0}
 
 
-@pytest.mark.parametrize("backend", BACKENDS)
-def test_a_label_set_needs_one_label_in_common(backend):
+def test_a_label_set_needs_one_label_in_common():
     rows = torch.tensor([[1.0, 0.0], [1.0, 0.1], [1.0, 0.3], [0.0, 1.0]])
-    result = recall_at_k(rows, [[1, 2], [3], [2, 3], []], ks=(1, 2), backend=backend)
+    result = recall_at_k(rows, [[1, 2], [3], [2, 3], []], ks=(1, 2))
     assert result.recall == {1: 1 / 3, 2: 1.0}
     assert result.n_valid == 3
     table = np.array([[1, 1, 0], [0, 0, 1], [0, 1, 1], [0, 0, 0]]) == 1
-    assert recall_at_k(rows, table, ks=(1, 2), backend=backend).recall == result.recall
+    assert recall_at_k(rows, table, ks=(1, 2)).recall == result.recall
 
 
-@pytest.mark.parametrize("backend", BACKENDS)
-def test_many_labels_equal_the_oracle(backend):
+def test_many_labels_equal_the_oracle():
     rows, labels = planted(13, 120, 4, 15, {"duplicates"})
     sets = [{label, 1000 + i % 90} for i, label in enumerate(labels.tolist())]
     expected = oracle(rows, sets, rows, sets, np.arange(120), (1, 2, 200), "l2")
-    found = recall_at_k(rows, sets, ks=(1, 2, 200), metric="l2", backend=backend)
+    found = recall_at_k(rows, sets, ks=(1, 2, 200), metric="l2")
     require_equal(found, expected)
 
 
-@pytest.mark.parametrize("backend", BACKENDS)
-def test_queries_without_a_positive_are_left_out_or_count_as_misses(backend):
+def test_queries_without_a_positive_are_left_out_or_count_as_misses():
     rows = torch.tensor([[1.0, 0.0], [1.0, 0.1], [0.0, 1.0], [0.1, 1.0]])
     labels = [1, 1, 2, 3]
-    left_out = recall_at_k(rows, labels, ks=(1,), backend=backend)
+    left_out = recall_at_k(rows, labels, ks=(1,))
     assert left_out.recall == {1: 1.0}
     assert (left_out.n_valid, left_out.n_queries) == (2, 4)
     assert "2 queries have no positive and are left out" in str(left_out)
-    missed = recall_at_k(rows, labels, ks=(1,), backend=backend, count_no_positive_as_miss=True)
+    missed = recall_at_k(rows, labels, ks=(1,), count_no_positive_as_miss=True)
     assert missed.recall == missed.optimistic == {1: 0.5}
     assert "2 queries have no positive and count as misses" in str(missed)
 
 
-@pytest.mark.parametrize("backend", BACKENDS)
-def test_collapsed_embeddings_get_the_pessimistic_value_and_a_warning(backend):
+def test_collapsed_embeddings_get_the_pessimistic_value_and_a_warning():
     rows = torch.ones(40, 8)
-    result = recall_at_k(rows, list(range(20)) * 2, ks=(1, 60), backend=backend)
+    result = recall_at_k(rows, list(range(20)) * 2, ks=(1, 60))
     assert result.recall == {1: 0.0, 60: 1.0}
     assert result.optimistic[1] == 1.0
     assert any("ties decide: R@1 is 0.00" in note for note in result.notes)
     with mock.patch("kd_retrieval.recall.at_k.warn") as logged:
-        again = recall_at_k(rows, list(range(20)) * 2, backend=backend)
+        again = recall_at_k(rows, list(range(20)) * 2)
     logged.assert_called_once_with(again.notes[0])
-    healthy = recall_at_k(torch.eye(20)[list(range(20)) * 2], list(range(20)) * 2, backend=backend)
+    healthy = recall_at_k(torch.eye(20)[list(range(20)) * 2], list(range(20)) * 2)
     assert healthy.notes == ()
 
 
-@pytest.mark.parametrize("backend", BACKENDS)
-def test_k_beyond_the_gallery_gives_all_of_it_with_a_note(backend):
+def test_k_beyond_the_gallery_gives_all_of_it_with_a_note():
     rows, labels = planted(8, 10, 4, 3, set())
-    result = recall_at_k(rows, labels, ks=(9, 10, 1000), backend=backend)
+    result = recall_at_k(rows, labels, ks=(9, 10, 1000))
     assert result.recall == {9: 1.0, 10: 1.0, 1000: 1.0}
     assert "K of 10, 1000 is beyond the 9 images" in str(result)
 
@@ -443,14 +422,12 @@ def test_images_in_both_sides_need_unique_ids():
 
 def test_unknown_names_and_k_are_refused():
     refuse("metric must be one of cosine, l2, dot, but it is 'euclid'", EYE, PAIRS, metric="euclid")
-    refuse("backend must be one of torch, faiss, but it is 'gpu'", EYE, PAIRS, backend="gpu")
     for ks in ((0,), (1, -1), (1.5,), ()):
         refuse("ks must be whole numbers from 1", EYE, PAIRS, ks=ks)
 
 
-@pytest.mark.parametrize("backend", BACKENDS)
-def test_no_positive_at_all_is_an_error(backend):
-    refuse("no class has two images", EYE, [0, 1, 2, 3], backend=backend)
+def test_no_positive_at_all_is_an_error():
+    refuse("no class has two images", EYE, [0, 1, 2, 3])
 
 
 @pytest.mark.parametrize("distributed", [False, True])
@@ -467,9 +444,3 @@ def test_ranks_share_the_work_where_that_is_asked_for(distributed):
 def test_the_smallest_and_the_largest_id_are_found_too():
     found = _same_id(torch.tensor([5, 9, 1, 0, 10, 6]), torch.tensor([9, 1, 5]))
     assert found.tolist() == [2, 0, 1, -1, -1, -1]
-
-
-def test_faiss_missing_names_the_command():
-    with mock.patch.dict("sys.modules", faiss=None):
-        refuse(r"pip install 'kdkit\[retrieval\]'", EYE, PAIRS, backend="faiss", error=ImportError)
-        assert recall_at_k(EYE, PAIRS).n_valid == 4

@@ -9,6 +9,7 @@ from pytorch_metric_learning.distances import CosineSimilarity, LpDistance
 from pytorch_metric_learning.utils.accuracy_calculator import AccuracyCalculator
 from pytorch_metric_learning.utils.inference import CustomKNN
 
+from kd_retrieval.recall.at_k import recall_at_k
 from kd_retrieval.recall.knn import map_at_r, nearest, r_precision, ranking_scores
 
 METRICS = ("cosine", "l2", "dot")
@@ -153,3 +154,20 @@ def test_scores_of_label_sets_and_ids(dense):
 def test_no_positive_at_all_is_an_error():
     with pytest.raises(ValueError, match=r"MAP@R needs a query with a positive"):
         ranking_scores(torch.eye(3), [0, 1, 2])
+
+
+@pytest.mark.parametrize("metric", ["cosine", "l2", "dot"])
+def test_neighbors_by_faiss_and_counted_recall_agree_at_every_k(metric):
+    generator = torch.Generator().manual_seed(4)
+    labels = torch.randint(40, (300,), generator=generator)
+    rows = torch.randn(40, 6, generator=generator)[labels]
+    rows += torch.randn(300, 6, generator=generator)
+    rows[200:270] = rows[:70]  # many ties
+    ks = (1, 2, 5, 30, 299)
+    found = nearest(rows, k=299, metric=metric)
+    right = labels[found.rows] == labels[:, None]
+    best = found.scores.masked_fill(~right, -math.inf).amax(dim=1, keepdim=True)
+    before = (~right & (found.scores >= best)).sum(dim=1)[right.any(dim=1)]
+    shares = {k: int((before < k).sum()) / len(before) for k in ks}
+    assert recall_at_k(rows, labels, ks=ks, metric=metric).recall == shares
+    assert 0.05 < shares[1] < shares[30] < 1
