@@ -11,13 +11,9 @@ import torch
 from mmengine.config import Config
 from torch import Tensor, nn
 
-from kd_core.checkpoint.load import read_checkpoint, state_dict_of
-from kd_det.detector import ADAPTER
 from kd_det.probe import random_batch, read_test_batch
-from kd_engine.build import build_terms, is_distilled, student_config
 from kd_engine.data.required import require_datasets
-from kd_engine.distilled import attach
-from kd_engine.evaluate import build_model, load_checkpoint_into
+from kd_engine.export_check import models_to_compare
 
 _CLOSE = 1e-4  # pixels, scores; on a CPU the two are equal
 
@@ -44,17 +40,7 @@ def check_export(config: Config, checkpoint: str, exported: str, plain: str) -> 
         RuntimeError: If the exported weights do not fit the plain model.
         ValueError: If the predictions differ, or there is none.
     """
-    distilled = _build(config, student_config(config.model))
-    load_checkpoint_into(distilled, checkpoint)
-    if is_distilled(config.model):
-        attach(
-            ADAPTER,
-            distilled,
-            copy.deepcopy(distilled),
-            build_terms(_own_layers(config.model.terms)),
-        )
-    alone = _build(config, Config.fromfile(plain).model)
-    alone.load_state_dict(state_dict_of(read_checkpoint(exported)), strict=True)
+    alone, distilled = models_to_compare(config, checkpoint, exported, plain, _of_every_score)
     batch, source = _images(config)
     boxes = _compare(_predict(alone, batch), _predict(distilled, batch))
     return (
@@ -63,12 +49,11 @@ def check_export(config: Config, checkpoint: str, exported: str, plain: str) -> 
     )
 
 
-def _build(config: Config, model: Mapping[str, Any]) -> nn.Module:
-    model = dict(model)
-    if model.get("test_cfg"):
-        model["test_cfg"] = _without_threshold(model["test_cfg"])
-    built: nn.Module = build_model(config, model)
-    return built.eval()
+def _of_every_score(model: Mapping[str, Any]) -> dict[str, Any]:
+    """Let a model keep boxes of every score."""
+    if not model.get("test_cfg"):
+        return dict(model)
+    return {**model, "test_cfg": _without_threshold(model["test_cfg"])}
 
 
 def _without_threshold(content: Any) -> Any:
@@ -77,13 +62,6 @@ def _without_threshold(content: Any) -> Any:
     return {
         key: 0.0 if key == "score_thr" else _without_threshold(value)
         for key, value in content.items()
-    }
-
-
-def _own_layers(terms: Mapping[str, Mapping[str, Any]]) -> dict[str, dict[str, Any]]:
-    return {
-        name: {key: value for key, value in term.items() if key != "teacher_layers"}
-        for name, term in terms.items()
     }
 
 

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import copy
+from collections.abc import Callable, Mapping
 from pathlib import Path
+from typing import Any
 
 import torch
 from mmengine.config import Config
@@ -44,21 +46,7 @@ def compare_export(config: Config, checkpoint: str, exported: str, plain: str, o
         RuntimeError: If the exported weights do not fit the plain model.
         ValueError: If the two differ.
     """
-    distilled = build_model(config, without_initial_weights(student_config(config.model)))
-    load_checkpoint_into(distilled, checkpoint)
-    if "terms" in config.model:
-        terms = {
-            name: {key: value for key, value in term.items() if key != "teacher_layers"}
-            for name, term in config.model.terms.items()
-        }
-        Distiller(copy.deepcopy(distilled), build_terms(terms)).attach(distilled)
-    alone = build_model(config, Config.fromfile(plain).model)
-    weights = state_dict_of(read_checkpoint(exported))
-    if extra := [key for key in weights if key.startswith(BESIDE)]:
-        raise ValueError(
-            f"an exported student must stand alone, but it has {', '.join(extra[:4])}."
-        )
-    alone.load_state_dict(weights, strict=True)
+    alone, distilled = models_to_compare(config, checkpoint, exported, plain)
     images, source = probe_images(config)
     ours, theirs = _run(alone, images), _run(distilled, images)
     _require_equal(ours, theirs, output)
@@ -68,8 +56,47 @@ def compare_export(config: Config, checkpoint: str, exported: str, plain: str, o
     )
 
 
+def models_to_compare(
+    config: Config,
+    checkpoint: str,
+    exported: str,
+    plain: str,
+    change: Callable[[Mapping[str, Any]], Mapping[str, Any]] = dict,
+) -> tuple[nn.Module, nn.Module]:
+    """Build the exported student, and the student of the training with a distiller attached.
+
+    Args:
+        config: The config of the run.
+        checkpoint: The run's checkpoint.
+        exported: The exported weights.
+        plain: The exported config.
+        change: Changes the model configs of both before they are built.
+
+    Raises:
+        kd_core.checkpoint.CheckpointError: If the checkpoint does not fit the student.
+        RuntimeError: If the exported weights do not fit the plain model.
+        ValueError: If the exported weights hold more than the student.
+    """
+    student = without_initial_weights(student_config(config.model))
+    distilled: nn.Module = build_model(config, change(student))
+    load_checkpoint_into(distilled, checkpoint)
+    if "terms" in config.model:
+        terms = {
+            name: {key: value for key, value in term.items() if key != "teacher_layers"}
+            for name, term in config.model.terms.items()
+        }
+        Distiller(copy.deepcopy(distilled), build_terms(terms)).attach(distilled)
+    alone: nn.Module = build_model(config, change(Config.fromfile(plain).model))
+    weights = state_dict_of(read_checkpoint(exported))
+    if extra := [key for key in weights if key.startswith(BESIDE)]:
+        raise ValueError(
+            f"an exported student must stand alone, but it has {', '.join(extra[:4])}."
+        )
+    alone.load_state_dict(weights, strict=True)
+    return alone.eval(), distilled.eval()
+
+
 def _run(model: nn.Module, images: Tensor) -> Tensor:
-    model.eval()
     with torch.no_grad():
         vectors: Tensor = model(normalized(model, images), mode="tensor")
     return vectors
