@@ -20,7 +20,7 @@ def keep_freed_memory(environment: Mapping[str, str] = os.environ) -> bool:
     glibc gives freed memory back to the system as soon as it lies at the heap's end. Where several
     networks hold their activations at once, that is most of them, in every step, and the system
     clears each page before it hands it out again: a step of two small networks then took 1.16 to
-    1.21 times what both take alone (docs/benchmark.md). The peak of the memory is not higher, but
+    1.21 times what both take alone (the page on cost). The peak of the memory is not higher, but
     it is held till the end. Worker processes of data loaders inherit it; tensors on a GPU are not
     concerned.
 

@@ -202,3 +202,13 @@ def test_a_shim_runs_from_anywhere_with_the_exit_codes_of_its_command(tmp_path):
     assert missing.returncode == 1 and missing.stderr.startswith("error: nowhere has no valid")
     wrong = python(tool, folder=tmp_path)
     assert wrong.returncode == 2 and "Usage: kdkit summarise" in wrong.stderr
+
+
+def test_no_message_sends_the_user_of_an_installed_copy_to_the_checkout():
+    """It has neither tools/ nor docs/."""
+    for package in ("kd_core", "kd_engine", "kd_det", "kd_retrieval", "kd_cls", "kdkit"):
+        for file in (ROOT / package).rglob("*.py"):
+            text = " ".join(file.read_text().split())
+            assert not re.search(r"\btools/\w+\.py", text), file
+            own = re.sub(r"docs/\w+\.md of kdkit's repository", "", text)
+            assert not re.search(r"\bdocs/\w+\.md", own), file
