@@ -43,7 +43,7 @@ CASES = {
     ),
     "teacher's config": (
         'model = dict(teacher=dict(config="none.py"))',
-        "there is no config file none.py",
+        r"there is no config file .*\bnone\.py\. Paths are relative",
     ),
     "classes": (
         DATA.format('metainfo=dict(classes="x")'),
