@@ -79,8 +79,7 @@ def test_recall_is_measured(tmp_path):
         ("from kd_cls import Classifier", "pip install 'kdkit[onedl]'"),
         ("from kd_retrieval import Embedder", "pip install 'kdkit[onedl]'"),
         (
-            "import torch; from kd_retrieval.recall.knn import nearest\n"
-            "nearest(torch.eye(2), k=1)",
+            "import torch; from kd_retrieval.recall.knn import nearest\nnearest(torch.eye(2), k=1)",
             "needs faiss, which this installation of kdkit lacks. Run: pip install "
             "'kdkit[retrieval]'",
         ),
