@@ -50,11 +50,8 @@ class BaseDistiller(nn.Module, ABC):
     :meth:`pre_forward` runs before every training forward of the student, :meth:`post_forward`
     after it; the losses of the latter are put into the dict that the student returns. A student
     that returns something else (a plain network) gets them from :meth:`losses`. In eval mode and
-    without gradients nothing happens.
-
-    The number of the iteration and all parameters of the distiller are saved under
-    ``distiller.``, the teachers are not; :meth:`detach` takes everything away. A student may have
-    several distillers, each under its own name.
+    without gradients nothing happens. The iteration and all parameters of the distiller are saved
+    under ``distiller.``, the teachers are not. A student may have several distillers.
 
     Args:
         teachers: Name to frozen network; they follow the student's ``.to``, ``.half`` and so on.
@@ -90,17 +87,13 @@ class BaseDistiller(nn.Module, ABC):
     ) -> None:
         """Prepare for a training forward of the student; nothing by default.
 
-        What runs here, such as a frozen teacher, has given its memory back before the student
-        keeps its activations.
+        A frozen teacher runs here: it has given its memory back before the student keeps its own.
         """
 
     def dry_run(
         self, student: nn.Module, example: Sequence[Any] | None, forward: Forward | None
     ) -> None:
-        """Check, and make what needs the shapes of features, when the student is hooked.
-
-        Called by :meth:`attach`, with its arguments; nothing by default.
-        """
+        """Check, and make what needs the shapes of features; nothing by default."""
 
     def is_active(self) -> bool:
         """Return whether the present iteration needs any of the student's layers."""
@@ -130,6 +123,14 @@ class BaseDistiller(nn.Module, ABC):
     def start_iteration(self) -> int:
         """Return the iteration from which all its losses count; 0 by default."""
         return 0
+
+    def set_run_length(self, epoch_length: int, total: int | None = None) -> None:
+        """Let schedules in epochs, or in shares of the run, know how long it is.
+
+        Args:
+            epoch_length: Iterations of an epoch.
+            total: Iterations of the whole run; needed for shares alone.
+        """
 
     def attach(
         self,

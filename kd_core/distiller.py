@@ -34,12 +34,9 @@ class Distiller(BaseDistiller):
     ``attach`` hooks the named layers of student and teacher. In every training forward the
     teacher runs on the student's own inputs, and the terms are added to the dict of losses
     that the student returns. A student that returns something else (a plain network) gets them
-    from :meth:`losses`. In eval mode and without gradients nothing happens. The teacher runs
-    before the student: so it has given its memory back when the student keeps its activations.
-
-    The distiller becomes the student's child ``distiller``: its iteration and what is trained
-    along with the student (connectors, a loss's own parameters) are saved under ``distiller.``; the
-    teacher is not.
+    from :meth:`losses`. The distiller becomes the student's child ``distiller``: its iteration and
+    what is trained along with the student (connectors, a loss's own parameters) are saved under
+    ``distiller.``; the teacher is not.
 
     Args:
         teacher: The trained model; wrapped in a :class:`FrozenTeacher` if it is not one. Or a
@@ -166,6 +163,11 @@ class Distiller(BaseDistiller):
             if count == len(terms):
                 break
         return best[1]
+
+    def set_run_length(self, epoch_length: int, total: int | None = None) -> None:
+        """Let schedules in epochs, or in shares of the run, know how long it is."""
+        for term in self.terms.values():
+            term.set_run_length(epoch_length, total)
 
     def is_active(self) -> bool:
         """Return whether a term is not 0 at the present iteration."""

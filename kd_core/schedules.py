@@ -1,16 +1,76 @@
-"""How much a term counts at an iteration: factors between 0 and 1 on its weight.
+"""Schedules of a term's weight: factors between 0 and 1, as functions of the iteration.
 
 Each schedule is a callable ``iteration -> factor``; several are multiplied, so warm-up and
 decay combine. A factor of exactly 0 costs nothing: the term is not computed.
+
+Times are iterations, or by ``unit`` epochs or shares of the whole run: then the distiller must
+know how long the run is, see :meth:`kd_core.base_distiller.BaseDistiller.set_run_length`.
 """
 
 from __future__ import annotations
 
+import dataclasses
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any
 
-from kd_core.checks import check_weights
+from kd_core.checks import check_choice, check_weights
+
+Time = float  # a number of iterations or epochs, or a share of the run from 0 to 1
+
+_UNITS = ("iteration", "epoch", "share")
+
+
+class _Timed:
+    """A schedule with times, in ``unit``."""
+
+    unit: str
+
+    def __call__(self, iteration: int) -> float:
+        """Return the factor at an iteration (counted from 0).
+
+        Raises:
+            ValueError: If the times are not in iterations.
+        """
+        if self.unit != "iteration":
+            raise ValueError(
+                f"a schedule with unit={self.unit!r} needs the length of the run, but it is not "
+                "known. Call the distiller's set_run_length(epoch_length, total) before training "
+                "(a run of kdkit train does), or give the times in iterations."
+            )
+        return self._value(iteration)
+
+    def in_iterations(self, epoch_length: int, total: int | None) -> Any:
+        """Return the same schedule with times in whole iterations.
+
+        Args:
+            epoch_length: Iterations of an epoch.
+            total: Iterations of the run; needed for shares alone.
+
+        Raises:
+            ValueError: If the total is needed and not known, or nothing is left between begin and
+                end.
+        """
+        if self.unit == "iteration":
+            return self
+        if self.unit == "share" and total is None:
+            raise ValueError(
+                "a schedule with unit='share' needs the total of the run's iterations, but it is "
+                "not known. Give set_run_length a total, or give the times in epochs."
+            )
+        length = epoch_length if self.unit == "epoch" else total
+        times = {}
+        for name in ("begin", "end", "at"):
+            value: Any = getattr(self, name, None)
+            if isinstance(value, Sequence):
+                times[name] = tuple(round(one * length) for one in value)
+            elif value is not None:
+                times[name] = round(value * length)
+        return dataclasses.replace(self, unit="iteration", **times)  # type: ignore[type-var]
+
+    def _value(self, iteration: int) -> float:
+        raise NotImplementedError
 
 
 @dataclass(frozen=True)
@@ -33,66 +93,68 @@ class Constant:
 
 
 @dataclass(frozen=True)
-class LinearWarmup:
-    """Rises from 0 before ``begin`` to 1 at ``end``, in iterations.
+class LinearWarmup(_Timed):
+    """Rises from 0 before ``begin`` to 1 at ``end``.
 
     Example:
         >>> LinearWarmup(end=100)(25)
         0.25
+        >>> LinearWarmup(end=2, unit="epoch").in_iterations(epoch_length=50, total=None)(25)
+        0.25
     """
 
-    end: int
-    begin: int = 0
+    end: Time
+    begin: Time = 0
+    unit: str = "iteration"
 
     def __post_init__(self) -> None:
-        _check_span(self.begin, self.end)
+        _check_span(self.begin, self.end, self.unit)
 
-    def __call__(self, iteration: int) -> float:
-        """Return the factor at an iteration (counted from 0)."""
+    def _value(self, iteration: int) -> float:
         return _progress(iteration, self.begin, self.end)
 
 
 @dataclass(frozen=True)
-class LinearDecay:
-    """Falls in a line from 1 at ``begin`` to ``final`` at ``end``, in iterations.
+class LinearDecay(_Timed):
+    """Falls in a line from 1 at ``begin`` to ``final`` at ``end``.
 
     Example:
         >>> LinearDecay(begin=0, end=100)(75)
         0.25
     """
 
-    begin: int
-    end: int
+    begin: Time
+    end: Time
     final: float = 0.0
+    unit: str = "iteration"
 
     def __post_init__(self) -> None:
-        _check_span(self.begin, self.end)
+        _check_span(self.begin, self.end, self.unit)
         check_weights(final=self.final)
 
-    def __call__(self, iteration: int) -> float:
-        """Return the factor at an iteration (counted from 0)."""
+    def _value(self, iteration: int) -> float:
         return 1.0 + (self.final - 1.0) * _progress(iteration, self.begin, self.end)
 
 
 @dataclass(frozen=True)
-class CosineDecay:
-    """Falls along half a cosine from 1 at ``begin`` to ``final`` at ``end``, in iterations.
+class CosineDecay(_Timed):
+    """Falls along half a cosine from 1 at ``begin`` to ``final`` at ``end``.
 
     Example:
         >>> round(CosineDecay(begin=0, end=100)(50), 6)
         0.5
     """
 
-    begin: int
-    end: int
+    begin: Time
+    end: Time
     final: float = 0.0
+    unit: str = "iteration"
 
     def __post_init__(self) -> None:
-        _check_span(self.begin, self.end)
+        _check_span(self.begin, self.end, self.unit)
         check_weights(final=self.final)
 
-    def __call__(self, iteration: int) -> float:
-        """Return the factor at an iteration (counted from 0)."""
+    def _value(self, iteration: int) -> float:
         progress = _progress(iteration, self.begin, self.end)
         if progress >= 1.0:
             return self.final
@@ -100,58 +162,64 @@ class CosineDecay:
 
 
 @dataclass(frozen=True)
-class StepDecay:
-    """1, and multiplied by ``factor`` at each of the iterations ``at``.
+class StepDecay(_Timed):
+    """1, and multiplied by ``factor`` at each of the times ``at``.
 
     Example:
         >>> StepDecay(at=(100, 200), factor=0.5)(200)
         0.25
     """
 
-    at: Sequence[int]
+    at: Sequence[Time]
     factor: float = 0.1
+    unit: str = "iteration"
 
     def __post_init__(self) -> None:
         check_weights(factor=self.factor)
-        _check_times(*self.at)
+        _check_times("at", self.unit, *self.at)
 
-    def __call__(self, iteration: int) -> float:
-        """Return the factor at an iteration (counted from 0)."""
+    def _value(self, iteration: int) -> float:
         return self.factor ** sum(iteration >= step for step in self.at)
 
 
 @dataclass(frozen=True)
-class Stop:
-    """1 up to an iteration, 0 from it on: the end of training is for the task alone.
+class Stop(_Timed):
+    """1 up to a time, 0 from it on: the end of training is for the task alone.
 
     Example:
         >>> Stop(at=100)(99), Stop(at=100)(100)
         (1.0, 0.0)
     """
 
-    at: int
+    at: Time
+    unit: str = "iteration"
 
     def __post_init__(self) -> None:
-        _check_times(self.at)
+        _check_times("at", self.unit, self.at)
 
-    def __call__(self, iteration: int) -> float:
-        """Return the factor at an iteration (counted from 0)."""
+    def _value(self, iteration: int) -> float:
         return 1.0 if iteration < self.at else 0.0
 
 
-def _check_times(*iterations: int) -> None:
-    for iteration in iterations:
-        if not iteration >= 0:  # not a number is not
-            raise ValueError(f"at must be an iteration, 0 or later, but it is {iteration}.")
+def _check_times(name: str, unit: str, *times: float) -> None:
+    check_choice("unit", unit, _UNITS)
+    for time in times:
+        if not time >= 0:  # not a number is not
+            kind = "a share" if unit == "share" else f"an {unit}"
+            raise ValueError(f"{name} must be {kind}, 0 or later, but it is {time}.")
+        if unit == "share" and time > 1:
+            raise ValueError(f"{name} must be a share of the run, at most 1, but it is {time}.")
 
 
-def _check_span(begin: int, end: int) -> None:
+def _check_span(begin: float, end: float, unit: str) -> None:
     if not 0 <= begin < end < math.inf:
         raise ValueError(
             f"a schedule must begin at 0 or later and end after it begins, "
             f"but begin is {begin} and end is {end}."
         )
+    _check_times("begin", unit, begin)
+    _check_times("end", unit, end)
 
 
-def _progress(iteration: int, begin: int, end: int) -> float:
+def _progress(iteration: int, begin: float, end: float) -> float:
     return min(max((iteration - begin) / (end - begin), 0.0), 1.0)

@@ -51,6 +51,7 @@ class Term:
         self.schedules: tuple[Schedule, ...] = (
             tuple(schedule) if isinstance(schedule, Sequence) else (schedule,)
         )
+        self._in_iterations = self.schedules
         self.student_layers = _by_role(layers)
         self.teacher_layers = _by_role(layers if teacher_layers is None else teacher_layers)
         self._check_roles()
@@ -61,7 +62,16 @@ class Term:
 
     def factor(self, iteration: int) -> float:
         """Return weight times schedules at an iteration (counted from 0)."""
-        return self.weight * math.prod(schedule(iteration) for schedule in self.schedules)
+        return self.weight * math.prod(schedule(iteration) for schedule in self._in_iterations)
+
+    def set_run_length(self, epoch_length: int, total: int | None) -> None:
+        """Let the schedules know how many iterations an epoch and the run have."""
+        self._in_iterations = tuple(
+            schedule.in_iterations(epoch_length, total)
+            if hasattr(schedule, "in_iterations")
+            else schedule
+            for schedule in self.schedules
+        )
 
     def must_connect(self, role: str) -> bool:
         """Tell whether the loss needs equal channels in this role."""

@@ -70,6 +70,7 @@ class ClassifierCase:
         self.distiller: Any = distilled.distiller
         self.data = self.student.data_preprocessor(labeled_batch(student, batch, self.size), True)
         if isinstance(self.distiller, NetworksDistiller):
+            self.distiller.set_run_length(epoch_length=1)
             self.distiller.iteration.fill_(self.distiller.start_iteration())
         self._optimizers: dict[str, Any] = {}
         self._actions: dict[str, Callable[[], None]] = {

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -30,7 +31,8 @@ class CCSKDSchedule:
     """CCSKD's weights as a function of the epoch. The defaults are the authors', for 200 epochs.
 
     Attributes:
-        epoch_length: Iterations of an epoch: images over batch size, rounded up.
+        epoch_length: Iterations of an epoch: images over batch size, rounded up; ``None`` waits
+            for :meth:`kd_core.base_distiller.BaseDistiller.set_run_length`.
         start: Epoch at which cross-entropy and selective targets begin; before it the student
             learns from the teacher alone.
         decay: Epochs from which the weight of channel distillation is multiplied by ``factor``.
@@ -41,14 +43,15 @@ class CCSKDSchedule:
         ValueError: If a number of epochs or iterations is too small, or the factor is no such.
     """
 
-    epoch_length: int
+    epoch_length: int | None = None
     start: int = 60
     decay: Sequence[int] = (60, 160)
     every: int = 30
     factor: float = 0.9
 
     def __post_init__(self) -> None:
-        if not (self.epoch_length >= 1 and self.every >= 1 and self.start >= 0):
+        length = 1 if self.epoch_length is None else self.epoch_length
+        if not (length >= 1 and self.every >= 1 and self.start >= 0):
             raise ValueError(
                 "epoch_length and every must be at least 1 and start at least 0, but they are "
                 f"{self.epoch_length}, {self.every} and {self.start}."
@@ -56,17 +59,31 @@ class CCSKDSchedule:
         if not 0 < self.factor <= 1:
             raise ValueError(f"factor must be above 0 and at most 1, but it is {self.factor}.")
 
+    def epoch(self, iteration: int) -> int:
+        """Return the epoch of an iteration, both counted from 0.
+
+        Raises:
+            ValueError: If the length of an epoch is not known.
+        """
+        if self.epoch_length is None:
+            raise ValueError(
+                "CCSKD needs the length of an epoch, but it is not known. Call the method's "
+                "set_run_length(epoch_length) before training (a run of kdkit train does), or give "
+                "schedule=dict(epoch_length=...)."
+            )
+        return iteration // self.epoch_length
+
     def has_started(self, iteration: int) -> bool:
         """Return whether cross-entropy and selective targets count."""
-        return iteration // self.epoch_length >= self.start
+        return self.epoch(iteration) >= self.start
 
     def selective(self, iteration: int) -> float:
         """Return the factor on the squared multiplier: factor^(2 * floor(epoch / every))."""
-        return self.factor ** (2 * (iteration // self.epoch_length // self.every))
+        return self.factor ** (2 * (self.epoch(iteration) // self.every))
 
     def channel(self, iteration: int) -> float:
         """Return the factor on channel distillation: factor^(number of decays so far)."""
-        epoch = iteration // self.epoch_length
+        epoch = self.epoch(iteration)
         return float(self.factor ** sum(epoch >= step for step in self.decay))
 
 
@@ -122,6 +139,7 @@ class CCSKD(StagesDistiller):
             self.adapter, teacher.model, named.get("teacher"), "teacher"
         )
         self.schedule = schedule
+        self._waits = schedule.epoch_length is None
         defaults = dict(response=0.1, selective=0.1, channel=6.0, relation=6.0)
         self.weights = _checked(defaults, weights or {})
         self.response = SoftTargetLoss(temperature=1.0)
@@ -135,7 +153,7 @@ class CCSKD(StagesDistiller):
         cls,
         build: NetworkBuilder,
         teacher: Mapping[str, Any],
-        schedule: Mapping[str, Any],
+        schedule: Mapping[str, Any] | None = None,
         weights: Mapping[str, float] | None = None,
         layers: Sequence[str] | None = None,
         teacher_layers: Sequence[str] | None = None,
@@ -146,7 +164,7 @@ class CCSKD(StagesDistiller):
         Args:
             build: Builds networks.
             teacher: ``dict(config=, checkpoint=, allow_partial=False, precision=None)``.
-            schedule: Arguments of :class:`CCSKDSchedule`; ``epoch_length`` is needed.
+            schedule: Arguments of :class:`CCSKDSchedule`; ``None`` is the authors'.
             weights: Other weights than the authors', by name.
             layers: Selectors of the student's layers; ``None`` takes its stages.
             teacher_layers: Those of the teacher, as many.
@@ -164,7 +182,7 @@ class CCSKD(StagesDistiller):
         trained, precision = build.trained(teacher)
         frozen = FrozenTeacher(trained, precision=precision)
         both = {"student": layers, "teacher": teacher_layers}
-        times = CCSKDSchedule(**schedule)
+        times = CCSKDSchedule(**(schedule or {}))
         return cls(frozen, times, weights, both, gather, build.adapter).attach(student)
 
     def prepare(self, images: Tensor, output: Tensor, features: list[Tensor]) -> None:
@@ -180,7 +198,13 @@ class CCSKD(StagesDistiller):
 
     def start_iteration(self) -> int:
         """Return the iteration at which cross-entropy and selective targets begin."""
-        return self.schedule.start * self.schedule.epoch_length
+        self.schedule.epoch(0)  # its length must be known
+        return self.schedule.start * (self.schedule.epoch_length or 0)
+
+    def set_run_length(self, epoch_length: int, total: int | None = None) -> None:
+        """Let a schedule without a length of the epoch know it."""
+        if self._waits:
+            self.schedule = dataclasses.replace(self.schedule, epoch_length=epoch_length)
 
     def teacher_layers(self, iteration: int) -> dict[str, list[LayerPath]]:
         """Ask the teacher for its logits and stages."""

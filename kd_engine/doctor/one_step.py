@@ -14,6 +14,7 @@ from torch import Tensor, nn
 from kd_core import GradientShares
 from kd_core.base_distiller import attached_distillers
 from kd_core.table import format_table
+from kd_engine.run.run_length import planned_iterations, set_run_length
 
 _ALONE = {"num_workers": 0, "persistent_workers": False}
 
@@ -72,6 +73,7 @@ def one_step(model: nn.Module, config: Config, layer: str | None = None) -> Step
         )
     network: Any = model.to(get_device()).train()
     data = network.data_preprocessor(batch, True)
+    set_run_length(model, len(loader), planned_iterations(config.get("train_cfg") or {}, loader))
     attached = attached_distillers(model).values()
     iteration = max((distiller.start_iteration() for distiller in attached), default=0)
     for distiller in attached:

@@ -12,6 +12,7 @@ from torch import nn
 
 from kd_engine.run.found_nothing import FoundNothingHook
 from kd_engine.run.report import RunReportHook
+from kd_engine.run.run_length import RunLengthHook
 from kd_engine.terminal import TABLES, shorten, tell
 
 
@@ -30,6 +31,7 @@ class Runner(mmengine.runner.Runner):  # type: ignore[misc]
         super().__init__(*arguments, **options)
         self._report = RunReportHook()
         self.register_hook(FoundNothingHook(), priority="HIGHEST")
+        self.register_hook(RunLengthHook())
         self.register_hook(self._report, priority="LOWEST")
 
     def build_logger(self, *arguments: Any, **options: Any) -> MMLogger:

@@ -105,3 +105,71 @@ def test_going_to_an_iteration():
     student(images)
     student.distiller.losses()
     assert student.state_dict()["distiller.iteration"] == 6
+
+
+class TestUnits:
+    @pytest.mark.parametrize(
+        "given, same",
+        [
+            (LinearWarmup(end=2, unit="epoch"), LinearWarmup(end=14)),
+            (LinearWarmup(begin=0.5, end=1, unit="epoch"), LinearWarmup(begin=4, end=7)),
+            (LinearDecay(1, 3, 0.5, unit="epoch"), LinearDecay(7, 21, 0.5)),
+            (LinearDecay(begin=0, end=1, unit="share"), LinearDecay(begin=0, end=70)),
+            (CosineDecay(begin=0.1, end=0.5, unit="share"), CosineDecay(begin=7, end=35)),
+            (StepDecay(at=[1, 3], factor=0.5, unit="epoch"), StepDecay(at=(7, 21), factor=0.5)),
+            (Stop(at=0.8, unit="share"), Stop(at=56)),
+            (Stop(at=5), Stop(at=5)),
+        ],
+    )
+    def test_a_term_knows_the_iterations(self, given, same):
+        term = Term(nn.MSELoss(), "0", weight=2.0, schedule=[given, lambda i: 1.0])
+        term.set_run_length(7, 70)
+        assert given.in_iterations(7, 70) == same
+        assert [term.factor(i) for i in range(80)] == [2.0 * same(i) for i in range(80)]
+
+    def test_epochs_need_no_total(self):
+        assert Stop(at=2, unit="epoch").in_iterations(10, None) == Stop(at=20)
+
+    def test_what_is_not_known_is_an_error_in_the_first_step(self):
+        student = nn.Sequential(nn.Conv2d(3, 4, 3))
+        term = Term(AttentionTransferLoss(), "0", schedule=Stop(at=0.5, unit="share"))
+        Distiller(nn.Sequential(nn.Conv2d(3, 4, 3)), {"at": term}).attach(student)
+        with pytest.raises(ValueError, match=r"unit='share' needs the length.*set_run_length\("):
+            student(torch.randn(2, 3, 8, 8))
+        with pytest.raises(ValueError, match="needs the total of the run's iterations"):
+            student.distiller.set_run_length(5)
+        student.distiller.set_run_length(2, 4)
+        names = []
+        for _ in range(4):
+            student(torch.randn(2, 3, 8, 8))
+            names.append(list(student.distiller.losses()))
+        assert names == [["loss_at"], ["loss_at"], [], []]
+
+    def test_the_iteration_stays_the_one_counter(self):
+        """A resumed run with a loader of another length counts epochs by that."""
+        student = nn.Sequential(nn.Conv2d(3, 4, 3))
+        term = Term(AttentionTransferLoss(), "0", schedule=Stop(at=2, unit="epoch"))
+        distiller = Distiller(nn.Sequential(nn.Conv2d(3, 4, 3)), {"at": term})
+        distiller.attach(student)
+        distiller.set_run_length(5)
+        assert distiller.start_iteration() == 0
+        saved = student.state_dict()
+        assert [key for key in saved if "distiller" in key] == ["distiller.iteration"]
+        distiller.set_iteration(9)
+        assert distiller.is_active()
+        distiller.set_run_length(4)
+        assert not distiller.is_active()
+
+    @pytest.mark.parametrize(
+        "make, message",
+        [
+            (lambda: Stop(at=1, unit="epochs"), "unit must be one of .*epoch.*but it is 'epochs'"),
+            (lambda: Stop(at=1.5, unit="share"), "at must be a share of the run, at most 1, but"),
+            (lambda: LinearWarmup(end=2, unit="share"), "end must be a share of the run"),
+            (lambda: StepDecay(at=(0.1, -1), unit="share"), "at must be a share, 0 or later"),
+            (lambda: LinearWarmup(end=0.01, unit="share").in_iterations(1, 10), "end is 0"),
+        ],
+    )
+    def test_what_makes_no_sense_is_refused(self, make, message):
+        with pytest.raises(ValueError, match=message):
+            make()

@@ -65,7 +65,6 @@ trained = {  # what other configs take up
 trained["peer"] = trained["teacher"]  # its schedule is the student's
 
 samples = 50000  # for CRD
-epoch = 782  # iterations: 50,000 images in batches of 64
 tuned = dict(
     student_of_kd=dict(loss_weight=0.1),  # RepDistiller's, of cross-entropy
     kd=dict(weight=0.9),  # RepDistiller's, besides 0.1 of cross-entropy
@@ -75,6 +74,6 @@ tuned = dict(
         loss=dict(
             type="kd_core.losses.DKDLoss", target_weight=1.0, others_weight=6.0, temperature=4.0
         ),
-        schedule=dict(type="kd_core.schedules.LinearWarmup", end=20 * epoch),
+        schedule=dict(type="kd_core.schedules.LinearWarmup", end=20, unit="epoch"),
     ),
 )

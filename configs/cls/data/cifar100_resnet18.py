@@ -25,5 +25,5 @@ trained = {
 }
 trained["peer"] = trained["teacher"]
 
-ccskd = dict(epoch_length=391)  # 50,000 images in batches of 128; the rest is the authors'
+ccskd = dict()  # the authors' schedule
 tuned = dict(dkd=dict(_delete_=True))  # those of cifar100.py are for its pair

@@ -60,7 +60,7 @@ trained["peer"] = trained["teacher"]  # its schedule is the student's
 
 samples = 1797  # ids of training and test images, for CRD
 # The authors' schedule for 200 epochs, at the same shares of 6: 60, 160 and 30 of 200.
-ccskd = dict(epoch_length=23, start=2, decay=[2, 5], every=1)
+ccskd = dict(start=2, decay=[2, 5], every=1)
 tuned = dict(
     asckd=dict(weight=0.3),  # of 1, 0.3, 0.1 and 0.03, on the validation digits
     hmat=dict(weight=0.03),  # of 1, 0.3, 0.1 and 0.03, on the validation digits

@@ -1,0 +1,40 @@
+"""Length of a run, for schedules in epochs or in shares of it."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sized
+from typing import Any
+
+from mmengine.hooks import Hook
+from mmengine.model import is_model_wrapper
+from torch import nn
+
+from kd_core.base_distiller import attached_distillers
+
+
+class RunLengthHook(Hook):  # type: ignore[misc]
+    """Tell the distillers of a model, before training, how long an epoch and the run are."""
+
+    def before_train(self, runner: Any) -> None:
+        """Tell them; nothing else changes, and a resumed run gets the same."""
+        model = runner.model.module if is_model_wrapper(runner.model) else runner.model
+        set_run_length(model, len(runner.train_dataloader), runner.max_iters)
+
+
+def set_run_length(model: nn.Module, epoch_length: int, total: int | None) -> None:
+    """Let all distillers of a model know how many iterations an epoch and the run have."""
+    for distiller in attached_distillers(model).values():
+        distiller.set_run_length(epoch_length, total)
+
+
+def planned_iterations(train_cfg: Mapping[str, Any], loader: Sized) -> int | None:
+    """Return the iterations that a run's ``train_cfg`` plans, ``None`` if it does not say.
+
+    Args:
+        train_cfg: The run's, with ``max_epochs`` or ``max_iters``.
+        loader: Its loader, with a length in iterations.
+    """
+    if train_cfg.get("max_epochs") is not None:
+        return int(train_cfg["max_epochs"]) * len(loader)
+    iterations = train_cfg.get("max_iters")
+    return None if iterations is None else int(iterations)
