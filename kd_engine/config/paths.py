@@ -18,7 +18,8 @@ from __future__ import annotations
 
 import contextlib
 import os
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -29,13 +30,15 @@ from kd_engine.config.builtin import SCOPE, config_path, no_such_builtin
 _KEYS = ("checkpoint", "pretrained", "load_from")
 _STORED = "StoredEmbeddings"
 _TRAININGS, _DOWNLOADS = "work_dirs", "data"  # of the current folder
-_read, _find_base = Config._file2dict, Config._get_cfg_path  # mmengine's own
+_find_base = Config._get_cfg_path  # mmengine's own
+_READERS = {name: getattr(Config, name) for name in ("_file2dict", "_parse_lazy_import")}
 _stands_for: dict[str, Path] = {}  # temporary file to the config that it was made from
 
 
 def use_path_rule() -> None:
     """Have mmengine keep the rule of this module in every config file that it reads."""
-    Config._file2dict = staticmethod(_read_with_rule)
+    for name, reader in _READERS.items():
+        setattr(Config, name, staticmethod(partial(_read_with_rule, reader)))
     Config._get_cfg_path = staticmethod(_find_base_with_builtin)
 
 
@@ -76,8 +79,10 @@ def shown_path(name: str) -> str:
     return name
 
 
-def _read_with_rule(filename: str, *arguments: Any, **options: Any) -> Any:
-    found = _read(filename, *arguments, **options)
+def _read_with_rule(
+    reader: Callable[..., Any], filename: str, *arguments: Any, **options: Any
+) -> Any:
+    found = reader(filename, *arguments, **options)
     path = Path(os.path.abspath(os.path.expanduser(filename)))
     if ".mim" not in path.parts:
         resolve_paths(found[0], _stands_for.get(str(path), path).parent)

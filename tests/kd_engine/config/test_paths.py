@@ -145,6 +145,20 @@ def test_yaml_and_json_keep_the_rule(project):
     assert read_config(file).model.teacher.config == str(project / "big.py")
 
 
+def test_configs_in_pure_python_keep_the_rule(project):
+    write(project / "parts" / "base.py", 'model = dict(neck=dict(checkpoint="a.pth"))')
+    file = write(
+        project / "a.py",
+        "from mmengine.config import read_base",
+        "with read_base():",
+        "    from .parts.base import *",
+        'load_from = "b.pth"',
+    )
+    config = read_config(file)
+    assert config.model.neck.checkpoint == str(project / "parts" / "a.pth")
+    assert config.load_from == str(project / "b.pth")
+
+
 def test_tuples_and_lists_are_looked_into():
     values = dict(parts=[(dict(checkpoint="a.pth"),)])
     resolve_paths(values, Path("/there"))
