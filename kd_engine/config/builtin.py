@@ -15,6 +15,9 @@ from dataclasses import dataclass
 from pathlib import Path
 
 SCOPE = "kdkit::"
+DATASET_BASE = re.compile(
+    r"""^_base_ *= *(["'])(?P<base>(?:[^"'\n]*/)?data/[^"'/\n]+\.py)\1""", re.MULTILINE
+)
 _PARTS = ("_base_", "data")  # folders whose files are parts of configs
 
 
@@ -62,6 +65,14 @@ def builtin_name(path: str | os.PathLike[str]) -> str | None:
     return SCOPE + file.relative_to(folder).as_posix() if file.is_relative_to(folder) else None
 
 
+def own_dataset(method: Path) -> Path | None:
+    """Return the dataset's file that a method inherits, or None if a config is no method."""
+    if method.suffix != ".py":
+        return None
+    found = DATASET_BASE.search(method.read_text(encoding="utf-8"))
+    return Path(method.parent, config_path(found["base"])) if found else None
+
+
 def no_such_builtin(name: str) -> str:
     """Say that there is no built-in config of this name, with the nearest.
 
@@ -79,7 +90,8 @@ def list_configs(word: str | None = None) -> list[BuiltinConfig]:
     """List the built-in configs that run, in the order of their names.
 
     Args:
-        word: Only those that have it in name or summary, in small or capital letters.
+        word: Only those that have it in name or summary, in small or capital letters; where it is
+            in the name of a dataset, the methods on that dataset.
     """
     folder = configs_folder()
     names = sorted(path.relative_to(folder).as_posix() for path in folder.rglob("*.py"))
@@ -88,8 +100,21 @@ def list_configs(word: str | None = None) -> list[BuiltinConfig]:
         for name in names
         if not set(_PARTS) & set(name.split("/"))
     ]
-    sought = (word or "").lower()
-    return [one for one in found if sought in f"{one.name} {one.summary}".lower()]
+    if not word:
+        return found
+    chosen = [one for one in found if word.lower() in f"{one.name} {one.summary}".lower()]
+    composed = [one for one in list_composed() if word.lower() in one.name.partition("+")[2]]
+    return sorted([*chosen, *composed], key=lambda one: one.name)
+
+
+def list_composed() -> list[BuiltinConfig]:
+    """List each built-in method on each dataset of its own, ``kdkit::cls/kd+digits``."""
+    return [
+        BuiltinConfig(f"{method.name.removesuffix('.py')}+{dataset.stem}", method.summary)
+        for method in list_configs()
+        if (own := own_dataset(Path(config_path(method.name))))
+        for dataset in sorted(own.parent.glob("*.py"))
+    ]
 
 
 def copy_config(name: str, folder: str | os.PathLike[str] = ".") -> Path:

@@ -13,7 +13,6 @@ a config's name does: on the command line, as a teacher's config, as the name of
 from __future__ import annotations
 
 import difflib
-import re
 import tempfile
 from dataclasses import dataclass
 from pathlib import Path
@@ -21,12 +20,8 @@ from typing import Any
 
 from mmengine.config import Config
 
-from kd_engine.config.builtin import config_path
+from kd_engine.config.builtin import DATASET_BASE, config_path, own_dataset
 from kd_engine.config.paths import made_from
-
-_BASE = re.compile(
-    r"""^_base_ *= *(["'])(?P<base>(?:[^"'\n]*/)?data/[^"'/\n]+\.py)\1""", re.MULTILINE
-)
 
 
 @dataclass(frozen=True)
@@ -50,7 +45,7 @@ class ComposedConfig:
     def text(self) -> str:
         """The method's text with the dataset as its base."""
         source = self.method.read_text(encoding="utf-8")
-        return _BASE.sub(lambda _: f"_base_ = {self.dataset.as_posix()!r}", source, count=1)
+        return DATASET_BASE.sub(lambda _: f"_base_ = {self.dataset.as_posix()!r}", source, count=1)
 
 
 def find_composed(name: str) -> ComposedConfig | None:
@@ -97,7 +92,7 @@ def full_name(name: str) -> str:
     name = config_path(name)
     composed = find_composed(name)
     if composed is None and Path(name).is_file():
-        own = _own_dataset(Path(name))
+        own = own_dataset(Path(name))
         composed = ComposedConfig(Path(name), own) if own else None
     return str(composed.method.with_name(composed.name)) if composed else name
 
@@ -126,16 +121,8 @@ def _method_file(name: str) -> Path | None:
     return path if path.is_file() else None
 
 
-def _own_dataset(method: Path) -> Path | None:
-    """Return the dataset file that a method inherits."""
-    if method.suffix != ".py":
-        return None
-    found = _BASE.search(method.read_text(encoding="utf-8"))
-    return Path(method.parent, config_path(found["base"])) if found else None
-
-
 def _dataset_file(method: Path, name: str) -> Path:
-    own = _own_dataset(method)
+    own = own_dataset(method)
     if own is None:
         raise ValueError(
             f"a name after '+' takes the place of the dataset that a method inherits, but {method} "

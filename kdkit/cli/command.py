@@ -31,11 +31,11 @@ class ConfigName(click.Path):
         """Return the names that begin like this, or have the shell complete paths."""
         if not incomplete.startswith("kdkit:"):
             return super().shell_complete(ctx, param, incomplete)
-        from kd_engine.config.builtin import list_configs
+        from kd_engine.config.builtin import list_composed, list_configs
 
         return [
             CompletionItem(one.name, help=one.summary)
-            for one in list_configs()
+            for one in (list_composed() if "+" in incomplete else list_configs())
             if one.name.startswith(incomplete)
         ]
 

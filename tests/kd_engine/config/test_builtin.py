@@ -82,6 +82,13 @@ def test_parts_are_not_listed_and_words_select():
     assert list_configs("no such word") == []
 
 
+def test_a_dataset_s_name_lists_the_methods_on_it():
+    found = [one.name for one in list_configs("fashion")]
+    assert "kdkit::cls/kd+fashion_mnist" in found and found == sorted(found)
+    assert len(found) == len([name for name in NAMES if name.startswith("kdkit::cls/")])
+    assert all(read_config(name).model for name in found[:3])
+
+
 def test_listing_needs_neither_mmengine_nor_torch():
     program = (
         "import sys; from kd_engine.config.builtin import list_configs; print(len(list_configs()), "
