@@ -41,7 +41,20 @@ class VectorNorm(nn.BatchNorm1d):
         return _alone(self, input) if _is_alone(self, input) else super().forward(input)
 
 
-class Connector(nn.Module):
+class _Projection(nn.Module):
+    """A linear map of the channels and a batch norm."""
+
+    project: nn.Conv2d | nn.Linear
+    norm: MapNorm | VectorNorm
+
+    def forward(self, student: Tensor) -> Tensor:
+        """Give a student's map (N, C_s, H, W) or vector (N, C_s) the teacher's channels."""
+        matched = student.to(self.project.weight.dtype)  # a trunk may run in half precision
+        connected: Tensor = self.norm(self.project(matched))
+        return connected
+
+
+class Connector(_Projection):
     """1x1 convolution and batch norm that give a student's map the teacher's channels.
 
     Trained with the student and absent from the exported one.
@@ -62,21 +75,8 @@ class Connector(nn.Module):
         self.norm = MapNorm(out_channels)
         nn.init.kaiming_normal_(self.project.weight, mode="fan_out", nonlinearity="relu")
 
-    def forward(self, student: Tensor) -> Tensor:
-        """Project a student's map.
 
-        Args:
-            student: Feature map (N, C_s, H, W).
-
-        Returns:
-            Feature map (N, C_t, H, W).
-        """
-        matched = student.to(self.project.weight.dtype)  # a trunk may run in half precision
-        connected: Tensor = self.norm(self.project(matched))
-        return connected
-
-
-class VectorConnector(nn.Module):
+class VectorConnector(_Projection):
     """Linear layer and batch norm that give a student's vector the teacher's size.
 
     Args:
@@ -93,19 +93,6 @@ class VectorConnector(nn.Module):
         super().__init__()
         self.project = nn.Linear(in_channels, out_channels, bias=False)
         self.norm = VectorNorm(out_channels)
-
-    def forward(self, student: Tensor) -> Tensor:
-        """Project a student's vector.
-
-        Args:
-            student: Vector (N, D_s).
-
-        Returns:
-            Vector (N, D_t).
-        """
-        matched = student.to(self.project.weight.dtype)  # a trunk may run in half precision
-        connected: Tensor = self.norm(self.project(matched))
-        return connected
 
 
 class TermConnectors(nn.ModuleDict):

@@ -22,6 +22,7 @@ from kd_engine.build import (
     without_initial_weights,
 )
 from kd_engine.config.file import read_config
+from kd_engine.config.keys import require_settings
 from kd_engine.run.runner import Runner
 from kd_engine.weights.checkpoint import AtomicLocalBackend
 from kd_engine.weights.source import WeightSource
@@ -96,12 +97,7 @@ def evaluate_model(
         ValueError: If the config describes no test.
         kd_core.checkpoint.CheckpointError: If the checkpoint is unsafe, broken or does not fit.
     """
-    lacking = [key for key in _TEST if not config.get(key)]
-    if lacking:
-        raise ValueError(
-            f"a config must have {', '.join(_TEST)} to be tested, but it lacks "
-            f"{', '.join(lacking)}. Add them, or give a config that has them."
-        )
+    require_settings(config, _TEST, "tested")
     source = WeightSource.named(checkpoint)
     weights = None if source is None else source.read()  # before anything slow
     plain = plain_config(config, model)

@@ -11,6 +11,7 @@ from mmengine.config import Config
 from mmengine.logging import print_log
 
 from kd_engine.build import student_config
+from kd_engine.config.keys import listed
 from kd_engine.data.datasets import BuiltDatasets, build_datasets, require_decodable
 from kd_engine.data.required import require_datasets
 from kd_engine.data.split_check import check_built_splits
@@ -105,12 +106,7 @@ def _check_classes(config: Config, datasets: BuiltDatasets) -> None:
 
 
 def _allowed(evaluator: Any) -> bool:
-    return any(one.get("allow_shared_classes") for one in evaluators_of(evaluator))
-
-
-def evaluators_of(evaluator: Any) -> list[Mapping[str, Any]]:
-    """List the metrics of a config's evaluator: one, several or none."""
-    return list(evaluator) if isinstance(evaluator, list | tuple) else [evaluator or {}]
+    return any(one.get("allow_shared_classes") for one in listed(evaluator))
 
 
 def _check_labels(config: Config, names: list[str], dataset: Any) -> None:

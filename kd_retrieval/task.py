@@ -9,10 +9,11 @@ from mmengine.logging import print_log
 
 from kd_core.term import layers_of
 from kd_engine.build import build_terms, is_distilled
+from kd_engine.config.keys import listed
 from kd_engine.doctor.versions import version_of
 from kd_engine.export_files import kdkit_command
 from kd_engine.task import Task
-from kd_retrieval.data_check import check_datasets, check_test_classes, evaluators_of
+from kd_retrieval.data_check import check_datasets, check_test_classes
 from kd_retrieval.distilled import ADAPTER
 
 _LIBRARIES = ("faiss-cpu", "timm", "pytorch-metric-learning", "onnx", "onnxruntime")
@@ -60,7 +61,7 @@ def check_asymmetric(config: Config) -> bool:
         True if there was reason to warn.
     """
     evaluators = [
-        one for name in ("val", "test") for one in evaluators_of(config.get(f"{name}_evaluator"))
+        one for name in ("val", "test") for one in listed(config.get(f"{name}_evaluator"))
     ]
     if not any(one.get("gallery") for one in evaluators) or not is_distilled(config.model):
         return False

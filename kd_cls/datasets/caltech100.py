@@ -16,11 +16,10 @@ from kd_cls.datasets.samples import (
     require_count,
 )
 from kd_engine.data.image_lists import first_repeat, read_rows
-from kd_engine.data.splits import check_split, split_inside_classes
+from kd_engine.data.splits import check_split, rows_of_split
 
 LISTS = ("retrieval_train.txt", "retrieval_test.txt")
 COUNT, CLASSES = 5_233, 100
-_SHARES = (0.6, 0.2, 0.2)
 
 
 class Caltech100(ClassificationDataset):
@@ -70,9 +69,7 @@ class Caltech100(ClassificationDataset):
             require_count(f"Caltech-100 of {root}", len(paths), COUNT)
             require_count(f"Caltech-100 of {root}", len(names), CLASSES, "classes")
         labels = labels.reshape(-1).astype(np.int64)
-        parts = split_inside_classes(labels, _SHARES)
-        chosen = ("train", "val") if split == "trainval" else (split,)
-        rows = np.sort(np.concatenate([parts[part] for part in chosen]))
+        rows = rows_of_split(labels, split)
         files = ImageFiles(root, [paths[row] for row in rows])
         samples = Samples(
             files if in_memory is None else decoded(files, len(rows), in_memory),

@@ -9,9 +9,7 @@ import numpy as np
 
 from kd_cls.datasets.samples import ClassificationDataset, DecodedImages, Samples
 from kd_engine.data.digits import DIGIT_CLASSES, enlarged, source_digits
-from kd_engine.data.splits import check_split, split_inside_classes
-
-_SHARES = (0.6, 0.2, 0.2)
+from kd_engine.data.splits import rows_of_split
 
 
 class BuiltInDigits(ClassificationDataset):
@@ -30,11 +28,8 @@ class BuiltInDigits(ClassificationDataset):
     def __init__(
         self, split: str = "trainval", transforms: Sequence[Mapping[str, Any]] = ()
     ) -> None:
-        check_split(split)
         images, labels = source_digits()
-        parts = split_inside_classes(labels, _SHARES)
-        chosen = ("train", "val") if split == "trainval" else (split,)
-        rows = np.sort(np.concatenate([parts[part] for part in chosen]))
+        rows = rows_of_split(labels, split)
         pixels = np.stack([np.asarray(enlarged(images[row])) for row in rows])
         samples = Samples(DecodedImages(pixels), labels[rows], rows, DIGIT_CLASSES)
         super().__init__("the built-in digits", samples, transforms)

@@ -91,20 +91,14 @@ class ResNet(StagedNetwork):
         initialize_convolutions(self)
 
 
-class BasicBlock(nn.Module):
-    """Two 3x3 convolutions beside a shortcut; ReLU after their sum."""
+class _Residual(nn.Module):
+    """Convolutions beside a shortcut; ReLU after their sum."""
 
-    expansion = 1
-
-    def __init__(self, in_channels: int, out_channels: int, stride: int) -> None:
+    def __init__(
+        self, residual: nn.Module, in_channels: int, out_channels: int, stride: int
+    ) -> None:
         super().__init__()
-        self.residual = nn.Sequential(
-            nn.Conv2d(in_channels, out_channels, 3, stride, padding=1, bias=False),
-            nn.BatchNorm2d(out_channels),
-            nn.ReLU(),
-            nn.Conv2d(out_channels, out_channels, 3, padding=1, bias=False),
-            nn.BatchNorm2d(out_channels),
-        )
+        self.residual = residual
         self.shortcut = _shortcut(in_channels, out_channels, stride)
         self.relu = nn.ReLU()
 
@@ -114,15 +108,30 @@ class BasicBlock(nn.Module):
         return out
 
 
-class Bottleneck(nn.Module):
+class BasicBlock(_Residual):
+    """Two 3x3 convolutions beside a shortcut; ReLU after their sum."""
+
+    expansion = 1
+
+    def __init__(self, in_channels: int, out_channels: int, stride: int) -> None:
+        residual = nn.Sequential(
+            nn.Conv2d(in_channels, out_channels, 3, stride, padding=1, bias=False),
+            nn.BatchNorm2d(out_channels),
+            nn.ReLU(),
+            nn.Conv2d(out_channels, out_channels, 3, padding=1, bias=False),
+            nn.BatchNorm2d(out_channels),
+        )
+        super().__init__(residual, in_channels, out_channels, stride)
+
+
+class Bottleneck(_Residual):
     """1x1, 3x3 and 1x1 convolution beside a shortcut; ReLU after their sum."""
 
     expansion = 4
 
     def __init__(self, in_channels: int, out_channels: int, stride: int) -> None:
-        super().__init__()
         middle = out_channels // self.expansion
-        self.residual = nn.Sequential(
+        residual = nn.Sequential(
             nn.Conv2d(in_channels, middle, 1, bias=False),
             nn.BatchNorm2d(middle),
             nn.ReLU(),
@@ -132,13 +141,7 @@ class Bottleneck(nn.Module):
             nn.Conv2d(middle, out_channels, 1, bias=False),
             nn.BatchNorm2d(out_channels),
         )
-        self.shortcut = _shortcut(in_channels, out_channels, stride)
-        self.relu = nn.ReLU()
-
-    def forward(self, features: Tensor) -> Tensor:
-        """Turn a map (N, C, H, W) into (N, C', H/stride, W/stride)."""
-        out: Tensor = self.relu(self.residual(features) + self.shortcut(features))
-        return out
+        super().__init__(residual, in_channels, out_channels, stride)
 
 
 def _stem(channels: int) -> nn.Sequential:

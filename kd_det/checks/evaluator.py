@@ -14,6 +14,7 @@ from kd_det.annotations.coco_reader import read_coco
 from kd_det.checks.data import dataset_classes, kind_and_classes
 from kd_det.checks.report import DataReport
 from kd_det.checks.scored_file import check_scored_file
+from kd_engine.config.keys import listed
 from kd_engine.data.download.public import missing_data_message
 from kd_engine.data.required import dataset_parts
 from kd_engine.data.voc_file import read_names
@@ -58,8 +59,7 @@ def check_evaluators(
 def _pairs(evaluator: Any, dataset: Mapping[str, Any]) -> Iterator[tuple[Any, Mapping[str, Any]]]:
     """Yield each metric with the data set that it scores."""
     nested = isinstance(evaluator, Mapping) and "metrics" in evaluator
-    metrics = evaluator["metrics"] if nested else evaluator
-    metrics = list(metrics) if isinstance(metrics, list | tuple) else [metrics]
+    metrics = listed(evaluator["metrics"] if nested else evaluator)
     parts = dataset.get("datasets") or []
     for number, metric in enumerate(metrics):
         if not isinstance(metric, Mapping):

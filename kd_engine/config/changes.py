@@ -7,6 +7,8 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from kd_engine.config.keys import listed
+
 _ABSENT = "(absent)"
 _LONGEST_VALUE = 70
 _LONGEST_LIST = 20
@@ -111,8 +113,7 @@ class _NewKind(Change):
 
 
 def _scheduler_kinds(config: Mapping[str, Any]) -> list[Any]:
-    schedulers = config.get("param_scheduler") or []
-    schedulers = schedulers if isinstance(schedulers, list) else [schedulers]
+    schedulers = listed(config.get("param_scheduler"))
     return [one.get("type") if isinstance(one, Mapping) else one for one in schedulers]
 
 

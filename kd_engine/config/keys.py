@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import difflib
 import warnings
-from collections.abc import Collection, Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from typing import Any
 
 SETTINGS: tuple[str, ...] = (
@@ -47,6 +47,31 @@ def check_keys(config: Mapping[str, Any]) -> None:
             f"over keys that it does not know, but {', '.join(found)}. Correct it; a variable of "
             "your own needs another name."
         )
+
+
+def require_settings(config: Mapping[str, Any], names: Sequence[str], purpose: str) -> None:
+    """Require settings that a purpose needs.
+
+    Args:
+        config: A run's config.
+        names: The settings.
+        purpose: What they are for: "trained".
+
+    Raises:
+        ValueError: Names those that the config lacks.
+    """
+    if lacking := [name for name in names if not config.get(name)]:
+        raise ValueError(
+            f"a config must have {', '.join(names)} to be {purpose}, but it lacks "
+            f"{', '.join(lacking)}. Add them, or give a config that has them."
+        )
+
+
+def listed(value: Any) -> list[Any]:
+    """Return a setting that may be one thing, several or none, as a list."""
+    if value is None:
+        return []
+    return list(value) if isinstance(value, list | tuple) else [value]
 
 
 def check_options(config: Mapping[str, Any], options: Mapping[str, Any]) -> None:

@@ -31,6 +31,7 @@ from mmengine.registry import (
 from mmengine.runner import Runner
 
 from kd_engine.build import student_config
+from kd_engine.config.keys import require_settings
 from kd_engine.errors import nearest_names, unknown_type
 
 Part = tuple[str, Mapping[str, Any], Registry]
@@ -47,12 +48,7 @@ def require_training(config: Mapping[str, Any]) -> None:
     Raises:
         ValueError: Names what the config lacks, or says that its student is no model.
     """
-    lacking = [key for key in _TRAINING if not config.get(key)]
-    if lacking:
-        raise ValueError(
-            f"a config must have {', '.join(_TRAINING)} to be trained, but it lacks "
-            f"{', '.join(lacking)}. Add them, or give a config that has them."
-        )
+    require_settings(config, _TRAINING, "trained")
     student_config(config["model"])
 
 

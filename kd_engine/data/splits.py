@@ -63,3 +63,22 @@ def split_inside_classes(
         for part, chosen in zip(_PARTS, np.split(members, cuts), strict=True):
             rows[part].append(chosen)
     return {part: np.concatenate(chosen).astype(np.int64) for part, chosen in rows.items()}
+
+
+def rows_of_split(
+    labels: NDArray[np.int64], split: str, shares: tuple[float, float, float] = (0.6, 0.2, 0.2)
+) -> NDArray[np.int64]:
+    """Return the rows of a split by :func:`split_inside_classes` with seed 0, in order.
+
+    Args:
+        labels: Class of each row, int64 (n,).
+        split: ``train``, ``val``, ``trainval`` or ``test``.
+        shares: Shares of train, val and test; they sum to one.
+
+    Raises:
+        ValueError: If it is another split.
+    """
+    check_split(split)
+    parts = split_inside_classes(labels, shares)
+    chosen = ("train", "val") if split == "trainval" else (split,)
+    return np.sort(np.concatenate([parts[part] for part in chosen]))

@@ -51,14 +51,24 @@ def read_log(run: Path) -> RunLog:
         run: Its work dir.
     """
     log = RunLog()
-    for file in sorted(run.glob("*/vis_data/scalars.json")):
-        for entry in _entries(file, log.notes):
-            # mmengine writes metrics as <evaluator>/<metric>
-            metrics = {key: value for key, value in entry.items() if "/" in key}
-            if metrics:
-                log.scores.append(Score(_count(entry.get("step")), metrics))
-            log.ends_with_score = bool(metrics)
+    for entry in log_entries(run, log.notes):
+        # mmengine writes metrics as <evaluator>/<metric>
+        metrics = {key: value for key, value in entry.items() if "/" in key}
+        if metrics:
+            log.scores.append(Score(_count(entry.get("step")), metrics))
+        log.ends_with_score = bool(metrics)
     return log
+
+
+def log_entries(run: Path, notes: list[str]) -> Iterator[dict[str, Any]]:
+    """Give the entries of a run's logs, over all its starts, oldest first.
+
+    Args:
+        run: Its work dir.
+        notes: Receives a sentence for each line that cannot be read.
+    """
+    for file in sorted(run.glob("*/vis_data/scalars.json")):
+        yield from _entries(file, notes)
 
 
 def last_saved(run: Path) -> tuple[str, int] | None:

@@ -16,6 +16,7 @@ from mmengine.runner import CheckpointLoader, Runner
 
 from kd_core.checkpoint.load import CheckpointError, read_checkpoint
 from kd_engine.config.changes import changes_between, loop_kind, table_of
+from kd_engine.config.keys import listed
 from kd_engine.config.text import parse_config_text
 from kd_engine.doctor.scores import read_log
 from kd_engine.resume.hooks import FitHook, ValidationHook, has_score
@@ -181,9 +182,8 @@ def _say_finished(config: Config, position: Position) -> bool:
 
 def _needs_scores(config: Config) -> bool:
     """Return whether training depends on what validations have measured."""
-    schedulers = config.get("param_scheduler") or []
-    schedulers = schedulers if isinstance(schedulers, list | tuple) else [schedulers]
-    types = [str(one.get("type")) for one in (*schedulers, *(config.get("custom_hooks") or ()))]
+    parts = [*listed(config.get("param_scheduler")), *(config.get("custom_hooks") or ())]
+    types = [str(part.get("type")) for part in parts]
     return any(hook.get("save_best") for hook in checkpoint_hooks(config)) or any(
         "ReduceOnPlateau" in name or "EarlyStopping" in name for name in types
     )

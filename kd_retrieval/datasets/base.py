@@ -65,6 +65,11 @@ class Table:
             roles=None if self.roles is None else self.roles[rows],
         )
 
+    def half(self, split: str) -> Table:
+        """Take the first half of the classes, to train on, or of ``test`` the second."""
+        first = self.labels < len(self.class_names) // 2
+        return self.select(~first if split == "test" else first)
+
     def part(self, split: str) -> Table:
         """Take ``train`` or ``val`` from all training classes, or all of them (``trainval``)."""
         check_split(split)

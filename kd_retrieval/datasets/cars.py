@@ -50,8 +50,7 @@ class Cars196(RetrievalDataset):
         has_devkit = (root / "devkit").is_dir() and not (root / _LIST).is_file()
         table = _of_devkit(root) if has_devkit else _of_one_list(root)
         require_unique(table, root)
-        first_half = table.labels < len(table.class_names) // 2
-        chosen = table.select(~first_half if split == "test" else first_half)
+        chosen = table.half(split)
         if check_counts:
             require_counts("Cars196", chosen, split, COUNTS)
         super().__init__(data_root, chosen.part(split), transforms)

@@ -43,8 +43,7 @@ class CUB200(RetrievalDataset):
     ) -> None:
         check_split(split)
         table = _read(Path(data_root))
-        first_half = table.labels < len(table.class_names) // 2
-        chosen = table.select(~first_half if split == "test" else first_half)
+        chosen = table.half(split)
         if check_counts:
             require_counts(
                 "CUB-200-2011",

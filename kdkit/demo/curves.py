@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
@@ -10,6 +9,8 @@ from typing import Any
 
 from matplotlib.figure import Figure
 
+from kd_core.checkpoint.atomic import temporary_file
+from kd_engine.doctor.scores import log_entries
 from kdkit.demo.runs import Run
 
 COLORS = {"teacher": "#555555", "student": "#d1700f", "distilled": "#1f6fb4"}
@@ -30,7 +31,7 @@ def read_curves(folder: Path, terms: Sequence[str]) -> dict[str, Curve]:
     curves: dict[str, dict[int, list[float]]] = defaultdict(lambda: defaultdict(list))
     scores: Curve = {}
     prefixes = tuple(f"loss_{term}" for term in terms)
-    for entry in _entries(sorted(folder.glob("*/vis_data/scalars.json"))):
+    for entry in _entries(folder):
         if "coco/bbox_mAP" in entry:
             scores[entry["step"]] = entry["coco/bbox_mAP"]
         elif "loss" in entry:
@@ -70,7 +71,8 @@ def draw_curves(runs: Mapping[str, Run], final: Mapping[str, float], path: Path)
         axes.legend(frameon=False)
     task.set_ylim(bottom=0)
     score.set_ylim(bottom=0)
-    figure.savefig(path, dpi=110)
+    with temporary_file(path) as file:
+        figure.savefig(file, format="png", dpi=110)
 
 
 def _line(axes: Any, curve: Curve, label: str, color: str | None) -> None:
@@ -78,14 +80,7 @@ def _line(axes: Any, curve: Curve, label: str, color: str | None) -> None:
     axes.plot(epochs, [curve[e] for e in epochs], marker="o", ms=3, label=label, color=color)
 
 
-def _entries(files: Iterable[Path]) -> Iterable[dict[str, Any]]:
+def _entries(run: Path) -> Iterable[dict[str, Any]]:
     """Give the entries in order, each step once: a resumed run repeats what was lost."""
-    latest: dict[tuple[bool, int], dict[str, Any]] = {}
-    for file in files:
-        for line in file.read_text(encoding="utf-8").splitlines():
-            try:
-                entry = json.loads(line)
-            except ValueError:  # cut off by the end of the process
-                continue
-            latest["coco/bbox_mAP" in entry, entry["step"]] = entry
+    latest = {("coco/bbox_mAP" in one, one["step"]): one for one in log_entries(run, [])}
     return latest.values()

@@ -13,6 +13,8 @@ from PIL import Image
 from torch import Tensor
 from torchvision.ops import box_iou
 
+from kd_core.checkpoint.atomic import temporary_file
+
 RIGHT, WRONG, MISSED, TRUE = "#17a34a", "#dc2626", "#f5a400", "#38bdf8"
 THRESHOLD = 0.4
 _OVERLAP = 0.5
@@ -54,7 +56,8 @@ def draw_detections(
         handles=handles, loc="outside lower center", ncols=4, frameon=False, fontsize=11,
         title=f"scores of {THRESHOLD:.0%} and more; right: class correct, IoU at least {_OVERLAP}",
     )  # fmt: skip
-    figure.savefig(path, dpi=80)
+    with temporary_file(path) as file:
+        figure.savefig(file, format="png", dpi=80)
 
 
 def true_boxes(sample: Any) -> tuple[list[list[float]], list[int]]:

@@ -15,6 +15,7 @@ from typing import Any
 import torch
 from mmengine.registry import init_default_scope
 
+from kd_core.checkpoint.atomic import write_whole
 from kd_core.table import markdown_table
 from kd_engine.evaluate import write_json
 from kdkit.demo.curves import draw_curves
@@ -45,7 +46,7 @@ def report(runs: Mapping[str, Run], folder: Path) -> str:
     if _known(folder) != fingerprints:
         result = _measure(runs, folder)
         result["fingerprints"] = fingerprints
-        (folder / "results.md").write_text(summary(result) + "\n", encoding="utf-8")
+        write_whole(folder / "results.md", f"{summary(result)}\n".encode())
         write_json(result, str(folder / "results.json"))  # the last: it stands for all four
     return (folder / "results.md").read_text(encoding="utf-8").rstrip()
 

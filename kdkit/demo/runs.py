@@ -13,6 +13,7 @@ from typing import Any
 
 from mmengine.config import Config
 
+from kd_core.checkpoint.atomic import write_whole
 from kd_engine.config.file import read_config
 from kd_engine.resume.last_checkpoint import last_whole_checkpoint
 
@@ -96,7 +97,7 @@ class Run:
         elif _read(mark) != self.fingerprint:
             shutil.rmtree(self.folder, ignore_errors=True)
         self.folder.mkdir(parents=True, exist_ok=True)
-        mark.write_text(self.fingerprint, encoding="utf-8")
+        write_whole(mark, self.fingerprint.encode())
         path = self.folder / "config.py"
         self.config.dump(path)
         return path
