@@ -44,7 +44,7 @@ def copies(*networks):
 for kind in (DML, CKDMKT):
     torch.manual_seed(0)
     student, peer = network(8), network(16)
-    task = TaskAdapter(output="3", feature="2")
+    task = TaskAdapter(feature="2")  # logits are what a network returns
     frozen = [] if kind is DML else [copies(student, peer)]
     kind([peer], *frozen, adapter=task).attach(student)
     optimizer = torch.optim.SGD(student.parameters(), lr=0.1)  # the peer is a child of the student
@@ -106,7 +106,7 @@ def make(kind):
                               TransferWeights(alpha=0.5), adapter=TASK),
         CTKD=lambda: CTKD(Net(6), FrozenTeacher(Net(6)), layers=dict(both, scratch=STAGES),
                           adapter=TASK),
-        DML=lambda: DML({"a friend": Net(6)}, adapter=TASK),
+        DML=lambda: DML({"a friend": Net(6)}),
         MSKDSSR=lambda: MSKDSSR(headed(Net(6)), ReflectionWeights(c=[0.3, 0.5]), STAGES, TASK),
         TeacherHeads=lambda: TeacherHeads(STAGES, TASK),
     )[kind]()  # fmt: skip
