@@ -15,7 +15,10 @@ PROGRAM = (
     "import sys; sys.path[:] = filter(None, sys.path); from kdkit.cli import main; main()",
 )
 SETTINGS = {"help_option_names": ["-h", "--help"], "max_content_width": 100}
-CONFIG = {"CONFIG": "Config file, or kdkit::<name> or mmdet::<name> of an installed one."}
+CONFIG = {
+    "CONFIG": "Config file, METHOD+DATASET, or the name of an installed config: kdkit::<name> "
+    "(kdkit configs lists them) or mmdet::<name>."
+}
 CHECKPOINT = {
     "CHECKPOINT": "File, URL or work dir; with --teacher the default is that of the config."
 }
