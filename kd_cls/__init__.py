@@ -1,4 +1,4 @@
-"""Image classifiers: teachers, students, the networks that this literature compares, data.
+"""Image classifiers: teachers, students, datasets, and the networks that papers compare.
 
 Names are imported when they are first used.
 """

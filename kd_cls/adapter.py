@@ -1,4 +1,4 @@
-"""Adapter of classification: logits, stages, and what may be compared."""
+"""Adapter of classification: logits, stages, and checks of networks that are compared."""
 
 from __future__ import annotations
 
@@ -12,11 +12,11 @@ from kd_core import Term
 from kd_core.term import layers_of
 from kd_engine.adapter import ModelAdapter
 
-_LOGITS = ("logits", "network", "output", "")  # all give the class scores
+_LOGITS = ("logits", "network", "output", "")  # all output the class scores
 
 
 class ClassifierAdapter(ModelAdapter):
-    """Where a :class:`Classifier` keeps what is compared; see :class:`ModelAdapter`."""
+    """Adapter of a :class:`Classifier`; see :class:`ModelAdapter`."""
 
     def __init__(self) -> None:
         super().__init__(output="logits", feature="network.pool")
@@ -59,7 +59,7 @@ class ClassifierAdapter(ModelAdapter):
             )
 
     def image_size(self, *models: nn.Module) -> tuple[int, int]:
-        """Return the size that a classifier or its network takes, else 32 x 32."""
+        """Return the size that a classifier or its network takes, otherwise 32 x 32."""
         return image_size_of(*models)
 
     def stages(self, network: nn.Module, name: str) -> list[str]:

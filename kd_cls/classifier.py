@@ -1,4 +1,4 @@
-"""A network that turns images into class scores."""
+"""Classifier: a network that turns images into class scores."""
 
 from __future__ import annotations
 
@@ -24,12 +24,12 @@ class Classifier(BaseModel):  # type: ignore[misc]
     themselves: a term selects ``network.stage2`` as well as ``logits``.
 
     Args:
-        network: Config of a module from images (N, 3, H, W) to logits, such as
+        network: Config of a module that maps images (N, 3, H, W) to logits, such as
             ``dict(type="kd_cls.CifarNetwork", name="resnet20", num_classes=10)``, or the module.
         num_classes: Number of classes; ``None`` takes the network's attribute of that name.
         image_size: Height and width in pixels that images must have, or one number for both;
             ``None`` takes any.
-        loss_weight: Factor on the cross-entropy, such as 0.1 beside soft targets of weight 0.9.
+        loss_weight: Factor on the cross-entropy, such as 0.1 next to soft targets of weight 0.9.
         data_preprocessor: mmengine's; the default normalizes RGB with ImageNet's statistics.
 
     Raises:
@@ -105,7 +105,8 @@ class Classifier(BaseModel):  # type: ignore[misc]
             and ``id``.
 
         Raises:
-            ValueError: If the mode is unknown or lacks what it needs, or images do not fit.
+            ValueError: If the mode is unknown, an input that it needs is missing, or images do not
+                fit.
         """
         logits = self.classify(inputs)
         if mode == "tensor":
@@ -134,7 +135,7 @@ def require_one_size(student: Classifier, other: Classifier, whose: str) -> None
 
     Args:
         student: The student.
-        other: Another network beside it.
+        other: Another network that sees the same images.
         whose: Whose image_size that is, for the message: "the teacher's".
 
     Raises:
@@ -149,11 +150,11 @@ def require_one_size(student: Classifier, other: Classifier, whose: str) -> None
 
 
 def image_size_of(*models: nn.Module) -> tuple[int, int]:
-    """Tell the height and width of images that classifiers take.
+    """Return the height and width of images that classifiers take.
 
     Args:
-        models: Classifiers; the first that has a size of its own, or whose network has, decides.
-            If none does it is 32 x 32.
+        models: Classifiers; the first that has a fixed size, or whose network has, decides. If
+            none has, it is 32 x 32.
     """
     for model in models:
         found = wanted_image_size(model) or wanted_image_size(getattr(model, "network", model))
@@ -180,5 +181,5 @@ def _num_classes(network: nn.Module, given: int | None) -> int:
 
 def _given(value: Tensor | None, mode: str, name: str) -> Tensor:
     if value is None:
-        raise ValueError(f"mode {mode!r} needs {name}; a data set of kd_cls has them.")
+        raise ValueError(f"mode {mode!r} needs {name}; a dataset of kd_cls has them.")
     return value

@@ -1,4 +1,4 @@
-"""Look at the data of a config before it trains or scores: counts, classes, pictures."""
+"""Checks of a config's data before it trains or scores: counts, classes, images."""
 
 from __future__ import annotations
 
@@ -21,20 +21,20 @@ _SHOWN = 3  # names in a message
 
 
 def check_datasets(config: Config, images: bool = False) -> list[str]:
-    """Check the data sets of a config's loaders against each other and against its models.
+    """Check the datasets of a config's loaders against each other and against its models.
 
     Args:
         config: The config of a run.
-        images: Decode every picture too.
+        images: Decode every image too.
 
     Returns:
-        A line about each data set, and warnings.
+        A line about each dataset, and warnings.
 
     Raises:
         FileNotFoundError: If data is missing.
         ValueError: If counts differ from those published, splits have different classes or share
             images with the training data, the student has another number of classes, an image
-            has a size that the student refuses, or a picture cannot be decoded.
+            has a size that the student refuses, or an image cannot be decoded.
     """
     datasets = build_datasets(config)
     _check_same_classes(datasets)
@@ -51,7 +51,7 @@ def check_datasets(config: Config, images: bool = False) -> list[str]:
     if images:
         for names, dataset in datasets:
             require_decodable(names[0], dataset)
-        lines.append("every picture decodes")
+        lines.append("every image decodes")
     return lines + warnings
 
 
@@ -85,7 +85,7 @@ def check_counts(config: Config, datasets: BuiltDatasets, teacher: bool = False)
 
 
 def num_classes_of(config: Config, model: Mapping[str, Any]) -> int:
-    """Tell how many classes a model config has: what it says, or else what the model says.
+    """Return how many classes a model config has: what it says, otherwise what the model says.
 
     Args:
         config: The config of the run.
@@ -112,7 +112,7 @@ def _check_same_classes(datasets: BuiltDatasets) -> None:
 
 
 def _check_disjoint(datasets: BuiltDatasets, allowed: bool) -> list[str]:
-    """Refuse a score on images that were trained on: ids are unique over the splits of a set."""
+    """Refuse a score on images that were trained on: ids are unique over a dataset's splits."""
     training = next((dataset for names, dataset in datasets if "train" in names), None)
     warnings = []
     for names, dataset in datasets:
@@ -127,7 +127,7 @@ def _check_disjoint(datasets: BuiltDatasets, allowed: bool) -> list[str]:
             if not allowed:
                 raise ValueError(
                     f"{text}. Set another split: 'train' leaves out what 'val' has, 'trainval' "
-                    f"does not; or say in the config that it is meant: {ALLOW} = True."
+                    f"does not; or say in the config that this is intended: {ALLOW} = True."
                 )
             warnings.append(warning_line(f"{text}. The score will be too good."))
     return warnings
@@ -145,7 +145,7 @@ def _same_set(first: Any, second: Any) -> bool:
 
 
 def _note_on_teacher(config: Config) -> str | None:
-    """Say that the teacher has other classes: terms on logits are refused by the model itself."""
+    """Note that the teacher has other classes; the model itself refuses terms on logits."""
     if "teacher" not in config.model:
         return None
     counts = [

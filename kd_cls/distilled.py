@@ -24,8 +24,8 @@ def DistilledClassifier(  # noqa: N802  a config names it as a type
     """Build a student :class:`Classifier` and a frozen teacher, and attach a distiller.
 
     See :func:`kd_engine.distilled.build_distilled` for the arguments. The student returns
-    ``loss_<term>`` besides its ``loss_ce``. Without a ``dry_run_size`` the dry run has what student
-    or teacher wants, and else 32 x 32 pixels.
+    ``loss_<term>`` besides its ``loss_ce``. Without a ``dry_run_size`` the dry run has the size
+    that student or teacher takes, otherwise 32 x 32 pixels.
     """
     return build_distilled(ADAPTER, student, teacher, terms, gradient_shares, dry_run_size)
 

@@ -22,7 +22,7 @@ _SHOWN = 5  # ids in a message
 
 @dataclass
 class _Found:
-    """What is kept of each image: its id, label and prediction, and how sure that was."""
+    """Values kept of each image: id, label, prediction and confidence."""
 
     ids: NDArray[np.int64]
     labels: NDArray[np.int64]
@@ -43,7 +43,7 @@ class ClassificationMetric(BaseMetric):  # type: ignore[misc]
     equal width. Guo, Pleiss, Sun and Weinberger, "On Calibration of Modern Neural Networks", ICML
     2017, https://arxiv.org/abs/1706.04599. Status: the published formula. Of equal logits the
     class with the lowest number comes first, so a collapsed network scores as much as one that
-    always says the same class. Top-5 is left out where there are five classes or fewer.
+    always predicts the same class. Top-5 is left out where there are five classes or fewer.
 
     The copies with which a distributed sampler fills its last batch are removed by id.
 
@@ -74,7 +74,7 @@ class ClassificationMetric(BaseMetric):  # type: ignore[misc]
         )  # fmt: skip
 
     def process(self, data_batch: Any, data_samples: Sequence[Mapping[str, Any]]) -> None:
-        """Keep what counts of a batch: five numbers for each image."""
+        """Keep what is measured of a batch: five numbers for each image."""
         logits = torch.stack([sample["logits"].detach().double().cpu() for sample in data_samples])
         labels = np.array([int(sample["label"]) for sample in data_samples])
         ids = np.array([int(sample["id"]) for sample in data_samples])
@@ -84,7 +84,7 @@ class ClassificationMetric(BaseMetric):  # type: ignore[misc]
         """Join the ranks, leave the sampler's copies out, and measure.
 
         Args:
-            size: Number of images of the data set.
+            size: Number of images of the dataset.
 
         Returns:
             ``cls/top1``, ``cls/top5`` (with more than five classes), ``cls/ECE`` and, if the
@@ -112,7 +112,7 @@ class ClassificationMetric(BaseMetric):  # type: ignore[misc]
         return {f"{self.prefix}/{name}": value for name, value in values.items()}
 
     def compute_metrics(self, results: list[Any]) -> dict[str, float]:
-        """Not used: evaluate joins the ranks itself."""
+        """Not used: ``evaluate`` joins the ranks itself."""
         raise NotImplementedError
 
 
@@ -139,7 +139,7 @@ def calibration_error(confidences: NDArray[Any], correct: NDArray[Any], bins: in
 
 
 def _look(logits: NDArray[Any], labels: NDArray[Any], ids: NDArray[Any]) -> _Found:
-    """Reduce logits (N, classes) to what is measured."""
+    """Reduce logits (N, classes) to the values that are measured."""
     if len(labels) and not (0 <= labels.min() and labels.max() < logits.shape[1]):
         raise ValueError(
             f"labels must be 0 to {logits.shape[1] - 1}, as the model has {logits.shape[1]} "
@@ -160,8 +160,8 @@ def _without_copies(parts: Sequence[_Found], size: int) -> _Found:
     numbers, first = np.unique(ids, return_index=True)
     if len(numbers) != size:
         raise ValueError(
-            f"the data set has {size} images, but {len(numbers)} different ids were classified. "
-            "Ids must be unique in a data set, and no batch may be dropped (drop_last=False)."
+            f"the dataset has {size} images, but {len(numbers)} different ids were classified. "
+            "Ids must be unique in a dataset, and no batch may be dropped (drop_last=False)."
         )
     columns = ("labels", "predictions", "ranks", "confidences")
     joined = {name: np.concatenate([getattr(part, name) for part in parts]) for name in columns}

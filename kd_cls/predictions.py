@@ -1,4 +1,4 @@
-"""Predictions of a classifier on a data set, in a file."""
+"""Predictions of a classifier on a dataset, in a file."""
 
 from __future__ import annotations
 
@@ -16,12 +16,12 @@ _KEYS = ("ids", "labels", "predictions", "class_names")
 
 @dataclass
 class Predictions:
-    """What a classifier says of each image.
+    """Predictions of a classifier for some images.
 
     Attributes:
         ids: What names each image, int64 (n,), in order.
         labels: Its class, int64 (n,).
-        predictions: The class that the model gives it, int64 (n,).
+        predictions: The class that the model predicts, int64 (n,).
         class_names: Names of the classes, if they are known.
     """
 
@@ -67,7 +67,7 @@ def check_target(path: str) -> None:
 
 
 def write_predictions(path: str, predictions: Predictions) -> None:
-    """Write predictions as ``.npz``, whole or not at all; the folder is made if need be."""
+    """Write predictions as ``.npz``, whole or not at all; the folder is made if necessary."""
     content = io.BytesIO()
     np.savez(
         content,

@@ -1,4 +1,4 @@
-"""Task of classification: what the commands ask of it."""
+"""Task of classification: what every command needs to know about classifiers."""
 
 from __future__ import annotations
 

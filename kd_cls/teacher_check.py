@@ -14,13 +14,13 @@ from kd_engine.weights.teacher_classes import compare_classes
 def check_teacher(config: Config) -> list[str]:
     """Compare the classes in the checkpoints of teachers and peers with the training data's.
 
-    Methods of several networks compare logits always, terms where they name them.
+    Methods of several networks always compare logits; terms do where they name them.
 
     Returns:
         A line about each network that knows other classes and whose logits are not compared.
 
     Raises:
-        ValueError: If logits of as many, but other classes are compared.
+        ValueError: If logits of equally many but other classes are compared.
     """
     if not config.get("train_dataloader") or not any(references_of(config.model)):
         return []

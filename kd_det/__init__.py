@@ -1,6 +1,6 @@
 """Distilled mmdet detectors; import this before mmdet where mmcv has no compiled operators."""
 
-import kd_engine  # noqa: F401  first, for it refuses two distributions of mmdet by name
+import kd_engine  # noqa: F401  first: it refuses two distributions of mmdet by name
 
 # isort: split
 from kd_core.extras import require_packages

@@ -1,4 +1,4 @@
-"""Adapter of detection: a batch of images and samples, and what of a detector has to run."""
+"""Adapter of detection: how a detector is fed, and how little of it has to run."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from kd_engine.adapter import ModelAdapter
 
 
 class DetectorAdapter(ModelAdapter):
-    """How any detector of mmdet is fed; see :class:`ModelAdapter`."""
+    """Adapter of mmdet's detectors; see :class:`ModelAdapter`."""
 
     scope = "mmdet"
 

@@ -1,4 +1,4 @@
-"""Check that an exported student predicts in plain mmdet what it predicts under its distiller."""
+"""Check of an exported detector: plain mmdet predicts what the distilled model predicts."""
 
 from __future__ import annotations
 
@@ -21,10 +21,10 @@ _CLOSE = 1e-4  # pixels, scores; on a CPU the two are equal
 def check_export(config: Config, checkpoint: str, exported: str, plain: str) -> str:
     """Compare the predictions of an exported student with those of the distilled model.
 
-    The one is built from the exported config alone, and torch loads the exported weights into it
-    strictly. The other is the student of the training checkpoint with a distiller attached; its
-    teacher takes no part in a prediction, so a copy of the student stands in for it. Both keep
-    boxes of every score, so that there are boxes to compare.
+    The first is built from the exported config alone, and torch loads the exported weights into
+    it strictly. The second is the student of the training checkpoint with a distiller attached;
+    its teacher takes no part in a prediction, so a copy of the student stands in for it. Both
+    keep boxes of every score, so that there are boxes to compare.
 
     Args:
         config: The config of the run.
@@ -33,7 +33,7 @@ def check_export(config: Config, checkpoint: str, exported: str, plain: str) -> 
         plain: The exported config.
 
     Returns:
-        What was compared, in one sentence.
+        A sentence that names what was compared.
 
     Raises:
         kd_core.checkpoint.CheckpointError: If the checkpoint does not fit the student.

@@ -1,4 +1,4 @@
-"""The values that mmdet's metrics give, by name."""
+"""Names of the values that mmdet's metrics report."""
 
 from __future__ import annotations
 
@@ -11,14 +11,14 @@ _LVIS_PROPOSALS = ("AR@300", "ARs@300", "ARm@300", "ARl@300")
 
 
 def metric_names(metric: Any) -> list[str]:
-    """List the names of what a metric of mmdet gives of boxes or masks.
+    """List the names of the values that a metric of mmdet reports for boxes or masks.
 
     Args:
         metric: A metric of an evaluator.
 
     Returns:
-        Names with the metric's prefix, such as ``coco/bbox_mAP``. Of a metric that is not of COCO's
-        kind, or that only writes files: none.
+        Names with the metric's prefix, such as ``coco/bbox_mAP``; none for a metric that is not of
+        COCO's kind or only writes files.
     """
     kinds = [kind.__name__ for kind in type(metric).__mro__]
     if getattr(metric, "format_only", False) or "CocoMetric" not in kinds:

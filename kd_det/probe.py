@@ -1,4 +1,4 @@
-"""Images for looking at a detector: real ones of a config's test data, or random ones."""
+"""Images to run a detector on: real ones of a config's test data, or random ones."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from kd_core.teacher import eval_mode
 
 
 def random_batch(count: int = 2, size: tuple[int, int] = (256, 320)) -> dict[str, Any]:
-    """Make noise images as a data loader would give them; always the same.
+    """Make noise images as a data loader would yield them; always the same.
 
     Args:
         count: Number of images.
@@ -78,6 +78,6 @@ def dry_run(model: nn.Module, size: tuple[int, int] = (256, 320)) -> None:
 
 
 def _with_indices(dataset: Mapping[str, Any], count: int) -> dict[str, Any]:
-    """Ask a plain data set for its first images alone; wrappers are read whole."""
+    """Ask a plain dataset for its first images alone; wrappers are read whole."""
     plain = "dataset" not in dataset and "datasets" not in dataset
     return {**dataset, "indices": count} if plain else dict(dataset)

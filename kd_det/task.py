@@ -1,4 +1,4 @@
-"""Task of detection: what the commands ask of it."""
+"""Task of detection: what every command needs to know about detectors."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ class Detection(Task):
     )
 
     def environment(self) -> list[tuple[str, str]]:
-        """Return who serves mmcv's operators."""
+        """Return which library serves mmcv's operators."""
         served = provide_ops()
         origin = (
             "mmcv's compiled ones" if served == "compiled" else "torchvision (nothing compiled)"
@@ -91,7 +91,7 @@ class Detection(Task):
         return predict_command(config, plain, weights)
 
     def metric_names(self, metric: Any) -> list[str]:
-        """Return the values that a metric of mmdet gives where anything was found."""
+        """Return the names of the values that a metric of mmdet reports if anything was found."""
         return metric_names(metric)
 
 
@@ -121,6 +121,6 @@ def predict_command(config: Config, plain: str, weights: str) -> str:
         needs = "mmdet, and kd_det of kdkit where mmcv has no compiled operators, as here"
     code = (
         f"{first}from mmdet.apis import DetInferencer; "
-        f"DetInferencer({plain!r}, {weights!r})('PICTURE.jpg', out_dir='found', no_save_pred=False)"
+        f"DetInferencer({plain!r}, {weights!r})('IMAGE.jpg', out_dir='found', no_save_pred=False)"
     )
     return f"it needs {needs}; to predict:\n{python_command(code)}"

@@ -1,4 +1,4 @@
-"""What every task needs from mmengine: distilled models from configs, hooks, checkpoints."""
+"""Engine of every task, on mmengine: distilled models from configs, hooks, checkpoints."""
 
 from kd_core.extras import require_packages
 from kd_engine.environment import check_distributions

@@ -1,4 +1,4 @@
-"""Adapter of a task whose models are built from configs: images, dry runs, what a teacher runs."""
+"""Adapter of a task whose models are built from configs: images, dry runs, forwards."""
 
 from __future__ import annotations
 
@@ -17,15 +17,15 @@ from kd_engine.data.renormalize import Renormalize
 
 
 class ModelAdapter(TaskAdapter):
-    """What :func:`kd_engine.distilled.build_distilled` asks of a task, besides what methods ask.
+    """Base class of adapters for :func:`kd_engine.distilled.build_distilled`.
 
-    These answers are those of mmengine's models of images (N, 3, H, W).
+    The defaults are those of mmengine's models of images (N, 3, H, W).
     """
 
     scope: str | None = None  # of the registry in which models are built outside of a run
 
     def image_size(self, *models: nn.Module) -> tuple[int, int]:
-        """Return height and width of images that models take: the first that says it decides."""
+        """Return height and width of images that models take: the first fixed size of them."""
         found = (wanted_image_size(model) for model in models)
         return next((size for size in found if size is not None), (128, 128))
 
@@ -54,7 +54,7 @@ class ModelAdapter(TaskAdapter):
         """Require that terms can compare a student with a teacher; nothing by default.
 
         Raises:
-            ValueError: If one of the two is none of the task, or images or classes differ.
+            ValueError: If one of the two is not a model of the task, or images or classes differ.
         """
 
     def forward(self, modules: Iterable[str], convert: Renormalize | None = None) -> Forward:
@@ -70,7 +70,7 @@ class ModelAdapter(TaskAdapter):
     def run(
         self, roots: frozenset[str], convert: Any, model: Any, inputs: Tensor, *_: Any, **__: Any
     ) -> Any:
-        """Run a model on a batch, no more of it than the layers need that are read.
+        """Run a model on a batch, and no more of it than the selected layers need.
 
         Args:
             roots: First parts of their paths, such as ``backbone``.

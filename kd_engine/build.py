@@ -15,8 +15,8 @@ from torch import nn
 from kd_core import Term
 from kd_engine.config.file import read_config
 from kd_engine.weights.settings import initial_weight_settings
-from kd_engine.weights.source import BESIDE as BESIDE
 from kd_engine.weights.source import OPTIONS, WeightSource
+from kd_engine.weights.source import TRAINING_ONLY as TRAINING_ONLY
 from kd_engine.weights.source import read_engine_checkpoint as read_engine_checkpoint
 from kd_engine.work_dir.run_checkpoint import checkpoint_file
 
@@ -43,7 +43,7 @@ def student_config(model: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def without_initial_weights(model: Mapping[str, Any]) -> dict[str, Any]:
-    """Return a model config that neither reads nor downloads what a checkpoint will replace.
+    """Return a model config that neither reads nor downloads weights that a checkpoint replaces.
 
     mmdet's models read their initial weights when a training starts. Parts that do when they are
     made, also where nothing is to be trained, say so: see
@@ -64,7 +64,7 @@ def build_terms(configs: Mapping[str, Mapping[str, Any]]) -> dict[str, Term]:
             three are optional, ``schedule`` is a dict or a list of dicts.
 
     Raises:
-        ValueError: If a term has an unknown key or lacks one.
+        ValueError: If a term has an unknown key, or one is missing.
     """
     return {name: _build_term(name, config) for name, config in configs.items()}
 
@@ -83,7 +83,7 @@ def build_trained(
         The model, and the autocast dtype of its forward.
 
     Raises:
-        ValueError: If there is an unknown key, or one is lacking.
+        ValueError: If there is an unknown key, or one is missing.
         kd_core.checkpoint.CheckpointError: If the checkpoint is unsafe, broken or does not fit.
     """
     unknown = sorted(set(reference) - set(_TEACHER_KEYS))
@@ -107,16 +107,16 @@ def build_teacher(
 ) -> nn.Module:
     """Build a teacher and load its weights, strictly and safely.
 
-    Nothing else changes: the random numbers that follow are those without the teacher.
+    Nothing else changes: later random numbers are the same as without the teacher.
 
     Args:
         config: Config file, ``mmdet::`` name, or a model config.
-        checkpoint: File, URL or work dir of a run, of which the best or else the last checkpoint
-            is taken; ``None`` for a teacher whose config loads its own weights, such
+        checkpoint: File, URL or work dir of a run, of which the best, otherwise the last,
+            checkpoint is taken; ``None`` for a teacher whose config loads its own weights, such
             as a trunk's checkpoint or stored embeddings.
         allow_partial: Accept a checkpoint that does not fit entirely, with a warning.
         key: Entry of the checkpoint that holds the weights, such as ``state_dict_ema``.
-        prefix: Take the keys that begin with this alone, and leave it out.
+        prefix: Take only the keys that begin with this, without it.
 
     Raises:
         kd_core.checkpoint.CheckpointError: If the checkpoint is unsafe, broken or does not fit.

@@ -29,10 +29,10 @@ def build_distilled(
     gradient_shares: Mapping[str, Any] | None = None,
     dry_run_size: tuple[int, int] | None = None,
 ) -> nn.Module:
-    """Build a student and a frozen teacher, and attach a distiller as the task does it.
+    """Build a student and a frozen teacher, and attach a distiller.
 
-    What comes back is the student itself, of its own class: it trains, predicts, saves and exports
-    as ever, and returns ``loss_<term>`` besides its own losses in training.
+    The result is the student itself, of its own class: it trains, predicts, saves and exports as
+    usual, and returns ``loss_<term>`` besides its own losses in training.
 
     Args:
         adapter: The task.
@@ -52,7 +52,7 @@ def build_distilled(
         The student, with the distiller as its child ``distiller``.
 
     Raises:
-        ValueError: If the teacher has an unknown key or lacks one, a layer does not exist, shapes
+        ValueError: If a key of the teacher is unknown or missing, a layer does not exist, shapes
             do not fit, or logits of different classes are compared.
         kd_core.checkpoint.CheckpointError: If the teacher's checkpoint is unsafe, broken or
             does not fit.
@@ -100,8 +100,8 @@ def attach(
         The distiller.
 
     Raises:
-        ValueError: If one of the two is none of the task, they take images of different size, or
-            logits of different classes are compared.
+        ValueError: If one of the two is not a model of the task, they take images of different
+            size, or logits of different classes are compared.
     """
     adapter.require_pair(student, teacher, terms)
     forward = adapter.forward(_modules(terms, "teacher"), adapter.convert(student, teacher))
@@ -118,9 +118,9 @@ def model_type(
     """Make a type of a config's ``model`` out of a method: what its ``from_config`` takes.
 
     Args:
-        method: One of :mod:`kd_core.methods`, or a class of one's own that has ``from_config``.
+        method: One of :mod:`kd_core.methods`, or a class of your own that has ``from_config``.
         adapter: The task.
-        package: Where it will be found, ``__name__`` of the module.
+        package: Module in which it will be found, its ``__name__``.
 
     Returns:
         A function of ``student``, its model config, and the method's options. It returns the

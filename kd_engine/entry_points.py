@@ -1,4 +1,4 @@
-"""Entry points: which package serves a config, and what the commands ask of it.
+"""Entry points: which package serves a config, and its task.
 
 A package with a task of its own says so in its ``pyproject.toml``; nothing of ours is edited:
 
@@ -69,7 +69,7 @@ def _entries(group: str) -> dict[str, EntryPoint]:
 
 
 def _if_stale() -> str:
-    """Return what to do where even the tasks of kdkit itself are not known."""
+    """Return a remedy where even the tasks of kdkit itself are not known."""
     if {"kd_det", "kd_retrieval", "kd_cls"} <= set(_entries(TASKS)):
         return ""
     return (

@@ -1,4 +1,4 @@
-"""Refuse an environment in which two distributions of mmengine overwrite each other."""
+"""Check of the environment: two distributions of mmengine must not overwrite each other."""
 
 from __future__ import annotations
 

@@ -1,7 +1,7 @@
-"""One sentence for each error that ends a command; the traceback goes to the log.
+"""Errors that end a command: one sentence each; the traceback goes to the log.
 
-Our own errors say rule, values and remedy. Those of mmengine, mmdet, torch and Python often do not,
-so that the commonest are put into words here, with the nearest names.
+Our own errors state rule, values and remedy. Those of mmengine, mmdet, torch and Python often do
+not, so the most common ones are rephrased here, with the nearest names.
 """
 
 from __future__ import annotations
@@ -45,7 +45,7 @@ def clear_errors(interrupted: str = "interrupted") -> Iterator[None]:
     Where a run has a log file, the traceback is written there.
 
     Args:
-        interrupted: What is said after an interrupt from the keyboard.
+        interrupted: Message after an interrupt from the keyboard.
 
     Raises:
         SystemExit: With code 1 after an error, 130 after an interrupt.
@@ -64,7 +64,7 @@ def clear_errors(interrupted: str = "interrupted") -> Iterator[None]:
 
 
 def explain(error: BaseException) -> str:
-    """Say what is wrong, and the remedy where one is known.
+    """Return what is wrong, and the remedy where one is known.
 
     Args:
         error: An error with its traceback.
@@ -76,7 +76,7 @@ def explain(error: BaseException) -> str:
 
 
 def unknown_type(name: str, registry: str) -> str:
-    """Say that a type of a config is not known, with the nearest that are.
+    """Return a message that a type of a config is not known, with the nearest names.
 
     Args:
         name: The type as the config has it, with or without its module.
@@ -98,8 +98,8 @@ def nearest_names(name: str, known: Collection[str], show_all: bool = True) -> s
     """Return a sentence with the nearest of some names, or with all if none is near.
 
     Args:
-        name: What was written.
-        known: What could be written.
+        name: The name that was written.
+        known: The names that exist.
         show_all: Whether to name all where none is near.
     """
     nearest = difflib.get_close_matches(name, sorted(known), n=3)
@@ -110,7 +110,7 @@ def nearest_names(name: str, known: Collection[str], show_all: bool = True) -> s
 
 
 def _in_words(error: BaseException) -> str:
-    """Return what our own error says, or one of others that is known here; else ""."""
+    """Return the text of our own error, or of a foreign one that is known here, otherwise ""."""
     text = _text(error)
     if isinstance(error, OSError) and error.errno is not None and error.filename is not None:
         return f"{error.filename}: {error.strerror}. Correct the path, or its permissions."
@@ -143,7 +143,7 @@ def _is_ours(error: BaseException) -> bool:
 
 
 def _of_config(error: BaseException, text: str) -> str:
-    """Put what mmengine and Python say about a mistake in a config into words, or return ""."""
+    """Return a clear text for an error of mmengine or Python about a config, otherwise ""."""
     if found := _UNKNOWN_TYPE.search(text):
         return unknown_type(found[1], found[3])
     if found := _UNKNOWN_ARGUMENT.search(text):
@@ -159,7 +159,7 @@ def _of_config(error: BaseException, text: str) -> str:
 
 
 def _import_error(name: str) -> ImportError | None:
-    """Return why a dotted name cannot be imported; mmengine takes that as one it does not know."""
+    """Return why a dotted name cannot be imported; mmengine reports it as an unknown name."""
     package, _, own = name.rpartition(".")
     try:
         getattr(importlib.import_module(package), own, None)
@@ -169,7 +169,7 @@ def _import_error(name: str) -> ImportError | None:
 
 
 def _known_types(name: str, registry: str) -> set[str]:
-    """Return what could have been meant: names of the module, or of all registries of a kind."""
+    """Return names that may be meant: those of the module, or of all registries of a kind."""
     package = name.rpartition(".")[0]
     if package:
         module = importlib.import_module(package)
@@ -230,7 +230,7 @@ def _frames(error: BaseException) -> Iterator[FrameType]:
 
 
 def _where(error: Exception) -> str:
-    """Write the traceback to the run's log; say where it is, unless the message is our own."""
+    """Write the traceback to the run's log; return where it is, unless the message is our own."""
     files = _log_traceback(error)
     if _in_words(error):
         return ""

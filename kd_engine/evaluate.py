@@ -1,4 +1,4 @@
-"""The student (or the teacher) of a distillation config, alone: to test it and to export it."""
+"""Evaluation and export of a distillation config's student (or teacher) alone."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from torch import Tensor, nn
 
 from kd_core.checkpoint.load import LoadReport, state_dict_of
 from kd_engine.build import (
-    BESIDE,
+    TRAINING_ONLY,
     is_distilled,
     student_config,
     without_initial_weights,
@@ -37,10 +37,10 @@ def teacher_of(config: Config) -> tuple[dict[str, Any], WeightSource | None]:
     """Return the teacher of a distillation config.
 
     Returns:
-        Its plain model config, and where its weights come from.
+        Its plain model config, and the source of its weights.
 
     Raises:
-        ValueError: If the config is a plain one.
+        ValueError: If the config has no teacher.
     """
     if "teacher" not in config.model:
         kind = f"{'' if is_distilled(config.model) else 'plain '}{config.model.get('type')}"
@@ -86,7 +86,7 @@ def evaluate_model(
 
     Args:
         config: A distillation config or a plain one.
-        checkpoint: File or URL, or more about it; what was trained beside the student is not
+        checkpoint: File, URL or source; what was trained together with the student is not
             needed. ``None`` for a model whose config loads its own weights.
         model: Plain model to evaluate; the default is the config's student.
 
@@ -126,23 +126,23 @@ def load_checkpoint_into(model: nn.Module, path: str) -> LoadReport:
 def student_checkpoint(
     checkpoint: Mapping[str, Any], config: Config, defaults: Mapping[str, Any] | None = None
 ) -> dict[str, Any]:
-    """Take from a training checkpoint what a plain student needs.
+    """Return the part of a training checkpoint that a plain student needs.
 
     With an EMAHook the averaged weights are taken: mmengine saves them as ``state_dict``.
 
     Args:
-        checkpoint: What a run has saved, or weights alone.
+        checkpoint: A checkpoint of a run, or weights alone.
         config: The run's config.
         defaults: Settings that the plain config gets where the run's config has none.
 
     Returns:
-        ``state_dict`` without what is trained beside it, and ``meta`` with ``dataset_meta`` (the
+        ``state_dict`` without what only its training needs, and ``meta`` with ``dataset_meta`` (the
         classes) and the plain config, as mmdet's inferencer expects it.
     """
     weights = {
         key: value.detach().cpu().contiguous().clone()
         for key, value in state_dict_of(checkpoint).items()
-        if not key.startswith(BESIDE)
+        if not key.startswith(TRAINING_ONLY)
     }
     found = checkpoint.get("meta") or {}
     meta: dict[str, Any] = {key: found[key] for key in ("epoch", "iter") if key in found}
@@ -178,7 +178,7 @@ def write_student(content: Mapping[str, Any], out: str) -> None:
 
 
 def check_out(out: str) -> None:
-    """Require a name that the export can write, before anything slow is done.
+    """Require a file name that the export can write, before anything slow is done.
 
     Raises:
         ValueError: If the name ends in neither .pth nor .safetensors.
@@ -204,7 +204,7 @@ def _dataset_meta(config: Config) -> dict[str, Any]:
 
 
 def _drop_our_imports(content: dict[str, Any]) -> None:
-    """Leave out the import of our packages if nothing of ours is named any more."""
+    """Remove the import of our packages if nothing of ours is named any more."""
     imports = content.pop("custom_imports", None)
     if imports is None:
         return

@@ -1,4 +1,4 @@
-"""Check that an exported student gives alone what it gives under its distiller."""
+"""Check of an exported student: alone it outputs what it outputs under its distiller."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from torch import Tensor, nn
 from kd_core import Distiller
 from kd_core.checkpoint.load import read_checkpoint, state_dict_of
 from kd_engine.build import (
-    BESIDE,
+    TRAINING_ONLY,
     build_terms,
     student_config,
     without_initial_weights,
@@ -24,22 +24,22 @@ from kd_engine.evaluate import build_model, load_checkpoint_into
 
 
 def compare_export(config: Config, checkpoint: str, exported: str, plain: str, output: str) -> str:
-    """Compare what an exported student gives with what the distilled model gives.
+    """Compare the output of an exported student with that of the distilled model.
 
-    The one is built from the exported config alone, and torch loads the exported weights into it
-    strictly. The other is the student of the training checkpoint with a distiller attached; its
-    teacher takes no part in its output, so a copy of the student stands in for it. Of a method of
-    several networks the student alone is built. The two must be equal in every bit.
+    The first is built from the exported config alone, and torch loads the exported weights into
+    it strictly. The second is the student of the training checkpoint with a distiller attached;
+    its teacher takes no part in its output, so a copy of the student stands in for it. For a
+    method of several networks only the student is built. The two must be equal in every bit.
 
     Args:
         config: The config of the run.
         checkpoint: The run's checkpoint.
         exported: The exported weights.
         plain: The exported config.
-        output: What the model makes of an image, in the plural: "embeddings", "predictions".
+        output: Name of the model's outputs, in the plural: "embeddings", "predictions".
 
     Returns:
-        What was compared, in one sentence.
+        A sentence that names what was compared.
 
     Raises:
         kd_core.checkpoint.CheckpointError: If the checkpoint does not fit the student.
@@ -88,7 +88,7 @@ def models_to_compare(
         Distiller(copy.deepcopy(distilled), build_terms(terms)).attach(distilled)
     alone: nn.Module = build_model(config, change(Config.fromfile(plain).model))
     weights = state_dict_of(read_checkpoint(exported))
-    if extra := [key for key in weights if key.startswith(BESIDE)]:
+    if extra := [key for key in weights if key.startswith(TRAINING_ONLY)]:
         raise ValueError(
             f"an exported student must stand alone, but it has {', '.join(extra[:4])}."
         )

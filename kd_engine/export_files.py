@@ -1,4 +1,4 @@
-"""The two files of an exported student: its weights, and the plain config beside them."""
+"""Files of an exported student: its weights, and the plain config next to them."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ def check_export_files(out: str, inputs: Iterable[str | None], overwrite: bool =
     """Require that an export may write its files; only an exported config is ever replaced.
 
     Args:
-        out: File of the weights; the config goes beside it.
+        out: File of the weights; the config goes next to it.
         inputs: Files that the command reads.
         overwrite: Replace an earlier export.
 

@@ -1,4 +1,4 @@
-"""Networks of a method, built from config dicts and checkpoints."""
+"""Builder of a method's networks from config dicts and checkpoints."""
 
 from __future__ import annotations
 
@@ -24,8 +24,8 @@ _EXAMPLE = "kdkit::cls/heads+digits"
 class ConfigNetworkBuilder:
     """A :class:`kd_core.adapter.NetworkBuilder` for config dicts.
 
-    Of the other networks no random number is seen: those that follow are as if the student were
-    built alone.
+    The other networks leave the random numbers alone: they continue as if only the student had
+    been built.
 
     Args:
         student: Model config of the student.
@@ -47,7 +47,7 @@ class ConfigNetworkBuilder:
         return model
 
     def peers(self, configs: Sequence[Mapping[str, Any]]) -> dict[str, nn.Module]:
-        """Build peers, by their names for people, each with weights of its own.
+        """Build peers, keyed by readable names, each with weights of its own.
 
         Raises:
             ValueError: If they are no list of one or more dicts.
@@ -126,7 +126,7 @@ class ConfigNetworkBuilder:
 
 
 def _kind(config: Mapping[str, Any]) -> str:
-    """Return what a model is made of: the name or type of its first part that has one."""
+    """Return a model's kind: the name or type of its first part that has one."""
     for part in config.values():
         if isinstance(part, Mapping) and (found := part.get("name") or part.get("type")):
             return str(found)

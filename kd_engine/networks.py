@@ -1,4 +1,4 @@
-"""Networks inside a model: the usual normalization of images, building, sizes that they refuse."""
+"""Networks inside a model: building them, usual normalization, and errors about image sizes."""
 
 from __future__ import annotations
 
@@ -20,8 +20,8 @@ def build_network(network: Mapping[str, Any] | nn.Module, name: str, known: str)
 
     Args:
         network: The config or the module.
-        name: Argument that it is, for the message.
-        known: What there is to choose from, for the message.
+        name: Name of the argument, for the message.
+        known: Types to choose from, for the message.
 
     Raises:
         ValueError: If the type is unknown.
@@ -43,7 +43,7 @@ def sizes_refused(name: str, images: Tensor, remedy: str) -> Iterator[None]:
     """Explain that a network does not take images of a size: transformers assert it.
 
     Args:
-        name: What the network is, for the message.
+        name: Name of the network, for the message.
         images: The images (N, 3, H, W).
         remedy: What to do about it.
 

@@ -1,4 +1,4 @@
-"""The files that a tool is about to write: nothing that somebody else made is replaced."""
+"""Output files of a command: no file of somebody else is replaced."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ def check_outputs(
     Args:
         outputs: Files to write; ``None`` is left out.
         inputs: Files that the command reads, URLs and ``None`` among them. They are never replaced.
-        overwrite: The user wants to replace what is there already.
+        overwrite: Whether the user wants to replace existing files.
 
     Raises:
         ValueError: If an output is an input, or two outputs are one file.

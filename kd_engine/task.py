@@ -1,4 +1,4 @@
-"""Base class of a task: what the commands ask of it, with an answer for most questions."""
+"""Base class of a task: what every command needs to know about it, with defaults."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from kd_engine.export_files import kdkit_command
 
 
 class Task:
-    """What ``train``, ``test``, ``check`` and ``export`` ask of a task.
+    """Base class of a task, as ``train``, ``test``, ``check`` and ``export`` use it.
 
     A package makes one and names it in its entry points (:mod:`kd_engine.entry_points`). These
     answers are those of any model that turns images (N, 3, H, W) into rows (N, ...); a task
@@ -25,7 +25,7 @@ class Task:
         adapter: How its models are fed and compared.
     """
 
-    export_defaults: Mapping[str, Any] = {}  # settings that an exported config needs to be used
+    export_defaults: Mapping[str, Any] = {}  # settings that an exported config needs
     output = "outputs"  # what the model makes of images, in the plural
 
     def __init__(self, adapter: ModelAdapter | None = None) -> None:

@@ -1,4 +1,4 @@
-"""Terminal output of a command: no banners of libraries, and never nothing for long."""
+"""Terminal output of a command: no banners of libraries, and no long silence."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ QUIET = 15.0  # seconds without a line after which one is printed
 _KEPT = 1000  # lines of libraries, until there is a log file
 # Packages whose prints (banners, COCO's progress and tables) go to the log file alone.
 _NOISY = ("faster_coco_eval", "lvis", "mmcv", "mmdet", "mmengine", "pycocotools")
-# Warnings about which nobody can do anything.
+# Warnings without a remedy.
 _NEEDLESS = (
     "faster_coco_eval is not installed",
     "Failed to add <class 'mmengine.visualization",
@@ -48,7 +48,7 @@ _open: list[Terminal] = []
 
 @contextlib.contextmanager
 def short_terminal(doing: str, quiet: float = QUIET) -> Iterator[None]:
-    """Keep the noise of libraries away from the terminal, and say by time what is going on.
+    """Keep the noise of libraries off the terminal, and print now and then what is being done.
 
     What they print goes to the log file of the run, once there is one. ``KD_TRACEBACK=1`` shows
     everything on the terminal as well.
@@ -68,7 +68,7 @@ def short_terminal(doing: str, quiet: float = QUIET) -> Iterator[None]:
 
 
 def tell(doing: str | Callable[[], str]) -> None:
-    """Note what a command is doing, for the line that is printed if nothing else is for long.
+    """Note what a command is doing, for the line that breaks a long silence.
 
     Args:
         doing: A text, or a function that makes it when it is needed; "" prints nothing.
@@ -99,7 +99,7 @@ def clock(seconds: float) -> str:
 
 
 class Terminal(io.TextIOBase):
-    """Standard output, without what libraries print, and with a line when there was none for long.
+    """Standard output without the prints of libraries, and with a line after a long silence.
 
     Args:
         stream: Where the rest goes.
@@ -142,7 +142,7 @@ class Terminal(io.TextIOBase):
         return self.stream.encoding
 
     def isatty(self) -> bool:
-        """Return whether a person watches."""
+        """Return whether the stream is a terminal."""
         return self.stream.isatty()
 
     def fileno(self) -> int:

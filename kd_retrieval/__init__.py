@@ -55,7 +55,7 @@ else:
             "collate": "kd_retrieval.batch",
             "recall_at_k": "kd_retrieval.recall.at_k",
         },
-        first="kd_engine",  # it refuses two distributions of mmengine, or none
+        first="kd_engine",  # it refuses an environment with two distributions of mmengine, or none
         plain=("RecallResult", "recall_at_k"),
     )
 

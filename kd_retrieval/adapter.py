@@ -1,4 +1,4 @@
-"""Adapter of retrieval: embeddings, their similarities, and what of an embedder has to run."""
+"""Adapter of retrieval: embeddings, their similarities, and how an embedder is fed."""
 
 from __future__ import annotations
 
@@ -17,10 +17,10 @@ from kd_retrieval.trunks import image_size_of
 
 
 class EmbedderAdapter(ModelAdapter):
-    """Where an :class:`Embedder` keeps what is compared; see :class:`ModelAdapter`.
+    """Adapter of an :class:`Embedder`; see :class:`ModelAdapter`.
 
-    Methods that compare predictions get similarities: how near each image of the batch is to the
-    others. So embeddings may differ in size.
+    Methods that compare predictions get similarities: how similar each image of the batch is to
+    the others. So embeddings may differ in size.
     """
 
     loss = "loss_metric"
@@ -52,11 +52,11 @@ class EmbedderAdapter(ModelAdapter):
             )
 
     def image_size(self, *models: nn.Module) -> tuple[int, int]:
-        """Return the size that a vision transformer takes, else 128 x 128."""
+        """Return the size that a vision transformer takes, otherwise 128 x 128."""
         return image_size_of(*models)
 
     def convert(self, student: nn.Module, network: nn.Module) -> Renormalize | None:
-        """Return what normalizes for the other network; stored embeddings see no images."""
+        """Return a converter to the other network's normalization; stored embeddings need none."""
         if isinstance(network, StoredEmbeddings):
             return None
         return super().convert(student, network)
@@ -79,7 +79,7 @@ class EmbedderAdapter(ModelAdapter):
             convert: Turns images into the model's.
             model: The embedder.
             inputs: Images (N, 3, H, W), normalized for the student.
-            labels: Not used, as all else of a batch.
+            labels: Not used, like the rest of a batch.
             ids: What names each image, int64 (N,), for a teacher of stored embeddings.
         """
         images = convert(inputs)

@@ -1,4 +1,4 @@
-"""Make a batch of items whose images may have several labels."""
+"""Collation of items into a batch, where images may have several labels."""
 
 from __future__ import annotations
 
@@ -13,11 +13,11 @@ from kd_retrieval.embeddings.embed import stack
 def collate(items: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
     """Make a batch; for a config: ``collate_fn=dict(type="kd_retrieval.collate")``.
 
-    mmengine's ``default_collate`` does the same where each image has one label. Lists of labels
-    are refused by it, or turned into columns.
+    mmengine's ``default_collate`` does the same where each image has one label. It refuses lists of
+    labels, or turns them into columns.
 
     Args:
-        items: Of a data set of kd_retrieval.
+        items: Items of a dataset of kd_retrieval.
 
     Returns:
         ``inputs`` uint8 (N, 3, H, W), ``ids`` and ``roles`` int64 (N,), and ``labels`` int64

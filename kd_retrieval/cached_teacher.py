@@ -1,4 +1,4 @@
-"""A teacher that is a file of embeddings, computed once."""
+"""Cached teacher: a file of embeddings, computed once."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ _DRY_RUN = 2  # images of a dry run, which have no ids
 
 
 class StoredEmbeddings(nn.Module):
-    """Give each image of a batch the embedding that a file holds for its id.
+    """Teacher that returns for each image of a batch the embedding that a file holds for its id.
 
     A term selects its output as ``teacher_layers="embedding"``. The table is no parameter and no
     part of ``state_dict``; of a folder it stays on disk until a row is used. The embeddings are
@@ -69,7 +69,7 @@ class StoredEmbeddings(nn.Module):
             if len(inputs) > _DRY_RUN:
                 raise ValueError(
                     f"stored embeddings are found by id, but a batch of {len(inputs)} images has "
-                    "none. Take a data set whose items have ids, as those of kd_retrieval do."
+                    "none. Use a dataset whose items have ids, as those of kd_retrieval do."
                 )
             found = np.arange(len(inputs)) % len(self.table)
         else:
@@ -95,7 +95,7 @@ class StoredEmbeddings(nn.Module):
         return self._order[places]
 
     def check(self, dataset: Any) -> None:
-        """Require that the file was made from a data set: the same files, labels and ids.
+        """Require that the file was made from a dataset: the same files, labels and ids.
 
         Raises:
             ValueError: If an id is missing or the fingerprints differ.

@@ -1,4 +1,4 @@
-"""Look at the data of a config before it trains or scores: counts, classes, pictures."""
+"""Checks of a config's data before it trains or scores: counts, classes, images."""
 
 from __future__ import annotations
 
@@ -24,20 +24,20 @@ _SHOWN = 5  # names in a message
 
 
 def check_datasets(config: Config, images: bool = False) -> list[str]:
-    """Check the data sets of a config's loaders against each other and against its model.
+    """Check the datasets of a config's loaders against each other and against its model.
 
     Args:
         config: The config of a run.
-        images: Decode every picture too.
+        images: Decode every image too.
 
     Returns:
-        A line about each data set, and warnings.
+        A line about each dataset, and warnings.
 
     Raises:
         FileNotFoundError: If data is missing.
         ValueError: If counts differ from those published, classes to be searched are trained on,
             a loss has proxies for another number of classes, stored embeddings of the teacher are
-            of other data, batches cannot hold the labels, or a picture cannot be decoded.
+            of other data, batches cannot hold the labels, or an image cannot be decoded.
     """
     datasets = build_datasets(config)
     lines = [f"{'+'.join(names)}: {_describe(dataset)}" for names, dataset in datasets]
@@ -51,7 +51,7 @@ def check_datasets(config: Config, images: bool = False) -> list[str]:
     if images:
         for names, dataset in datasets:
             require_decodable(names[0], dataset)
-        lines.append("every picture decodes")
+        lines.append("every image decodes")
     return lines + warnings
 
 
@@ -70,7 +70,7 @@ def check_test_classes(config: Config) -> None:
         datasets += build_datasets(config, ("train",))
     except FileNotFoundError as error:
         print_log(
-            f"nobody can tell whether the classes to be searched were trained on: {error}",
+            f"it is unknown whether the classes to be searched were trained on: {error}",
             "current",
         )
     _check_classes(config, datasets)
@@ -92,7 +92,7 @@ def _files_of(dataset: Any) -> list[str]:
 
 
 def _check_classes(config: Config, datasets: BuiltDatasets) -> None:
-    """Refuse a score on classes that were trained on: it is no metric-learning score."""
+    """Refuse a score on classes that were trained on: that is not a metric-learning score."""
     classes = {name: set(dataset.class_names) for names, dataset in datasets for name in names}
     for name in ("val", "test"):
         shared = sorted(classes.get("train", set()) & classes.get(name, set()))
@@ -110,7 +110,7 @@ def _allowed(evaluator: Any) -> bool:
 
 
 def _check_labels(config: Config, names: list[str], dataset: Any) -> None:
-    """Require that batches can hold several labels an image, where there are."""
+    """Require that batches can hold several labels per image, where images have several."""
     if isinstance(dataset.labels, np.ndarray):
         return
     for name in names:

@@ -25,8 +25,8 @@ def DistilledEmbedder(  # noqa: N802  a config names it as a type
 
     See :func:`kd_engine.distilled.build_distilled` for the arguments; the checkpoint of a teacher
     ``kd_retrieval.StoredEmbeddings`` is ``None``. The student returns ``loss_<term>`` besides its
-    own loss. Without a ``dry_run_size`` the dry run has what a vision transformer wants, and else
-    128 x 128 pixels.
+    own loss. Without a ``dry_run_size`` the dry run has the size that a vision transformer takes,
+    otherwise 128 x 128 pixels.
     """
     return build_distilled(ADAPTER, student, teacher, terms, gradient_shares, dry_run_size)
 

@@ -76,7 +76,7 @@ class RecallMetric(BaseMetric):  # type: ignore[misc]
         """Join the ranks, leave the sampler's copies out, and measure.
 
         Args:
-            size: Number of images of the data set.
+            size: Number of images of the dataset.
 
         Returns:
             ``recall/R@K`` in percent for each K, the number of queries and of those with a
@@ -94,7 +94,7 @@ class RecallMetric(BaseMetric):  # type: ignore[misc]
         return {f"{self.prefix}/{name}": value for name, value in values.items()}
 
     def compute_metrics(self, results: list[Any]) -> dict[str, float]:
-        """Not used: evaluate joins the ranks itself."""
+        """Not used: ``evaluate`` joins the ranks itself."""
         raise NotImplementedError
 
     def _measure(self, images: Side) -> dict[str, float]:
@@ -113,7 +113,7 @@ class RecallMetric(BaseMetric):  # type: ignore[misc]
         return values | dict(valid_queries=float(result.n_valid), queries=float(result.n_queries))
 
     def _gallery(self, images: Side) -> Side | None:
-        """Return what is searched; None where each image is searched in all others."""
+        """Return what is searched; None where each image is searched among all others."""
         if self.gallery is not None:
             classes = (self.dataset_meta or {}).get("classes")
             return read_gallery(self.gallery, images.select(images.roles != GALLERY), classes)
@@ -123,7 +123,7 @@ class RecallMetric(BaseMetric):  # type: ignore[misc]
 
 
 def _ranking(sides: Sequence[Any], options: Mapping[str, Any]) -> dict[str, float]:
-    """Measure what needs neighbors, on the first rank alone."""
+    """Measure the scores that need neighbors, on the first rank only."""
     found: list[Any] = [None]
     if dist.is_main_process():
         scores = ranking_scores(*sides, **options)
@@ -134,7 +134,7 @@ def _ranking(sides: Sequence[Any], options: Mapping[str, Any]) -> dict[str, floa
 
 
 def _stacked(samples: list[Any]) -> tuple[Any, ...] | None:
-    """Join the images of this rank; None if it had none."""
+    """Join the images of this rank; return None if it had none."""
     if not samples:
         return None
     vectors, *columns = zip(*samples, strict=True)
@@ -147,8 +147,8 @@ def _without_copies(parts: Sequence[tuple[Any, ...]], size: int) -> Side:
     numbers, first = np.unique(np.array(ids, dtype=np.int64), return_index=True)
     if len(numbers) != size:
         raise ValueError(
-            f"the data set has {size} images, but {len(numbers)} different ids were embedded. "
-            "Ids must be unique in a data set, and no batch may be dropped (drop_last=False)."
+            f"the dataset has {size} images, but {len(numbers)} different ids were embedded. "
+            "Ids must be unique in a dataset, and no batch may be dropped (drop_last=False)."
         )
     chosen: Any = [labels[row] for row in first]
     if not any(isinstance(label, list | tuple) for label in chosen):

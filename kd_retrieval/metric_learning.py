@@ -20,8 +20,8 @@ class MetricLearning(nn.Module):
     ``loss=dict(type="TripletMarginLoss", margin=0.2)`` with
     ``miner=dict(type="TripletMarginMiner", type_of_triplets="semihard")`` or
     ``miner=dict(type="DistanceWeightedMiner")``; ``ContrastiveLoss``, ``MultiSimilarityLoss``,
-    ``ProxyAnchorLoss`` and the others as its pages say. What they take as objects
-    (``distance=dict(type="LpDistance")``) is a dict here as well. The loss is computed in float32.
+    ``ProxyAnchorLoss`` and the others as its documentation says. Arguments that are objects there
+    (``distance=dict(type="LpDistance")``) are dicts here. The loss is computed in float32.
 
     Args:
         loss: Name and arguments of the loss.
@@ -38,7 +38,7 @@ class MetricLearning(nn.Module):
         self.miner = None if miner is None else _build(miner, "miners")
 
     def forward(self, embeddings: Tensor, labels: Tensor) -> Tensor:
-        """Compute the loss.
+        """Compute the metric loss.
 
         Args:
             embeddings: Embeddings (N, D).

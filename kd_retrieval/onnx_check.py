@@ -1,4 +1,4 @@
-"""Compare a student under onnxruntime with the original, image by image and in recall."""
+"""Check of an ONNX export: it is compared with the original, image by image and in recall."""
 
 from __future__ import annotations
 
@@ -20,19 +20,19 @@ from kd_retrieval.onnx_export import OnnxEmbedder, require_close
 from kd_retrieval.recall.at_k import recall_at_k
 
 _KS = (1, 2, 4, 8)
-_RECALL = 1e-3  # one query in a thousand may have two neighbors that are equally near
+_RECALL = 1e-3  # one query in a thousand may have two neighbors at the same distance
 Pair = tuple[NDArray[Any], NDArray[Any]]  # embeddings (N, D) by the original and the exported
 _ODD = (1, 3)  # batch sizes that were not exported with
 
 
 @dataclass(frozen=True)
 class OnnxReport:
-    """What was compared, and how far apart the two are.
+    """Report on the comparison of an exported network with its original.
 
     Attributes:
         images: Number of images.
-        source: What they were.
-        difference: Largest difference of a number of an embedding.
+        source: Where they come from.
+        difference: Largest difference in a component of an embedding.
         cosine: Smallest cosine between two embeddings of an image.
         recall: K to recall@K of the original and of the exported network; empty for random images.
     """
@@ -86,7 +86,7 @@ class OnnxCheck:
 
         Args:
             config: The config of the run.
-            limit: Take so many images, evenly spread; None takes all.
+            limit: Use this many images, evenly spread; None uses all.
             batch: Number of images that run together.
 
         Raises:
@@ -111,7 +111,7 @@ class OnnxCheck:
                 raise ValueError(
                     f"the exported network must have the original's recall@{k} {one:.4f}, but it "
                     f"has {other:.4f}. It is not to be used; or the original's embeddings of "
-                    "different images are so alike that rounding decides who is near."
+                    "different images are so alike that rounding decides which are near."
                 )
         return _report(original, exported, "images of the test data", recall)
 
@@ -146,7 +146,7 @@ def _report(
 
 
 def _recall(data: Any, chosen: NDArray[Any], vectors: NDArray[Any]) -> dict[int, float]:
-    """Measure recall@K of some images of a data set; images may have several classes."""
+    """Measure recall@K of some images of a dataset; images may have several classes."""
     roles, ids = np.asarray(data.roles)[chosen], np.asarray(data.ids)[chosen]
     asked, members = np.flatnonzero(roles != GALLERY), np.flatnonzero(roles != QUERY)
     gallery: dict[str, Any] = {}

@@ -1,4 +1,4 @@
-"""The student as an ONNX file, and what onnxruntime makes of it."""
+"""ONNX export of an embedder, and the exported network under onnxruntime."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from torch import Tensor, nn
 
 from kd_core.extras import missing_package
 
-TOLERANCE = 1e-4  # of each number of an embedding, against torch
+TOLERANCE = 1e-4  # of each component of an embedding, against torch
 MIN_OPSET, MAX_OPSET = 17, 20  # the second is the last that torch's older exporter knows
 
 
@@ -132,7 +132,7 @@ class OnnxEmbedder:
 
     @property
     def metadata(self) -> dict[str, str]:
-        """What the file says of itself."""
+        """Return the metadata in the file."""
         return dict(self.session.get_modelmeta().custom_metadata_map)
 
     def __call__(self, images: NDArray[Any]) -> NDArray[Any]:
@@ -157,11 +157,11 @@ def require_close(exported: NDArray[Any], original: NDArray[Any], start: int = 0
         start: Number of the first image, for the message.
 
     Returns:
-        The largest difference of a number.
+        The largest difference in a component.
 
     Raises:
-        ValueError: If it is above 1e-4, of embeddings of length 1 or else relative to their
-            length, or shapes differ; names the image.
+        ValueError: If it is above 1e-4 (relative to the length of embeddings that are not of
+            length 1), or shapes differ; names the image.
     """
     if exported.shape != original.shape:
         raise ValueError(
@@ -184,8 +184,8 @@ def require_close(exported: NDArray[Any], original: NDArray[Any], start: int = 0
 def _exporting() -> Iterator[None]:
     """Prepare torch for its older exporter.
 
-    Its warnings are left out: what it has written is compared with the original. So is the whole
-    graph, which its C++ prints when it fails; the error says what it was. The fused
+    Its warnings are hidden: the file is compared with the original anyway. So is the whole graph,
+    which its C++ code prints when it fails; the error names the cause. The fused
     attention of torch's transformers is switched off, since ONNX has no operator for it.
     """
     fused = torch.backends.mha.get_fastpath_enabled()
@@ -201,7 +201,7 @@ def _exporting() -> Iterator[None]:
 
 @contextlib.contextmanager
 def _without_output() -> Iterator[None]:
-    """Drop what is written to the standard output, by C++ too."""
+    """Discard everything written to standard output, also by C++ code."""
     sys.stdout.flush()
     kept = os.dup(1)
     try:

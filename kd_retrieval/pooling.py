@@ -1,4 +1,4 @@
-"""From a trunk's feature map or tokens to one vector for each image."""
+"""Pooling of a trunk's feature map or tokens to one vector for each image."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ class Pooling(nn.Module):
     generalized mean ``(mean over positions of max(x, 1e-6)^p)^(1/p)`` with a trained power p
     (Radenovic, Tolias and Chum, "Fine-tuning CNN Image Retrieval with No Human Annotation", TPAMI
     2019, https://arxiv.org/abs/1711.02512), taken relative to the largest x so that no power
-    overflows. Tokens may begin with some that are no positions: ``token`` takes the first of
+    overflows. Tokens may begin with some that are not positions: ``token`` takes the first of
     these, the class token; the others pool what follows them.
 
     Args:
@@ -57,7 +57,7 @@ class Pooling(nn.Module):
             Vectors (N, C).
 
         Raises:
-            ValueError: If the shape is another one, or a map is to give its class token.
+            ValueError: If the shape is wrong, or the class token of a feature map is wanted.
         """
         if features.dim() == 4 and self.kind != "token":
             positions = features.flatten(start_dim=2)  # (N, C, P)

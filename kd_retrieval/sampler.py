@@ -25,11 +25,11 @@ class MPerClassBatchSampler:
     classes if that is more.
 
     Args:
-        sampler: mmengine's DefaultSampler of a data set whose ``labels`` are int64 (n,).
+        sampler: mmengine's DefaultSampler of a dataset whose ``labels`` are int64 (n,).
         batch_size: Images of a batch.
         samples_per_class: Images of a class in a batch.
-        num_batches: Batches of an epoch on each rank; None takes what the data fills. Too few of
-            them do not cover all classes.
+        num_batches: Batches of an epoch on each rank; None takes as many as the data fills. Too
+            few do not cover all classes.
 
     Raises:
         ValueError: If the batch does not hold a whole number of classes, the data has fewer
@@ -129,7 +129,7 @@ def _members(dataset: Any) -> list[NDArray[Any]]:
         labels = np.array(labels, dtype=np.int64)
     if not isinstance(labels, np.ndarray) or labels.ndim != 1 or labels.dtype.kind not in "iu":
         raise ValueError(
-            "an M-per-class batch needs a data set whose labels are one integer an image, but "
+            "an M-per-class batch needs a dataset whose labels are one integer an image, but "
             f"{type(dataset).__name__} has not. Use mmengine's own batches for it."
         )
     order = np.argsort(labels, kind="stable")

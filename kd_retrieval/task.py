@@ -1,4 +1,4 @@
-"""Task of retrieval: what the commands ask of it."""
+"""Task of retrieval: what every command needs to know about embedders."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ class Retrieval(Task):
         return check_datasets(config, images)
 
     def check_test(self, config: Config, teacher: bool = False) -> None:
-        """Check what could falsify a score on the test data, of the student or the teacher."""
+        """Check for what could falsify a score on the test data, of the student or the teacher."""
         if not teacher:
             check_asymmetric(config)
         check_test_classes(config)
@@ -46,9 +46,8 @@ class Retrieval(Task):
     def student_alone(self, config: Config, plain: str, weights: str) -> str:
         """Return what an exported embedder needs, and a command that embeds with it."""
         command = kdkit_command("embed", plain, weights, "embeddings.npz")
-        return (
-            f"it needs kdkit; to embed its test data (--pictures FOLDER embeds others):\n{command}"
-        )
+        hint = "to embed its test data (--image-folder FOLDER embeds others)"
+        return f"it needs kdkit; {hint}:\n{command}"
 
 
 TASK = Retrieval(ADAPTER)
@@ -68,7 +67,7 @@ def check_asymmetric(config: Config) -> bool:
     terms = build_terms(config.model.get("terms") or {})  # a method of several networks has none
     for term in terms.values():
         paths = [layer.module for layer in layers_of({"": term}, "student")]
-        aligns = getattr(term.loss, "aligns_spaces", False)  # a loss of one's own may not say
+        aligns = getattr(term.loss, "aligns_spaces", False)  # a custom loss may not declare it
         if aligns and term.weight and set(paths) & set(_EMBEDDING):
             return False
     print_log(

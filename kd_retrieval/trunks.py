@@ -1,4 +1,4 @@
-"""Networks of torchvision and timm without their classifier.
+"""Trunks: networks of torchvision and timm without their classifier.
 
 Both functions return the network's own modules under their own names, so that a term selects
 ``trunk.layer3`` of a ResNet and ``trunk.features.6`` of a MobileNet, whoever builds it.
@@ -108,10 +108,10 @@ def TimmTrunk(  # noqa: N802  a config names it as a type
 
 
 def image_size_of(*models: nn.Module) -> tuple[int, int]:
-    """Tell the height and width of images that embedders take: what a transformer wants, or 128.
+    """Return the height and width of images that embedders take: a transformer's own, or 128.
 
     Args:
-        models: Embedders, or other modules; the first whose trunk wants a size of its own decides.
+        models: Embedders, or other modules; the first whose trunk has a fixed size decides.
     """
     for model in models:
         if (size := wanted_image_size(getattr(model, "trunk", model))) is not None:
@@ -182,7 +182,7 @@ def _channels_first(module: nn.Module, args: Any, output: Tensor) -> Tensor:
 
 
 def _cut(module: nn.Module, path: Sequence[str], until: str) -> None:
-    """Leave out what comes after a part."""
+    """Drop everything after a part."""
     names = [name for name, _ in module.named_children()]
     if not isinstance(module, nn.Sequential) or path[0] not in names:
         raise ValueError(

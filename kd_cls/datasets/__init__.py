@@ -1,4 +1,4 @@
-"""Data sets for classification: images with a class and an id."""
+"""Datasets for classification: images with a class and an id."""
 
 from kd_cls.datasets.caltech100 import Caltech100
 from kd_cls.datasets.cifar import CIFAR10, CIFAR100

@@ -23,27 +23,27 @@ COUNT, CLASSES = 5_233, 100
 
 
 class Caltech100(ClassificationDataset):
-    """5,233 pictures of 100 classes, at most 60 of each.
+    """5,233 images of 100 classes, at most 60 of each.
 
     Li, Andreeto, Ranzato and Perona, 2022, https://doi.org/10.22002/D1.20086 (CC BY 4.0);
     ``kdkit make-retrieval-sets`` makes this layout from it. Retrieval divides its classes;
     here each class is divided 60 : 20 : 20 into train, val and test by
-    :func:`kd_engine.data.splits.split_inside_classes` with seed 0, over the pictures in the
+    :func:`kd_engine.data.splits.split_inside_classes` with seed 0, over the images in the
     order of their paths. That is a split of our own, not one that others report on. Images are
     decoded each time (all of them would take 0.4 GB), or once at a small size. An id is an
     image's place among all paths.
 
     Args:
-        data_root: Folder with the two lists and the pictures.
+        data_root: Folder with the two lists and the images.
         split: ``train``, ``val``, ``trainval`` or ``test``.
         transforms: Configs of transforms; the last ones must give one size.
         check_counts: Require the published numbers.
-        in_memory: Height H and width W: decode every picture once, resize it to them and keep it
-            as uint8, in n * H * W * 3 bytes for n pictures (16 MB for 4,187 of 36 x 36).
+        in_memory: Height H and width W: decode every image once, resize it to them and keep it
+            as uint8, in n * H * W * 3 bytes for n images (16 MB for 4,187 of 36 x 36).
 
     Raises:
         FileNotFoundError: If a list is missing.
-        ValueError: If a line is broken, a picture comes twice, the counts are others, or one that
+        ValueError: If a line is broken, an image comes twice, the counts are others, or one that
             is kept in memory cannot be decoded.
     """
 

@@ -25,7 +25,7 @@ _TRAINING, _TEST = 50_000, 10_000
 
 
 class _Cifar(ClassificationDataset):
-    """Records of label bytes and 3,072 pixel bytes (red, green, blue), as they are on the page.
+    """Dataset of records: label bytes and 3,072 pixel bytes (red, green, blue).
 
     The Python version is a pickle, and reading one runs whatever code it names; these files are
     bytes alone. 50,000 training and 10,000 test images of 32 x 32, the same number in each class;
@@ -93,14 +93,14 @@ class _Cifar(ClassificationDataset):
         return tuple(names)
 
     def _refuse_pickles(self, root: Path) -> None:
-        """Tell apart the version that is not read: its folder or its files."""
+        """Refuse the Python version, recognized by its folder or its files."""
         if (root / self.test).is_file():
             return
         batches = "data_batch_1" if self.classes == 10 else "train"
         if (root / batches).is_file() or root.name == self.pickled:
             raise ValueError(
                 f"{root} holds the Python version of {type(self).__name__}, whose pickles are not "
-                "read, for they may run code. Take the binary version, from the same page: "
+                "read, as they may run code. Take the binary version, from the same page: "
                 "kdkit fetch cifar10, or cifar100."
             )
 

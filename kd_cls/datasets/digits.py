@@ -1,4 +1,4 @@
-"""The built-in data: scikit-learn's handwritten digits, divided within each class."""
+"""Built-in data: scikit-learn's handwritten digits, divided within each class."""
 
 from __future__ import annotations
 
@@ -15,10 +15,10 @@ from kd_engine.data.splits import rows_of_split
 class BuiltInDigits(ClassificationDataset):
     """1,797 digits of 10 classes, enlarged to 32 x 32: 1,438 to train on, 359 to test.
 
-    They are the pictures that scikit-learn carries (the test part of the UCI "Optical Recognition
+    They are the images that scikit-learn carries (the test part of the UCI "Optical Recognition
     of Handwritten Digits" set); nothing is downloaded. Each class is divided 60 : 20 : 20 into
     train, val and test by :func:`kd_engine.data.splits.split_inside_classes` with seed 0. All are
-    held in memory: 1.8 MB. An id is a picture's row in scikit-learn's ``load_digits``.
+    held in memory: 1.8 MB. An id is an image's row in scikit-learn's ``load_digits``.
 
     Args:
         split: ``train``, ``val``, ``trainval`` or ``test``.

@@ -43,7 +43,7 @@ class FashionMNIST(ClassificationDataset):
         data_root: Folder with the four ``.gz`` files.
         split: ``train``, ``val``, ``trainval`` or ``test``.
         transforms: Configs of transforms.
-        limit: Train on so many images: the first ``limit / 10`` of each class, in the file's
+        limit: Train on this many images: the first ``limit / 10`` of each class, in the file's
             order; ``val`` comes out of them. The test set stays whole. Needed where the training
             file itself is a part of the published one.
 
@@ -98,7 +98,7 @@ def _first_of_each(path: Path, labels: NDArray[np.int64], limit: int | None) -> 
 
 
 def _read(path: Path, dimensions: int) -> NDArray[np.uint8]:
-    """Read a compressed idx file of unsigned bytes: a head of big-endian numbers, then the data."""
+    """Read a compressed idx file of unsigned bytes: a big-endian header, then the data."""
     require_file(path)
     head = 4 * (1 + dimensions)
     try:
@@ -106,10 +106,10 @@ def _read(path: Path, dimensions: int) -> NDArray[np.uint8]:
             magic, *shape = struct.unpack(f">{1 + dimensions}I", file.read(head))
             wanted = int(np.prod(shape, dtype=np.uint64))
             if magic != 0x0800 + dimensions or shape[0] > _MOST or max(shape[1:], default=0) > 99:
-                raise ValueError(f"its head is {magic:#06x} {shape}")
+                raise ValueError(f"its header is {magic:#06x} {shape}")
             content = file.read(wanted + 1)
         if len(content) != wanted:
-            raise ValueError(f"its head says {shape}, but {len(content):,} bytes follow")
+            raise ValueError(f"its header says {shape}, but {len(content):,} bytes follow")
     except (OSError, EOFError, struct.error, zlib.error, ValueError) as error:
         raise ValueError(
             f"{path} must be a compressed idx file of bytes with {dimensions} dimensions, but "

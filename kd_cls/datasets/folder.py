@@ -1,4 +1,4 @@
-"""Folders with a sub-folder for each class, as ImageNet has them."""
+"""Image folders with a sub-folder for each class, as ImageNet has them."""
 
 from __future__ import annotations
 

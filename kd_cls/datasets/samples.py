@@ -1,4 +1,4 @@
-"""What a classification data set is: images with a class and an id."""
+"""Base class of classification datasets: images with a class and an id."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ _SHOWN = 5  # names in a message
 
 
 class Images(Protocol):
-    """Where the images of a data set are."""
+    """Source of the images of a dataset: memory or files."""
 
     def read(self, index: int) -> Image.Image:
         """Return an image as RGB of PIL."""
@@ -35,7 +35,7 @@ class Images(Protocol):
 
 
 class DecodedImages:
-    """Images in memory: H * W bytes each where they are gray, else three times as many.
+    """Images in memory: H * W bytes each where they are gray, otherwise three times as many.
 
     Args:
         pixels: uint8 (n, H, W) or (n, H, W, 3).
@@ -110,7 +110,7 @@ class Samples:
     Attributes:
         images: Where they are.
         labels: Index of each image's class in ``class_names``, int64 (n,).
-        ids: What names each image, int64 (n,), unique over all splits of a data set.
+        ids: What names each image, int64 (n,), unique over all splits of a dataset.
         class_names: All classes, the same in every split.
     """
 
@@ -120,7 +120,7 @@ class Samples:
     class_names: tuple[str, ...]
 
     def select(self, rows: NDArray[Any]) -> Samples:
-        """Take rows; the classes stay all of them."""
+        """Take rows; all classes are kept."""
         return Samples(
             self.images.select(rows), self.labels[rows], self.ids[rows], self.class_names
         )
@@ -173,7 +173,7 @@ class ClassificationDataset(Dataset[dict[str, Any]]):
             raise ValueError(
                 f"all images must have one size, but {self.images.name(index)} of {self.root} is "
                 f"{size[0]} x {size[1]} after the transforms and another one is "
-                f"{self._size[0]} x {self._size[1]}. Give the data set transforms that end in a "
+                f"{self._size[0]} x {self._size[1]}. Give the dataset transforms that end in a "
                 "fixed size."
             )
         return dict(inputs=image, labels=int(self.labels[index]), ids=int(self.ids[index]))
@@ -202,7 +202,7 @@ class ClassificationDataset(Dataset[dict[str, Any]]):
 
 
 def require_file(path: Path) -> Path:
-    """Require a file of a data set.
+    """Require a file of a dataset.
 
     Raises:
         FileNotFoundError: If it is missing.
@@ -240,10 +240,10 @@ def require_labels(path: Path, labels: NDArray[Any], classes: int) -> NDArray[np
 def require_count(
     name: str, found: int, wanted: int, what: str = "images", remedy: str = "Fetch it again."
 ) -> None:
-    """Require the published number of images, or of something else.
+    """Require the published number of images, or of other items.
 
     Raises:
-        ValueError: If it is another.
+        ValueError: If the number differs.
     """
     if found != wanted:
         raise ValueError(f"{name} must have {wanted:,} {what}, but there are {found:,}. {remedy}")

@@ -30,7 +30,7 @@ class TinyImageNet(ClassificationDataset):
     Le and Yang, "Tiny ImageNet Visual Recognition Challenge", 2015,
     http://cs231n.stanford.edu/tiny-imagenet-200.zip. ``test`` is the folder ``val``, whose labels
     are published; the folder ``test`` has none. ``val`` is a tenth of each training class.
-    Pictures are decoded each time: all of them would take 1.2 GB. An id is an image's place among
+    Images are decoded each time: all of them would take 1.2 GB. An id is an image's place among
     the paths of its folder, of the test images 100,000 more.
 
     Args:

@@ -1,4 +1,4 @@
-"""The CIFAR networks by the names that this literature gives them."""
+"""CIFAR networks by the names that distillation papers give them."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Any classifier of torchvision or timm, under the same roof as the CIFAR networks.
+"""Classifiers of torchvision and timm, with the same attributes as the CIFAR networks.
 
 Both functions return the network itself under its own names, so that a term selects ``layer3`` of
 a ResNet and ``features.6`` of a MobileNet, and checkpoints are those of the library. The
@@ -23,7 +23,7 @@ from kd_engine.weights.zoos import (
     torchvision_weights,
 )
 
-_AUXILIARY = ("aux1.", "aux2.", "AuxLogits.")  # classifiers beside the one that counts
+_AUXILIARY = ("aux1.", "aux2.", "AuxLogits.")  # auxiliary classifiers
 
 
 @loads_initial_weights("checkpoint", "weights", "new_head")

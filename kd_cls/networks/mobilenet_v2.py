@@ -1,4 +1,4 @@
-"""MobileNetV2 for small images; of half width in this literature."""
+"""MobileNetV2 for small images; distillation papers use half its width."""
 
 from __future__ import annotations
 

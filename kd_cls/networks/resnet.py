@@ -109,7 +109,7 @@ class _Residual(nn.Module):
 
 
 class BasicBlock(_Residual):
-    """Two 3x3 convolutions beside a shortcut; ReLU after their sum."""
+    """Two 3x3 convolutions with a shortcut; ReLU after their sum."""
 
     expansion = 1
 
@@ -125,7 +125,7 @@ class BasicBlock(_Residual):
 
 
 class Bottleneck(_Residual):
-    """1x1, 3x3 and 1x1 convolution beside a shortcut; ReLU after their sum."""
+    """1x1, 3x3 and 1x1 convolution with a shortcut; ReLU after their sum."""
 
     expansion = 4
 

@@ -77,8 +77,8 @@ class ShuffleNetV2(StagedNetwork):
 class GroupedBlock(nn.Module):
     """Version 1: 1x1 in groups, shuffle, 3x3 of each channel, 1x1 in groups.
 
-    With stride 1 the input is added. With stride 2 it is averaged and appended, and makes up its
-    share of the output's channels.
+    With stride 1 the input is added. With stride 2 it is averaged and appended: part of the
+    output's channels are the input's.
     """
 
     def __init__(

@@ -1,4 +1,4 @@
-"""What the CIFAR networks have in common: the names of their parts, and how these follow.
+"""Base class of the CIFAR networks: the names of their parts, and their order.
 
 A layer selector reads the same for every network of this package:
 
@@ -9,7 +9,7 @@ A layer selector reads the same for every network of this package:
 ``classifier``              logits (N, classes)                      its output
 
 K is 3 for ResNet-8 to 110, wide ResNet and both ShuffleNets, 4 for VGG, MobileNetV2 and
-ResNet-18/34/50. Stages are maps of different size in different families: each file says them.
+ResNet-18/34/50. The sizes of the stages' maps differ between families: each file states them.
 """
 
 from __future__ import annotations
@@ -18,18 +18,18 @@ from collections.abc import Sequence
 
 from torch import Tensor, nn
 
-_SMALLEST = 8  # pixels; every network here then still has a map of 1 x 1 or more
+_SMALLEST = 8  # pixels; down to this size every network here has maps of at least 1 x 1
 
 
 class StagedNetwork(nn.Module):
-    """Images to logits: stem, stages, a last part, average pooling, linear classifier.
+    """Network from images to logits: stem, stages, a last part, pooling, linear classifier.
 
     Args:
         stem: Images (N, 3, H, W) to the first feature map.
         stages: One after another, each from feature map to feature map.
         num_features: Channels D of the last feature map.
         num_classes: Number of classes.
-        last: What comes between the last stage and pooling; nothing if ``None``.
+        last: Module between the last stage and pooling; none if ``None``.
 
     Raises:
         ValueError: If there are fewer than two classes.

@@ -54,7 +54,7 @@ class WideResNet(StagedNetwork):
 
 
 class PreActivationBlock(nn.Module):
-    """Norm, ReLU and 3x3 convolution, twice, beside a shortcut.
+    """Norm, ReLU and 3x3 convolution, twice, with a shortcut.
 
     Where the channels change, the shortcut is a 1x1 convolution of the activated input;
     elsewhere it is the input itself.

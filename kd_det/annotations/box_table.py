@@ -1,4 +1,4 @@
-"""The boxes of an annotation file in arrays, for checks of all of them at once."""
+"""Table of the boxes of an annotation file: arrays, so that all boxes are checked at once."""
 
 from __future__ import annotations
 
@@ -20,8 +20,8 @@ class BoxTable:
         extents: Width and height of each box's image, NaN where unknown, float (B, 2).
         images: Row of each box's image, int (B,).
         labels: Index of each box's class in the classes of the config, -1 for none, int (B,).
-        dropped: Reason to the boxes that mmdet does not train on for it, bool (B,). The reasons
-            are ``size`` and ``area``, and ``marks`` for what a person marked on purpose.
+        dropped: Reason to the boxes that mmdet drops in training for that reason, bool (B,). The
+            reasons are ``size`` and ``area``, and ``marks`` for boxes that a person marked.
         places: Name of each box in the file, for messages.
         corners: Whether the file gives corners (VOC) and not x, y, width, height (COCO).
     """
@@ -37,7 +37,7 @@ class BoxTable:
 
     @property
     def useful(self) -> int:
-        """Number of boxes of a class of the config that nothing makes mmdet leave out."""
+        """Number of boxes of a class of the config that mmdet trains on."""
         lost = np.logical_or.reduce(list(self.dropped.values()))
         return int(((self.labels >= 0) & ~lost).sum())
 

@@ -1,4 +1,4 @@
-"""Reads a COCO file and keeps the entries whose fields mmdet and pycocotools can use."""
+"""COCO annotation files, reduced to the entries that mmdet and pycocotools can use."""
 
 from __future__ import annotations
 
@@ -105,8 +105,8 @@ def load_coco(report: DataReport, file: Path) -> dict[str, list[Entry]] | None:
         file: The JSON file.
 
     Returns:
-        images, annotations and categories with only the entries that are complete, or None if the
-        file is of no use.
+        images, annotations and categories with only the complete entries, or None if the file
+        cannot be used.
     """
     if not file.is_file():
         report.error("", missing_data_message(file))

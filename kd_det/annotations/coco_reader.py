@@ -1,4 +1,4 @@
-"""The one reader of COCO files: for the check, for mmdet's datasets and for mmdet's metrics."""
+"""Reader of COCO files, one for the check, mmdet's datasets and mmdet's metrics."""
 
 from __future__ import annotations
 
@@ -52,7 +52,7 @@ def provide_coco_reader() -> None:
 
 
 def needs_new_ids(annotations: list[dict[str, Any]]) -> bool:
-    """Whether the ids of annotations are numbers that pycocotools cannot score."""
+    """Return whether the ids of annotations are numbers that pycocotools cannot score."""
     return any(isinstance(one["id"], int | float) and one["id"] < 1 for one in annotations)
 
 

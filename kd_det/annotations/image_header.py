@@ -1,4 +1,4 @@
-"""What the header of an image file says, and what mmdet's loader makes of it."""
+"""Headers of image files, and how mmdet's loader interprets them."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ _SIDEWAYS = (5, 6, 7, 8)  # its values that exchange width and height
 
 @dataclass(frozen=True)
 class ImageLoading:
-    """How a pipeline's ``LoadImageFromFile`` decodes images.
+    """Settings with which a pipeline's ``LoadImageFromFile`` decodes images.
 
     Attributes:
         color_type: Its flag; ``color`` and ``grayscale`` turn images as their EXIF tag says.
@@ -84,8 +84,8 @@ class ImageHeader:
     def loaded_size(self, loading: ImageLoading) -> tuple[int, int]:
         """Return width and height as mmdet loads the image.
 
-        JPEGs are not decoded for it. Of other formats, a turned image is, because libraries and
-        their versions differ: OpenCV 4.12 turns PNG and TIFF, but not WebP.
+        A JPEG's header is enough. A turned image of another format is decoded, because libraries
+        and their versions differ: OpenCV 4.12 turns PNG and TIFF, but not WebP.
         """
         if not self.sideways:
             return self.size
@@ -135,7 +135,7 @@ def loading_of(pipeline: Any) -> ImageLoading:
 
 
 def _exif_of(image: Image.Image) -> Image.Exif:
-    """Read the EXIF data alone: Pillow decodes a PNG for it, and asks XMP too, OpenCV does not."""
+    """Read only EXIF data, as OpenCV does; Pillow's getexif decodes a PNG and reads XMP too."""
     if image.format == "TIFF":
         return image.getexif()
     exif = Image.Exif()

@@ -1,4 +1,4 @@
-"""Statistics over the boxes of an annotation file: what the reader drops, and odd conventions."""
+"""Checks of all boxes of an annotation file together: dropped boxes, odd conventions, copies."""
 
 from __future__ import annotations
 
@@ -18,20 +18,20 @@ _CROSSING = 0.25  # share of boxes beyond the border, where another convention e
 _MOST_CROSSING = 0.5  # the same where none does
 _SLACK = 2.0  # pixels beyond the border that rounding explains
 _SHOWN = 5  # places in a message
-_COPIES = 0.01  # share of boxes that are copies, from which on a person must see it
+_COPIES = 0.01  # share of boxes that are copies, above which a person must look
 
 
 def check_boxes(report: DataReport, table: BoxTable, classes: Sequence[str]) -> None:
-    """Judge the boxes of a file as a whole.
+    """Check the boxes of a file as a whole.
 
     More than half of the boxes of a class lost by their size or area is an error, as is a share
     of 90 % marked as crowd, ignored or difficult; classes of fewer than 10 boxes give a warning
     unless the whole file is like that. Boxes that look like another convention are a warning.
-    Most boxes being there twice is an error, for no detector can then find more than half.
+    If most boxes occur twice, that is an error: no detector can then find more than half.
 
     Args:
         report: Receives what is found.
-        table: The boxes; those of no class of the config are left aside.
+        table: The boxes; those of no class of the config are ignored.
         classes: Class names of the config.
     """
     used = table.labels >= 0
@@ -183,7 +183,7 @@ def _check_copies(report: DataReport, table: BoxTable, used: NDArray[np.bool_]) 
 
 
 def _times(rows: NDArray[np.float64]) -> NDArray[np.int64]:
-    """Count how often each different row comes; single numbers are sorted faster than rows."""
+    """Count how often each distinct row occurs; single numbers are sorted faster than rows."""
     keys = (rows * np.random.default_rng(0).normal(size=rows.shape[1])).sum(axis=1)
     _, places, times = np.unique(keys, return_inverse=True, return_counts=True)
     alone = times[places] == 1

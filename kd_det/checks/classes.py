@@ -1,4 +1,4 @@
-"""Checks that a detector has as many classes as its data, before a label has no place in it."""
+"""Check of class counts: a detector must have as many classes as its data."""
 
 from __future__ import annotations
 
@@ -15,16 +15,16 @@ _HEADS = ("bbox_head", "mask_head")
 
 
 def check_class_counts(config: Config) -> None:
-    """Compare the student's heads with the data sets of its config.
+    """Compare the student's heads with the datasets of its config.
 
     Args:
         config: A distillation config or a plain one.
 
     Raises:
-        ValueError: If a head has another number of classes than a data set.
+        ValueError: If a head has another number of classes than a dataset.
     """
     student = student_config(config.model)
-    if "language_model" in student:  # a head over text tokens counts those, not classes
+    if "language_model" in student:  # a head over text tokens counts tokens, not classes
         return
     heads = dict(_counts(student, "model"))
     for loader, dataset in dataset_configs(config).items():
@@ -35,12 +35,12 @@ def check_class_counts(config: Config) -> None:
                         f"a detector must have as many classes as its data, but num_classes of the "
                         f"student's {place} is {count} and {loader} has {len(classes)} "
                         f"({', '.join(classes[:5])}{', ...' if len(classes) > 5 else ''}). "
-                        "Correct num_classes, or the classes in the data set's metainfo."
+                        "Correct num_classes, or the classes in the dataset's metainfo."
                     )
 
 
 def _counts(content: Any, place: str) -> Iterator[tuple[str, int]]:
-    """Find the heads of a model config that count classes; an RPN tells only one from none."""
+    """Find the heads of a model config that count classes; an RPN has only object or not."""
     if isinstance(content, list | tuple):
         for index, item in enumerate(content):
             yield from _counts(item, f"{place}[{index}]")

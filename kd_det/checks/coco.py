@@ -1,4 +1,4 @@
-"""Checks COCO annotations before mmdet reads them."""
+"""Checks of COCO annotations before mmdet reads them."""
 
 from __future__ import annotations
 
@@ -29,14 +29,14 @@ def check_coco(
     loading: ImageLoading | None = None,
     masks: bool = False,
 ) -> DataReport:
-    """Check a COCO annotation file and its pictures.
+    """Check a COCO annotation file and its images.
 
     Args:
         annotation_file: The JSON file.
         image_dir: Folder that the file names in it are relative to.
         classes: Class names of the config, in the order of the labels.
-        decode: Also read every picture in full.
-        loading: How the pipeline decodes pictures; the default is mmdet's.
+        decode: Also read every image in full.
+        loading: How the pipeline decodes images; the default is mmdet's.
         masks: Also check the segmentations.
 
     Returns:
@@ -167,7 +167,7 @@ def _check_boxes(
     boxes: NDArray[np.float64],
     extents: NDArray[np.float64],
 ) -> None:
-    """Judge boxes (B, 4) against the width and height (B, 2) of their images."""
+    """Check boxes (B, 4) against the width and height (B, 2) of their images."""
     low, high = boxes[:, :2], boxes[:, :2] + boxes[:, 2:]
     area = np.array([annotation["area"] for annotation in annotations], dtype=np.float64)
     tiny = (boxes[:, 2:] < 1).any(axis=1) | (area <= 0)

@@ -1,4 +1,4 @@
-"""Checks the data of an mmdet config before a run: annotations, class names, images."""
+"""Checks of the data of an mmdet config before a run: annotations, class names, images."""
 
 from __future__ import annotations
 
@@ -30,12 +30,12 @@ _PREFIXES = {"coco": "img", "voc": "sub_data_root"}
 
 
 def check_dataset_config(dataset: Mapping[str, Any], decode: bool = False) -> list[DataReport]:
-    """Check every data set that a config's ``dataset`` names, also inside wrappers.
+    """Check every dataset that a config's ``dataset`` names, also inside wrappers.
 
     Args:
         dataset: Config of a CocoDataset, a VOCDataset, a class derived from one of these, or a
             wrapper such as RepeatDataset, ClassBalancedDataset or ConcatDataset.
-        decode: Also read every picture in full.
+        decode: Also read every image in full.
 
     Returns:
         One report for each annotation file. A type that cannot be checked gives a note.
@@ -44,7 +44,7 @@ def check_dataset_config(dataset: Mapping[str, Any], decode: bool = False) -> li
 
 
 def dataset_classes(dataset: Mapping[str, Any]) -> list[tuple[str, ...]]:
-    """Return the class names of every COCO or VOC data set that a config's ``dataset`` names.
+    """Return the class names of every COCO or VOC dataset that a config's ``dataset`` names.
 
     Args:
         dataset: As for :func:`check_dataset_config`.
@@ -54,7 +54,7 @@ def dataset_classes(dataset: Mapping[str, Any]) -> list[tuple[str, ...]]:
 
 
 def kind_and_classes(dataset: Mapping[str, Any]) -> tuple[str, Sequence[str]]:
-    """Return "coco", "voc" or "" for neither, and the class names."""
+    """Return the format ("coco", "voc" or "" for neither) and the class names."""
     reader, bases = _reader_of(dataset), _bases_of(dataset)
     kind = "coco" if "CocoDataset" in bases else "voc" if "XMLDataset" in bases else ""
     kind = "" if bases & _OTHER_LAYOUTS else kind
@@ -74,7 +74,7 @@ def _reader_of(dataset: Mapping[str, Any]) -> type:
     reader = DATASETS.get(name) if isinstance(name, str) else name
     if not isinstance(reader, type):
         raise ValueError(
-            f"the type of a data set must be one that mmdet knows, but it is {name!r}. "
+            f"the type of a dataset must be one that mmdet knows, but it is {name!r}. "
             "Correct it, or import its module through custom_imports."
         )
     return reader
@@ -85,13 +85,13 @@ def _bases_of(dataset: Mapping[str, Any]) -> set[str]:
 
 
 def _has_boxes(dataset: Mapping[str, Any]) -> bool:
-    """Whether each class is one of boxes; of panoptic classes some are areas without a box."""
+    """Return for each class whether it has boxes; some panoptic classes are areas without a box."""
     bases = _bases_of(dataset)
     return bool(bases & {"CocoDataset", "XMLDataset"}) and "CocoPanopticDataset" not in bases
 
 
 def _classes_of_file(name: str) -> list[str]:
-    """Read what mmengine takes a text for: a file with one class name per line."""
+    """Read the file that mmengine expects where ``classes`` is a text: one class name per line."""
     if not Path(name).is_file():
         raise ValueError(
             f"classes must be a tuple of names or a file with one name per line, but {name!r} is "
@@ -132,7 +132,7 @@ def _check_part(dataset: Mapping[str, Any], decode: bool) -> DataReport:
 
 
 def _voc_folders(dataset: Mapping[str, Any]) -> VocFolders:
-    """Return the folders that the config names, or else the reader's own."""
+    """Return the folders that the config names, otherwise the reader's own."""
     names = {}
     for base in reversed(_reader_of(dataset).__mro__):
         made = vars(base).get("__init__")

@@ -1,4 +1,4 @@
-"""Whether an evaluator scores the images that its data loader reads."""
+"""Checks of evaluators: each must score the images that its data loader reads."""
 
 from __future__ import annotations
 
@@ -29,13 +29,13 @@ def check_evaluators(
 ) -> list[DataReport]:
     """Compare each evaluator's ``ann_file`` with the annotations of its data loader.
 
-    The same file passes at once. Of another one the images must be the same by id and name, and
-    the classes of the loader must be its categories in the same order; other boxes are a warning.
+    The same file passes at once. Another file must have the same images by id and name, and the
+    classes of the loader as its categories in the same order; other boxes are a warning.
 
     Args:
         config: The config of a run.
         loaders: Which loaders and evaluators: ``val``, ``test``.
-        required: Those whose ``ann_file`` must exist; of others a missing one is a warning, as
+        required: Those whose ``ann_file`` must exist; for others a missing one is a warning, as
             training does not read it.
 
     Returns:
@@ -57,7 +57,7 @@ def check_evaluators(
 
 
 def _pairs(evaluator: Any, dataset: Mapping[str, Any]) -> Iterator[tuple[Any, Mapping[str, Any]]]:
-    """Yield each metric with the data set that it scores."""
+    """Yield each metric with the dataset that it scores."""
     nested = isinstance(evaluator, Mapping) and "metrics" in evaluator
     metrics = listed(evaluator["metrics"] if nested else evaluator)
     parts = dataset.get("datasets") or []
@@ -92,7 +92,9 @@ def _compare(
         if not report.errors and kind_and_classes(parts[0])[0] == "coco" and whole:
             _compare_boxes(report, scored, [read_coco(source) for source in sources])
     except (OSError, ValueError, KeyError, TypeError, AttributeError):  # a metric may have its own
-        report.notes.append("not compared with the data of the loader, for one is not readable")
+        report.notes.append(
+            "not compared with the data of the loader, because one of them is not readable"
+        )
 
 
 def _compare_images(

@@ -11,7 +11,7 @@ from kd_det.annotations.image_header import ImageHeader, ImageLoading, read_head
 from kd_det.checks.report import DataReport, ImageEntry
 
 _SAMPLE = (
-    1_000  # headers: a second on a disk; a fault of 1 % of the images is missed once in 20,000
+    1_000  # headers: a second from disk; a fault in 1 % of the images is missed once in 20,000
 )
 _DECODED = 8  # images of 16 bits whose values are looked at
 _SHOWN = 3  # images in a message
@@ -31,7 +31,7 @@ def check_headers(
         report: Receives what is found.
         entries: Images whose files are there.
         loading: How the pipeline decodes.
-        everything: Look at all of them; else at 1,000 drawn at random, always the same.
+        everything: Look at all of them; otherwise at 1,000 drawn at random, always the same.
     """
     chosen = list(entries)
     if not everything and len(entries) > _SAMPLE:
@@ -94,7 +94,7 @@ def _turned_text(turned: Sequence[ImageHeader], loading: ImageLoading, looked: s
 
 
 def _warn_undecided(report: DataReport, headers: Sequence[ImageHeader], looked: str) -> None:
-    """Warn of turns that no size can tell: by 180 degrees, mirrored, or of a square."""
+    """Warn of turns that sizes do not show: by 180 degrees, mirrored, or of a square."""
     found = [header for header in headers if header.orientation in range(2, 9)]
     if found:
         some = ", ".join(header.entry.file for header in found[:_SHOWN])
@@ -110,7 +110,7 @@ def _warn_undecided(report: DataReport, headers: Sequence[ImageHeader], looked: 
 def _check_depth(
     report: DataReport, headers: Sequence[ImageHeader], loading: ImageLoading, looked: str
 ) -> None:
-    """Look at values of 16-bit images: those of 12 bits are nearly black as mmdet loads them."""
+    """Look at values of 16-bit images: 12-bit values are nearly black when mmdet loads them."""
     deep = [header for header in headers if header.deep]
     if not deep or loading.color_type == "unchanged":
         return
@@ -149,7 +149,7 @@ def _check_depth(
 def _check_float(
     report: DataReport, headers: Sequence[ImageHeader], loading: ImageLoading, looked: str
 ) -> None:
-    """Try one of the images whose values are no bytes: OpenCV does not load all of them."""
+    """Try to load one of the images of 32-bit values: OpenCV does not load all of them."""
     found = [header for header in headers if header.mode in ("F", "I") and not header.deep]
     if found and loading.read(found[0].entry.file) is None:
         report.error(

@@ -13,7 +13,7 @@ from kd_det.checks.headers import check_headers
 from kd_det.checks.report import DataReport, ImageEntry
 from kd_engine.data.file_sizes import file_sizes
 
-# also in capitals; what cameras and tools write
+# as cameras and tools write them; also in capitals
 _SUFFIXES = [
     one
     for suffix in (".jpg", ".jpeg", ".png", ".bmp", ".webp", ".tif", ".tiff")
@@ -27,12 +27,12 @@ def check_image_files(
     decode: bool,
     loading: ImageLoading | None = None,
 ) -> None:
-    """Look for missing, empty and mis-sized pictures, and with ``decode`` for broken ones.
+    """Look for missing, empty and mis-sized images, and with ``decode`` for broken ones.
 
     Args:
         report: Receives what is found.
-        entries: The pictures.
-        decode: Read every picture in full, and look at the headers of all of them instead of
+        entries: The images.
+        decode: Read every image in full, and look at the headers of all of them instead of
             1,000.
         loading: How the pipeline decodes; the default is mmdet's.
     """
@@ -69,8 +69,8 @@ def _remedy(entry: ImageEntry, sizes: Mapping[str, int]) -> str:
 
 def _decoding_fault(entry: ImageEntry) -> str:
     try:
-        with Image.open(entry.file) as picture:
-            picture.load()  # in full: OpenCV would fill a truncated picture with gray and go on
+        with Image.open(entry.file) as image:
+            image.load()  # in full: OpenCV would fill the rest of a truncated image with gray
     except (OSError, SyntaxError, ValueError, Image.DecompressionBombError) as error:
         return (
             f"the image {entry.file} cannot be decoded ({error}). Restore it or remove the entry."

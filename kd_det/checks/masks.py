@@ -1,4 +1,4 @@
-"""Checks COCO segmentations, where a config trains or scores masks."""
+"""Checks of COCO segmentations, where a config trains or scores masks."""
 
 from __future__ import annotations
 
@@ -14,12 +14,12 @@ _CORNERS = 6  # numbers of the smallest polygon
 def check_masks(
     report: DataReport, content: Mapping[str, list[dict[str, Any]]], classes: Sequence[str]
 ) -> None:
-    """Look for segmentations at which mmdet or pycocotools would stop, or that they would drop.
+    """Look for segmentations that mmdet or pycocotools would stop at or drop.
 
     Args:
         report: Receives what is wrong.
         content: Images, annotations and categories of a file, complete.
-        classes: Class names of the config; boxes of others, and without area, are not used.
+        classes: Class names of the config; boxes of other classes or without area are not used.
     """
     used = {one["id"] for one in content["categories"] if one["name"] in classes}
     sizes = {one["id"]: [one["height"], one["width"]] for one in content["images"]}
@@ -37,7 +37,7 @@ def check_masks(
 
 
 def wants_masks(pipeline: Any) -> bool:
-    """Whether a data pipeline loads masks."""
+    """Return whether a data pipeline loads masks."""
     steps = pipeline if isinstance(pipeline, list | tuple) else []
     return any(isinstance(step, Mapping) and bool(step.get("with_mask")) for step in steps)
 

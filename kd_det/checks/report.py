@@ -1,4 +1,4 @@
-"""What a data check found."""
+"""Report of a data check: errors, warnings and notes."""
 
 from __future__ import annotations
 
@@ -32,13 +32,13 @@ class DataReport:
     Attributes:
         source: The file that was checked.
         errors: Faults that spoil a training run, each with its place, value and remedy.
-        warnings: What looks wrong and may be meant, with the counts.
-        files: Path to bytes of each picture that is there.
-        short_sides: Shorter side of each picture in pixels, inf where unknown, float (N,).
-        annotated: Whether each picture has a box of a class of the config, bool (N,).
+        warnings: Oddities that may be intended, with the counts.
+        files: Path to bytes of each image that is there.
+        short_sides: Shorter side of each image in pixels, inf where unknown, float (N,).
+        annotated: Whether each image has a box of a class of the config, bool (N,).
         boxes: How many boxes are of use in training.
         flat: How many boxes without width or height the reader keeps.
-        notes: Counts, and peculiarities that are legal or that mmdet deals with itself.
+        notes: Counts, and peculiarities that are legal or that mmdet handles itself.
     """
 
     source: str
@@ -61,7 +61,7 @@ class DataReport:
         self.errors.append(printable(f"{self.source}{', ' if place else ''}{place}: {text}"))
 
     def warn(self, place: str, text: str) -> None:
-        """Add what may be wrong.
+        """Add a warning about something that may be wrong.
 
         Args:
             place: Where in the source it is; empty for the whole source.
@@ -82,7 +82,7 @@ class DataReport:
 
 @dataclass(frozen=True)
 class ImageEntry:
-    """A picture as the annotations describe it; width and height may be unknown."""
+    """An image as the annotations describe it; width and height may be unknown."""
 
     place: str
     file: str
@@ -91,7 +91,7 @@ class ImageEntry:
 
 
 def merge_reports(reports: Sequence[DataReport]) -> list[DataReport]:
-    """Join reports on the same source, as of a file that two loaders read; repeats are left out.
+    """Join reports on the same source, such as a file that two loaders read, without repeats.
 
     Args:
         reports: In order.

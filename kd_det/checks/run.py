@@ -1,4 +1,4 @@
-"""All data checks of a run: each data set alone, and the data sets with one another."""
+"""Data checks of a run: each dataset alone, then the datasets against one another."""
 
 from __future__ import annotations
 
@@ -16,15 +16,15 @@ from kd_engine.data.required import dataset_configs
 
 
 def check_all(config: Config, images: bool = False) -> list[DataReport]:
-    """Check the data sets of a config, then what they are together.
+    """Check each dataset of a config, then the datasets against one another.
 
     Args:
         config: The config of a run.
-        images: Decode every picture too.
+        images: Decode every image too.
 
     Returns:
-        The reports on the data sets of all loaders, and on the evaluators. Data that two loaders
-        share is checked once. The checks of several data sets need each of them to be right, so
+        The reports on the datasets of all loaders, and on the evaluators. Data that two loaders
+        share is checked once. The checks of several datasets need each of them to be right, so
         they are made only if there is no error so far.
     """
     done: list[tuple[Any, list[DataReport]]] = []

@@ -1,4 +1,4 @@
-"""Whether a metric can read and score the annotation file that it names."""
+"""Check that a metric can read and score the annotation file that it names."""
 
 from __future__ import annotations
 
@@ -21,8 +21,8 @@ def check_scored_file(report: DataReport, metric: Mapping[str, Any]) -> None:
 
     Args:
         report: Receives what is wrong.
-        metric: Config of a metric with ``ann_file``; one that does not score COCO boxes, and a
-            file that is not there, are left to others.
+        metric: Config of a metric with ``ann_file``. Metrics that do not score COCO boxes, and
+            missing files, are not checked here.
     """
     names = _names_of(metric.get("type"))
     file = Path(metric["ann_file"])

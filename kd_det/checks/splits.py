@@ -1,4 +1,4 @@
-"""Whether the data to be scored has images that are trained on."""
+"""Check of splits: scored data should have no images that are trained on."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ def check_splits(config: Config, reports: Mapping[str, Sequence[DataReport]]) ->
 
     Args:
         config: The config of a run.
-        reports: Loader to the reports on its data sets; they receive what is found.
+        reports: Loader to the reports on its datasets; they receive what is found.
     """
     train = _files(reports.get("train_dataloader", ()))
     done: dict[tuple[int, ...], str] = {}

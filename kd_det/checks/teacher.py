@@ -20,10 +20,10 @@ def check_teacher(config: Config) -> list[str]:
     """Compare the classes in the teacher's checkpoint with those of the training data.
 
     Returns:
-        A line about a teacher that knows other classes, which is right for terms on features.
+        A line about a teacher that knows other classes, which is fine for terms on features.
 
     Raises:
-        ValueError: If a term compares class scores of as many, but other classes.
+        ValueError: If a term compares class scores of equally many but other classes.
     """
     loader = config.get("train_dataloader")
     found = dataset_classes(loader["dataset"]) if loader else []
@@ -40,6 +40,6 @@ def _layers(terms: Mapping[str, Any]) -> Iterator[str]:
 
 
 def _has_scores(layer: str) -> bool:
-    """Return whether a layer selector is of class scores, not of features or boxes."""
+    """Return whether a layer selector selects class scores, not features or boxes."""
     names = [name for name in layer.split("[")[0].split(".") if not name.isdigit()]
     return names[0] not in _NO_CLASSES and _SCORES.fullmatch(names[-1]) is not None

@@ -1,4 +1,4 @@
-"""Whether anything is left to train on after the filters of a config."""
+"""Checks of training data after the filters of a config: images and boxes must be left."""
 
 from __future__ import annotations
 
@@ -12,17 +12,17 @@ from kd_engine.data.required import dataset_parts
 from kd_engine.run.batches import check_batches
 
 _SAME_LENGTH = ("MultiImageMixDataset",)
-_LOGARITHM = "DeltaXYWHBBoxCoder"  # of Faster R-CNN, RetinaNet and their kin
+_LOGARITHM = "DeltaXYWHBBoxCoder"  # of Faster R-CNN, RetinaNet and similar detectors
 
 
 def check_training(loader: Mapping[str, Any], reports: Sequence[DataReport]) -> None:
     """Require images and a whole batch of training data, and warn where it has no boxes.
 
-    A set without boxes is legal where ``filter_cfg`` keeps its images: they are background.
+    A dataset without boxes is legal where ``filter_cfg`` keeps its images: they are background.
 
     Args:
         loader: Config of the training data loader.
-        reports: The reports on its data sets, in order; the first one receives what is found.
+        reports: The reports on its datasets, in order; the first one receives what is found.
     """
     counts = [report.boxes for report in reports if report.boxes is not None]
     if len(counts) == len(reports) and not sum(counts):
@@ -46,11 +46,12 @@ def check_flat(
 ) -> None:
     """Refuse boxes without width or height whose logarithm makes the loss NaN or infinite.
 
-    Heads that code boxes as differences to anchors take it; for others it is a warning.
+    Heads that encode boxes as differences to anchors take the logarithm; for others it is a
+    warning.
 
     Args:
         loader: Config of the training data loader.
-        reports: The reports on its data sets, in order; they receive what is found.
+        reports: The reports on its datasets, in order; they receive what is found.
         model: Config of the student.
     """
     if "FilterAnnotations" in str(loader["dataset"]):
@@ -60,7 +61,7 @@ def check_flat(
         if report.flat and not (filters.get("bbox_min_size") or 0) >= 1:
             (report.error if _LOGARITHM in str(model) else report.warn)(
                 "boxes",
-                f"boxes to be trained on must have a width and a height, but {report.flat} have "
+                f"boxes to be trained on must have a width and a height, but {report.flat} do "
                 "not, and one is enough to make the loss of boxes NaN. Correct them, or have them "
                 "ignored: filter_cfg=dict(bbox_min_size=1), or dict(type='FilterAnnotations') in "
                 "the pipeline.",
@@ -68,10 +69,10 @@ def check_flat(
 
 
 def check_scored(reports: Sequence[DataReport]) -> None:
-    """Require images of data to be scored, and warn where it has no box.
+    """Require images in data to be scored, and warn where it has no box.
 
     Args:
-        reports: The reports on the data sets of a loader; the first one receives what is found.
+        reports: The reports on the datasets of a loader; the first one receives what is found.
     """
     if reports and all(_is_empty(report) for report in reports):
         reports[0].error("", "a score needs images, but there is none. Complete the data.")
@@ -82,14 +83,14 @@ def check_scored(reports: Sequence[DataReport]) -> None:
 
 
 def images_of(dataset: Mapping[str, Any], reports: Iterator[DataReport]) -> int | None:
-    """Count the images of a data set as mmdet builds it.
+    """Count the images of a dataset as mmdet builds it.
 
     Args:
-        dataset: Config of a data set or a wrapper.
-        reports: The reports on the data sets inside, in order; consumed.
+        dataset: Config of a dataset or a wrapper.
+        reports: The reports on the datasets inside, in order; consumed.
 
     Returns:
-        The number, or None where nobody can tell.
+        The number, or None where it is unknown.
     """
     kind = str(dataset.get("type")).split(".")[-1]
     if "datasets" in dataset:

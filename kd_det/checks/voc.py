@@ -1,4 +1,4 @@
-"""Checks Pascal VOC annotations before mmdet reads them."""
+"""Checks of Pascal VOC annotations before mmdet reads them."""
 
 from __future__ import annotations
 
@@ -42,7 +42,7 @@ class VocFolders:
 
 @dataclass
 class _Findings:
-    """What is counted over all files of a split."""
+    """Counts over all files of a split."""
 
     classes: Sequence[str]
     numbers: Counter[str] = field(default_factory=Counter)
@@ -62,18 +62,18 @@ def check_voc(
     folders: VocFolders | None = None,
     loading: ImageLoading | None = None,
 ) -> DataReport:
-    """Check one split of a Pascal VOC folder and its pictures.
+    """Check one split of a Pascal VOC folder and its images.
 
-    Boxes are judged as mmdet reads them: x = xmin - 1, w = xmax - xmin.
+    Boxes are checked as mmdet reads them: x = xmin - 1, w = xmax - xmin.
 
     Args:
         root: Folder with the folders of images and annotations.
         split_file: Text file with one image name per line.
         classes: Class names of the config.
-        decode: Also read every picture in full.
+        decode: Also read every image in full.
         folders: Where images and annotations are below the root; the default is JPEGImages and
             Annotations.
-        loading: How the pipeline decodes pictures; the default is mmdet's.
+        loading: How the pipeline decodes images; the default is mmdet's.
 
     Returns:
         Errors and notes.
@@ -151,7 +151,7 @@ def _check_file(
 
 
 def _hint(folder: Path, name: str) -> str:
-    """Say so if a listed name is that of a file with its suffix, or has further columns."""
+    """Return a hint if a listed name includes the file's suffix or further columns."""
     stem = Path(name.split()[0]).stem
     if stem == name or not (folder / f"{stem}.xml").is_file():
         return ""

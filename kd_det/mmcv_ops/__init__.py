@@ -1,4 +1,4 @@
-"""mmcv's compiled operators, served by torchvision and plain torch where no compiled ones exist.
+"""Operators of mmcv, served by torchvision and plain torch where no compiled ones exist.
 
 mmdet imports `mmcv.ops` at once and that imports the compiled module `mmcv._ext`, for which few
 versions of torch have a wheel. Where it is missing, `provide_ops()` puts a stand-in in its place.
@@ -46,7 +46,7 @@ def provide_ops() -> str:
 
 
 class _StandInLoader(Loader):
-    """Fills the stand-in; a module without a loader counts as absent for mmcv and mmengine."""
+    """Loader of the stand-in; mmcv and mmengine take a module without a loader for absent."""
 
     def exec_module(self, module: ModuleType) -> None:
         """Adds every served operator, and one that raises for every other name."""

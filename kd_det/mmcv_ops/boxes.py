@@ -8,7 +8,7 @@ _NAIVE, _LINEAR = 0, 1  # mmcv's codes for the soft-NMS methods; 2 is Gaussian
 
 
 def nms(boxes: Tensor, scores: Tensor, iou_threshold: float, offset: int) -> Tensor:
-    """Indices of the kept boxes, best score first; a box falls above the IoU threshold."""
+    """Return the indices of the kept boxes, best score first; boxes above the IoU threshold go."""
     boxes = _precise(boxes)
     boxes = boxes + boxes.new_tensor([0, 0, offset, offset])
     kept: Tensor = torch.ops.torchvision.nms(boxes, scores.to(boxes.dtype), iou_threshold)

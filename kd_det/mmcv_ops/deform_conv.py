@@ -61,8 +61,8 @@ def deform_conv_backward_input(
     grads = _gradients(grad_output, input, weight, offset, None, None, geometry)
     grad_input.add_(grads[0])
     grad_offset.add_(grads[2])
-    # The kernel computes all gradients together, and mmcv asks for the weight's next, with the
-    # same scratch tensor.
+    # The kernel computes all gradients together; mmcv asks for the weight's next, with the same
+    # scratch tensor.
     columns.resize_(weight.shape).copy_(grads[1])
 
 
@@ -198,7 +198,7 @@ def _gradients(
 def _operands(
     input: Tensor, weight: Tensor, offset: Tensor, mask: Tensor | None, bias: Tensor | None
 ) -> tuple[Tensor, ...]:
-    """The kernel wants every tensor in its place and one dtype, and has no bfloat16."""
+    """Return all tensors in one dtype: the kernel requires that, and it has no bfloat16."""
     mask = input.new_zeros((len(input), 1)) if mask is None else mask
     bias = input.new_zeros(len(weight)) if bias is None else bias
     dtype = torch.float32 if input.dtype == torch.bfloat16 else input.dtype

@@ -137,5 +137,5 @@ def roi_align_backward(
 
 
 def _served(x: Tensor) -> Tensor:
-    """The kernel has no bfloat16."""
+    """Return a tensor in float32 instead of bfloat16, which the kernel does not have."""
     return x.float() if x.dtype == torch.bfloat16 else x

@@ -1,7 +1,7 @@
 """Built-in configs: found from any folder as ``kdkit::cls/kd.py``, listed, and copied.
 
 An installed kdkit has them in its package; a checkout has them in its folder ``configs``. This
-module imports neither mmengine nor torch at its top, so that listing them is quick.
+module imports neither mmengine nor torch at its top, so that listing them is fast.
 """
 
 from __future__ import annotations
@@ -74,7 +74,7 @@ def own_dataset(method: Path) -> Path | None:
 
 
 def no_such_builtin(name: str) -> str:
-    """Say that there is no built-in config of this name, with the nearest.
+    """Return a message that there is no built-in config of this name, with the nearest.
 
     Args:
         name: ``kdkit::...``.
@@ -187,7 +187,7 @@ def _bases(text: str) -> Iterator[ast.Constant]:
 
 
 def _names_itself(text: str, own: str, target: Path) -> str:
-    """Have the command in the first line name the copy."""
+    """Let the command in the first line name the copy."""
     first, end, rest = text.partition("\n")
     if first.startswith("#"):
         name = re.escape(own.removesuffix(".py"))

@@ -1,4 +1,4 @@
-"""What a run that resumes would do otherwise than before: its config against its checkpoint's."""
+"""Changes of a resumed run's config: it is compared with the one in the checkpoint."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ _ABSENT = "(absent)"
 _LONGEST_VALUE = 70
 _LONGEST_LIST = 20
 
-# What of a config decides a run; the rest are its variables, its tests and its logs.
+# Settings that decide a run; the rest are variables, tests and logs.
 _DECIDES = (
     "model", "data_preprocessor", "train_dataloader", "val_dataloader", "val_evaluator",
     "train_cfg", "val_cfg", "optim_wrapper", "param_scheduler", "auto_scale_lr", "custom_hooks",
@@ -51,18 +51,18 @@ class Change:
 
     @property
     def is_refused(self) -> bool:
-        """Whether a run cannot resume with it."""
+        """Return whether a run cannot resume with it."""
         return _matches(self.path, _REFUSED)
 
     def __str__(self) -> str:
-        """One line for a person."""
+        """Return one line for a person."""
         effects = (text for pattern, text in _EFFECTS if fnmatch.fnmatchcase(self.path, pattern))
         effect = "" if self.is_refused else next(effects, "")
         return f"{self.path}: {self.before} -> {self.after}{effect}"
 
 
 def changes_between(before: Mapping[str, Any], after: Mapping[str, Any]) -> list[Change]:
-    """Compare what two configs say about a run.
+    """Compare two configs of a run.
 
     Folders, logs, worker processes, initial weights and tests are left out: they change nothing in
     what is trained from a checkpoint on.
@@ -105,7 +105,7 @@ def table_of(changes: Sequence[Change]) -> str:
 
 
 class _NewKind(Change):
-    """Schedulers or a loop of another kind: the saved states are of the old ones."""
+    """Change to schedulers or a loop of another kind: the saved states are of the old ones."""
 
     @property
     def is_refused(self) -> bool:

@@ -1,8 +1,8 @@
 """Composition of configs: a method's config on another dataset, written ``METHOD+DATASET``.
 
     configs/cls/kd+fashion_mnist      configs/cls/kd.py on configs/cls/data/fashion_mnist.py
-    configs/cls/kd+my/flowers.py      the same method on a file of one's own
-    my/method.py+digits               a method of one's own on a dataset of the folder of its base
+    configs/cls/kd+my/flowers.py      the same method on a file of your own
+    my/method.py+digits               a method of your own on a dataset of the folder of its base
 
 A method is a config that inherits one file of a folder ``data``: ``_base_ = "data/digits.py"``. The
 name after the ``+`` takes the place of that file. So each method is a config that runs as it

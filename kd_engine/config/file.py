@@ -28,11 +28,11 @@ _SUFFIXES = (".py", ".json", ".yaml", ".yml")
 
 
 class ConfigError(ValueError):
-    """A config file that cannot be read."""
+    """Error of a config file that cannot be read."""
 
 
 class SafeYamlHandler(YamlHandler):  # type: ignore[misc]
-    """mmengine's YAML reader, except that a tag cannot build a Python object."""
+    """YAML reader of mmengine, except that a tag cannot build a Python object."""
 
     def load_from_fileobj(self, file: IO[Any], **kwargs: Any) -> Any:
         """Read plain values from an open YAML file."""
@@ -40,7 +40,7 @@ class SafeYamlHandler(YamlHandler):  # type: ignore[misc]
 
 
 class NoPickleHandler(PickleHandler):  # type: ignore[misc]
-    """mmengine's pickle handler, except that it only writes: reading a pickle can run any code."""
+    """Pickle handler of mmengine that only writes: reading a pickle can run any code."""
 
     def load_from_fileobj(self, file: IO[Any], **kwargs: Any) -> Any:
         """Refuse to read.
@@ -108,7 +108,7 @@ def _existing(name: str) -> str:
 
 
 def _require_scope(name: str) -> None:
-    """Have ``package::config`` name a package that is installed; mmengine would install one."""
+    """Require that ``package::config`` names an installed package; mmengine would install one."""
     from importlib.util import find_spec
 
     package = name.split("::")[0]

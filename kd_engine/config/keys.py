@@ -1,4 +1,4 @@
-"""Keys of a config that look misspelled: mmengine takes no notice of those that it does not know.
+"""Misspelled keys of a config: mmengine ignores those that it does not know.
 
 A config may set any name of its own (``data_root``, ``classes``), so only a name within two typing
 errors of one that mmengine reads is refused.
@@ -29,10 +29,10 @@ _PARTS = {
 
 
 def check_keys(config: Mapping[str, Any]) -> None:
-    """Refuse a key that mmengine would pass over and that is nearly one of those that it reads.
+    """Refuse a key that mmengine would ignore and that is nearly one of those that it reads.
 
     Args:
-        config: A run's config; its top level, ``default_hooks`` and ``env_cfg`` are looked at.
+        config: A run's config; its top level, ``default_hooks`` and ``env_cfg`` are checked.
 
     Raises:
         ValueError: Names each such key and what was probably meant.

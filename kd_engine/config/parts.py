@@ -1,8 +1,8 @@
-"""Types and settings of a run's parts, compared with what the named classes take.
+"""Checks of a run's parts: types and settings against what the named classes take.
 
-mmengine makes hooks, optimizers, schedulers, evaluators and data sets one after another, some of
+mmengine makes hooks, optimizers, schedulers, evaluators and datasets one after another, some of
 them late; a misspelled setting of a checkpoint hook ends a run after its first epoch. The model is
-not looked at here: it is made as a whole.
+not checked here: it is built as a whole.
 """
 
 from __future__ import annotations
@@ -43,7 +43,7 @@ _RESERVED = (
 
 
 def require_training(config: Mapping[str, Any]) -> None:
-    """Require what a training is made from.
+    """Require the parts that a training is made from.
 
     Raises:
         ValueError: Names what the config lacks, or says that its student is no model.

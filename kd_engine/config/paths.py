@@ -36,7 +36,7 @@ _stands_for: dict[str, Path] = {}  # temporary file to the config that it was ma
 
 
 def use_path_rule() -> None:
-    """Have mmengine keep the rule of this module in every config file that it reads."""
+    """Let mmengine apply the rule of this module to every config file that it reads."""
     for name, reader in _READERS.items():
         setattr(Config, name, staticmethod(partial(_read_with_rule, reader)))
     Config._get_cfg_path = staticmethod(_find_base_with_builtin)

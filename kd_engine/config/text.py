@@ -1,4 +1,4 @@
-"""A config's text as plain values, read without running it.
+"""Text of a config as plain values, read without running it.
 
 A checkpoint holds its run's config as the text of a Python program, which mmengine made of plain
 values. What a file says must not run, so its syntax tree is read instead.
@@ -14,7 +14,7 @@ _LONGEST = 5_000_000  # characters; a config has thousands
 
 
 class Expression(str):
-    """The source of what is no plain value, such as the name of a class."""
+    """Source text of a value that is not plain, such as the name of a class."""
 
 
 def parse_config_text(text: str) -> dict[str, Any] | None:

@@ -1,4 +1,4 @@
-"""The data sets of a config, built to be looked at before anything trains."""
+"""Datasets of a config, built for checks before anything trains."""
 
 from __future__ import annotations
 
@@ -9,20 +9,20 @@ from mmengine.config import Config
 from mmengine.registry import DATASETS
 
 LOADERS = ("train", "val", "test")
-_SHOWN = 5  # messages about pictures in an error
+_SHOWN = 5  # messages about images in an error
 
-BuiltDatasets = list[tuple[list[str], Any]]  # the loaders that have a data set, and the data set
+BuiltDatasets = list[tuple[list[str], Any]]  # the loaders that have a dataset, and the dataset
 
 
 def build_datasets(config: Config, loaders: Sequence[str] = LOADERS) -> BuiltDatasets:
-    """Build each different data set once.
+    """Build each distinct dataset once.
 
     Args:
         config: The config of a run.
         loaders: Of which loaders: ``train``, ``val`` and ``test``.
 
     Returns:
-        The names of the loaders that have it, and the data set, for each.
+        The names of the loaders that have it, and the dataset, for each.
     """
     found: list[tuple[list[str], Mapping[str, Any]]] = []
     for name in loaders:
@@ -38,11 +38,11 @@ def build_datasets(config: Config, loaders: Sequence[str] = LOADERS) -> BuiltDat
 
 
 def require_decodable(name: str, dataset: Any) -> None:
-    """Decode every picture of a data set with its method ``read``.
+    """Decode every image of a dataset with its method ``read``.
 
     Args:
         name: The loader that has it, for the message.
-        dataset: The data set.
+        dataset: The dataset.
 
     Raises:
         ValueError: If some cannot be decoded; names the first ones.
@@ -50,7 +50,7 @@ def require_decodable(name: str, dataset: Any) -> None:
     broken = list(_broken(dataset))
     if broken:
         raise ValueError(
-            f"every picture must decode, but {len(broken)} of the {len(dataset):,} of the {name} "
+            f"every image must decode, but {len(broken)} of the {len(dataset):,} of the {name} "
             f"data do not: {' '.join(broken[:_SHOWN])}"
         )
 

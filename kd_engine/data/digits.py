@@ -1,4 +1,4 @@
-"""Handwritten digits that are built in: the 1,797 of 8x8 pixels that scikit-learn carries.
+"""Built-in handwritten digits: the 1,797 of 8x8 pixels that scikit-learn carries.
 
 They are the test part of the UCI "Optical Recognition of Handwritten Digits" set, so nothing is
 downloaded.

@@ -7,7 +7,7 @@ from collections.abc import Iterable, Sequence
 
 
 def file_sizes(folders: Iterable[str]) -> dict[str, int]:
-    """List folders instead of asking for each file: many times faster for a hundred thousand.
+    """List folders instead of querying each file: many times faster for 100,000 files.
 
     Args:
         folders: Folders; those that do not exist are left out, and ``""`` is the current one.

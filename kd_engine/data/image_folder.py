@@ -1,4 +1,4 @@
-"""Find the images below a folder."""
+"""Images below a folder: a search by suffix."""
 
 from __future__ import annotations
 

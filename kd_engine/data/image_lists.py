@@ -1,4 +1,4 @@
-"""Read the text files that list the images of a data set."""
+"""Text files that list the images of a dataset: reading and checking them."""
 
 from __future__ import annotations
 
@@ -46,7 +46,7 @@ class ListRows:
         return np.array([int(text) for text in texts], dtype=np.int64)
 
     def paths(self, column: int, root: str | Path, absolute: bool = False) -> list[str]:
-        """Return a column of paths, each written in one way; see :func:`below`.
+        """Return a column of normalized paths; see :func:`below`.
 
         Args:
             column: Which one.
@@ -66,7 +66,7 @@ class ListRows:
 
 
 def below(path: str, root: str | Path, absolute: bool = False) -> str:
-    """Write a path of a list in one way: ``./d//0.png`` and ``d/0.png`` are the same image.
+    """Normalize a path of a list: ``./d//0.png`` and ``d/0.png`` are the same image.
 
     Args:
         path: Relative to the data folder or absolute, and in both cases below it.
@@ -93,7 +93,7 @@ def below(path: str, root: str | Path, absolute: bool = False) -> str:
 
 
 def _inside(path: str, root: str | Path) -> str:
-    """Write an absolute path relative to a folder, or to where a link of that name leads."""
+    """Return an absolute path relative to a folder, or to where a link of that name leads."""
     for place in (os.path.abspath(root), os.path.realpath(root)):
         inside = os.path.relpath(path, place).replace(os.sep, "/")
         if not inside.startswith("../"):
@@ -102,7 +102,7 @@ def _inside(path: str, root: str | Path) -> str:
 
 
 def is_integer(text: str) -> bool:
-    """Whether a text is a whole number, zero or more, that fits into int64."""
+    """Return whether a text is a whole number, zero or more, that fits into int64."""
     return text.isdecimal() and len(text) <= _INTEGER_DIGITS
 
 
@@ -172,7 +172,7 @@ def read_lines(path: Path) -> Iterator[str]:
 
 
 def first_repeat(values: Sequence[Any]) -> tuple[int, int] | None:
-    """Return the places of the first value that came before, and of where it came before."""
+    """Return the position of the first repeated value, and of its earlier occurrence."""
     if len(set(values)) == len(values):
         return None
     seen: dict[Any, int] = {}

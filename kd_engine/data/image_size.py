@@ -1,4 +1,4 @@
-"""The size of images that a network wants."""
+"""Image size that a network requires."""
 
 from __future__ import annotations
 
@@ -8,11 +8,11 @@ from torch import nn
 
 
 def wanted_image_size(network: nn.Module) -> tuple[int, int] | None:
-    """Tell the height and width of images that a network takes, if it takes no others.
+    """Return the height and width of images that a network takes, if it takes no others.
 
     Args:
-        network: Of torchvision, whose transformers have ``image_size``, of timm, or any that has
-            that attribute.
+        network: A network of torchvision, whose transformers have ``image_size``, of timm, or any
+            that has that attribute.
 
     Returns:
         Pixels, or ``None`` if it does not say.

@@ -1,4 +1,4 @@
-"""Decode images of any kind as RGB."""
+"""Decoding of images of any kind as RGB."""
 
 from __future__ import annotations
 
@@ -12,8 +12,8 @@ _TRANSPARENT = ("RGBA", "LA", "PA", "RGBa", "La")
 def read_image(path: str | Path) -> Image.Image:
     """Decode an image as 8-bit RGB, turned upright as its EXIF data says.
 
-    Gray, palette, CMYK and 1-bit images are converted; transparent parts become white; of several
-    pictures in a file the first one counts.
+    Gray, palette, CMYK and 1-bit images are converted; transparent parts become white; if a
+    file holds several images, the first one counts.
 
     Args:
         path: The file.

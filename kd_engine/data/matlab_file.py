@@ -19,7 +19,7 @@ def read_matlab(path: Path, names: Sequence[str], squeeze: bool = False) -> list
         squeeze: Leave out axes of length 1, down to one axis.
 
     Raises:
-        ValueError: If the file cannot be read, or lacks one of them.
+        ValueError: If the file cannot be read, or one of them is missing.
     """
     from scipy.io import loadmat
 

@@ -1,4 +1,4 @@
-"""Turn a batch that was normalized for the student into one for the teacher."""
+"""Renormalization: a batch normalized for the student becomes one for the teacher."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ class Renormalize:
 
     @property
     def needed(self) -> bool:
-        """Whether the two preprocessors differ at all."""
+        """Return whether the two preprocessors differ at all."""
         same = torch.allclose(self.scale, torch.ones(1)) and torch.allclose(
             self.shift, torch.zeros(1), atol=1e-6
         )
@@ -47,7 +47,7 @@ class Renormalize:
                 there is none.
 
         Returns:
-            Images (N, 3, H, W) as the teacher wants them.
+            Images (N, 3, H, W) as the teacher expects them.
         """
         self.scale, self.shift = self.scale.to(inputs.device), self.shift.to(inputs.device)
         images = inputs.flip(1) if self.flip else inputs

@@ -14,12 +14,12 @@ _LOADERS = ("train_dataloader", "val_dataloader", "test_dataloader")
 
 
 def dataset_configs(config: Config) -> dict[str, dict[str, Any]]:
-    """Return the data sets of a config by the name of their data loader."""
+    """Return the datasets of a config by the name of their data loader."""
     return {key: config[key].dataset for key in _LOADERS if config.get(key)}
 
 
 def dataset_parts(dataset: Mapping[str, Any]) -> Iterator[Mapping[str, Any]]:
-    """Yield the data sets inside the wrappers of a config's ``dataset``, or this itself."""
+    """Yield the datasets inside the wrappers of a config's ``dataset``, or this itself."""
     inner = dataset.get("datasets", [dataset["dataset"]] if "dataset" in dataset else [])
     if not inner:
         yield dataset

@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 
 MOST = 300_000  # training images, above which bytes are not compared: listing takes too long
 _COMPARED = 2_000  # images of a split whose bytes are compared; 1 % of leaks is missed once in 10^9
-_BLANK = 3  # equal training images: what more of them are is blank, and tells nothing
+_BLANK = 3  # equal training images: more than these are blank, and prove nothing
 _PART = 1024  # bytes in the middle and at the end that decide which files are read in full
 _SHOWN = 3  # pairs in a message
 
@@ -23,11 +23,11 @@ ALLOW = "allow_val_on_train"  # key of a config, and the remedy in the message
 
 @dataclass(frozen=True)
 class SharedImages:
-    """What two splits share.
+    """Images that two splits share.
 
     Attributes:
         pairs: Paths of the same image in the training data and in the other split.
-        compared: How many images of the other split were looked for.
+        compared: Number of images of the other split that were looked for.
         total: How many it has.
     """
 
@@ -41,7 +41,7 @@ class SharedImages:
         return 0 < self.compared == len(self.pairs)
 
     def describe(self, scored: str) -> str:
-        """Say how many are shared, with examples.
+        """Return how many are shared, with examples.
 
         Args:
             scored: Name of the split that is scored.
@@ -81,12 +81,12 @@ def shared_images(train: Mapping[str, int], scored: Mapping[str, int]) -> Shared
 
 
 def judge_shared(shared: SharedImages, scored: str, allowed: bool) -> str | None:
-    """Refuse a score on the training images alone, and word a warning about some of them.
+    """Refuse a score on training images only, and return a warning if some are training images.
 
     Args:
         shared: What the training data and the split share.
         scored: Name of the split, such as ``val``.
-        allowed: Whether the config says that this is meant.
+        allowed: Whether the config says that this is intended.
 
     Returns:
         The warning, or None if nothing is shared.
@@ -100,7 +100,7 @@ def judge_shared(shared: SharedImages, scored: str, allowed: bool) -> str | None
     if shared.all_shared and not allowed:
         raise ValueError(
             f"images to be scored must not be trained on, but {text}. Take other {scored} data, "
-            f"or say in the config that it is meant: {ALLOW} = True."
+            f"or say in the config that this is intended: {ALLOW} = True."
         )
     return f"{text}. The score will be too good."
 

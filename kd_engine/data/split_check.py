@@ -1,4 +1,4 @@
-"""Checks of built data sets with one another, for tasks whose data sets are lists of files."""
+"""Checks of splits against one another, for tasks whose datasets are lists of files."""
 
 from __future__ import annotations
 
@@ -21,8 +21,8 @@ def check_built_splits(
 
     Args:
         config: The config of a run.
-        datasets: Its data sets, and the names of the loaders that have them.
-        files_of: Returns the paths of a data set's images; none where it has no files.
+        datasets: Its datasets, and the names of the loaders that have them.
+        files_of: Returns the paths of a dataset's images; none where it has no files.
 
     Returns:
         A warning for each other split that has some training images.

@@ -17,10 +17,10 @@ def check_split(split: str, splits: Sequence[str] = SPLITS) -> None:
 
     Args:
         split: Its name.
-        splits: Those that there are.
+        splits: The splits that exist.
 
     Raises:
-        ValueError: If it is another one.
+        ValueError: If the dataset does not have it.
     """
     if split not in splits:
         raise ValueError(f"split must be one of {', '.join(splits)}, but it is {split!r}.")
@@ -29,7 +29,7 @@ def check_split(split: str, splits: Sequence[str] = SPLITS) -> None:
 def split_inside_classes(
     labels: NDArray[np.int64], shares: tuple[float, float, float], seed: int = 0
 ) -> dict[str, NDArray[np.int64]]:
-    """Divide rows into train, val and test, each class for itself.
+    """Divide rows into train, val and test, each class separately.
 
     The rows of a class are shuffled by NumPy's ``RandomState(seed)``, one class after another;
     the first share is train, the next val, the rest test. The same labels, shares and seed give

@@ -24,7 +24,7 @@ def build_transforms(configs: Sequence[Mapping[str, Any]]) -> Callable[[Image.Im
             (``dict(type="RandomApply", transforms=[...], p=0.3)``).
 
     Returns:
-        What applies them one after another. Normalization belongs to the model's
+        A function that applies them one after another. Normalization belongs to the model's
         ``data_preprocessor``, not here.
 
     Raises:

@@ -1,4 +1,4 @@
-"""Reads the lists and the XML files of Pascal VOC, as mmdet does but with errors that say more."""
+"""Files of Pascal VOC: lists and XML, read as mmdet does but with clearer errors."""
 
 from __future__ import annotations
 
@@ -90,7 +90,7 @@ def corners_of(entry: ET.Element) -> list[float]:
 
 
 def is_difficult(entry: ET.Element) -> bool:
-    """Whether an object is marked as difficult; without a mark it is not.
+    """Return whether an object is marked as difficult; without a mark it is not.
 
     Raises:
         ValueError: If the mark is no whole number.

@@ -1,4 +1,4 @@
-"""Turns Pascal VOC annotations into COCO JSON, with boxes as mmdetection reads VOC."""
+"""Conversion of Pascal VOC annotations to COCO JSON, with boxes as mmdetection reads VOC."""
 
 from __future__ import annotations
 

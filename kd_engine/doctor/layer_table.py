@@ -1,4 +1,4 @@
-"""The layers of a model as selectors, with the shapes that a run of it gives them."""
+"""Table of a model's layers as selectors, with the shapes of their outputs."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ class LayerRow:
         kind: Class of the module.
         outputs: Selector of each tensor that it returned, to its shape in each run.
         runs: How often it ran; a selector of a layer that ran several times gives a list.
-        changed: Whether a layer behind it changed its output in place; then it cannot either.
+        changed: Whether a later layer changed its output in place; then it cannot be selected.
     """
 
     path: str
@@ -84,12 +84,12 @@ def layer_table(rows: list[LayerRow], depth: int | None = None, match: str = "")
     """Format rows as an aligned table.
 
     Args:
-        rows: What to show.
+        rows: The rows to show.
         depth: Largest number of parts of a dotted name; ``None`` shows all.
         match: Text that a name or class must contain, in any case.
 
     Returns:
-        A head and one line for each selector.
+        A header and one line for each selector.
 
     Raises:
         ValueError: If nothing is left to show.

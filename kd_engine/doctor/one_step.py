@@ -1,4 +1,4 @@
-"""One training step of a model on one real batch, looked at closely."""
+"""One training step of a model on one real batch, with its losses and gradients."""
 
 from __future__ import annotations
 
@@ -21,14 +21,14 @@ _ALONE = {"num_workers": 0, "persistent_workers": False}
 
 @dataclass(frozen=True)
 class StepReport:
-    """What one step gave.
+    """Report of one training step.
 
     Attributes:
-        losses: Name to value, of all that is summed.
+        losses: Name to value of each loss that is summed.
         shares: Name to share of the gradient norm at the layer asked for.
         norm: Norm of the whole gradient.
         images: Number of images in the batch.
-        iteration: At which it was: the first at which every term counts.
+        iteration: Its iteration: the first at which every term counts.
     """
 
     losses: dict[str, float]

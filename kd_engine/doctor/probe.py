@@ -1,4 +1,4 @@
-"""Images for looking at a model: real ones of a config's test data, or random ones."""
+"""Images to run a model on: real ones of a config's test data, or random ones."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from kd_core.teacher import eval_mode
 from kd_engine.build import student_config
 from kd_engine.data.required import require_datasets
 
-_DEFAULT = 128  # pixels, where nothing says more
+_DEFAULT = 128  # pixels, the default
 
 
 def probe_images(
@@ -28,7 +28,7 @@ def probe_images(
         size: Height and width of random images; None takes what the config says of test images.
 
     Returns:
-        Images uint8 (N, 3, H, W), and what they are.
+        Images uint8 (N, 3, H, W), and a text about their origin.
     """
     try:
         data = _test_data(config)
@@ -49,9 +49,9 @@ def random_images(count: int, size: tuple[int, int]) -> Tensor:
 
 
 def size_of_test_images(config: Config) -> tuple[int, int]:
-    """Tell the height and width of test images.
+    """Return the height and width of test images.
 
-    They are the last size that their transforms name, or else what the model says.
+    They are the last size that their transforms name, otherwise the model's.
     """
     loader = config.get("test_dataloader") or {}
     transforms = (loader.get("dataset") or {}).get("transforms") or []

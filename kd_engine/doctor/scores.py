@@ -1,4 +1,4 @@
-"""What a run's logs say about its validations."""
+"""Scores in a run's logs: its validations, and damaged lines."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ class RunLog:
 
     Attributes:
         scores: Its validations, oldest first.
-        notes: What could not be read, one sentence each.
+        notes: Lines that could not be read, one sentence each.
         ends_with_score: Whether nothing was trained after the last validation.
     """
 
@@ -45,7 +45,7 @@ class RunLog:
 def read_log(run: Path) -> RunLog:
     """Read ``*/vis_data/scalars.json`` of a run.
 
-    A line that a kill has cut is left out, with a note that names file and line.
+    A line that was cut off by a kill is skipped, with a note that names file and line.
 
     Args:
         run: Its work dir.

@@ -1,4 +1,4 @@
-"""A report in sections, each of which says ok or what is wrong, and goes on."""
+"""Sections of a report: each ends with ok or with what is wrong, and the next one follows."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ class Sections:
         print(f"== {title}")
         try:
             yield
-        except Exception as error:  # whatever it is, the other sections are still worth reading
+        except Exception as error:  # whatever the error, the other sections are still worth reading
             if os.environ.get("KD_TRACEBACK"):
                 traceback.print_exc()
             print(f"wrong: {explain(error)}")
@@ -47,8 +47,8 @@ class Sections:
             print("ok")
 
     def can(self, title: str, *needs: str) -> bool:
-        """Tell whether the sections that this one needs went well; if not, say it is skipped."""
+        """Return whether the sections that this one needs are ok; print a skip if not."""
         broken = [name for name in needs if name in self.failed]
         if broken:
-            print(f"== {title}\nskipped: first mend {' and '.join(broken)}")
+            print(f"== {title}\nskipped: first fix {' and '.join(broken)}")
         return not broken

@@ -11,14 +11,14 @@ from kd_engine.doctor.scores import last_saved, read_log
 
 
 def last_metrics(run: Path) -> tuple[dict[str, float], list[str]]:
-    """Return what was measured of a run's last saved epoch.
+    """Return the metrics of a run's last saved epoch.
 
     Args:
         run: Work dir of a run.
 
     Returns:
-        Metric to value, and what a reader must know: that the last saved epoch has no score, so
-        that these are of another one, or that a line of a log is damaged.
+        Metric to value, and notes: that the last saved epoch has no score, so that these are of
+        another one, or that a line of a log is damaged.
 
     Raises:
         ValueError: If the run has no validation in its logs.

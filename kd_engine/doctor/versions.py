@@ -1,4 +1,4 @@
-"""What is installed, and whether OpenCV works on a machine without a screen."""
+"""Versions of installed packages, and whether OpenCV works on a machine without a screen."""
 
 from __future__ import annotations
 
@@ -23,13 +23,13 @@ def version_rows() -> list[tuple[str, str]]:
 
 
 def check_opencv() -> str:
-    """Import OpenCV and tell which build it is.
+    """Import OpenCV and return which build it is.
 
     Returns:
         Version and build.
 
     Raises:
-        ImportError: If it does not import; says how to mend it.
+        ImportError: If it does not import; says how to fix it.
     """
     try:
         cv2 = importlib.import_module("cv2")
@@ -45,7 +45,7 @@ def check_opencv() -> str:
 
 
 def version_of(name: str) -> str:
-    """Tell the version of a package, or how to install it."""
+    """Return the version of a package, or how to install it."""
     try:
         return metadata.version(name)
     except metadata.PackageNotFoundError:

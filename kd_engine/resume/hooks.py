@@ -1,4 +1,4 @@
-"""What a run that resumes checks when its checkpoint is loaded, and validates before it trains."""
+"""Hooks of a run that resumes: checks of its checkpoint, and a validation that is still due."""
 
 from __future__ import annotations
 
@@ -22,9 +22,9 @@ _OWN_SETTINGS = ("betas", "momentum", "alpha", "rho", "lambd", "momentum_decay")
 
 
 class FitHook(Hook):  # type: ignore[misc]
-    """Refuses a checkpoint whose weights, optimizer or classes are not those of the run.
+    """Hook that refuses a checkpoint whose weights, optimizer or classes are not the run's.
 
-    mmengine itself loads what fits and says nothing of the rest.
+    mmengine itself loads what fits and does not mention the rest.
 
     Args:
         path: The checkpoint, for messages.
@@ -36,7 +36,7 @@ class FitHook(Hook):  # type: ignore[misc]
         self.path = path
 
     def after_load_checkpoint(self, runner: Any, checkpoint: dict[str, Any]) -> None:
-        """Compare.
+        """Compare the checkpoint with the run.
 
         Raises:
             CheckpointError: If training cannot resume from it.
@@ -110,13 +110,13 @@ class FitHook(Hook):  # type: ignore[misc]
 
 
 class ValidationHook(Hook):  # type: ignore[misc]
-    """Validates first where a run was killed between a checkpoint and its validation.
+    """Hook that validates first if a run was killed between a checkpoint and its validation.
 
     Args:
         work_dir: The run's folder, whose logs say what has a score.
-        seeds: Knows whether the run resumes within an epoch.
-        always: Whether to validate although there is a score: what follows from it (the best
-            checkpoint, a plateau of the learning rate, early stopping) is not in the checkpoint.
+        seeds: The hook that knows whether the run resumes within an epoch.
+        always: Whether to validate even if there is a score: its consequences (the best
+            checkpoint, a plateau of the learning rate, early stopping) are not in the checkpoint.
     """
 
     priority = "LOWEST"
@@ -127,7 +127,7 @@ class ValidationHook(Hook):  # type: ignore[misc]
         self.always = always
 
     def before_train(self, runner: Any) -> None:
-        """Run the validation that is due and has not been."""
+        """Run the validation that is due and has not been done."""
         loop = runner.train_loop
         if runner.val_loop is None:
             return

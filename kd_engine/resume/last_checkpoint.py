@@ -1,4 +1,4 @@
-"""The newest checkpoint of a run that training can resume from."""
+"""Newest checkpoint of a run that training can resume from."""
 
 from __future__ import annotations
 
@@ -27,8 +27,8 @@ def last_whole_checkpoint(
 ) -> str | None:
     """Find the newest checkpoint of a run that training can resume from.
 
-    What is damaged, or whole but not what training saves, is skipped with a warning that names it.
-    Temporary files that nobody is writing any more are removed. The file `last_checkpoint` is not
+    Files that are damaged, or that training has not saved, are skipped with a warning.
+    Temporary files that no process is writing are removed. The file `last_checkpoint` is not
     consulted: it may lag behind.
 
     Args:
@@ -84,7 +84,7 @@ def newest_whole(paths: Mapping[int, Path]) -> tuple[int, Path] | None:
 
 
 def problem_of(checkpoint: Mapping[str, Any]) -> str:
-    """Say why training cannot resume from what a file holds, or "" if it can."""
+    """Return why training cannot resume from the content of a file, "" if it can."""
     lacking = [key for key in ("meta", "state_dict", "message_hub") if key not in checkpoint]
     if lacking:
         return f"it lacks {lacking}"
@@ -143,7 +143,7 @@ def _numbered(folder: Path, template: str) -> dict[int, Path]:
 
 
 def _damage(path: Path) -> str:
-    """Say what is wrong with an archive; every byte of it is read."""
+    """Return what is wrong with an archive, "" if nothing; every byte of it is read."""
     try:
         with zipfile.ZipFile(path) as archive:
             if sum(info.file_size for info in archive.infolist()) > path.stat().st_size:

@@ -1,4 +1,4 @@
-"""Where in its epoch a checkpoint was saved."""
+"""Position of a checkpoint: its epoch, its iteration, and the batches within its epoch."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ KEY = "kdkit"  # of a checkpoint's meta
 
 @dataclass(frozen=True)
 class Position:
-    """What a checkpoint says of the moment it was saved.
+    """Position in training at which a checkpoint was saved.
 
     Attributes:
         path: The checkpoint.

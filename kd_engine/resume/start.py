@@ -1,4 +1,4 @@
-"""A run that resumes: what it resumes from, what has changed, whether it is finished."""
+"""Start of a run, new or resumed: its checkpoint, changes of the config, what is left to do."""
 
 from __future__ import annotations
 
@@ -30,10 +30,10 @@ _STATES = (("optimizer", "save_optimizer"), ("param_schedulers", "save_param_sch
 
 @dataclass(frozen=True)
 class Start:
-    """Where a training starts.
+    """Start of a training.
 
     Attributes:
-        position: What it resumes from; None if it starts from the beginning.
+        position: The checkpoint that it resumes from; None if it starts from the beginning.
         is_finished: Whether its last epoch or iteration was trained.
         is_done: Whether nothing is left to do, not even an evaluation.
         needs_scores: Whether training depends on what validations measure.
@@ -47,7 +47,7 @@ class Start:
     work_dir: str
 
     def register_hooks(self, runner: Runner) -> None:
-        """Have a runner draw its random numbers by place, and resume with all checks."""
+        """Register the hooks that seed by position and check what a run resumes from."""
         seeds = SeedHook(self.position)
         runner.register_hook(seeds)
         if self.position is not None:
@@ -66,7 +66,7 @@ def read_start(config: Config, wanted: str | None = None) -> Start:
             `resume=True`.
 
     Returns:
-        What was found. What has changed, and that the run is finished, is said.
+        The start. Changes of the config, and that the run is finished, are logged.
 
     Raises:
         FileNotFoundError: If there is no such checkpoint.
@@ -159,7 +159,7 @@ def _is_finished(config: Config, position: Position) -> bool:
 
 
 def _say_finished(config: Config, position: Position) -> bool:
-    """Say that a run is finished, and return whether nothing is left to do."""
+    """Log that a run is finished, and return whether nothing is left to do."""
     by_epoch = loop_kind(config) == "epochs"
     step = position.epoch if by_epoch else position.iteration
     unit, setting = ("epoch", "max_epochs") if by_epoch else ("iteration", "max_iters")

@@ -1,4 +1,4 @@
-"""Whether a training data loader gives any batch at all."""
+"""Check that a training data loader yields any batch at all."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ def check_batches(loader: Mapping[str, Any], images: int) -> None:
 
     Args:
         loader: Config of a training data loader.
-        images: Length of its data set.
+        images: Length of its dataset.
 
     Raises:
         ValueError: If there is no image, or ``drop_last`` leaves out the only batch.

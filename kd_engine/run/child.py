@@ -1,4 +1,4 @@
-"""A training in a process of its own, which ends with its parent, however that ends."""
+"""Child process for a training; it ends with its parent, however that ends."""
 
 from __future__ import annotations
 
@@ -39,9 +39,9 @@ def run_child(arguments: Sequence[str]) -> int:
 
 
 def end_with_parent() -> None:
-    """Let this process end with the one that started it by :func:`run_child`; else do nothing.
+    """Let this process end with the one that started it by :func:`run_child`, if there is one.
 
-    On Linux the system sees to it, elsewhere a thread that looks twice a second. (On Windows
+    On Linux the system ends it, elsewhere a thread that looks twice a second. (On Windows
     nothing does: a killed parent leaves its child, whose work dir stays locked until it ends.)
 
     Raises:

@@ -1,4 +1,4 @@
-"""Launchers, batch norms of several processes, and mixed precision: settings of a run's machine."""
+"""Distributed runs and mixed precision: launchers, and batch norms of several processes."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ def start_processes(config: Config, launcher: str) -> None:
 def share_statistics(config: Config) -> None:
     """Have the processes of a distributed run average their batch norms before they validate.
 
-    Each has statistics of its own else, so that a checkpoint has those of one, and embeddings
+    Otherwise each has statistics of its own: a checkpoint then has those of one, and embeddings
     of several processes are not comparable.
     """
     hooks = config.get("custom_hooks") or []
@@ -44,7 +44,7 @@ def use_mixed_precision(config: Config) -> None:
     """Train in mixed precision.
 
     Raises:
-        ValueError: If there is no GPU: mmengine's AmpOptimWrapper wants one.
+        ValueError: If there is no GPU: mmengine's AmpOptimWrapper requires one.
     """
     if not torch.cuda.is_available():
         raise ValueError("--amp needs a GPU, and torch sees none. Leave it out on a CPU.")

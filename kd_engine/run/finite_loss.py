@@ -1,4 +1,4 @@
-"""Stop a training, distilled or plain, at the first loss that is not finite."""
+"""Hook that stops a training, distilled or plain, at the first loss that is not finite."""
 
 from __future__ import annotations
 
@@ -11,10 +11,10 @@ from torch import Tensor
 
 
 class FiniteLossHook(Hook):  # type: ignore[misc]
-    """Raise at a training iteration whose loss is NaN or infinite, before anything is saved.
+    """Hook that raises at an iteration whose loss is NaN or infinite, before anything is saved.
 
-    A NaN spreads to all weights in one step, and what follows trains nothing. In mixed precision
-    too: gradients overflow there now and then and their step is skipped, but losses do not.
+    A NaN spreads to all weights in one step, and later steps train nothing. Mixed precision is no
+    exception: gradients overflow there now and then and their step is skipped, but losses do not.
 
     mmengine logs every value of every iteration, so looking at them costs nothing more.
     """

@@ -1,4 +1,4 @@
-"""A training that must come first: where it runs, and whether it leaves the checkpoint named."""
+"""Training that must come first: where it runs, and whether it leaves the named checkpoint."""
 
 from __future__ import annotations
 
@@ -20,12 +20,12 @@ from kd_engine.work_dir.default import default_work_dir
 from kd_engine.work_dir.run_checkpoint import find_checkpoint, is_work_dir
 
 _FILES = (".pth", ".pt", ".ckpt", ".safetensors", ".bin", ".tar", ".pkl", ".npz")
-_FOLDER = "which stands for its best checkpoint or else its last"
+_FOLDER = "which stands for its best checkpoint, or its last if there is none"
 
 
 @dataclass(frozen=True)
 class FirstTraining:
-    """What a config refers to, and the training that it comes from.
+    """Trained model that a config refers to, and the training that it comes from.
 
     Attributes:
         name: Its key in the model config, such as ``teacher``.
@@ -39,17 +39,17 @@ class FirstTraining:
 
     @property
     def path(self) -> Path:
-        """The checkpoint."""
+        """Path of the checkpoint."""
         return Path(self.checkpoint).expanduser()
 
     @cached_property
     def run(self) -> Config | None:
-        """The config of its training; ``None`` if that is no file here."""
+        """Config of its training; ``None`` if that is not a file here."""
         return read_config(str(self.source)) if is_file_here(self.source) else None
 
     @cached_property
     def plan(self) -> CheckpointPlan | None:
-        """What its training leaves behind; ``None`` if that is not known."""
+        """Checkpoints that its training leaves behind; ``None`` if they are not known."""
         return checkpoint_plan(self.run) if self.run is not None else None
 
     @property
@@ -74,7 +74,7 @@ class FirstTraining:
 
     @property
     def unfinished(self) -> str | None:
-        """How far the run of a work dir is, if it is not at its end."""
+        """Progress of the run of a work dir, if it is not finished."""
         if not self.path.is_dir() or self.plan is None or not self.plan.last:
             return None
         last = Path(last_whole_checkpoint(self.path, self.run) or "").name
@@ -84,7 +84,7 @@ class FirstTraining:
 
     @property
     def problem(self) -> str:
-        """Why its training would not leave the checkpoint where it is named, or ""."""
+        """Reason why its training would not leave the checkpoint where it is named, or ""."""
         if self.plan is None:
             return ""
         if not self.plan.writes_any:
@@ -100,7 +100,7 @@ class FirstTraining:
             return ""
         if self.path.name.startswith("best_") and self.plan.best:
             return (
-                "nobody knows before which epoch is the best. Name its work dir, "
+                "it is not known in advance which epoch is the best. Name its work dir, "
                 f"{self._option(self.work_dir)}, {_FOLDER}."
             )
         return (
@@ -111,7 +111,7 @@ class FirstTraining:
 
     @property
     def message(self) -> str:
-        """Say that the checkpoint is missing, and how to get it."""
+        """Return a message that the checkpoint is missing, and how to get it."""
         start = f"{self.name} is trained before this, but its checkpoint {self.checkpoint} is"
         if self.problem:
             return (
@@ -126,7 +126,7 @@ class FirstTraining:
 
     @property
     def message_afterwards(self) -> str:
-        """Say that the training is over and the checkpoint is still missing."""
+        """Return a message that the training is over and the checkpoint is still missing."""
         names = sorted(path.name for path in self.work_dir.glob("*.pth"))
         return (
             f"{self.name} is trained, but its checkpoint {self.checkpoint} is still missing: "

@@ -1,4 +1,4 @@
-"""The score of a model that finds nothing: 0, not nothing."""
+"""Score of a model that finds nothing: 0 instead of no value."""
 
 from __future__ import annotations
 
@@ -15,8 +15,8 @@ class FoundNothingHook(Hook):  # type: ignore[misc]
     """Give 0 to the metrics that an evaluator left out because there was nothing to score.
 
     mmdet's CocoMetric gives no value at all for a detector without a single box: then ``save_best``
-    fails, and a test ends without a line. Which names these are, the task says. The hook comes
-    before those that read the metrics.
+    fails, and a test ends without a line. The task names these metrics. The hook comes before
+    those that read the metrics.
     """
 
     def after_val_epoch(self, runner: Any, metrics: dict[str, float] | None = None) -> None:

@@ -1,4 +1,4 @@
-"""How a training on a CPU holds its memory."""
+"""Memory allocator of a training on a CPU: freed memory is kept for the next step."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ _OF_THE_USER = ("MALLOC_TRIM_THRESHOLD_", "MALLOC_MMAP_THRESHOLD_", "GLIBC_TUNAB
 
 
 def keep_freed_memory(environment: Mapping[str, str] = os.environ) -> bool:
-    """Have this process keep the memory that it frees, and use it again in the next step.
+    """Let this process keep the memory that it frees, and use it again in the next step.
 
     glibc gives freed memory back to the system as soon as it lies at the heap's end. Where several
     networks hold their activations at once, that is most of them, in every step, and the system
@@ -25,10 +25,10 @@ def keep_freed_memory(environment: Mapping[str, str] = os.environ) -> bool:
     concerned.
 
     Args:
-        environment: The environment variables. What a user has set of glibc's own stays.
+        environment: The environment variables. Settings of glibc's own that a user has made stay.
 
     Returns:
-        Whether it was done: not on a system without glibc.
+        Whether this was done; it is not on a system without glibc.
     """
     if platform.libc_ver()[0] != "glibc" or any(environment.get(key) for key in _OF_THE_USER):
         return False

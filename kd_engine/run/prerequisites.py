@@ -1,4 +1,4 @@
-"""What must be trained before a config: its teacher, or the networks of its first phase."""
+"""Prerequisites of a config: the teacher, or the networks of a first phase, trained before it."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ def references_of(model: Mapping[str, Any]) -> Iterator[tuple[str, MutableMappin
     """Yield the trained models that a model config refers to.
 
     Args:
-        model: Model config; what refers is a ``dict(config=, checkpoint=)`` or a list of them.
+        model: Model config; a reference is a ``dict(config=, checkpoint=)`` or a list of them.
 
     Yields:
         The key, such as ``teacher`` or ``peers.0``, and the reference.
@@ -35,10 +35,10 @@ def references_of(model: Mapping[str, Any]) -> Iterator[tuple[str, MutableMappin
 
 
 def require_trained(config: Config) -> None:
-    """Stop if a checkpoint that the config refers to is missing; settle which file it is.
+    """Stop if a checkpoint that the config refers to is missing; replace work dirs by files.
 
-    A work dir is replaced, in the config, by its best checkpoint or else its last whole one. If
-    its run is unfinished, a warning says so.
+    A work dir is replaced, in the config, by its best checkpoint, or its last whole one if there
+    is none. If its run is unfinished, a warning says so.
 
     Raises:
         FileNotFoundError: Says how to get it.
@@ -56,11 +56,11 @@ def require_trained(config: Config) -> None:
 
 
 def settle_work_dirs(config: Config, unfinished: bool = True) -> None:
-    """Put, in the config, the file that is meant in the place of each work dir that has one.
+    """Replace each work dir in the config by its checkpoint file, if it has one.
 
     Args:
         config: The run's config.
-        unfinished: Whether to do so for runs that are not at their end, too.
+        unfinished: Whether to do so for unfinished runs, too.
     """
     references = dict(references_of(config.get("model") or {}))
     for training in _trainings(config):
@@ -72,19 +72,19 @@ def settle_work_dirs(config: Config, unfinished: bool = True) -> None:
 
 
 def train_missing(config: Config, program: Sequence[str]) -> None:
-    """Train to the end what the config refers to and is missing, or go on where that stopped.
+    """Train what the config refers to and is missing, or resume it where it stopped.
 
-    Each is a run of its own in the folder that its checkpoint is to lie in, and trains first what
-    it needs itself. So a chain of phases is one command, and stops and goes on anywhere. Before
-    anything is trained, the whole chain is looked at.
+    Each is a run of its own in the folder of its checkpoint, and first trains what it needs itself.
+    So a chain of phases is one command, which may be stopped and resumed anywhere. The whole chain
+    is checked before anything is trained.
 
     Args:
         config: The run's config.
         program: Arguments of Python that run the training command, such as its file.
 
     Raises:
-        ValueError: If something that is missing is no config file, the run is distributed, or two
-            runs would share a folder.
+        ValueError: If a missing model has no config file, the run is distributed, or two runs
+            would share a folder.
         FileNotFoundError: If a training would not leave, or has not left, the checkpoint that is
             named.
         SystemExit: If a training fails.
@@ -118,11 +118,11 @@ def _is_due(training: FirstTraining, launcher: str) -> bool:
 
 
 def _check_chain(config: Config, folders: dict[str, str], launcher: str) -> None:
-    """Look at all that is to be trained first.
+    """Check all trainings that must come first.
 
     Args:
         config: A run's config.
-        folders: Work dirs that are taken, and by whom; the others are added.
+        folders: Work dirs that are taken, and their configs; the others are added.
         launcher: How the processes of the whole run were started.
     """
     for training in _trainings(config):

@@ -1,4 +1,4 @@
-"""The lines of a run for people: what is trained on what, how far it is, how it ended."""
+"""Report of a run on the terminal: model and data, progress, and the result."""
 
 from __future__ import annotations
 
@@ -17,13 +17,13 @@ from kd_engine.doctor.scores import read_log
 from kd_engine.export_files import kdkit_command
 from kd_engine.terminal import clock, tell
 
-_BESIDE = ("distiller.", "distiller_")
+_TRAINING_ONLY = ("distiller.", "distiller_")
 
 
 class RunReportHook(Hook):  # type: ignore[misc]
-    """Print a short head before training, keep what is going on for the terminal, and the scores.
+    """Hook that prints a short head before training, progress, and the scores.
 
-    Nothing of it changes the run.
+    It does not change the run.
     """
 
     def __init__(self) -> None:
@@ -31,7 +31,7 @@ class RunReportHook(Hook):  # type: ignore[misc]
         self.began, self.first = 0.0, 0
 
     def before_train(self, runner: Any) -> None:
-        """Say what is trained on what."""
+        """Print which model is trained on which data."""
         runner.logger.info("\n".join(["training starts", *_head(runner)]))
         self.began, self.first = time.monotonic(), runner.iter
         if self.first and _by_epoch(runner):  # an iteration-based log does not say when
@@ -42,7 +42,7 @@ class RunReportHook(Hook):  # type: ignore[misc]
 
     def after_train_iter(self, runner: Any, batch_idx: int, data_batch: Any = None,
                          outputs: dict[str, Any] | None = None) -> None:  # fmt: skip
-        """Note how far the training is."""
+        """Note the progress of the training."""
         loss = (outputs or {}).get("loss")
         loss = loss.detach() if isinstance(loss, Tensor) else loss  # read when it is printed
         done, total = runner.iter + 1, runner.max_iters
@@ -59,12 +59,12 @@ class RunReportHook(Hook):  # type: ignore[misc]
 
     def after_val_iter(self, runner: Any, batch_idx: int, data_batch: Any = None,
                        outputs: Any = None) -> None:  # fmt: skip
-        """Note how far the validation is."""
+        """Note the progress of the validation."""
         _tell_batches("validation", batch_idx, len(runner.val_dataloader))
 
     def after_test_iter(self, runner: Any, batch_idx: int, data_batch: Any = None,
                         outputs: Any = None) -> None:  # fmt: skip
-        """Note how far the test is."""
+        """Note the progress of the test."""
         _tell_batches("test", batch_idx, len(runner.test_dataloader))
 
     def after_val_epoch(self, runner: Any, metrics: dict[str, float] | None = None) -> None:
@@ -73,7 +73,7 @@ class RunReportHook(Hook):  # type: ignore[misc]
         self.scores.append((step, dict(metrics or {})))
 
     def last_line(self, runner: Any) -> str:
-        """Say how a finished training ended, and what may come next."""
+        """Return the last line of a finished training: its result, and possible next commands."""
         unit = "epoch" if _by_epoch(runner) else "iteration"
         steps = runner.epoch if unit == "epoch" else runner.iter
         said = f"{steps} {unit}{'' if steps == 1 else 's'} trained"
@@ -110,7 +110,7 @@ def _head(runner: Any) -> list[str]:
     epochs = f"{runner.max_epochs} epochs, " if _by_epoch(runner) else ""
     lines.append(f"length    {epochs}{runner.max_iters:,} iterations")
     lines.append(f"model     {_of_model(model)}")
-    lines += [f"beside    {name}: {_size(network)}" for name, network in _others(model)]
+    lines += [f"with      {name}: {_size(network)}" for name, network in _others(model)]
     return lines
 
 
@@ -128,12 +128,12 @@ def _val_loader(runner: Any) -> Any:
 
 
 def _of_model(model: nn.Module) -> str:
-    own = [value for name, value in model.named_parameters() if not name.startswith(_BESIDE)]
-    beside = [value for name, value in model.named_parameters() if name.startswith(_BESIDE)]
+    own = [value for name, value in model.named_parameters() if not name.startswith(_TRAINING_ONLY)]
+    extra = [value for name, value in model.named_parameters() if name.startswith(_TRAINING_ONLY)]
     trained = _millions(value for value in own if value.requires_grad)
     text = f"{type(model).__name__}, {_millions(own)} parameters, {trained} of them trained"
-    if beside:
-        text += f"; {_millions(value for value in beside if value.requires_grad)} trained beside it"
+    if extra:
+        text += f"; {_millions(value for value in extra if value.requires_grad)} trained with it"
     return text
 
 
@@ -165,7 +165,7 @@ def _checkpoints(runner: Any) -> Any:
 
 
 def _next(runner: Any, best: int | None) -> str:
-    """Name what can be done with a checkpoint that exists: the best one, or the last one."""
+    """Return commands that use a checkpoint that exists: the best one, or the last one."""
     hook = _checkpoints(runner)
     candidates: list[Any] = [getattr(hook, "best_ckpt_path", None)]
     if best is not None and hook is not None:

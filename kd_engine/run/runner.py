@@ -1,4 +1,4 @@
-"""mmengine's Runner with the hooks and the short terminal that every run of ours has."""
+"""Runner: mmengine's, with the hooks and the short terminal output of every run here."""
 
 from __future__ import annotations
 
@@ -17,11 +17,11 @@ from kd_engine.terminal import TABLES, shorten, tell
 
 
 class Runner(mmengine.runner.Runner):  # type: ignore[misc]
-    """mmengine's Runner; a model that finds nothing is scored with 0.
+    """Runner of mmengine; a model that finds nothing is scored with 0.
 
-    The log file holds everything that it held. The terminal (`kd_engine.terminal`) has a short head
-    before the first iteration instead of the dumps of environment, config and hooks, and a last
-    line.
+    The log file holds all that mmengine's does. The terminal (`kd_engine.terminal`) shows a short
+    head before the first iteration instead of the dumps of environment, config and hooks, and a
+    last line.
     """
 
     dumped_config = ""  # of the first process
@@ -42,7 +42,7 @@ class Runner(mmengine.runner.Runner):  # type: ignore[misc]
 
     @master_only  # type: ignore[untyped-decorator]
     def dump_config(self) -> None:
-        """Write the whole config to the work dir, but never over a file that is no such dump."""
+        """Write the whole config to the work dir, but never over a file that is not such a dump."""
         name = os.path.basename(self.cfg.filename or f"{self.timestamp}.py")
         path = os.path.join(self.work_dir, name)
         if os.path.exists(path) and not _is_dump(path):
@@ -51,7 +51,7 @@ class Runner(mmengine.runner.Runner):  # type: ignore[misc]
         self.dumped_config = path
 
     def train(self) -> nn.Module:
-        """Train, and end with a line that says how it went and what may come next."""
+        """Train, and end with a line that names the result and possible next commands."""
         shorten(self.logger, TABLES)
         tell("reading the data")
         model: nn.Module = super().train()

@@ -1,9 +1,9 @@
-"""Random numbers that depend on where training is, not on what ran before.
+"""Seeding by position: random numbers depend on where training is, not on what ran before.
 
 mmengine seeds once, at the start of a run. A run that resumes would repeat the random numbers of
 its first epochs, and its worker processes draw the same ones in every epoch unless they persist.
 Here the generators are seeded anew for each batch of data and each iteration, from the run's seed
-and their numbers. So a run that resumes goes on as if it had not stopped, on any number of workers.
+and their numbers. So a resumed run continues as if it had not stopped, with any number of workers.
 """
 
 from __future__ import annotations
@@ -41,7 +41,7 @@ def seed_all(*numbers: int) -> None:
 
 
 class SeededBatch(list[int]):
-    """Indices of a batch that seed the process that goes through them: it loads the data."""
+    """Indices of a batch; iterating over them seeds the process, which loads the data."""
 
     def __init__(self, indices: Any, numbers: tuple[int, ...]) -> None:
         super().__init__(indices)
@@ -62,7 +62,7 @@ class SeededBatches:
     Args:
         batches: The batch sampler.
         seed: The run's seed.
-        skip: Batches of the first epoch that a run which resumes has had before.
+        skip: Batches of the first epoch that were trained before the run resumed.
     """
 
     def __init__(self, batches: Any, seed: int, skip: int = 0) -> None:
@@ -73,12 +73,12 @@ class SeededBatches:
         self.number = 0
 
     def start_epoch(self, epoch: int) -> None:
-        """Count batches from 0 again, unless workers have begun with this epoch before."""
+        """Count batches from 0 again, unless workers have already begun this epoch."""
         if epoch != self.epoch:
             self.epoch, self.number = epoch, 0
 
     def start_at(self, number: int) -> None:
-        """Say that the sampler itself has left out some batches."""
+        """Note that the sampler itself has left out some batches."""
         self.number = number
 
     def __iter__(self) -> Iterator[SeededBatch]:
@@ -104,13 +104,13 @@ class SeededBatches:
 
 
 class SeedHook(Hook):  # type: ignore[misc]
-    """Seeds epochs, iterations, batches of training data and validations by their numbers.
+    """Hook that seeds epochs, iterations, training batches and validations by their numbers.
 
     A checkpoint gets a note of where in its epoch it was saved. A run that resumes within an epoch
     leaves out the batches that it has had.
 
     Args:
-        position: What the run resumes from.
+        position: Position of the checkpoint that the run resumes from.
 
     Attributes:
         in_epoch: Batches of the present epoch that were trained.
@@ -142,29 +142,29 @@ class SeedHook(Hook):  # type: ignore[misc]
             loop.dataloader_iterator = _begun_anew(begun, loader, self._batches)
 
     def before_train_epoch(self, runner: Any) -> None:
-        """Seed what draws while an epoch starts, such as samplers."""
+        """Seed the samplers and others that draw while an epoch starts."""
         seed_all(runner.seed, _EPOCH, runner.epoch)
         if self._batches is not None:
             self._batches.start_epoch(runner.epoch)
 
     def before_train_iter(self, runner: Any, batch_idx: int, data_batch: Any = None) -> None:
-        """Seed what the model draws in its step."""
+        """Seed the random numbers of the model's step."""
         seed_all(runner.seed, _ITERATION, runner.iter)
 
     def after_train_iter(self, *_: Any, **__: Any) -> None:
-        """Count."""
+        """Count the batch."""
         self.in_epoch += 1
 
     def after_train_epoch(self, runner: Any) -> None:
-        """Count anew; the checkpoint of the epoch is saved after this."""
+        """Restart the count; the checkpoint of the epoch is saved after this."""
         self.in_epoch = 0
 
     def before_val_epoch(self, runner: Any) -> None:
-        """Seed a validation by what was trained before it."""
+        """Seed a validation by the number of iterations before it."""
         seed_all(runner.seed, _VALIDATION, runner.iter)
 
     def before_save_checkpoint(self, runner: Any, checkpoint: dict[str, Any]) -> None:
-        """Note where the checkpoint is saved."""
+        """Note the position at which the checkpoint is saved."""
         with contextlib.suppress(TypeError):  # data without a length has no epochs
             batches = len(runner.train_loop.dataloader)
             checkpoint["meta"][KEY] = note_of(batches, self.in_epoch)

@@ -48,14 +48,14 @@ def use_safe_checkpoints() -> None:
 
 
 class AtomicLocalBackend(LocalBackend):  # type: ignore[misc]
-    """mmengine's local backend, except that a file is written whole or not at all."""
+    """Local backend of mmengine, except that a file is written whole or not at all."""
 
     def put(self, obj: bytes | memoryview, filepath: str | Path) -> None:
         """Write bytes to a temporary file in the folder of `filepath`, then rename it.
 
         Args:
-            obj: What to write.
-            filepath: Final path; its folder is made if need be.
+            obj: The bytes.
+            filepath: Final path; its folder is made if necessary.
 
         Raises:
             OSError: If it cannot be written, as on a full disk; what was there before is intact.
@@ -72,13 +72,13 @@ class AtomicLocalBackend(LocalBackend):  # type: ignore[misc]
 
 
 def without_code(checkpoint: dict[str, Any], source: str) -> dict[str, Any]:
-    """Leave out the text that mmengine would run as a Python config: ``meta["config"]``.
+    """Remove the text that mmengine would run as a Python config: ``meta["config"]``.
 
     Runner.resume passes it to Config.fromstring. Runner itself saves its config as ``cfg``, which
     nothing here runs.
 
     Args:
-        checkpoint: What was read; it is not changed.
+        checkpoint: The checkpoint; it is not changed.
         source: Name for the warning.
     """
     meta = checkpoint.get("meta")

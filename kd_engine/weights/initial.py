@@ -1,4 +1,4 @@
-"""The weights that a training starts from: ``load_from``, and ``Pretrained`` parts."""
+"""Initial weights of a training: ``load_from``, and ``Pretrained`` parts."""
 
 from __future__ import annotations
 
@@ -53,13 +53,13 @@ def initial_source(config: Config) -> WeightSource | None:
 def check_initial_weights(config: Config) -> list[str]:
     """Load the student's initial weights once, as training will.
 
-    The student is built alone, and random numbers go on as if it were not.
+    The student is built alone, and random numbers continue as if it had not been.
 
     Args:
         config: A run's config, distilled or plain.
 
     Returns:
-        Lines that say what the student starts from; none for one that starts as it is built.
+        Lines that name its initial weights; none for a student that starts as it is built.
 
     Raises:
         FileNotFoundError: If a file is absent.
@@ -109,16 +109,16 @@ def load_initial_weights(student: Any, config: Config) -> list[str]:
 
 
 def start_from_initial_weights(runner: Runner, config: Config) -> None:
-    """Have a runner load ``load_from`` as strictly as a teacher; not one that resumes.
+    """Let a runner load ``load_from`` as strictly as a teacher, unless it resumes.
 
     Args:
-        runner: A runner that has not trained.
+        runner: A runner that has not trained yet.
         config: Its config.
     """
     source = None if config.get("resume") else initial_source(config)
     if source is None:
         return
-    runner._load_from = None  # mmengine's own loading takes what fits, and the iteration with it
+    runner._load_from = None  # mmengine's own loading takes what fits, and the iteration too
     runner.register_hook(_LoadInitialWeights(source), priority="VERY_HIGH")
 
 

@@ -1,4 +1,4 @@
-"""``init_cfg=dict(type="Pretrained", ...)``: weights of a part that fill it, or an error.
+"""Pretrained weights of a part, ``init_cfg=dict(type="Pretrained", ...)``: complete or an error.
 
 mmengine loads what happens to fit and logs the rest, so that a file of another network leaves a
 backbone random.
@@ -17,7 +17,7 @@ from torch import Tensor, nn
 
 from kd_core.checkpoint.load import CheckpointError, state_dict_of
 from kd_core.checkpoint.part import load_part
-from kd_engine.weights.source import BESIDE
+from kd_engine.weights.source import TRAINING_ONLY
 
 _LOADED = "_kd_pretrained"  # set on a module whose file was loaded here
 _ENOUGH = 0.5  # share of a module's parameters that must come from the file
@@ -28,7 +28,7 @@ class Pretrained(PretrainedInit):  # type: ignore[misc]
 
     Args:
         checkpoint: File, URL, or a name such as ``torchvision://resnet18``.
-        prefix: Take the keys that begin with this alone, and leave it out.
+        prefix: Take only the keys that begin with this, without it.
         map_location: Device of the tensors.
         allow_partial: Load what fits, and warn about the rest.
         key: Entry of the file that holds the weights.
@@ -50,16 +50,16 @@ class Pretrained(PretrainedInit):  # type: ignore[misc]
 
 
 def use_strict_pretrained() -> None:
-    """Make mmengine's ``Pretrained`` strict in this whole process; again changes nothing."""
-    PretrainedInit.__call__ = _load  # also of those who name the class itself
+    """Make mmengine's ``Pretrained`` strict in this process; repeated calls change nothing."""
+    PretrainedInit.__call__ = _load  # for configs that name the class itself
     WEIGHT_INITIALIZERS.register_module(name="Pretrained", module=Pretrained, force=True)
 
 
 def require_pretrained(model: nn.Module) -> list[str]:
     """Require that every part with a ``Pretrained`` was filled when the weights were initialized.
 
-    mmdet's transformers read their file themselves. Of these, half of the parameters must be
-    values of the file.
+    mmdet's transformers read their file themselves. Half of their parameters must be values of the
+    file.
 
     Args:
         model: A model after its ``init_weights``.
@@ -96,7 +96,7 @@ def _load(self: Any, module: nn.Module) -> None:
         source=self.checkpoint,
         allow_partial=getattr(self, "allow_partial", False),
         optional=tuple(_plugins(module)),
-        ignore=BESIDE,
+        ignore=TRAINING_ONLY,
     )
     object.__setattr__(module, _LOADED, True)
     text = f"{type(module).__name__} starts from {self.checkpoint}: {len(report.loaded)} keys"
@@ -109,7 +109,7 @@ def _load(self: Any, module: nn.Module) -> None:
 
 
 def _plugins(module: nn.Module) -> Iterator[str]:
-    """Yield the prefixes of what mmdet's ``plugins`` add to the blocks of a backbone."""
+    """Yield the prefixes of the layers that mmdet's ``plugins`` add to a backbone's blocks."""
     for path, part in module.named_modules():
         for attribute, names in vars(part).items():
             if attribute.endswith("plugin_names") and isinstance(names, list | tuple):

@@ -1,4 +1,4 @@
-"""What mmengine's Runner saves beside tensors and plain containers, rebuilt with care.
+"""Safe globals of the unpickler: what mmengine saves besides tensors and plain containers.
 
 numpy's own functions for rebuilding arrays trust what they are told: `numpy.ndarray(1, "O", data)`
 takes an object's address from the data. So a file that names them gets the stand-ins below.
@@ -14,7 +14,7 @@ from mmengine.logging import HistoryBuffer
 
 
 class _Dtype:
-    """Stand in for `numpy.dtype`: plain numbers, bytes and text."""
+    """Stand-in for `numpy.dtype`: plain numbers, bytes and text."""
 
     def __init__(self, code: str, align: bool = False, copy: bool = True) -> None:
         if not re.fullmatch(r"[biufcSU]\d+", code):
@@ -27,7 +27,7 @@ class _Dtype:
 
 
 class _Array(np.ndarray[Any, Any]):
-    """Stand in for `numpy.ndarray`: an array whose state is checked, and saved as a plain one."""
+    """Stand-in for `numpy.ndarray`: an array whose state is checked, and saved as a plain one."""
 
     def __new__(cls, *arguments: Any) -> _Array:
         if arguments:
@@ -55,7 +55,7 @@ def _plain_dict(*_: Any) -> dict[Any, Any]:
 
 
 def _history_method(owner: Any, name: str) -> Any:
-    """Stand in for getattr: a HistoryBuffer carries its own methods in its state."""
+    """Stand-in for getattr: a HistoryBuffer carries its own methods in its state."""
     if owner is HistoryBuffer and name in ("min", "max", "current", "mean"):
         return getattr(owner, name)
     raise ValueError(f"getattr({owner!r}, {name!r}) is not allowed")

@@ -1,4 +1,4 @@
-"""Settings of a model's part that load its initial weights: said where the part is defined."""
+"""Settings that load a part's initial weights, declared where the part is defined."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ Part = TypeVar("Part", bound=Callable[..., Any])
 
 
 def loads_initial_weights(*settings: str) -> Callable[[Part], Part]:
-    """Decorate a part's class or function: which of its settings load weights when it is made.
+    """Declare which settings of a part's class or function load weights; a decorator.
 
     They are left out of its config where a checkpoint brings every weight.
 
@@ -36,7 +36,7 @@ def initial_weight_settings(config: Mapping[str, Any]) -> tuple[str, ...]:
     if isinstance(kind, str):
         try:
             kind = MODELS.get(kind) if "." in kind else MODELS.module_dict.get(kind)
-        except (RuntimeError, ImportError):  # whoever builds the part says what is wrong with it
+        except (RuntimeError, ImportError):  # building the part reports what is wrong with it
             return ()
     found: tuple[str, ...] = getattr(kind, "initial_weights", ())
     return found

@@ -1,4 +1,4 @@
-"""Where weights come from: a file, an entry of it, and which of its keys."""
+"""Source of weights: a file, an entry of it, and a prefix of its keys."""
 
 from __future__ import annotations
 
@@ -20,8 +20,8 @@ from kd_engine.weights.checkpoint import use_safe_checkpoints
 from kd_engine.weights.safe_globals import ALLOWED
 from kd_engine.work_dir.run_checkpoint import checkpoint_file
 
-# What is trained beside a student and is no part of it: connectors, proxies of a metric loss.
-BESIDE = ("distiller.", "distiller_", "criterion.")
+# Keys of what is trained with a student but is no part of it: connectors, a metric loss's proxies.
+TRAINING_ONLY = ("distiller.", "distiller_", "criterion.")
 OPTIONS = ("allow_partial", "key", "prefix")
 
 
@@ -34,7 +34,7 @@ class WeightSource:
         allow_partial: Accept weights that do not fit entirely, with a warning.
         key: Entry of the file that holds them, such as ``state_dict_ema``; the default is
             ``state_dict``, ``model`` or the file itself.
-        prefix: Take the keys that begin with this alone, and leave it out.
+        prefix: Take only the keys that begin with this, without it.
     """
 
     checkpoint: str
@@ -64,7 +64,7 @@ class WeightSource:
 
         Args:
             checkpoint: File, URL or work dir, a source, or None.
-            default: What is taken for None; its ``allow_partial`` counts for a file as well.
+            default: The source for None; its ``allow_partial`` counts for a file as well.
 
         Raises:
             FileNotFoundError: If it is a work dir without a whole checkpoint.
@@ -90,7 +90,7 @@ class WeightSource:
             raise CheckpointError(f"{self.checkpoint}: {error}") from error
 
     def load_into(self, model: nn.Module) -> LoadReport:
-        """Load the weights into a model; what is trained beside it is left alone.
+        """Load the weights into a model, without what only its training needs.
 
         Raises:
             kd_core.checkpoint.CheckpointError: If they are unsafe, broken or do not fit.
@@ -104,7 +104,7 @@ class WeightSource:
             weights,
             source=self.checkpoint,
             allow_partial=self.allow_partial,
-            ignore=BESIDE,
+            ignore=TRAINING_ONLY,
         )
 
 

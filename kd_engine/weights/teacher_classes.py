@@ -1,4 +1,4 @@
-"""The classes that a trained network was trained on, as its checkpoint names them."""
+"""Classes that a network was trained on, as its checkpoint names them."""
 
 from __future__ import annotations
 
@@ -20,8 +20,8 @@ _SHOWN = 3
 def compare_classes(config: Config, classes: Sequence[str], scored: bool) -> list[str]:
     """Compare the classes that the config's trained networks know with those of the data.
 
-    A checkpoint that names no classes, or cannot be read, is passed over: what reads it for the
-    training says so.
+    A checkpoint that names no classes, or cannot be read, is skipped: the training that reads it
+    reports it.
 
     Args:
         config: A run's config.
@@ -29,11 +29,11 @@ def compare_classes(config: Config, classes: Sequence[str], scored: bool) -> lis
         scored: Whether the networks' scores are compared with the student's, class by class.
 
     Returns:
-        A line for each network that knows other classes and teaches features alone; a warning if
-        they are as many.
+        A line for each network that knows other classes and teaches only features; a warning if
+        there are equally many.
 
     Raises:
-        ValueError: If scores of as many, but other classes are compared.
+        ValueError: If scores of equally many but other classes are compared.
     """
     lines = []
     for name, reference in references_of(config.model):
@@ -54,7 +54,7 @@ def compare_classes(config: Config, classes: Sequence[str], scored: bool) -> lis
 
 
 def saved_classes(checkpoint: str | None) -> tuple[str, ...]:
-    """Return the classes that a checkpoint names, none if it does not or cannot be read."""
+    """Return the classes that a checkpoint names; none if it names none or cannot be read."""
     try:
         meta = {} if checkpoint is None else read_engine_checkpoint(checkpoint).get("meta")
     except (OSError, CheckpointError):
@@ -66,7 +66,7 @@ def saved_classes(checkpoint: str | None) -> tuple[str, ...]:
 
 
 def _difference(known: Sequence[str], classes: Sequence[str]) -> str:
-    """Say in what two lists of classes differ, "" if only in case and the like."""
+    """Return how two lists of classes differ, "" if only in case and the like."""
     ours, theirs = [[_plain(one) for one in names] for names in (classes, known)]
     if ours == theirs or not ours:
         return ""

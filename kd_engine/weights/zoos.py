@@ -1,4 +1,4 @@
-"""Networks of torchvision and timm by name, and where their published weights are."""
+"""Model zoos: networks of torchvision and timm by name, and their published weights."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ def torchvision_model(
 
 
 def torchvision_weights(name: str, weights: str) -> str:
-    """Tell the URL of weights that torchvision publishes for a model.
+    """Return the URL of weights that torchvision publishes for a model.
 
     Args:
         name: Name of the model.
@@ -101,6 +101,6 @@ def check_one_source(checkpoint: str | None, **published: str | bool | None) -> 
 
 
 def nearest_names(name: str, names: Sequence[str]) -> str:
-    """Say in a sentence which names are like a wrong one."""
+    """Return a sentence with the names that are like a wrong one."""
     near = difflib.get_close_matches(name, names, n=5)
     return f"The nearest names: {', '.join(near)}." if near else f"It has {len(names)} others."

@@ -1,4 +1,4 @@
-"""The numbers in the names of checkpoints, by the template of mmengine's CheckpointHook."""
+"""Numbers in the names of checkpoints, by the template of mmengine's CheckpointHook."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ def number_in(name: str, template: str) -> int | None:
 
     Args:
         name: File name.
-        template: What `str.format` makes names of, such as ``epoch_{}.pth`` or ``e{:03d}.pth``.
+        template: Template for `str.format`, such as ``epoch_{}.pth`` or ``e{:03d}.pth``.
 
     Returns:
         The number, 0 if the template has no place for one; None if the name is another one.

@@ -1,4 +1,4 @@
-"""The checkpoints that a config's schedule will leave behind: their folder and their names."""
+"""Plan of the checkpoints that a config's schedule will leave: their folder and names."""
 
 from __future__ import annotations
 
@@ -16,16 +16,16 @@ _BY_EPOCH, _BY_ITER = "EpochBasedTrainLoop", "IterBasedTrainLoop"
 
 @dataclass(frozen=True)
 class CheckpointPlan:
-    """What mmengine's CheckpointHook of a config writes.
+    """Checkpoints that mmengine's CheckpointHook of a config will write.
 
     Attributes:
         template: File name with one ``{}`` for the epoch or iteration.
         numbers: Epochs or iterations whose files are there at the end, in order; ``None`` where
-            the config alone does not tell, as for a loop of the user's own
+            the config alone does not show it, as for a loop of the user's own
             or one that may stop early.
         best: Metrics whose best checkpoint is kept, too.
         out_dir: The folder above, instead of the work dir.
-        end: The last epoch or iteration; ``None`` where the config alone does not tell.
+        end: The last epoch or iteration; ``None`` where the config alone does not show it.
     """
 
     template: str
@@ -41,7 +41,7 @@ class CheckpointPlan:
 
     @property
     def writes_any(self) -> bool:
-        """Whether anything is written, as far as is known."""
+        """Return whether anything is written, as far as is known."""
         return self.numbers is None or bool(self.numbers) or bool(self.best)
 
     def folder(self, work_dir: Path) -> Path:
@@ -53,9 +53,10 @@ class CheckpointPlan:
         return number_in(name, self.template)
 
     def will_leave(self, name: str) -> bool:
-        """Return whether a file of this name is sure to be there at the end, or may be.
+        """Return whether a file of this name will, or may, be there at the end.
 
-        The name of a best checkpoint holds the epoch of the best score, which nobody knows before.
+        The name of a best checkpoint holds the epoch of the best score, which is not known in
+        advance.
         """
         number = self.number_of(name)
         if number is None:

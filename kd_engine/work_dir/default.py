@@ -1,4 +1,4 @@
-"""The work dir of a config: each has its own."""
+"""Default work dir of a config: each has its own."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ def default_work_dir(name: str) -> Path:
 
     Below ``configs``, of the current folder or the built-in ones, that folder is left out, so that
     ``kdkit::cls/kd`` and ``configs/cls/kd.py`` have one work dir.
-    Elsewhere all folders are kept: relative to the current folder, or else from the root on.
+    Elsewhere all folders are kept: relative to the current folder, otherwise from the root on.
     A method has its dataset's name with it, ``work_dirs/cls/kd+digits``, also where that is not
     said: it then runs on the dataset that its own file names.
 

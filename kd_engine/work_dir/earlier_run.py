@@ -1,4 +1,4 @@
-"""The run that a work dir holds already: it is neither mixed with a new one nor lost unasked."""
+"""Earlier run in a work dir: it is neither mixed with a new one nor lost unasked."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ _LOGS = re.compile(r"\d{8}_\d{6}")  # a folder for each start of mmengine's Runn
 
 @dataclass(frozen=True)
 class EarlierRun:
-    """What runs have left in a work dir.
+    """Files that earlier runs have left in a work dir.
 
     Attributes:
         work_dir: The work dir.
@@ -57,7 +57,7 @@ class EarlierRun:
         )
 
     def describe(self, config_name: str) -> str:
-        """Say in a few words what is there.
+        """Return in a few words what is there.
 
         Args:
             config_name: Config of the run that is to begin.
@@ -80,7 +80,7 @@ class EarlierRun:
         return self.config is not None and not _same(self.config, config_name)
 
     def require_unneeded(self, needed: Iterator[str]) -> None:
-        """Refuse to remove what the new run itself starts from.
+        """Refuse to remove files that the new run itself starts from.
 
         Args:
             needed: Files, or work dirs, that the new run reads.
@@ -116,7 +116,7 @@ class EarlierRun:
 
 
 def earlier_run(config: Config) -> EarlierRun:
-    """Look at what the work dir of a config holds.
+    """Return what the work dir of a config holds.
 
     Args:
         config: The run's config, with its ``work_dir``.

@@ -1,4 +1,4 @@
-"""One run at a time in a work dir: a lock that goes with the process, however that ends."""
+"""Lock of a work dir: one run at a time, until its process ends, however it ends."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ class WorkDirLock:
 
     Args:
         folder: The work dir.
-        signs: Whether it notes who has it: the first process of a distributed run does.
+        signs: Whether it notes its owner: the first process of a distributed run does.
     """
 
     def __init__(self, folder: Path, signs: bool = True) -> None:
@@ -35,7 +35,7 @@ class WorkDirLock:
 
         Args:
             config_name: Config file, or the name of an installed one.
-            begins: Its training begins now: checkpoints are its own from here on.
+            begins: Whether its training begins now: checkpoints are its own from here on.
         """
         if not self._signs:
             return
@@ -54,14 +54,14 @@ class WorkDirLock:
 def hold_work_dir(
     work_dir: str | os.PathLike[str], launcher: str = "none"
 ) -> Iterator[WorkDirLock]:
-    """Keep a work dir for this process until the end of the block, or of the process.
+    """Lock a work dir for this process until the end of the block, or of the process.
 
-    Of a distributed run the first process has it for all. A folder in which nothing was written
+    In a distributed run the first process locks it for all. A folder in which nothing was written
     is removed at the end. Where files cannot be locked (some network file systems) a
     warning says that a second run would not be noticed.
 
     Args:
-        work_dir: The work dir; it is made if need be.
+        work_dir: The work dir; it is made if necessary.
         launcher: How the processes of a distributed run were started.
 
     Raises:

@@ -1,4 +1,4 @@
-"""The checkpoint that a work dir stands for, wherever a checkpoint may be named."""
+"""Checkpoint that a work dir stands for, wherever a checkpoint may be named."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ _BEST = re.compile(r"(best_.*?)(\d+)\.pth")
 
 
 def checkpoint_file(checkpoint: str, config: Config | str | None = None) -> str:
-    """Return the file that is meant: of a work dir its best checkpoint, else its last whole one.
+    """Return the checkpoint file; of a work dir the best one, otherwise the last whole one.
 
     The choice is printed. Files and URLs are returned as they are, whether they exist or not.
 
@@ -50,7 +50,7 @@ def checkpoint_file(checkpoint: str, config: Config | str | None = None) -> str:
 
 
 def find_checkpoint(work_dir: str | os.PathLike[str], config: Config | None) -> str | None:
-    """Return the best checkpoint of a run, or else its last; only whole ones count.
+    """Return the best checkpoint of a run, otherwise its last; only whole ones count.
 
     Args:
         work_dir: Work dir of the run.

@@ -1,4 +1,4 @@
-"""Data sets for retrieval: images with a class, an id and a role."""
+"""Datasets for retrieval: images with a class, an id and a role."""
 
 from kd_retrieval.datasets.base import BOTH, GALLERY, QUERY, Record, RetrievalDataset
 from kd_retrieval.datasets.cars import Cars196

@@ -1,4 +1,4 @@
-"""What a retrieval data set is: images with a class, an id and a role."""
+"""Base class of retrieval datasets: images with a class, an id and a role."""
 
 from __future__ import annotations
 
@@ -19,8 +19,8 @@ from kd_engine.data.images import read_image
 from kd_engine.data.splits import check_split
 from kd_engine.data.transforms import build_transforms
 
-BOTH, QUERY, GALLERY = 0, 1, 2  # roles: a query searched in all others, query alone, gallery alone
-_VALIDATION = 5  # every class in five of training is for validation: the last ones
+BOTH, QUERY, GALLERY = 0, 1, 2  # roles: query and gallery, query only, gallery only
+_VALIDATION = 5  # one in five training classes is for validation: the last ones
 
 
 class Record(NamedTuple):
@@ -42,7 +42,7 @@ class Table:
     Attributes:
         paths: Paths below the data root, with forward slashes.
         labels: Index of each image's class in ``class_names``, int64 (n,).
-        ids: What names each image, int64 (n,), unique over all splits of a data set.
+        ids: What names each image, int64 (n,), unique over all splits of a dataset.
         class_names: Names of the classes, the same in every split that has them.
         roles: BOTH, QUERY or GALLERY, int64 (n,); None is BOTH for all.
     """
@@ -105,7 +105,7 @@ class RetrievalDataset(Dataset[dict[str, Any]]):
         self.root = Path(data_root)
         if not table.paths:
             raise ValueError(
-                f"a data set must have an image, but this split of {self.root} has none."
+                f"a dataset must have an image, but this split of {self.root} has none."
             )
         require_unique(table, self.root)
         self.paths, self.class_names = table.paths, table.class_names
@@ -137,7 +137,7 @@ class RetrievalDataset(Dataset[dict[str, Any]]):
         return read_image(self.root / self.paths[index])
 
     def label_of(self, index: int) -> Any:
-        """The class of an image, an int."""
+        """Return the class of an image, an int."""
         return int(self.labels[index])
 
     @cached_property
@@ -147,7 +147,7 @@ class RetrievalDataset(Dataset[dict[str, Any]]):
         return [Record(path, label, int(id_), int(role)) for path, label, id_, role in rows]
 
     def fingerprint(self) -> str:
-        """Sum up path, size in bytes, class, id and role of every image, in order (SHA-256)."""
+        """Return the SHA-256 of path, bytes, class, id and role of every image, in order."""
         total = hashlib.sha256()
         for row, path in enumerate(self.paths):
             name = self.class_of(row)
@@ -156,15 +156,15 @@ class RetrievalDataset(Dataset[dict[str, Any]]):
         return total.hexdigest()
 
     def size_of(self, index: int) -> int:
-        """Size of an image's file in bytes."""
+        """Return the size of an image's file in bytes."""
         return (self.root / self.paths[index]).stat().st_size
 
     def class_of(self, index: int) -> Any:
-        """The name of an image's class."""
+        """Return the name of an image's class."""
         return self.class_names[int(self.labels[index])]
 
     def transform_key(self) -> str:
-        """Write the transforms as text, the same for the same transforms."""
+        """Return the transforms as text, the same for the same transforms."""
         return json.dumps(self.transforms, sort_keys=True, default=list)
 
 
@@ -192,14 +192,14 @@ def require_counts(
     """Require the published numbers of images and classes.
 
     Args:
-        name: Name of the data set.
+        name: Name of the dataset.
         table: All training images, or all test images.
         split: Which split was asked for.
         counts: Images and classes of ``trainval`` and ``test``.
-        hint: What else there is, for the message.
+        hint: Other possible causes, for the message.
 
     Raises:
-        ValueError: If they are others.
+        ValueError: If the numbers differ.
     """
     key = "test" if split == "test" else "trainval"
     found = (len(table.paths), len(table.class_names))
@@ -212,7 +212,7 @@ def require_counts(
 
 
 def require_unique(table: Table, source: str | Path) -> None:
-    """Require that no image and no id comes twice.
+    """Require that no image and no id occurs twice.
 
     Args:
         table: The images.

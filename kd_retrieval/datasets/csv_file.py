@@ -1,4 +1,4 @@
-"""An own CSV file that says everything about each image."""
+"""CSV file of your own that describes each image: path, label, split, role, group, id."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ _CONTROL = re.compile("[\x00-\x08\x0a-\x1f\x7f\x85\u2028\u2029]")  # all but the
 
 
 class CSVFile(RetrievalDataset):
-    """Images of a CSV file with the columns ``path`` and ``label``, and maybe more.
+    """Images of a CSV file with the columns ``path`` and ``label``, and optional ones.
 
     ``split``: train (the default), val or test; without ``val`` rows it is the last fifth of the
     training classes by name. ``role``: query, gallery or both (the default). ``group``: images
@@ -40,7 +40,7 @@ class CSVFile(RetrievalDataset):
     separated by ``;``: then the item's ``labels`` of that split are lists, for evaluation alone.
 
     A relative path lies below data_root, an absolute one anywhere; ``./a.png`` is ``a.png``. No
-    field goes on in the next line, and no label has a control character.
+    field continues on the next line, and no label has a control character.
 
     Args:
         data_root: Folder that the paths are relative to.
@@ -96,12 +96,12 @@ class CSVFile(RetrievalDataset):
         self.labels = [tuple(place[name] for name in names) for names in sets]
 
     def label_of(self, index: int) -> Any:
-        """The class of an image, an int, or a list of ints where images have several."""
+        """Return the class of an image, an int, or a list of ints where images have several."""
         label = self.labels[index]
         return list(label) if isinstance(label, tuple) else int(label)
 
     def class_of(self, index: int) -> Any:
-        """The name of an image's class, or a list of names."""
+        """Return the name of an image's class, or a list of names."""
         label = self.label_of(index)
         if isinstance(label, list):
             return [self.class_names[one] for one in label]
@@ -156,7 +156,7 @@ def _records(path: Path) -> Iterator[tuple[int, list[str]]]:
         for row in reader:
             if reader.line_num > line:
                 raise ValueError(
-                    f"{path}, line {line}, must end its fields, but a field in quotes goes on to "
+                    f"{path}, line {line}, must end its fields, but a field in quotes runs on to "
                     f"line {reader.line_num}. Close the quotes, or take the line break out."
                 )
             yield line, [text.strip() for text in row]

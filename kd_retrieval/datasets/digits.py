@@ -1,4 +1,4 @@
-"""The built-in data: scikit-learn's handwritten digits, some to train on, others to search."""
+"""Built-in data: scikit-learn's handwritten digits, some to train on, others to search."""
 
 from __future__ import annotations
 
@@ -16,9 +16,9 @@ _TRAINING = 6  # digits 0 to 5
 
 
 class BuiltInDigits(RetrievalDataset):
-    """Digits 0 to 5 to train on (1,083 pictures), 6 to 9 to search (714); 32 x 32, gray.
+    """Digits 0 to 5 to train on (1,083 images), 6 to 9 to search (714); 32 x 32, gray.
 
-    They are the 1,797 pictures that scikit-learn carries (the test part of the UCI "Optical
+    They are the 1,797 images that scikit-learn carries (the test part of the UCI "Optical
     Recognition of Handwritten Digits" set), enlarged; nothing is downloaded.
 
     Args:
@@ -43,9 +43,9 @@ class BuiltInDigits(RetrievalDataset):
         super().__init__(".", chosen, transforms)
 
     def read(self, index: int) -> Image.Image:
-        """Enlarge a picture, as RGB of PIL."""
+        """Enlarge an image, as RGB of PIL."""
         return enlarged(self._images[index]).convert("RGB")
 
     def size_of(self, index: int) -> int:
-        """Size of a picture in bytes."""
+        """Size of an image in bytes."""
         return int(self._images[index].size)

@@ -1,4 +1,4 @@
-"""An own folder with a sub-folder for each class."""
+"""Folder of your own with a sub-folder for each class."""
 
 from __future__ import annotations
 
@@ -16,9 +16,9 @@ from kd_retrieval.datasets.base import RetrievalDataset, Table, number_classes
 class LabeledFolder(RetrievalDataset):
     """Images in a folder for each class.
 
-    Either ``data_root`` has ``train/``, ``test/`` and maybe ``val/``, each with a folder for each
-    class; or it has the class folders themselves, and ``test_classes`` says which of them are to
-    be searched; the others are to train on. Without ``val/``, ``val`` is the last fifth of the
+    Either ``data_root`` has ``train/``, ``test/`` and optionally ``val/``, each with a folder for
+    each class; or it has the class folders themselves, and ``test_classes`` selects those to be
+    searched; the others are to train on. Without ``val/``, ``val`` is the last fifth of the
     training classes by name. A class is the folder that holds its images, however deep. An image's
     id is its place among all images, by path.
 

@@ -1,4 +1,4 @@
-"""Data sets whose splits are two text files of paths and labels."""
+"""Datasets whose splits are two text files of paths and labels."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ LISTS = ("retrieval_train.txt", "retrieval_test.txt")
 
 
 class _Listed(RetrievalDataset):
-    """``retrieval_train.txt`` and ``retrieval_test.txt``: lines of a path and a label.
+    """Dataset of two lists, ``retrieval_train.txt`` and ``retrieval_test.txt``: path and label.
 
     An image's id is its place in the two lists, one after the other.
 

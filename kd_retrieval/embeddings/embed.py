@@ -1,4 +1,4 @@
-"""Run an embedder over a data set, in order and without augmentation."""
+"""Embedding of a dataset: an embedder run over it in order and without augmentation."""
 
 from __future__ import annotations
 
@@ -19,8 +19,8 @@ from torch import Tensor, nn
 from torch.utils.data import DataLoader
 
 from kd_engine.build import (
-    BESIDE,
     NO_CHECKPOINT,
+    TRAINING_ONLY,
     student_config,
     without_initial_weights,
 )
@@ -40,18 +40,18 @@ _ASKED = ("ids", "labels", "roles", "records", "class_names", "fingerprint", "tr
 
 
 def open_dataset(config: Config, split: str = "test", transforms_of: str | None = None) -> Any:
-    """Build the data set of one of a config's data loaders.
+    """Build the dataset of one of a config's data loaders.
 
     Args:
         config: The config of a run.
         split: ``train``, ``val`` or ``test``: whose loader.
-        transforms_of: Take the transforms of that loader's data set instead of its own.
+        transforms_of: Take the transforms of that loader's dataset instead of its own.
 
     Returns:
-        The data set.
+        The dataset.
 
     Raises:
-        ValueError: If the config lacks the loader, or its data set is not for retrieval.
+        ValueError: If the config lacks the loader, or its dataset is not for retrieval.
         FileNotFoundError: If the data is missing.
     """
     dataset = dict(dataset_config(config, split))
@@ -62,14 +62,14 @@ def open_dataset(config: Config, split: str = "test", transforms_of: str | None 
     data = DATASETS.build(dataset)
     if lacking := [name for name in _ASKED if not hasattr(data, name)]:
         raise ValueError(
-            f"images to embed must come from a data set of kd_retrieval, but {type(data).__name__} "
+            f"images to embed must come from a dataset of kd_retrieval, but {type(data).__name__} "
             f"has no {', '.join(lacking)}."
         )
     return data
 
 
 def random_transforms(dataset: Any) -> list[str]:
-    """Name the transforms of a data set that are random, by torchvision's names in its key."""
+    """Name the transforms of a dataset that are random, by torchvision's names in its key."""
     found: list[str] = []
 
     def visit(content: Any) -> None:
@@ -122,13 +122,13 @@ def open_model(
 def key_of(
     model: nn.Module, model_config: Mapping[str, Any], data: Any, dtype: str
 ) -> EmbeddingKey:
-    """Say what the embeddings of a data set under a model are made from.
+    """Return the key of the embeddings of a dataset under a model: what they are made from.
 
     Args:
         model: The model with its weights. A checkpoint and the student exported from it give
-            the same key, since its weights count and not the file.
+            the same key, since the weights count and not the file.
         model_config: Its config; how it was initialized and trained does not count.
-        data: The data set.
+        data: The dataset.
         dtype: How vectors are stored.
     """
     kept = {name: value for name, value in model_config.items() if name not in _TRAINED_ONLY}
@@ -145,10 +145,10 @@ def key_of(
 
 
 def weights_digest(model: nn.Module) -> str:
-    """SHA-256 over name, dtype, shape and bytes of all weights, without what lies beside them."""
+    """Return the SHA-256 of name, dtype, shape and bytes of the weights, without a distiller's."""
     digest = hashlib.sha256()
     for name, value in sorted(model.state_dict().items()):
-        if name.startswith(BESIDE):
+        if name.startswith(TRAINING_ONLY):
             continue
         digest.update(f"{name} {value.dtype} {tuple(value.shape)}\n".encode())
         numbers = value.detach().cpu().contiguous().reshape(-1).view(torch.uint8)
@@ -157,7 +157,7 @@ def weights_digest(model: nn.Module) -> str:
 
 
 def rows_of(data: Any, key: EmbeddingKey) -> EmbeddingRows:
-    """Take what a data set knows of its images.
+    """Return what a dataset knows of its images, row by row.
 
     Raises:
         ValueError: If an image has several classes.
@@ -183,16 +183,16 @@ def rows_of(data: Any, key: EmbeddingKey) -> EmbeddingRows:
 def embed(
     model: nn.Module, data: Any, batch_size: int = 64, workers: int = 0
 ) -> Iterator[NDArray[Any]]:
-    """Embed a data set, batch by batch.
+    """Embed a dataset, batch by batch.
 
     Args:
         model: An embedder in eval mode.
-        data: The data set.
+        data: The dataset.
         batch_size: Number of images in a batch.
         workers: Processes that read images.
 
     Yields:
-        Embeddings float32 (N, D), in the order of the data set.
+        Embeddings float32 (N, D), in the order of the dataset.
 
     Raises:
         ValueError: If images differ in size, or come in another order than ``data.ids``.
@@ -205,7 +205,7 @@ def embed(
             ids = batch["ids"]
             if not np.array_equal(ids, data.ids[position : position + len(ids)]):
                 raise ValueError(
-                    "items must come in the order of the data set's ids, but from item "
+                    "items must come in the order of the dataset's ids, but from item "
                     f"{position} on they are {ids[:4].tolist()}... instead of "
                     f"{data.ids[position:][:4].tolist()}..."
                 )
@@ -223,14 +223,14 @@ def stack(items: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
     if len(shapes) > 1:
         raise ValueError(
             f"images must have one size to be embedded, but they have {shapes[0]} and "
-            f"{shapes[-1]}. Give the data set transforms that end in a fixed size."
+            f"{shapes[-1]}. Give the dataset transforms that end in a fixed size."
         )
     inputs = torch.stack([item["inputs"] for item in items])
     return {"inputs": inputs, "ids": np.array([int(item["ids"]) for item in items])}
 
 
 def dataset_config(config: Config, split: str) -> Mapping[str, Any]:
-    """Return the config of the data set of one of a config's data loaders.
+    """Return the config of the dataset of one of a config's data loaders.
 
     Raises:
         ValueError: If the config lacks the loader.

@@ -1,4 +1,4 @@
-"""How embeddings lie on disk: one ``.npz``, or a folder whose vectors can be mapped into memory.
+"""Files of embeddings: one ``.npz``, or a folder whose vectors can be mapped into memory.
 
 ``x.npz``  vectors, labels, ids, roles, paths (UTF-8, separated by NUL), meta (JSON)
 ``x/``     vectors.npy, rows.npz (the others)
@@ -59,10 +59,10 @@ def read_key(path: str | Path) -> EmbeddingKey:
 
 @contextlib.contextmanager
 def new_file(path: str | Path, rows: EmbeddingRows) -> Iterator[NewFile]:
-    """Give a file to be filled, which appears at the end, or not at all if anything fails.
+    """Open a file to be filled; it appears at the end, or not at all if anything fails.
 
     Args:
-        path: A file ``.npz``, or a folder; what is there is replaced.
+        path: A file ``.npz``, or a folder; existing embeddings are replaced.
         rows: What the rows are.
 
     Raises:
@@ -79,7 +79,7 @@ def new_file(path: str | Path, rows: EmbeddingRows) -> Iterator[NewFile]:
 
 
 class NewFile:
-    """Embeddings in the making.
+    """Embeddings that are being written.
 
     Args:
         place: Temporary folder.
@@ -158,7 +158,7 @@ def check_target(path: Path) -> None:
 
 
 def _other_files(path: Path) -> str:
-    """Name some of what lies beside the embeddings in their folder."""
+    """Name some of the other files in a folder of embeddings."""
     if path.suffix or not path.is_dir():
         return ""
     return ", ".join(sorted({one.name for one in path.iterdir()} - {_VECTORS, _ROWS})[:3])
@@ -196,7 +196,7 @@ def _named(path: Path) -> Iterator[None]:
 
 
 def _array(content: Any, name: str) -> NDArray[Any]:
-    """Read an array; numpy gives the bytes of what is none."""
+    """Read an array; for a file that is not an array numpy returns its bytes."""
     found = content[name]
     if not isinstance(found, np.ndarray):
         raise ValueError(f"{name} is no array")

@@ -1,4 +1,4 @@
-"""What is known of embeddings beside their vectors: ids, labels, and what they were made from."""
+"""Rows of stored embeddings: ids, labels, roles, paths, and the key of what they were made from."""
 
 from __future__ import annotations
 
@@ -15,11 +15,11 @@ _AGAIN = "Write it again with kdkit embed --overwrite, or name another file."
 
 @dataclass(frozen=True)
 class EmbeddingKey:
-    """What embeddings depend on. A part that is empty is not known, or not asked for.
+    """Key of embeddings: what they depend on. An empty part is unknown, or not asked for.
 
     Attributes:
         checkpoint: SHA-256 of the weights.
-        data: Fingerprint of the data set: its files, labels, ids and roles.
+        data: Fingerprint of the dataset: its files, labels, ids and roles.
         transform: The transforms of the images, as text.
         model: SHA-256 of the model's config.
         dtype: ``float32`` or ``float16``, as stored.
@@ -43,7 +43,7 @@ class EmbeddingKey:
 
 @dataclass(frozen=True, kw_only=True)
 class EmbeddingRows:
-    """What is known of each row of a table of embeddings.
+    """Metadata of each row of a table of embeddings.
 
     Attributes:
         labels: Class of each image, int64 (n,).
@@ -71,7 +71,7 @@ class EmbeddingRows:
 
 @dataclass(frozen=True, kw_only=True)
 class Embeddings(EmbeddingRows):
-    """Embeddings of a data set.
+    """Embeddings of a dataset.
 
     Attributes:
         vectors: float32 or float16 (n, D); of a folder they stay on disk until they are used.
@@ -93,7 +93,7 @@ def require_key(
     Args:
         found: What they were made from.
         expected: What they must have been made from; empty parts are not compared.
-        source: What is compared, for the message.
+        source: Name of what is compared, for the message.
         remedy: What to do about it, for the message.
 
     Raises:

@@ -1,4 +1,4 @@
-"""Embeddings to keep: vectors with ids and labels in a file that says what they were made from."""
+"""Stored embeddings: vectors with ids and labels in a file that says what they were made from."""
 
 from __future__ import annotations
 
@@ -38,8 +38,8 @@ def write_embeddings(path: str | Path, embeddings: Embeddings) -> None:
     """Write embeddings, whole or not at all.
 
     Args:
-        path: A file ``.npz``, or a folder, from which they are read as they are needed.
-        embeddings: What to write; their dtype is stored, and its name becomes part of the key.
+        path: A file ``.npz``, or a folder, from which they are read on demand.
+        embeddings: The embeddings; their dtype is stored, and its name becomes part of the key.
 
     Raises:
         ValueError: If counts or shapes do not fit, a value is not finite, ids repeat, or the

@@ -16,12 +16,12 @@ from kd_retrieval.recall.precision import full_precision
 from kd_retrieval.recall.ranks import rank_and_world, reduce_over_ranks, warn
 from kd_retrieval.recall.similarity import Similarity
 
-_GAP = 1e-3  # between optimistic and pessimistic recall, from which on it is worth a warning
+_GAP = 1e-3  # difference of optimistic and pessimistic recall that is worth a warning
 
 
 @dataclass(frozen=True)
 class RecallResult:
-    """What :func:`recall_at_k` found.
+    """Result of :func:`recall_at_k`.
 
     Attributes:
         recall: K to the share of queries with a positive among the K nearest; ties count as
@@ -30,8 +30,8 @@ class RecallResult:
         n_valid: Queries that have a positive.
         n_queries: All queries.
         n_gallery: Rows of the gallery.
-        notes: What a reader must know, in sentences; those that put the number in doubt are logged
-            as a warning, too.
+        notes: Sentences that a reader must know; those that put the number in doubt are also
+            logged as warnings.
         found_at: The smallest of the K that finds a positive of each query, int64 (n_queries,);
             0 where none does, -1 where there is no positive.
     """
@@ -72,7 +72,7 @@ def recall_at_k(
     result is exact and the same for any device, number of threads and ranks; ties are ties (see
     :mod:`kd_retrieval.recall.similarity`). A query is never compared with itself, found by id. It
     costs about one matrix product of N x M x D, or half of it without a gallery. It takes
-    (N + M) x D x 6 bytes (4 without quick bfloat16 products; M is 0 without a gallery) and 40 MB
+    (N + M) x D x 6 bytes (4 without fast bfloat16 products; M is 0 without a gallery) and 40 MB
     for tiles; on a GPU tiles are larger: 400 MB. Sets of labels take a bit for each image and
     label, and have positives looked for in the whole product.
 
@@ -88,13 +88,13 @@ def recall_at_k(
             when the same images were embedded twice, are a note where most queries have one.
         gallery_ids: What names each row of the gallery, int64 (M,).
         metric: ``cosine``, ``l2`` or ``dot``.
-        count_no_positive_as_miss: Count queries without a positive as misses; else they are left
-            out, and their number is in the result.
-        distributed: All ranks of torch.distributed share the work. Each gives the same
+        count_no_positive_as_miss: Count queries without a positive as misses; otherwise they are
+            left out, and their number is in the result.
+        distributed: All ranks of torch.distributed share the work. Each passes the same
             embeddings, and each gets the whole result.
 
     Returns:
-        The recalls and what they rest on.
+        The recalls and the counts behind them.
 
     Raises:
         ValueError: If embeddings are not finite, zero under cosine, or do not match labels, ids

@@ -1,9 +1,9 @@
-"""Count, for each query, the negatives above its best positive; nothing is sorted.
+"""Counts of the negatives above each query's best positive; nothing is sorted.
 
-The best positive is found exactly among a query's own class. Then tiles of quick products tell how
+The best positive is found exactly among a query's own class. Then tiles of fast products show how
 many negatives are surely above it, and how many may be. That decides most queries: only where a K
 lies between the two numbers are the doubtful pairs of a query found and computed exactly. Where
-queries and gallery are the same, a quick tile serves its rows and, transposed, its columns.
+queries and gallery are the same, a fast tile serves its rows and, transposed, its columns.
 """
 
 from __future__ import annotations
@@ -21,37 +21,37 @@ _TILE = 1024  # rows and columns of a tile
 _POSITIVES = (128, 8192)  # rows and columns of a tile in which positives are looked for
 _GPU_SCALE = 8  # times that on a GPU: fewer and longer kernels; 134 MB in bfloat16
 _DENSE = 64  # exact pairs cost as much as a finer tile with that many times more
-_OFTEN = 0.5  # share of rows that need a finer tile, from which on the coarser is left out
+_OFTEN = 0.5  # share of rows that need a finer tile, above which the coarser is skipped
 
 Labels = ClassLabels | LabelSets
 
 
 @dataclass
 class Counts:
-    """What was counted; the sums over ranks are the counts of all.
+    """Counts of one rank; their sums over ranks are the counts of all.
 
     Attributes:
         above: Negatives strictly above the best positive, int64 (N,); from the largest K on a
             lower bound.
-        ties: Negatives equal to it, int64 (N,), or at most so many where that decides nothing.
+        ties: Negatives equal to it, int64 (N,), or an upper bound where that decides nothing.
     """
 
     above: Tensor
     ties: Tensor
 
     def buckets(self, ks: Tensor) -> tuple[Tensor, Tensor]:
-        """How many of the ascending K (L,) miss a query: at best, and at worst."""
+        """Return how many of the ascending K (L,) miss a query: at best, and at worst."""
         return torch.bucketize(self.above, ks, right=True), torch.bucketize(
             self.above + self.ties, ks, right=True
         )
 
 
 class RankCounter:
-    """Count on tiles.
+    """Counter that works on tiles of the similarity matrix.
 
     Args:
         similarity: Queries and gallery, sorted by label where that is one for each.
-        labels: Who is a positive of whom.
+        labels: Labels, by which rows are positives of one another.
         itself: Row of the gallery that is the query itself, int64 (N,); -1 for none.
         symmetric: Queries and gallery are the same rows in the same order.
         ks: The K that matter.
@@ -127,7 +127,7 @@ class RankCounter:
         return counts
 
     def undecided(self, best: Tensor, counts: Counts) -> Tensor:
-        """Find the queries of which a survey leaves open at which K they succeed."""
+        """Find the queries for which a survey leaves open at which K they succeed."""
         # The best positive itself lies between the bounds of its query.
         doubtful = Counts(counts.above, (counts.ties - 1).clamp(min=0))
         at_best, at_worst = doubtful.buckets(self.ks)
@@ -157,7 +157,7 @@ class RankCounter:
                 )
 
     def _tile(self, rows: Tensor | slice, columns: slice, dtype: torch.dtype) -> Tensor:
-        """Compute a tile in the place of the one before: fresh memory costs half as much again."""
+        """Compute a tile in the memory of the one before: fresh memory takes 1.5 times as long."""
         if dtype not in self._room:
             first = dtype == self.similarity.dtypes[0]  # a recount, of fewer rows, has the others
             cells = self.tile * (self.tile if first else self._height)
@@ -165,7 +165,7 @@ class RankCounter:
         return self.similarity.tile(rows, columns, dtype, self._room[dtype])
 
     def _waiting(self, counts: Counts, best: Tensor, queries: Tensor) -> Tensor:
-        """Tell which queries have a positive and not yet as many above it as matter."""
+        """Return which queries have a positive and fewer above it than the largest K."""
         return (counts.above[queries] < self.enough) & (best[queries] > -torch.inf)
 
     def _hide_itself(self, tile: Tensor, queries: Tensor, columns: slice) -> None:
@@ -177,7 +177,7 @@ class RankCounter:
     def _near(
         self, counts: Counts, best: Tensor, tile: Tensor, queries: Tensor, dtype: torch.dtype
     ) -> tuple[Tensor, Tensor]:
-        """Take the rows that have anything near their best positive: of good embeddings, few."""
+        """Take the rows that have anything near their best positive; good embeddings have few."""
         low = self.similarity.bounds(best[queries], dtype)[1]
         near = _reaches(tile, low) & self._waiting(counts, best, queries)
         chosen = near.nonzero()[:, 0]
@@ -236,7 +236,7 @@ class RankCounter:
         counts.ties.index_add_(0, rows, torch.ones_like(rows))
 
     def _first_dtype(self) -> torch.dtype:
-        """Leave out a quick product that seldom decides: many ties, collapsed embeddings."""
+        """Skip a fast product that seldom decides: many ties, collapsed embeddings."""
         dtypes = self.similarity.dtypes
         return next(dtype for dtype in dtypes if self._escalated[dtype] < _OFTEN)
 
@@ -247,16 +247,16 @@ class RankCounter:
 def _row_sums(compare: Callable[..., Tensor], part: Tensor, bound: Tensor) -> Tensor:
     """Count in each row (R, C) what is beyond its bound (R,).
 
-    A comparison that gives 0 and 1 in the tile's own dtype is ten times quicker than booleans.
+    A comparison that yields 0 and 1 in the tile's own dtype is ten times faster than booleans.
     """
     beyond = compare(part, bound[:, None], out=torch.empty_like(part))
     return beyond.sum(dim=1, dtype=torch.float32 if part.element_size() < 8 else None).long()
 
 
 def _reaches(tile: Tensor, low: Tensor) -> Tensor:
-    """Tell which rows of a tile (R, C) have anything at or above a bound (R,); or may have.
+    """Return which rows of a tile (R, C) have, or may have, anything at or above a bound (R,).
 
-    Positive bfloat16 numbers are in the order of their bits, which are compared ten times quicker.
+    Positive bfloat16 numbers are in the order of their bits, which are compared ten times faster.
     """
     if tile.dtype != torch.bfloat16:
         return tile.amax(dim=1) >= low

@@ -1,4 +1,4 @@
-"""Check what recall_at_k is given, and bring it into one form."""
+"""Inputs of recall_at_k: checked and brought into one form."""
 
 from __future__ import annotations
 
@@ -26,14 +26,14 @@ class RecallInput:
     Attributes:
         queries: Rows of the queries.
         gallery: Rows of the gallery.
-        labels: Who is a positive of whom.
+        labels: Labels, by which rows are positives of one another.
         itself: Row of the gallery that is the query itself, int64 (N,); -1 for none.
         order: Where each sorted query stood before, int64 (N,).
         symmetric: Queries and gallery are the same rows.
         ks: The K, as given.
-        exponent: Of the power of 2 by which the rows of both sides were divided; 0 under cosine.
+        exponent: Exponent of the power of 2 that divided the rows of both sides; 0 under cosine.
         metric: ``cosine``, ``l2`` or ``dot``.
-        has_ids: Whether a query is known in the gallery: by its id, or as it is the gallery.
+        has_ids: Whether a query is recognized in the gallery: by its id, or as both are the same.
     """
 
     queries: GridRows
@@ -214,7 +214,7 @@ def _ids(given: Any, count: int, name: str) -> Tensor | None:
 
 
 def _same_id(query_ids: Tensor, gallery_ids: Tensor) -> Tensor:
-    """Find for each query the row of the gallery with its id; -1 for none."""
+    """Return for each query the row of the gallery with its id; -1 for none."""
     by_id = torch.argsort(gallery_ids)
     found = torch.searchsorted(gallery_ids[by_id], query_ids.contiguous())
     candidates = by_id[found.clamp(max=len(by_id) - 1)]

@@ -19,7 +19,7 @@ from kd_retrieval.search.faiss_search import FlatSearch
 _SLACK = 8  # neighbors that are fetched beyond those wanted, at least, ...
 _SHARE = 8  # ... and one for each so many of them
 _DENSE = 8  # an exact pair costs as much as so many in a full exact product
-_CELLS = 2**22  # of a table of neighbors
+_CELLS = 2**22  # numbers in a table of neighbors
 _CHUNK = 4096  # rows
 
 Order = Callable[[Tensor, Tensor], Tensor]  # queries (Q, 1) and columns (Q, F) to keys (Q, F)
@@ -31,10 +31,10 @@ class Neighbors:
 
     Attributes:
         rows: Rows of the gallery, int64 (N, K); -1 where there are fewer.
-        scores: What they were ranked by (N, K). Of :func:`nearest` exact similarities of the
-            embeddings as they were compared (rounded to 2^-26 of the longest), float64: cosine, dot
-            product or negative squared distance; -inf beside -1. Of a search index FAISS's
-            cosine, dot product or squared distance, float32; NaN beside -1.
+        scores: Scores that they were ranked by (N, K). From :func:`nearest`, exact similarities of
+            the embeddings as they were compared (rounded to 2^-26 of the longest), float64: cosine,
+            dot product or negative squared distance; -inf where the row is -1. From a search
+            index, FAISS's cosine, dot product or squared distance, float32; NaN where it is -1.
     """
 
     rows: Any
@@ -43,7 +43,7 @@ class Neighbors:
 
 @dataclass(frozen=True)
 class RankingScores:
-    """What :func:`ranking_scores` found.
+    """Result of :func:`ranking_scores`.
 
     Attributes:
         map_at_r: Mean average precision at R, from 0 to 1.
@@ -119,7 +119,7 @@ def ranking_scores(
         R-precision = 1/R sum_{i=1..R} rel(i)
         MAP@R       = 1/R sum_{i=1..R} rel(i) 1/i sum_{j=1..i} rel(j)
 
-    where rel(i) is 1 if the i-th neighbor is a positive, else 0. The query itself is neither
+    where rel(i) is 1 if the i-th neighbor is a positive, otherwise 0. The query itself is neither
     neighbor nor positive, and queries without a positive are left out. At the same similarity
     negatives come first.
 
@@ -262,14 +262,14 @@ class _Ranking:
         return min(self.size, count + 1 + max(_SLACK, count // _SHARE))
 
     def _from_faiss(self, queries: Tensor, count: int) -> tuple[Tensor, Tensor, Tensor]:
-        """Rank candidates, and tell of which queries no other row belongs among the wanted."""
-        quick, columns = self.search(queries, self._width(count))
+        """Rank candidates, and return for which queries no other row can be among the wanted."""
+        approximate, columns = self.search(queries, self._width(count))
         rows = queries[:, None].expand_as(columns)
         values = self.similarity.pairs(rows.flatten(), columns.flatten()).view_as(columns)
-        values.masked_fill_(torch.isinf(quick), -torch.inf)
+        values.masked_fill_(torch.isinf(approximate), -torch.inf)
         columns, values = self._first(queries, columns, values, count)
         last = values.gather(1, self.wanted[queries, None] - 1)[:, 0]
-        settled = quick.amin(dim=1) < self.similarity.bounds(last, torch.float32)[1]
+        settled = approximate.amin(dim=1) < self.similarity.bounds(last, torch.float32)[1]
         return settled, columns, values
 
     def _from_all(self, queries: Tensor, count: int) -> tuple[Tensor, Tensor]:
@@ -288,5 +288,5 @@ class _Ranking:
 
 
 def _one_class(side: Any) -> Tensor | None:
-    """Labels with which rows stay in their order."""
+    """Return labels under which rows stay in their order."""
     return None if side is None else torch.zeros(len(side), dtype=torch.int64)

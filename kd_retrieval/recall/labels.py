@@ -1,4 +1,4 @@
-"""Who is a positive of whom."""
+"""Labels of queries and gallery, one or several a row: which rows are positives of which."""
 
 from __future__ import annotations
 
@@ -26,18 +26,18 @@ class ClassLabels:
         self.queries, self.gallery = queries, gallery
 
     def columns_of(self, rows: slice) -> tuple[int, int]:
-        """Where in the gallery positives of these queries can be: first and last + 1."""
+        """Return where in the gallery positives of these queries can be: first and last + 1."""
         ends = self.queries[rows][[0, -1]]
         first = torch.searchsorted(self.gallery, ends[0], right=False)
         last = torch.searchsorted(self.gallery, ends[1], right=True)
         return int(first), int(last)
 
     def same(self, rows: slice, columns: slice) -> Tensor:
-        """Tell who is of the same class (R, C)."""
+        """Return which queries and gallery rows are of the same class (R, C)."""
         return self.queries[rows, None] == self.gallery[None, columns]
 
     def same_pairs(self, rows: Tensor, columns: Tensor) -> Tensor:
-        """Tell which pairs are of the same class (P,)."""
+        """Return which pairs are of the same class (P,)."""
         return self.queries[rows] == self.gallery[columns]
 
 
@@ -56,11 +56,11 @@ class LabelSets:
         self.queries, self.gallery = queries, gallery
 
     def columns_of(self, rows: slice) -> tuple[int, int]:
-        """Where positives can be: everywhere."""
+        """Return where positives can be: everywhere."""
         return 0, len(self.gallery)
 
     def same(self, rows: slice, columns: slice) -> Tensor:
-        """Tell who shares a label (R, C)."""
+        """Return which queries and gallery rows share a label (R, C)."""
         left, right = self.queries[rows], self.gallery[columns]
         shared = torch.zeros(len(left), len(right), dtype=torch.bool, device=left.device)
         for one, other in zip(left.T, right.T, strict=True):
@@ -68,7 +68,7 @@ class LabelSets:
         return shared
 
     def same_pairs(self, rows: Tensor, columns: Tensor) -> Tensor:
-        """Tell which pairs share a label (P,)."""
+        """Return which pairs share a label (P,)."""
         chunk = max(1, _CELLS // self.queries.shape[1])
         parts = [
             (self.queries[left] & self.gallery[right] != 0).any(dim=1)
@@ -78,7 +78,7 @@ class LabelSets:
 
 
 def is_sets(labels: Any) -> bool:
-    """Tell sets of labels from single labels.
+    """Return whether labels are sets of labels, not single ones.
 
     Raises:
         ValueError: If some are sets and some are not, or the labels are a table of integers.

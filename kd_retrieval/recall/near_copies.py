@@ -1,4 +1,4 @@
-"""Queries that lie in the gallery a second time, nearly but not exactly equal, without ids.
+"""Near copies: queries without ids that are in the gallery too, nearly but not exactly equal.
 
 The same image embedded in half precision, or in a batch of another size, differs in the last
 digits. Exact comparison does not catch it, and every query then finds itself.
@@ -15,21 +15,21 @@ from kd_retrieval.recall.inputs import RecallInput
 from kd_retrieval.recall.ranks import warn
 from kd_retrieval.recall.similarity import GridRows
 
-NEAR = 0.999  # cosine from which on a positive may be the query itself
+NEAR = 0.999  # cosine above which a positive may be the query itself
 _APART = 10.0  # times as far from the query is the next positive, at least
 _MOST = 0.5  # share of the queries
 _SAMPLE = 256  # queries that are looked at
 _CHUNK = 1024  # rows that are converted to float64 at once
-_EXACT = 1e-10  # what float64 cannot tell from 0 in 1 - cosine
+_EXACT = 1e-10  # values of 1 - cosine that float64 cannot distinguish from 0
 
 
 def copies_note(given: RecallInput, best: Tensor | None = None) -> str:
-    """Say and log that most queries seem to be in the gallery, or return "".
+    """Return and log a note if most queries seem to be in the gallery, otherwise return "".
 
-    It looks at up to 256 queries: at those of their own class only, and only where ``best`` allows
-    a copy, so that the cost is nothing on ordinary data and small on the other. A query counts if
-    its nearest positive has a cosine above 0.999 and the next one is ten times as far from 1: a
-    class whose images all lie close together is no reason.
+    Up to 256 queries are compared with rows of their own class, only where ``best`` allows a copy;
+    so there is no cost on ordinary data and a small one otherwise. A query counts if its nearest
+    positive has a cosine above 0.999 and the next one is ten times as far from 1: a class whose
+    images all lie close together gives no note.
 
     Args:
         given: Queries and gallery; where ids were given, the answer is "".
@@ -65,7 +65,7 @@ def copies_note(given: RecallInput, best: Tensor | None = None) -> str:
 
 
 def _bound(queries: GridRows, metric: str) -> Tensor | float:
-    """The least similarity that a copy with a cosine of 0.999 can have (N,), a bit less."""
+    """Return the least similarity (N,) of a copy with a cosine of 0.999, or slightly less."""
     if metric == "cosine":
         return NEAR
     squares = torch.cat([_square_norms(queries, part) for part in _parts(len(queries))])
@@ -73,7 +73,7 @@ def _bound(queries: GridRows, metric: str) -> Tensor | float:
 
 
 def _two_nearest(given: RecallInput, asked: Tensor) -> Tensor:
-    """Cosines of the two nearest positives of some queries (Q, 2); -inf where there is none."""
+    """Return cosines of the two nearest positives of some queries (Q, 2); -inf for none."""
     found = torch.full((len(asked), 2), -torch.inf, dtype=torch.float64, device=asked.device)
     ranges = [given.labels.columns_of(slice(row, row + 1)) for row in asked.tolist()]
     for span in sorted(set(ranges)):

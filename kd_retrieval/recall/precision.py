@@ -1,4 +1,4 @@
-"""Which products of matrices are quick here, and how precise they are."""
+"""Precision and speed of matrix products on this machine: float32 and bfloat16."""
 
 from __future__ import annotations
 
@@ -14,13 +14,13 @@ _may_use_bfloat16 = True
 
 
 def fast_bfloat16(device: torch.device) -> bool:
-    """Tell whether bfloat16 products are much quicker than float32 ones."""
+    """Return whether bfloat16 products are much faster than float32 ones."""
     return _may_use_bfloat16 and _multiplies_bfloat16(device)
 
 
 @contextlib.contextmanager
 def without_bfloat16() -> Iterator[None]:
-    """Do as on a machine without quick bfloat16 products, to measure how long it takes there."""
+    """Act as on a machine without fast bfloat16 products, to measure how long it takes there."""
     global _may_use_bfloat16
     before, _may_use_bfloat16 = _may_use_bfloat16, False
     try:
@@ -31,9 +31,9 @@ def without_bfloat16() -> Iterator[None]:
 
 @contextlib.contextmanager
 def full_precision(device: torch.device) -> Iterator[None]:
-    """Have float32 products computed in float32, and bfloat16 ones summed in float32.
+    """Compute float32 products in float32, and sum bfloat16 ones in float32.
 
-    Also where the caller allows less, be it by autocast or by either of torch's two settings.
+    This holds even where autocast or one of torch's two settings allows less.
     """
     backends: Any = torch.backends
     cuda = backends.cuda.matmul

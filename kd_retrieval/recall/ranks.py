@@ -22,7 +22,7 @@ def reduce_over_ranks(values: Tensor, operation: Literal["max", "sum"]) -> None:
 
     Args:
         values: A tensor of the same shape on every rank, on any device.
-        operation: What is taken.
+        operation: Maximum or sum.
     """
     kinds = {"max": distributed.ReduceOp.MAX, "sum": distributed.ReduceOp.SUM}
     moved = values.cuda() if distributed.get_backend() == "nccl" else values

@@ -1,4 +1,4 @@
-"""Similarities that are exact, and quick ones with a bound on their error.
+"""Similarities: exact ones, and fast approximate ones with a bound on their error.
 
 Rows are rounded once to a grid of 2^-26 (a 67-millionth of the unit length). Their products are
 then multiples of 2^-52, and every partial sum of a scalar product fits a float64 without rounding.
@@ -37,9 +37,9 @@ class GridRows:
         steps: Multiples of the grid's step, int32 (N, D).
         step: The grid's step, a power of 2; norms of ``steps * step`` are at most 1, but for the
             rounding.
-        half: The same rows rounded to bfloat16 (N, D), where the machine multiplies those
-            quickly; else None.
-        squares: Squared norms for ``l2``, exact, float64 (N,); else None.
+        half: The same rows rounded to bfloat16 (N, D), where the machine multiplies those fast;
+            otherwise None.
+        squares: Squared norms for ``l2``, exact, float64 (N,); otherwise None.
     """
 
     steps: Tensor
@@ -182,27 +182,27 @@ class Similarity:
         return found
 
     def bounds(self, values: Tensor, dtype: torch.dtype) -> tuple[Tensor, Tensor]:
-        """Say beyond which quick values an exact one is surely above, and surely below.
+        """Return the approximate values above or below which an exact one surely is, too.
 
         Args:
             values: Exact similarities, float64 (R,).
-            dtype: The dtype of the quick ones.
+            dtype: The dtype of the approximate values.
 
         Returns:
-            ``high`` and ``low`` (R,) in that dtype: a quick similarity above high means an exact
-            one above the value, one below low an exact one below it.
+            ``high`` and ``low`` (R,) in that dtype: an approximate similarity above high means an
+            exact one above the value, one below low an exact one below it.
         """
         if dtype == torch.float64:
             return values, values
         if dtype not in self._errors:
             self._errors[dtype] = self._error(dtype)
         error = self._errors[dtype]
-        # The quick result was rounded to the dtype too. Rounding keeps the order, so it is enough
-        # that the bounds are numbers of the dtype, not inside those computed here.
+        # The approximate result was rounded to the dtype too. Rounding keeps the order, so it is
+        # enough that the bounds are numbers of the dtype, not inside those computed here.
         return _rounded(values + error, dtype, up=True), _rounded(values - error, dtype, up=False)
 
     def _error(self, dtype: torch.dtype) -> float:
-        """Bound |quick - exact|, but for the rounding of the result itself."""
+        """Bound |approximate - exact|, without the rounding of the result itself."""
         size = self.queries.steps.shape[1]
         left, right = (_rounding(rows, dtype) for rows in (self.queries, self.gallery))
         # Cauchy-Schwarz on the rounding of the rows; sums are in float32, in any order. Twice what

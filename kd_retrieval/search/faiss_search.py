@@ -1,7 +1,7 @@
 """Search of all rows of a gallery by FAISS, for candidates.
 
-FAISS computes in float32, in an order of its own. Its similarities are quick ones in the sense of
-:mod:`kd_retrieval.recall.similarity`: they say which pairs are clear, and the others are computed
+FAISS computes in float32, in an order of its own. Its similarities are approximate in the sense
+of :mod:`kd_retrieval.recall.similarity`: they decide clear pairs, and the others are computed
 exactly.
 """
 
@@ -49,19 +49,19 @@ class FlatSearch:
             count: How many neighbors, at most as many as the gallery has.
 
         Returns:
-            Quick similarities, float32 (Q, count), -inf where FAISS found nothing, and rows of
-            the gallery, int64 (Q, count), 0 there. No other row's quick similarity is above the
-            least of them.
+            Approximate similarities, float32 (Q, count), -inf where FAISS found nothing, and rows
+            of the gallery, int64 (Q, count), 0 there. No other row's approximate similarity is
+            above the least of them.
         """
         vectors = self.similarity.queries.at(queries, torch.float32).cpu().numpy()
         found, places = self.index.search(vectors, count)
-        quick, columns = torch.from_numpy(found), torch.from_numpy(places.astype(np.int64))
+        approximate, columns = torch.from_numpy(found), torch.from_numpy(places.astype(np.int64))
         if self.is_distance:
-            quick.neg_()
+            approximate.neg_()
         missing = columns < 0
-        quick.masked_fill_(missing, -torch.inf)
+        approximate.masked_fill_(missing, -torch.inf)
         columns.masked_fill_(missing, 0)
-        return quick.to(queries.device), columns.to(queries.device)
+        return approximate.to(queries.device), columns.to(queries.device)
 
 
 def _faiss() -> Any:

@@ -20,7 +20,7 @@ from kd_retrieval.recall.knn import Neighbors
 
 KINDS = ("flat", "ivf", "hnsw")
 METRICS = ("cosine", "l2", "dot")
-QUERY_ONLY = 1  # the role of an image that nobody is to find
+QUERY_ONLY = 1  # the role of an image that is never a result
 _CHUNK = 1 << 13  # rows that are converted together
 _TO_TRAIN = 39  # vectors for each list below which faiss warns, ...
 _AT_MOST = 256  # ... and beyond which it takes a sample
@@ -126,7 +126,7 @@ def build_index(
 
 
 def agreement(found: Neighbors, exact: Neighbors) -> float:
-    """Share of the exact neighbors that an index has found.
+    """Return the share of the exact neighbors that an index has found.
 
     Args:
         found: Its neighbors of some queries.
@@ -155,7 +155,7 @@ def _empty(kind: str, metric: str, dim: int, count: int) -> Any:
 
 
 def measure_of(metric: str) -> Any:
-    """Return FAISS's number of a metric."""
+    """Return FAISS's constant for a metric."""
     faiss = faiss_module()
     return faiss.METRIC_L2 if metric == "l2" else faiss.METRIC_INNER_PRODUCT
 
@@ -175,7 +175,7 @@ def set_probes(index: Any, kind: str, probes: int | None) -> None:
 
 
 def _prepared(vectors: NDArray[Any], metric: str, rows: NDArray[Any] | None = None) -> Any:
-    """Convert to what FAISS takes: float32, in one block, of length 1 under cosine."""
+    """Convert vectors for FAISS: float32, in one block, of length 1 under cosine."""
     ready = np.ascontiguousarray(vectors, dtype=np.float32)
     if metric != "cosine":
         return ready

@@ -1,4 +1,4 @@
-"""An index in a file: FAISS's own, with its checksum and what it was made from at the end."""
+"""Index files: FAISS's own, with a checksum and a record of their origin at the end."""
 
 from __future__ import annotations
 
@@ -116,7 +116,7 @@ def _read(path: Path, kind: str, metric: str) -> Any:
 
 
 def _sha256(path: Path, size: int) -> str:
-    """Sum up the beginning of a file."""
+    """Return the SHA-256 of the beginning of a file."""
     total = hashlib.sha256()
     with path.open("rb") as file:
         while size > 0 and (block := file.read(min(size, _BLOCK))):
@@ -126,7 +126,7 @@ def _sha256(path: Path, size: int) -> str:
 
 
 def _settings(path: Path) -> tuple[Any, int]:
-    """Read what the end of an index's file says of it, and how long the rest is."""
+    """Read the settings at the end of an index file, and the length of what comes before."""
     if path.is_dir():
         raise ValueError("it is a folder")
     with path.open("rb") as file:

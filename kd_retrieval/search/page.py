@@ -1,4 +1,4 @@
-"""A page of queries and their neighbors: one HTML file, without scripts or other files."""
+"""HTML page of queries and their neighbors: one file, without scripts or other files."""
 
 from __future__ import annotations
 
@@ -9,19 +9,19 @@ from html import escape
 
 @dataclass(frozen=True)
 class Card:
-    """One picture on the page.
+    """One image on the page.
 
     Attributes:
         name: Class of the image; empty if it is not known.
         path: Where it lies.
-        picture: A ``data:`` URI, or empty if there is no picture.
-        note: What stands beside the mark, such as the similarity.
-        kind: ``query``; of a neighbor ``right`` or ``wrong``, or ``open`` if nobody knows.
+        image: A ``data:`` URI, or empty if there is no image.
+        note: Text next to the mark, such as the similarity.
+        kind: ``query``; of a neighbor ``right``, ``wrong``, or ``open`` if that is unknown.
     """
 
     name: str
     path: str
-    picture: str = ""
+    image: str = ""
     note: str = ""
     kind: str = "query"
 
@@ -76,21 +76,21 @@ def _section(number: int, row: Row) -> str:
 
 def _card(card: Card, what: str) -> str:
     alt = f"{what}: {card.name or card.path}"
-    picture = (
-        f'<img src="{escape(card.picture)}" alt="{escape(alt)}">'
-        if card.picture
+    image = (
+        f'<img src="{escape(card.image)}" alt="{escape(alt)}">'
+        if card.image
         else f"<div class=none>{escape(card.path)}</div>"
     )
     spoken = f"<span class=spoken>{card.kind}</span>" if card.kind in ("right", "wrong") else ""
     return (
-        f'<figure class={card.kind} title="{escape(card.path)}">{picture}<figcaption>'
+        f'<figure class={card.kind} title="{escape(card.path)}">{image}<figcaption>'
         f"<span class=sign><i>{_SIGNS[card.kind]}</i>{spoken}<span>{escape(card.note)}</span>"
         f"</span><span class=name>{_breakable(card.name)}</span></figcaption></figure>"
     )
 
 
 def _breakable(name: str) -> str:
-    """Escape a name, and let it go on in the next line after a slash or an underscore."""
+    """Escape a name, and let it wrap to the next line after a slash or an underscore."""
     return escape(name).replace("/", "/<wbr>").replace("_", "_<wbr>")
 
 

@@ -1,4 +1,4 @@
-"""Queries, their neighbors, and which of them are right."""
+"""Queries of a search: choosing them, and judging their neighbors."""
 
 from __future__ import annotations
 
@@ -15,15 +15,15 @@ from kd_retrieval.recall.at_k import RecallResult, recall_at_k
 from kd_retrieval.recall.knn import Neighbors
 from kd_retrieval.search.index import SearchIndex, agreement, build_index
 from kd_retrieval.search.page import Card, Row
-from kd_retrieval.search.thumbnails import Pictures, data_uri
+from kd_retrieval.search.thumbnails import ImageOfRow, data_uri
 
 _GALLERY_ONLY, _QUERY_ONLY = 2, 1
-_NOBODY = -1  # label of a class that the gallery lacks
+_NOBODY = -1  # label of a class that is not in the gallery
 _OTHER_NETWORK = (
     "Embed them with the gallery's weights; or, if a term has aligned the two networks, add "
     "--asymmetric."
 )
-_MOST_PICTURES = 4000  # on a page; about 30 MiB
+_MOST_IMAGES = 4000  # on a page; about 30 MiB
 _SAMPLE = 1000  # queries on which a learned index is compared with an exact one
 
 
@@ -35,9 +35,9 @@ class Queries:
         table: The embeddings that they come from.
         rows: Their rows in the table, int64 (Q,).
         labels: Their classes, as the gallery numbers them, int64 (Q,); -1 for a class that it
-            lacks.
-        ids: Their ids where the gallery holds the same image, otherwise one that it lacks,
-            int64 (Q,).
+            does not have.
+        ids: Their ids where the gallery holds the same image, otherwise one that it does not
+            have, int64 (Q,).
         answerable: Whether the gallery has another image of the class, bool (Q,).
         symmetric: Whether every image is query and gallery.
     """
@@ -119,7 +119,7 @@ def exact_recall(
 
 
 def measured_agreement(index: SearchIndex, gallery: Embeddings, queries: Queries, k: int) -> float:
-    """Share of the exact k neighbors that an index finds, on a sample of the queries."""
+    """Return the share of the exact k neighbors that an index finds, on a sample of queries."""
     rng = np.random.default_rng(0)
     chosen = rng.permutation(len(queries.rows))[:_SAMPLE]
     exact = build_index(gallery, "flat", index.metric)
@@ -133,8 +133,7 @@ def choose(
     """Choose queries to look at.
 
     They are those that the gallery can answer and, unless the worst are wanted, those of a class
-    that it does not know. A query whose class it knows, but of which it has no other image, is not
-    worth a look.
+    that it does not have. A query that is the only image of its class is not worth a look.
 
     Args:
         index: What is searched.
@@ -171,7 +170,7 @@ def choose(
 def right(
     found: Neighbors, gallery: Embeddings, queries: Queries, chosen: NDArray[Any]
 ) -> NDArray[Any]:
-    """Tell which neighbors surely have their query's class, bool (Q, K)."""
+    """Return which neighbors surely have their query's class, bool (Q, K)."""
     same = gallery.labels[found.rows] == queries.labels[chosen][:, None]
     hits: NDArray[Any] = same & (found.rows >= 0)
     return hits
@@ -179,8 +178,8 @@ def right(
 
 def page_rows(
     index: SearchIndex,
-    gallery: tuple[Embeddings, Pictures | None],
-    queries: tuple[Queries, Pictures | None],
+    gallery: tuple[Embeddings, ImageOfRow | None],
+    queries: tuple[Queries, ImageOfRow | None],
     chosen: NDArray[Any],
     k: int,
 ) -> list[Row]:
@@ -188,8 +187,8 @@ def page_rows(
 
     Args:
         index: What is searched.
-        gallery: The table behind it, and how to picture its rows.
-        queries: All queries, and how to picture the rows of their table.
+        gallery: The table behind it, and the images of its rows.
+        queries: All queries, and the images of the rows of their table.
         chosen: Positions in the queries.
         k: Number of neighbors.
 
@@ -197,9 +196,9 @@ def page_rows(
         ValueError: If the page would be too large.
     """
     table, asked = gallery[0], queries[0]
-    if (count := len(chosen) * (min(k, len(index.rows)) + 1)) > _MOST_PICTURES:
+    if (count := len(chosen) * (min(k, len(index.rows)) + 1)) > _MOST_IMAGES:
         raise ValueError(
-            f"a page has at most {_MOST_PICTURES:,} pictures, but {len(chosen)} queries with {k} "
+            f"a page has at most {_MOST_IMAGES:,} images, but {len(chosen)} queries with {k} "
             f"neighbors each make {count:,}. Show fewer."
         )
     found = index.search(asked.vectors(chosen), k, asked.ids[chosen])
@@ -217,17 +216,17 @@ def page_rows(
 
 
 def _card(
-    table: Embeddings, pictures: Pictures | None, row: int, note: str, kind: str = "query"
+    table: Embeddings, images: ImageOfRow | None, row: int, note: str, kind: str = "query"
 ) -> Card:
-    picture = data_uri(pictures(row)) if pictures else ""
+    image = data_uri(images(row)) if images else ""
     name = table.class_names[table.labels[row]]
-    return Card(name, table.paths[row], picture, note, kind)
+    return Card(name, table.paths[row], image, note, kind)
 
 
 def _shared_ids(
     gallery: Embeddings, table: Embeddings, rows: NDArray[Any], members: NDArray[Any]
 ) -> NDArray[Any]:
-    """Keep the ids of images that are in the gallery too; others might only be numbered alike."""
+    """Keep the ids of images that are in the gallery too; equal ids may name other images."""
     ids: NDArray[Any] = table.ids[rows]
     if table is gallery or table.key.data == gallery.key.data:
         return ids

@@ -1,4 +1,4 @@
-"""A gallery that was embedded before, to be searched by images of a data set."""
+"""Stored gallery: embeddings of an earlier run, to be searched by images of a dataset."""
 
 from __future__ import annotations
 
@@ -41,7 +41,7 @@ class Side:
 
 
 def read_gallery(path: str, queries: Side, class_names: Sequence[str] | None = None) -> Side:
-    """Read what queries are to be searched in; rows that are queries alone are left out.
+    """Read the gallery in which queries are searched; rows that are queries only are left out.
 
     Args:
         path: What ``kdkit embed`` wrote.

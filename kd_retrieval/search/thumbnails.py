@@ -16,15 +16,15 @@ from kd_engine.data.images import read_image
 from kd_retrieval.embeddings.embed import open_dataset
 from kd_retrieval.embeddings.rows import EmbeddingRows
 
-Pictures = Callable[[int], Image.Image]  # row of the table to picture
+ImageOfRow = Callable[[int], Image.Image]  # from a row of the table to its image
 _SIDE = 160  # pixels of a thumbnail
-_SMALL = 64  # up to here a picture is kept as it is, without loss
+_SMALL = 64  # up to this size an image is kept as it is, without loss
 
 
-def pictures_of_config(config: Config, rows: EmbeddingRows) -> Pictures:
+def images_of_config(config: Config, rows: EmbeddingRows) -> ImageOfRow:
     """Show images as the model sees them, before normalization.
 
-    The data set is that of the config's test, val or train data which has the same files, labels
+    The dataset is that of the config's test, val or train data which has the same files, labels
     and ids as the embeddings. Of all of them the test data's transforms are taken.
 
     Args:
@@ -32,7 +32,7 @@ def pictures_of_config(config: Config, rows: EmbeddingRows) -> Pictures:
         rows: What the embeddings are of.
 
     Raises:
-        ValueError: If none of the data sets is the one.
+        ValueError: If none of the datasets is the one.
     """
     seen = []
     for split in ("test", "val", "train"):
@@ -41,20 +41,20 @@ def pictures_of_config(config: Config, rows: EmbeddingRows) -> Pictures:
         transforms_of = "test" if config.get("test_dataloader") else None
         data = open_dataset(config, split, transforms_of)
         if data.fingerprint() == rows.key.data:
-            return lambda row: _picture(data[row]["inputs"])
+            return lambda row: _image_of(data[row]["inputs"])
         seen.append(f"{split} {data.fingerprint()[:12]}")
     raise ValueError(
-        f"pictures come from the data that was embedded ({rows.key.data[:12]}), but the config has "
+        f"images come from the data that was embedded ({rows.key.data[:12]}), but the config has "
         f"{', '.join(seen) or 'no data'}. Give the config that kdkit embed was given, or a "
         "folder: --images, and --query-images for another file of queries."
     )
 
 
-def pictures_of_folder(root: str | Path, rows: EmbeddingRows) -> Pictures:
+def images_of_folder(root: str | Path, rows: EmbeddingRows) -> ImageOfRow:
     """Read images by the paths that the embeddings have.
 
     Args:
-        root: Folder of the data set.
+        root: Folder of the dataset.
         rows: What the embeddings are of.
 
     Returns:
@@ -69,21 +69,21 @@ def pictures_of_folder(root: str | Path, rows: EmbeddingRows) -> Pictures:
         file = Path(root, path)
         if not file.is_file():
             raise FileNotFoundError(
-                f"the picture {file} is missing. Give --images (for another file of "
-                "queries --query-images) the data root of the data set, or --config its config."
+                f"the image {file} is missing. Give --images (for another file of "
+                "queries --query-images) the data root of the dataset, or --config its config."
             )
         return read_image(file)
 
     return read
 
 
-def _picture(inputs: Tensor) -> Image.Image:
-    picture: Image.Image = Image.fromarray(inputs.permute(1, 2, 0).numpy())
-    return picture
+def _image_of(inputs: Tensor) -> Image.Image:
+    image: Image.Image = Image.fromarray(inputs.permute(1, 2, 0).numpy())
+    return image
 
 
 def data_uri(image: Image.Image) -> str:
-    """Encode a picture so that it can stand in a page: JPEG, or PNG where it is tiny."""
+    """Encode an image so that it can stand in a page: JPEG, or PNG where it is tiny."""
     image = image.convert("RGB")
     small = max(image.size) <= _SMALL
     if not small:

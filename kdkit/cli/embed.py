@@ -2,12 +2,12 @@
 
     kdkit embed CONFIG CHECKPOINT embeddings.npz
     kdkit embed CONFIG CHECKPOINT embeddings               a folder, for large data
-    kdkit embed CONFIG CHECKPOINT new.npz --pictures FOLDER
+    kdkit embed CONFIG CHECKPOINT new.npz --image-folder FOLDER
     kdkit embed CONFIG teacher_train --teacher --split train --transforms-of test
 
 The images are those of the config's test data, or of another split, in order, with the transforms
-of that split; or with --pictures all in a folder and below, with the transforms of the test data.
-Ids and classes are written with them. With --teacher it is the teacher that embeds them, with the
+of that split; or with --image-folder all images in a folder and below, with the transforms of the
+test data. Ids and classes are written with them. With --teacher the teacher embeds them, with the
 checkpoint that the config names; --split train --transforms-of test embeds training images without
 augmentation, for a teacher of kd_retrieval.StoredEmbeddings.
 
@@ -55,7 +55,7 @@ _SPLITS = click.Choice(["train", "val", "test"])
 @click.argument("out", type=click.Path())
 @click.option("--split", type=_SPLITS, help="Data loader of the config (default: test).")
 @click.option(
-    "--pictures",
+    "--image-folder",
     type=click.Path(),
     metavar="FOLDER",
     help="Embed the images in a folder instead.",
@@ -63,7 +63,7 @@ _SPLITS = click.Choice(["train", "val", "test"])
 @click.option(
     "--transforms-of",
     type=_SPLITS,
-    help="Take the transforms of that split (default: its own; of --pictures test).",
+    help="Take the transforms of that split (default: its own; of --image-folder test).",
 )
 @click.option("--teacher", is_flag=True, help="Embed with the teacher instead.")
 @click.option("--half", is_flag=True, help="Store float16, half the size.")
@@ -78,7 +78,7 @@ def command(
     checkpoint: str | None,
     out: str,
     split: str | None,
-    pictures: str | None,
+    image_folder: str | None,
     transforms_of: str | None,
     teacher: bool,
     half: bool,
@@ -87,7 +87,7 @@ def command(
     workers: int,
 ) -> None:
     """Embed."""
-    exclusive({"--split": split, "--pictures": pictures})
+    exclusive({"--split": split, "--image-folder": image_folder})
 
     from kd_engine.config.load import load_run_config, parse_options
     from kd_engine.errors import clear_errors
@@ -102,14 +102,14 @@ def command(
     )
     from kd_retrieval.embeddings.file import check_target
     from kd_retrieval.embeddings.stored import write_batches
-    from kd_retrieval.search.new_images import open_pictures
+    from kd_retrieval.search.new_images import open_images
 
     with clear_errors(), short_terminal("loading the config and its packages"):
         check_target(Path(out))
         read = load_run_config(config, parse_options(cfg_options))
         split = split or "test"
-        if pictures:
-            data = open_pictures(read, pictures, transforms_of or "test")
+        if image_folder:
+            data = open_images(read, image_folder, transforms_of or "test")
         else:
             data = open_dataset(read, split, transforms_of)
         _warn_of(random_transforms(data))
@@ -122,7 +122,7 @@ def command(
         write_batches(out, rows_of(data, key), embed(model, data, batch_size, workers))
         seconds = time.monotonic() - began
         print(
-            f"{out}: {len(data):,} embeddings of {pictures or f'the {split} data'} as "
+            f"{out}: {len(data):,} embeddings of {image_folder or f'the {split} data'} as "
             f"{key.dtype}, {seconds:.1f} s, {len(data) / seconds:.0f} images a second"
         )
 

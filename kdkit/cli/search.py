@@ -40,7 +40,7 @@ if TYPE_CHECKING:
     from kd_retrieval.embeddings.stored import Embeddings
     from kd_retrieval.search.index import SearchIndex
     from kd_retrieval.search.queries import Queries
-    from kd_retrieval.search.thumbnails import Pictures
+    from kd_retrieval.search.thumbnails import ImageOfRow
 
 _LEGEND = (
     "\u2713 and a solid green frame: the query's class. \u2717 and a dashed red frame: another "
@@ -128,8 +128,8 @@ def command(**given: Any) -> None:
         queries = queries_of(gallery, other, options.asymmetric)
         index = _index(options, gallery)
         figures, notes = _figures(options, index, gallery, queries)
-        pictured = _pictures(options, gallery)
-        asked = _query_pictures(options, queries.table) if options.queries else pictured
+        pictured = _shown_images(options, gallery)
+        asked = _query_images(options, queries.table) if options.queries else pictured
         chosen = choose(index, gallery, queries, options.k, options.show, options.worst)
         rows = page_rows(index, (gallery, pictured), (queries, asked), chosen, options.k)
         legend = _legend(options, queries, len(rows))
@@ -213,19 +213,19 @@ def _legend(options: SimpleNamespace, queries: Queries, shown: int) -> list[str]
     return [legend, weights]
 
 
-def _pictures(options: SimpleNamespace, table: Embeddings) -> Pictures | None:
+def _shown_images(options: SimpleNamespace, table: Embeddings) -> ImageOfRow | None:
     from kd_engine.config.load import load_run_config, parse_options
-    from kd_retrieval.search.thumbnails import pictures_of_config, pictures_of_folder
+    from kd_retrieval.search.thumbnails import images_of_config, images_of_folder
 
     if options.config:
         changes = parse_options(options.cfg_options)
-        return pictures_of_config(load_run_config(options.config, changes), table)
-    return pictures_of_folder(options.images, table) if options.images else None
+        return images_of_config(load_run_config(options.config, changes), table)
+    return images_of_folder(options.images, table) if options.images else None
 
 
-def _query_pictures(options: SimpleNamespace, table: Embeddings) -> Pictures | None:
-    from kd_retrieval.search.thumbnails import pictures_of_folder
+def _query_images(options: SimpleNamespace, table: Embeddings) -> ImageOfRow | None:
+    from kd_retrieval.search.thumbnails import images_of_folder
 
     if options.query_images:
-        return pictures_of_folder(options.query_images, table)
-    return _pictures(options, table)
+        return images_of_folder(options.query_images, table)
+    return _shown_images(options, table)

@@ -47,7 +47,7 @@ def test_a_line_for_each_split(folders):
     assert TASK.check_data(config(), images=True) == [
         "train: BuiltInDigits, 1,438 images of 10 classes",
         "val+test: BuiltInDigits, 359 images of 10 classes",
-        "every picture decodes",
+        "every image decodes",
     ]
     lines = TASK.check_data(config(folders["train"], folders["test"], THREE, folders["val"]))
     assert lines == [f"{split}: ImageFolder, 6 images of 3 classes" for split in folders]
@@ -97,8 +97,8 @@ def test_no_score_on_images_that_were_trained_on(train, scored):
     TASK.check_data(config(dict(DIGITS, split="train"), val=dict(DIGITS, split="val")))
 
 
-def test_a_broken_picture_is_found_by_decoding(folders, tmp_path):
-    (tmp_path / "val/b/1.png").write_bytes(b"no picture")
+def test_a_broken_image_is_found_by_decoding(folders, tmp_path):
+    (tmp_path / "val/b/1.png").write_bytes(b"no image")
     given = config(folders["train"], folders["test"], THREE, folders["val"])
     TASK.check_data(given)
     with pytest.raises(ValueError, match=r"1 of the 6 of the val data do not: .*b/1.png"):

@@ -117,9 +117,7 @@ def test_predictions_of_other_images_are_refused(tmp_path):
 
 
 def test_files_that_hold_no_predictions_are_refused(tmp_path):
-    with pytest.raises(
-        FileNotFoundError, match=r"no predictions none.npz. Write them: python tools/test"
-    ):
+    with pytest.raises(FileNotFoundError, match=r"no predictions none.npz. Write them: kdkit test"):
         ClassificationMetric(teacher_predictions="none.npz")
     with pytest.raises(ValueError, match=r"ends in .npz, but it is teacher.json"):
         ClassificationMetric(predictions_out="teacher.json")

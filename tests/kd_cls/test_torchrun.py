@@ -1,4 +1,4 @@
-"""Two processes on gloo, through kdkit train, on an odd number of test pictures."""
+"""Two processes on gloo, through kdkit train, on an odd number of test images."""
 
 import json
 import os
@@ -37,7 +37,7 @@ train_cfg = dict(max_epochs=1, val_interval=1)
 
 @pytest.mark.slow
 def test_accuracy_is_that_of_one_process(tmp_path):
-    """359 pictures fill two processes with one copy, which would be counted twice."""
+    """359 images fill two processes with one copy, which would be counted twice."""
     config = tmp_path / "two.py"
     base, out = str(ROOT / "configs/cls/data/digits.py"), str(tmp_path / "two.npz")
     config.write_text(CONFIG.format(base=base, out=out))

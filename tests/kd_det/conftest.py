@@ -124,7 +124,7 @@ class Tiny:
 
     @staticmethod
     def samples(count=2, seed=0):
-        """Random pictures of several sizes with two boxes each, as a pipeline packs them."""
+        """Random images of several sizes with two boxes each, as a pipeline packs them."""
         generator = torch.Generator().manual_seed(seed)
         return [_sample(SIZES[index % 4], index, generator) for index in range(count)]
 
@@ -141,7 +141,7 @@ class Tiny:
 
     @staticmethod
     def runner(model, work_dir, iterations=4, batch_size=2, **settings):
-        """A Runner over 8 pictures in order, with a fresh seed for each iteration."""
+        """A Runner over 8 images in order, with a fresh seed for each iteration."""
         loader = DataLoader(Tiny.samples(8), batch_size=batch_size, collate_fn=pseudo_collate)
         settings = {
             "optim_wrapper": dict(

@@ -1,4 +1,4 @@
-"""Archives and pictures that are damaged: whatever they hold, a reader ends in its own error."""
+"""Archives and images that are damaged: whatever they hold, a reader ends in its own error."""
 
 from __future__ import annotations
 
@@ -83,10 +83,10 @@ def test_a_damaged_archive_under_a_whole_compression(tmp_path_factory: Any, data
 @quick(40)
 @given(data=st.data())
 @pytest.mark.filterwarnings("ignore")
-def test_a_picture(tmp_path: Path, kind: str, data: Any) -> None:
+def test_an_image(tmp_path: Path, kind: str, data: Any) -> None:
     stream = io.BytesIO()
     Image.fromarray(np.arange(300, dtype=np.uint8).reshape(10, 10, 3)).save(stream, kind)
-    path = tmp_path / "picture"
+    path = tmp_path / "image"
     path.write_bytes(data.draw(damaged(stream.getvalue())))
     read_or_refuse(lambda: read_image(path), path)
 

@@ -28,7 +28,7 @@ def config(train=None, test=None, model=STUDENT, **changes):
 
 @pytest.fixture
 def folder(tmp_path):
-    """Four classes of two pictures."""
+    """Four classes of two images."""
     for row in range(8):
         path = tmp_path / f"data/{'abcd'[row // 2]}/{row}.png"
         path.parent.mkdir(parents=True, exist_ok=True)
@@ -51,7 +51,7 @@ def test_a_line_for_each_split():
     assert TASK.check_data(config(), images=True) == [
         "train: BuiltInDigits, 1,083 images of 6 classes",
         "val+test: BuiltInDigits, 714 images of 4 classes",
-        "every picture decodes",
+        "every image decodes",
     ]
 
 
@@ -90,7 +90,7 @@ def test_a_test_needs_no_training_data(folder, tmp_path):
         TASK.check_data(config(dict(train, data_root=str(tmp_path / "gone")), test))
 
 
-def test_pictures_that_do_not_decode_are_named(folder):
+def test_images_that_do_not_decode_are_named(folder):
     data = folders(folder)
     (folder / "d/7.png").write_bytes((folder / "d/7.png").read_bytes()[:40])
     assert len(TASK.check_data(config(*data))) == 2  # only --images decodes

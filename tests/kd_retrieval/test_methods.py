@@ -9,7 +9,7 @@ from mmengine.optim import OptimWrapper
 from mmengine.registry import MODELS
 
 from kd_core.losses import RelationalAngleLoss, RelationalDistanceLoss
-from kd_engine.build import BESIDE
+from kd_engine.build import TRAINING_ONLY
 from kd_engine.evaluate import student_checkpoint
 
 SMALL = dict(type="kd_retrieval.TimmTrunk", name="resnet18", options=dict(channels=(4, 4, 8, 8)))
@@ -133,7 +133,7 @@ def test_the_checkpoint_is_the_plain_students_and_the_peers(kind):
     assert own == set(plain().state_dict())
     saved = {".".join(key.split(".")[:3]) for key in state if key.startswith("distiller.")}
     assert saved == {"distiller.iteration", "distiller.peers.0", "distiller.peers.1"}
-    assert "distiller." in BESIDE
+    assert "distiller." in TRAINING_ONLY
     config = Config(dict(model=dict(type=f"kd_retrieval.{kind}", student=STUDENT,
                                     **METHODS[kind])))  # fmt: skip
     exported = student_checkpoint({"state_dict": state}, config)

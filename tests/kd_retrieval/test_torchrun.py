@@ -1,4 +1,4 @@
-"""Two processes on gloo, through kdkit train, on an odd number of pictures to search."""
+"""Two processes on gloo, through kdkit train, on an odd number of images to search."""
 
 import json
 import os
@@ -120,7 +120,7 @@ def test_the_batches_of_an_epoch_are_shared_out(run):
 
 @pytest.mark.slow
 def test_recall_is_that_of_one_process(run, tmp_path):
-    """21 pictures fill two processes with one copy, which would be found for certain."""
+    """21 images fill two processes with one copy, which would be found for certain."""
     (scalars,) = run[0].glob("*/vis_data/scalars.json")
     rows = [json.loads(line) for line in scalars.read_text().splitlines()]
     last = [row for row in rows if "recall/R@1" in row][-1]

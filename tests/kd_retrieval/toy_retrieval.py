@@ -1,4 +1,4 @@
-"""A small data set of drawn pictures, a config for it, and checkpoints; for several tests."""
+"""A small dataset of drawn images, a config for it, and checkpoints; for several tests."""
 
 import hashlib
 import json
@@ -41,7 +41,7 @@ model = dict(
     ),
     dry_run_size=(32, 32),
 )
-data = dict(type="ToyPictures", data_root={root!r})
+data = dict(type="ToyImages", data_root={root!r})
 resize = [dict(type="Resize", size=[32, 32])]
 train_dataloader = dict(dataset=dict(
     **data, split="train", transforms=[dict(type="RandomHorizontalFlip"), *resize]))
@@ -51,8 +51,8 @@ test_dataloader = val_dataloader
 
 
 @DATASETS.register_module(force=True)
-class ToyPictures(torch.utils.data.Dataset):
-    """Pictures in a folder for each class; the last three classes are for testing."""
+class ToyImages(torch.utils.data.Dataset):
+    """Images in a folder for each class; the last three classes are for testing."""
 
     def __init__(self, data_root, split, transforms=()):
         self.root, self.transforms = Path(data_root), list(transforms)
@@ -96,7 +96,7 @@ class ToyPictures(torch.utils.data.Dataset):
 
 
 def draw(root):
-    """Draw the pictures: each class has a stripe of its own color and place, under noise."""
+    """Draw the images: each class has a stripe of its own color and place, under noise."""
     rng = np.random.default_rng(0)
     for label in range(len(NAMES)):
         (root / str(label)).mkdir(parents=True)
@@ -112,7 +112,7 @@ def make(folder):
     Returns:
         Their paths: ``root``, ``config``, ``student``, ``teacher``.
     """
-    place = SimpleNamespace(root=folder / "pictures", config=folder / "toy.py")
+    place = SimpleNamespace(root=folder / "images", config=folder / "toy.py")
     draw(place.root)
     place.student, place.teacher = folder / "student.pth", folder / "teacher.pth"
     text = CONFIG.format(root=str(place.root), teacher=str(place.teacher))

@@ -65,7 +65,7 @@ def test_missing_config_and_data(place, run_tool, tmp_path):
     code, text, _ = run_tool("check", place.distilled, "--cfg-options", gone)
     sections = sections_of(text)
     assert code == 1 and "gone is missing" in sections["data"]
-    assert "skipped: first mend data" in sections["one training step"]
+    assert "skipped: first fix data" in sections["one training step"]
     assert sections["weights"].endswith("ok\n")
 
 

@@ -108,7 +108,7 @@ def test_check(classification, run_tool):
     code, text, _ = run_tool("check", MANY, "--images", "--gradients", "network.stage3",
                              "--cfg-options", *classification.named)  # fmt: skip
     assert code == 0, text
-    assert "timm" in text and "every picture decodes" in text
+    assert "timm" in text and "every image decodes" in text
     assert "train: BuiltInDigits, 1,438 images of 10 classes" in text
     assert re.search(r"^hmat +low +network.stage1 +2x16x32x32 +network.stage1", text, re.M)
     assert re.search(r"^loss_ce +[\d.]+ +[\d.]+% of the gradient", text, re.M)

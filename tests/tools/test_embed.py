@@ -34,7 +34,7 @@ def embeddings_by_hand(toy, part="student", split="test", batch=5):
     config = Config.fromfile(toy.config)
     model = build_model(config, config[part])
     load_checkpoint_into(model, str(getattr(toy, part)))
-    data = TOY["ToyPictures"](toy.root, split, config.resize)
+    data = TOY["ToyImages"](toy.root, split, config.resize)
     images = torch.stack([data[row]["inputs"] for row in range(len(data))]).split(batch)
     inputs = [model.data_preprocessor({"inputs": one}, False)["inputs"] for one in images]
     with torch.no_grad():
@@ -82,7 +82,7 @@ def test_changed_weights_are_named_and_replaced_only_when_asked(toy, run_tool, t
 
 
 def test_changed_data_transforms_and_model_are_named(toy, run_tool, tmp_path):
-    out, root = tmp_path / "student.npz", tmp_path / "pictures"
+    out, root = tmp_path / "student.npz", tmp_path / "images"
     run_tool("embed", toy.config, toy.student, out)
     shutil.copytree(toy.root, root)
     moved = ("--cfg-options", f"test_dataloader.dataset.data_root={root}")
@@ -121,7 +121,7 @@ def test_the_teacher_embeds_the_training_data_for_later(toy, run_tool, tmp_path)
     found = teacher(torch.zeros(3, 3, 32, 32), ids=torch.from_numpy(data.ids[some]))
     np.testing.assert_allclose(found.numpy(), wanted[some], atol=1e-3)
     with pytest.raises(ValueError, match="has none for 24 ids"):
-        teacher.check(TOY["ToyPictures"](toy.root, "test"))
+        teacher.check(TOY["ToyImages"](toy.root, "test"))
 
 
 def test_random_transforms_are_noticed(toy, run_tool, tmp_path):
@@ -143,7 +143,7 @@ def test_a_stored_teacher_stands_in_for_the_network(toy, run_tool, tmp_path):
     )
     config.model.terms.pop("maps")
     model = build_model(config, config.model).train()
-    data = TOY["ToyPictures"](toy.root, "train", config.resize)
+    data = TOY["ToyImages"](toy.root, "train", config.resize)
     images = torch.stack([data[i]["inputs"] for i in range(4)])
     batch = model.data_preprocessor(
         dict(inputs=images, labels=torch.tensor([0, 0, 1, 1]), ids=torch.from_numpy(data.ids[:4])),
@@ -163,7 +163,7 @@ def test_a_stored_teacher_stands_in_for_the_network(toy, run_tool, tmp_path):
         (("x.npz",), "a checkpoint is needed"),
         (("{teacher}", "x.npz"), "does not fit"),
         (("{student}", "x.npz", "--cfg-options", "test_dataloader=None"), "has none"),
-        (("{student}", "x.npz", "--pictures", "lost"), "folder of pictures lost is missing"),
+        (("{student}", "x.npz", "--image-folder", "lost"), "folder of images lost is missing"),
         (("{student}", "x.npz", "--cfg-options", LOST), "missing"),
     ],
 )
@@ -175,15 +175,15 @@ def test_bad_requests(toy, run_tool, tmp_path, monkeypatch, arguments, message):
     assert list(tmp_path.iterdir()) == []
 
 
-def test_new_pictures_of_a_folder(toy, run_tool, tmp_path):
+def test_new_images_of_a_folder(toy, run_tool, tmp_path):
     out, folder = tmp_path / "new.npz", tmp_path / "new"
     shutil.copytree(toy.root / "3", folder / "duck")
     shutil.copy(toy.root / "2/0.png", folder / "what.png")
-    code, text, error = run_tool("embed", toy.config, toy.student, out, "--pictures", folder)
+    code, text, error = run_tool("embed", toy.config, toy.student, out, "--image-folder", folder)
     assert code == 0 and f"9 embeddings of {folder} as float32" in text, error
     found, config = read_embeddings(out), Config.fromfile(toy.config)
-    pictures = [Image.open(folder / path).resize((32, 32), Image.BILINEAR) for path in found.paths]
-    images = torch.stack([pil_to_tensor(picture) for picture in pictures])
+    shown = [Image.open(folder / path).resize((32, 32), Image.BILINEAR) for path in found.paths]
+    images = torch.stack([pil_to_tensor(image) for image in shown])
     model = build_model(config, config.student).eval()
     load_checkpoint_into(model, str(toy.student))
     with torch.no_grad():
@@ -192,8 +192,8 @@ def test_new_pictures_of_a_folder(toy, run_tool, tmp_path):
     assert found.paths[0] == "duck/0.png" and found.paths[8] == "what.png"
     assert found.class_names == ("", "duck") and found.labels.tolist() == [1] * 8 + [0]
     assert found.ids.max() < 0
-    (folder / "bad.png").write_bytes(b"no picture")
-    again = ("embed", toy.config, toy.student, tmp_path / "other.npz", "--pictures", folder)
+    (folder / "bad.png").write_bytes(b"no image")
+    again = ("embed", toy.config, toy.student, tmp_path / "other.npz", "--image-folder", folder)
     code, _, error = run_tool(*again)
     assert code == 1 and "bad.png cannot be decoded" in error
     assert not (tmp_path / "other.npz").exists()
@@ -282,11 +282,11 @@ def test_data_of_another_task_is_refused(toy, run_tool, tmp_path):
         "test_dataloader.dataset._delete_=True",
         "test_dataloader.dataset.type=torchvision.datasets.FakeData",
     )  # fmt: skip
-    assert code == 1 and "must come from a data set of kd_retrieval, but FakeData has no" in error
+    assert code == 1 and "must come from a dataset of kd_retrieval, but FakeData has no" in error
 
 
-def test_pictures_of_several_sizes_are_refused(toy, run_tool, tmp_path):
-    root = tmp_path / "pictures"
+def test_images_of_several_sizes_are_refused(toy, run_tool, tmp_path):
+    root = tmp_path / "images"
     shutil.copytree(toy.root, root)
     Image.new("RGB", (99, 99)).save(root / "3/0.png")
     code, _, error = run_tool(

@@ -79,7 +79,7 @@ def test_without_the_data_recall_is_not_compared(toy, run_tool, tmp_path):
 
 
 def test_recall_of_images_of_several_classes_with_roles(toy, run_tool, tmp_path):
-    root = tmp_path / "pictures"
+    root = tmp_path / "images"
     shutil.copytree(toy.root, root)
     lines, labels, pictures = ["path,label,split,role"], [], []
     for label in (2, 3):

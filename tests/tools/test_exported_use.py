@@ -35,11 +35,11 @@ def use(run_tool, tmp_path, monkeypatch):
 
 def test_a_detector_predicts_on_a_picture(place, use, tmp_path):
     picture = next((place.data / "JPEGImages").glob("val_*.jpg"))
-    (tmp_path / "PICTURE.jpg").write_bytes(picture.read_bytes())
+    (tmp_path / "IMAGE.jpg").write_bytes(picture.read_bytes())
     text, _ = use(place.distilled, place.weights, "a student.pth")
     assert "DetInferencer('a student.py', 'a student.pth')" in text
-    assert (tmp_path / "found/vis/PICTURE.jpg").stat().st_size > 0
-    assert (tmp_path / "found/preds/PICTURE.json").is_file()
+    assert (tmp_path / "found/vis/IMAGE.jpg").stat().st_size > 0
+    assert (tmp_path / "found/preds/IMAGE.json").is_file()
 
 
 def test_an_embedder_embeds_its_test_data(retrieval, use, tmp_path):

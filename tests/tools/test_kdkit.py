@@ -101,7 +101,8 @@ def test_launchers_name_the_rank_in_two_ways(name):
 @pytest.mark.parametrize(
     "words",
     [("train", "c.py", "--resume", "--overwrite"), ("embed", "c.py", "a.npz", "--split", "test",
-     "--pictures", "f"), ("search", "a.npz", "--out", "p.html", "--config", "c", "--images", "i")],
+     "--image-folder", "f"),
+     ("search", "a.npz", "--out", "p.html", "--config", "c", "--images", "i")],
 )  # fmt: skip
 def test_options_that_exclude_each_other(run_tool, words):
     code, _, error = run_tool(*words)

@@ -119,7 +119,7 @@ def test_check(retrieval, run_tool):
         "check", MANY, "--images", "--gradients", "trunk.layer4", "--cfg-options", *retrieval.named
     )
     assert code == 0, text
-    assert "pytorch-metric-learning" in text and "every picture decodes" in text
+    assert "pytorch-metric-learning" in text and "every image decodes" in text
     assert "train: BuiltInDigits, 1,083 images of 6 classes" in text
     assert re.search(r"^hmat +low +trunk.layer1 +2x8x32x32 +trunk.layer1 +2x32x32x32", text, re.M)
     assert re.search(r"^loss_angle +[\d.]+ +[\d.]+% of the gradient", text, re.M)

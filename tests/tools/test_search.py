@@ -69,15 +69,15 @@ def test_the_figures_agree_with_the_marks(toy, gallery, run_tool, tmp_path):
     assert worst == sorted(worst, reverse=True) and {"right", "wrong"} == set(worst)
 
 
-def test_new_pictures_are_searched_for(toy, gallery, run_tool, tmp_path):
+def test_new_images_are_searched_for(toy, gallery, run_tool, tmp_path):
     folder, page = tmp_path / "new", tmp_path / "page.html"
     shutil.copytree(toy.root / "3", folder / "duck")
     shutil.copy(toy.root / "2/0.png", folder / "what.png")
     new = tmp_path / "new.npz"
-    assert run_tool("embed", toy.config, toy.student, new, "--pictures", folder)[0] == 0
+    assert run_tool("embed", toy.config, toy.student, new, "--image-folder", folder)[0] == 0
     asked = ("search", gallery, "--queries", new, "--out", page, "--k", "2", "--overwrite")
-    pictures = ("--images", toy.root, "--query-images", folder)
-    code, text, error = run_tool(*asked, *pictures)
+    shown = ("--images", toy.root, "--query-images", folder)
+    code, text, error = run_tool(*asked, *shown)
     assert code == 0 and "1 queries have no positive and are left out." in text, error
     found = kinds(page)
     assert len(found) == 9 and found[-1] == ["query", "open", "open"]
@@ -86,8 +86,8 @@ def test_new_pictures_are_searched_for(toy, gallery, run_tool, tmp_path):
     code, _, error = run_tool(*asked, "--config", toy.config)
     assert code == 1 and "--query-images" in error
     shutil.rmtree(folder / "duck")
-    run_tool("embed", toy.config, toy.student, new, "--pictures", folder, "--overwrite")
-    code, text, error = run_tool(*asked, *pictures)
+    run_tool("embed", toy.config, toy.student, new, "--image-folder", folder, "--overwrite")
+    code, text, error = run_tool(*asked, *shown)
     assert code == 0 and "recall@" not in text and "no recall" in text, error
 
 

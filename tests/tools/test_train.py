@@ -151,7 +151,7 @@ def test_class_count_clash_of_model_and_data(place, run_tool, tmp_path):
 def test_corrupt_image_stops_with_its_name(place, run_tool, own_data):
     data, options = own_data
     picture = data / "JPEGImages/train_00001.jpg"
-    picture.write_bytes(b"no picture")
+    picture.write_bytes(b"no image")
     code, _, error = run_tool("train", place.distilled, *options)
     assert code == 1 and "train_00001.jpg" in error
 

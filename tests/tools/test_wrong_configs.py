@@ -49,11 +49,11 @@ CASES = {
         DATA.format('metainfo=dict(classes="x")'),
         r"classes must be a tuple of names .* but 'x' is neither.*\('x',\)",
     ),
-    "data set's type": (
+    "dataset's type": (
         DATA.format('type="CocoDatset"'),
         "train_dataloader.dataset: type 'CocoDatset' is not known as a dataset.*: CocoDataset",
     ),
-    "data set's setting": (
+    "dataset's setting": (
         DATA.format("anotation=1"),
         "train_dataloader.dataset: CocoDataset has no setting 'anotation'",
     ),

@@ -1,4 +1,4 @@
-"""Where the public sets of pictures with one class each come from."""
+"""Sources of the public classification datasets."""
 
 from __future__ import annotations
 

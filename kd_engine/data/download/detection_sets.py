@@ -1,4 +1,4 @@
-"""Where the public sets of pictures with boxes, and of pictures for retrieval, come from."""
+"""Sources of the public detection and retrieval datasets."""
 
 from __future__ import annotations
 
@@ -13,12 +13,12 @@ _STANFORD = "http://ftp.cs.stanford.edu/cs/cvgl"
 
 @dataclass(frozen=True)
 class Part:
-    """One folder of a data set and the archives that fill it.
+    """One folder of a dataset and the archives that fill it.
 
     Args:
         folder: Folder below the data folder; it appears whole or not at all.
         sources: Archives, unpacked one after the other into the same place.
-        inside: Folder within the archives that becomes ``folder``; "" where the sources are no
+        inside: Folder within the archives that becomes ``folder``; "" where the sources are not
             archives but the files that ``folder`` is to hold.
         extras: Files elsewhere in the archives to keep, and their new names.
         voc_classes: Classes in the order of their ids if COCO JSON is to be made from VOC.

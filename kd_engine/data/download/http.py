@@ -1,4 +1,4 @@
-"""Fetches one large file over HTTP: resumed after a break, checked, and never half there."""
+"""Download of one large file over HTTP: resumed after a break, checked, never half there."""
 
 from __future__ import annotations
 
@@ -29,12 +29,12 @@ __all__ = ["DownloadError", "Patience", "Source", "check_space", "download_file"
 
 _BLOCK = 1 << 20
 _SPARE = 64 << 20  # bytes that must stay free on the disk
-_GONE = {400, 401, 403, 404, 405, 410, 451}  # asking again will not help
+_GONE = {400, 401, 403, 404, 405, 410, 451}  # retrying will not help
 
 
 @dataclass(frozen=True)
 class Source:
-    """Where a file comes from and how it is known to be the right one.
+    """Addresses of a file, and the checksums by which it is verified.
 
     Args:
         urls: Addresses of the same file, tried in turn.
@@ -49,7 +49,7 @@ class Source:
 
 @dataclass(frozen=True)
 class Patience:
-    """How long to try.
+    """Limits on attempts and waiting.
 
     Args:
         tries: Attempts in a row without a new byte before an address is given up.
@@ -65,7 +65,7 @@ class Patience:
 def download_file(source: Source, target: Path, patience: Patience | None = None) -> str:
     """Fetch a file, unless it is there already; its checksum is compared in any case.
 
-    Bytes go to ``<target>.part``; a later call goes on from there if the server says that the
+    Bytes go to ``<target>.part``; a later call resumes there if the server says that the
     file is still the same (ETag or Last-Modified), and starts afresh otherwise. The final name
     appears only after the checksum has been compared. A process that fetches holds a lock on
     ``<target>.part.lock``.
@@ -80,7 +80,7 @@ def download_file(source: Source, target: Path, patience: Patience | None = None
 
     Raises:
         DownloadError: If no address gives the file, another process fetches it, the disk is too
-            small, or what was there already has another checksum.
+            small, or an existing file has another checksum.
     """
     if not target.is_file():
         target.parent.mkdir(parents=True, exist_ok=True)
@@ -131,7 +131,7 @@ def _from_any(source: Source, target: Path, patience: Patience) -> str:
 
 
 def _persist(url: str, part: Path, patience: Patience) -> None:
-    """Ask until the file is complete or several attempts in a row bring nothing new."""
+    """Retry until the file is complete or several attempts in a row bring nothing new."""
     failures, furthest = 0, length_of(part)
     while True:
         try:
@@ -148,7 +148,7 @@ def _persist(url: str, part: Path, patience: Patience) -> None:
         if failures >= patience.tries:
             raise DownloadError(
                 f"{reason} Gave up after {failures} attempts without progress; "
-                "run the command again to go on from there."
+                "run the command again to resume there."
             )
         wait = min(30.0, patience.pause * 2 ** (failures - 1))
         print(f"{reason} Trying again in {wait:.0f} s.", file=sys.stderr)
@@ -182,7 +182,7 @@ def _attempt(url: str, part: Path, timeout: float) -> None:
 
 
 def _extent(answer: Any, start: int) -> tuple[int, int | None]:
-    """Return where the answer's bytes begin, and the size of the whole file if it is told."""
+    """Return where the answer's bytes begin, and the size of the whole file if it is known."""
     length = answer.headers.get("Content-Length")
     if answer.status != 206:  # the server ignores Range, or the file has changed
         return 0, int(length) if length and length.isdecimal() else None
@@ -225,7 +225,7 @@ def _verified(part: Path, source: Source, url: str) -> str:
 
 
 def _mismatch(found: Mapping[str, str], source: Source) -> tuple[str, str, str] | None:
-    """Name the checksum that is another than the published one, with both values."""
+    """Return the checksum that differs from the published one, with both values."""
     for kind, wanted in (("md5", source.md5), ("sha256", source.sha256)):
         if wanted is not None and found[kind] != wanted.lower():
             return kind, wanted, found[kind]

@@ -1,4 +1,4 @@
-"""A file that is being fetched: its bytes so far, what is known of them, and a lock.
+"""Partial file of a download: its bytes so far, the state that describes them, and a lock.
 
 ``x.zip.part`` holds the bytes, ``x.zip.part.json`` the address, validator and size of the file. The
 process that fetches holds a lock on ``x.zip.part.lock``.
@@ -16,7 +16,7 @@ from kd_core.checkpoint.file_lock import hold_lock
 
 
 class DownloadError(RuntimeError):
-    """A file could not be fetched, or is not the one that was wanted."""
+    """Error of a file that could not be fetched, or has another checksum."""
 
 
 def part_of(target: Path) -> Path:
@@ -49,7 +49,7 @@ def discard_part(target: Path) -> bool:
 
 @contextlib.contextmanager
 def locked(part: Path) -> Iterator[None]:
-    """Hold the lock of a part; its state file goes at the end if there is no part."""
+    """Hold the lock of a part; its state file is removed at the end if there is no part."""
     lock = part.with_name(part.name + ".lock")
     with contextlib.ExitStack() as stack:
         try:
@@ -81,7 +81,7 @@ def read_state(part: Path, url: str) -> dict[str, Any] | None:
 
 
 def write_state(part: Path, url: str, headers: Any, total: int | None) -> None:
-    """Begin a part anew: note where it comes from, and remove the old bytes."""
+    """Start a part anew: note where it comes from, and remove the old bytes."""
     tag = headers.get("ETag") or ""
     weak = tag.startswith("W/")  # HTTP forbids weak tags in If-Range
     validator = headers.get("Last-Modified") if weak or not tag else tag
@@ -91,7 +91,7 @@ def write_state(part: Path, url: str, headers: Any, total: int | None) -> None:
 
 
 def length_of(file: Path) -> int:
-    """Size of a file in bytes; 0 if there is none."""
+    """Return the size of a file in bytes; 0 if there is none."""
     return file.stat().st_size if file.is_file() else 0
 
 

@@ -1,4 +1,4 @@
-"""The public data sets: where they come from, where they go, and what to do when one is missing."""
+"""Public datasets: fetching them, their folders, and the message about a missing one."""
 
 from __future__ import annotations
 
@@ -29,11 +29,11 @@ def fetch_dataset(
     patience: Patience | None = None,
     keep_archives: bool = False,
 ) -> None:
-    """Fetch and unpack a public data set; folders that are there already are left alone.
+    """Fetch and unpack a public dataset; folders that are there already are left alone.
 
-    What a killed run left of a folder goes before it is made anew; the rest of a broken download
-    serves the next run, and goes if the folder is there already. Archives that lie in
-    ``.downloads`` are used if their checksum is right.
+    Leftovers of a killed run are removed before a folder is made anew; a broken download is resumed
+    by the next run, and removed if the folder is there already. Archives in ``.downloads`` are used
+    if their checksum is right.
 
     Args:
         name: A key of ``DATASETS``.
@@ -47,7 +47,7 @@ def fetch_dataset(
     """
     if name not in DATASETS:
         raise ValueError(
-            f"the data set must be one of {', '.join(DATASETS)}, but it is {name!r}. "
+            f"the dataset must be one of {', '.join(DATASETS)}, but it is {name!r}. "
             "For the built-in digits run: kdkit make-digits"
         )
     root = root or data_root()
@@ -68,7 +68,7 @@ def require_data(path: str | os.PathLike[str]) -> Path:
     """Return the path if something is there, and stop with a remedy otherwise.
 
     Args:
-        path: A file or folder of a data set.
+        path: A file or folder of a dataset.
 
     Returns:
         The same path.
@@ -82,10 +82,10 @@ def require_data(path: str | os.PathLike[str]) -> Path:
 
 
 def missing_data_message(path: str | os.PathLike[str]) -> str:
-    """Say what is missing and which command fetches it.
+    """Return a message that names what is missing and the command that fetches it.
 
     Args:
-        path: A file or folder of a data set.
+        path: A file or folder of a dataset.
 
     Returns:
         Two or three sentences.
@@ -111,7 +111,7 @@ def missing_data_message(path: str | os.PathLike[str]) -> str:
 
 
 def _tidy(part: Part, folder: Path) -> None:
-    """Remove parts of archives that nobody needs any more; say what else may go."""
+    """Remove parts of archives that are no longer needed; print what else may be deleted."""
     for source in part.sources:
         archive = folder / _name(source)
         if discard_part(archive):
@@ -146,7 +146,7 @@ def _name(source: Source) -> str:
 
 
 def _install(part: Part, archives: list[Path], target: Path) -> None:
-    """Unpack beside the target and rename, so that a half-filled folder is never seen."""
+    """Unpack next to the target and rename, so that a half-filled folder is never seen."""
     with temporary_folder(target) as workplace:
         inner = _fill(part, archives, workplace)
         for name, new_name in part.extras.items():

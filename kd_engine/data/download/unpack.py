@@ -1,4 +1,4 @@
-"""Unpacks zip and tar archives that are not trusted: nothing may leave the folder."""
+"""Unpacking of untrusted zip and tar archives: nothing may leave the folder."""
 
 from __future__ import annotations
 
@@ -17,12 +17,12 @@ from typing import IO
 from kd_engine.data.download.http import DownloadError, check_space
 
 _BLOCK = 1 << 20
-# What the disk says of names that no good archive has: too long, or a file that is also a folder.
+# Errors of the disk for names that no sound archive has: too long, or both a file and a folder.
 _OF_NAMES = {errno.ENAMETOOLONG, errno.ENOTDIR, errno.EISDIR, errno.EEXIST, errno.EINVAL}
 
 
 class ArchiveError(ValueError):
-    """An archive is damaged or unsafe."""
+    """Error of an archive that is damaged or unsafe."""
 
 
 class _StrictMember(tarfile.TarInfo):
@@ -46,7 +46,7 @@ class _Member:
 
 
 def unpack(archive: Path, folder: Path) -> None:
-    """Unpack a zip or tar archive. All members are judged before the first is written.
+    """Unpack a zip or tar archive. All members are checked before the first is written.
 
     A tar archive is first read to its end, so that the checksum of its compression is compared: a
     damaged one leaves nothing. Those of a zip are compared one by one.

@@ -15,7 +15,7 @@ SPLITS = ("train", "val", "trainval", "test")
 
 @pytest.fixture
 def root(tmp_path, draw, write_lines):
-    """Four classes of 10 pictures, two in each list."""
+    """Four classes of 10 images, two in each list."""
     for part, names in (("train", ("bee", "ant")), ("test", ("cow", "dog"))):
         lines = []
         for label, name in enumerate(names):
@@ -47,7 +47,7 @@ def test_the_split_does_not_depend_on_the_lists_order(root):
     assert np.array_equal(before.images.paths, after.images.paths)
 
 
-def test_incomplete_or_repeated_pictures_are_named(root, write_lines):
+def test_incomplete_or_repeated_images_are_named(root, write_lines):
     with pytest.raises(ValueError, match="must have 5,233 images, but there are 40"):
         Caltech100(str(root))
     write_lines(root / "retrieval_test.txt", "images/ant/0.png 0")
@@ -58,11 +58,11 @@ def test_incomplete_or_repeated_pictures_are_named(root, write_lines):
         Caltech100(str(root), check_counts=False)
 
 
-def test_pictures_are_decoded_once(root):
-    picture = root / "images/bee/0.png"
+def test_images_are_decoded_once(root):
+    image = root / "images/bee/0.png"
     halves = np.zeros((20, 12, 3), np.uint8)
     halves[10:] = (200, 100, 50)  # the lower half
-    Image.fromarray(halves).save(picture)
+    Image.fromarray(halves).save(image)
     options = dict(split="trainval", check_counts=False)
     from_files = Caltech100(str(root), **options)
     data = Caltech100(str(root), in_memory=[4, 6], **options)
@@ -78,17 +78,17 @@ def test_pictures_are_decoded_once(root):
     assert (lower[0] == 0).all() and (lower[3] == (200, 100, 50)).all()
 
 
-def test_a_broken_picture_is_named_when_it_is_decoded(root):
+def test_a_broken_image_is_named_when_it_is_decoded(root):
     options = dict(split="val", check_counts=False)
     broken = Caltech100(str(root), **options).images.name(3)
-    (root / broken).write_bytes(b"no picture")
+    (root / broken).write_bytes(b"no image")
     assert len(Caltech100(str(root), **options)) == 8  # decoded each time: not yet
     with pytest.raises(ValueError, match=f"{broken} cannot be decoded"):
         Caltech100(str(root), in_memory=(4, 4), **options)
 
 
 @pytest.mark.skipif(not REAL.is_dir(), reason="caltech100 is not in the folder KD_DATA")
-def test_real_pictures():
+def test_real_images():
     data = {split: Caltech100(str(REAL), split) for split in SPLITS}
     assert {split: len(one) for split, one in data.items()} == dict(
         train=3135, val=1052, trainval=4187, test=1046

@@ -18,7 +18,7 @@ def test_every_class_is_in_every_split():
     assert sorted([*data["train"].ids, *data["val"].ids]) == sorted(data["trainval"].ids)
 
 
-def test_pictures_belong_to_their_labels():
+def test_images_belong_to_their_labels():
     from sklearn.datasets import load_digits
 
     source = load_digits()

@@ -71,10 +71,10 @@ def test_damaged_files_are_named(root):
         with pytest.raises(ValueError, match="train-images.* must be a compressed idx file"):
             FashionMNIST(str(root), limit=10)
     write(images, np.zeros((60, 28, 28)), struct.pack(">4I", 0x0803, 61, 28, 28))
-    with pytest.raises(ValueError, match=r"head says \[61, 28, 28\], but 47,040 bytes"):
+    with pytest.raises(ValueError, match=r"header says \[61, 28, 28\], but 47,040 bytes"):
         FashionMNIST(str(root), limit=10)
     write(images, np.zeros((60, 28, 28)), struct.pack(">4I", 0x0803, 4_000_000_000, 28, 28))
-    with pytest.raises(ValueError, match="its head is 0x0803 .4000000000"):
+    with pytest.raises(ValueError, match="its header is 0x0803 .4000000000"):
         FashionMNIST(str(root), limit=10)
     write(images, np.zeros((59, 28, 28)))
     with pytest.raises(ValueError, match=r"as many, of 28 x 28, but they are \(59, 28, 28\)"):

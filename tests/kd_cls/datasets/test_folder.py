@@ -66,13 +66,13 @@ def test_missing_folders_are_named(root):
         ImageFolder(str(root / "no"), "train")
 
 
-def test_a_broken_picture_is_named_when_it_is_read(root):
-    (root / "train/bee/0.png").write_bytes(b"no picture")
+def test_a_broken_image_is_named_when_it_is_read(root):
+    (root / "train/bee/0.png").write_bytes(b"no image")
     with pytest.raises(ValueError, match=r"bee/0.png cannot be decoded"):
         ImageFolder(str(root))[4]
 
 
-def test_pictures_of_different_size_are_named(root):
+def test_images_of_different_size_are_named(root):
     data = ImageFolder(str(root))
     assert data[0]["inputs"].shape == (3, 5, 6)
     with pytest.raises(ValueError, match=r"one size, but ant one/1.png .* is 5 x 7 .* is 5 x 6"):

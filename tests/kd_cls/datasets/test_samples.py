@@ -1,4 +1,4 @@
-"""What every classification data set keeps to."""
+"""What every classification dataset keeps to."""
 
 import numpy as np
 import pytest
@@ -49,10 +49,10 @@ def test_val_and_train_divide_trainval():
 
 
 def test_paths_of_any_script_are_found_again(tmp_path):
-    for name in ("ça.png", "b/a long name of a picture.png"):
+    for name in ("ça.png", "b/a long name of an image.png"):
         (tmp_path / name).parent.mkdir(exist_ok=True)
         Image.new("RGB", (4, 3)).save(tmp_path / name)
-    images = ImageFiles(tmp_path, ["ça.png", "b/a long name of a picture.png"])
+    images = ImageFiles(tmp_path, ["ça.png", "b/a long name of an image.png"])
     assert images.select(np.array([1, 0])).name(1) == "ça.png"
     assert [images.read(row).size for row in (0, 1)] == [(4, 3), (4, 3)]
 

@@ -18,7 +18,7 @@ def write(path, count=100, **changes):
     return content
 
 
-def test_pictures_labels_and_ids(tmp_path):
+def test_images_labels_and_ids(tmp_path):
     content = write(tmp_path / "train_32x32.mat")
     data = SVHN(str(tmp_path), check_counts=False)
     assert data.class_names == tuple("0123456789")

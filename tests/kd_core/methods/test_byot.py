@@ -7,7 +7,7 @@ import torch
 from torch.nn import functional as F
 
 from kd_core.checkpoint.load import load_weights
-from kd_engine.build import BESIDE
+from kd_engine.build import TRAINING_ONLY
 
 from ...kd_cls.toy_classifiers import STUDENT, batch
 from .toy_heads import divergence, head_by_hand, run, same_gradients
@@ -101,7 +101,7 @@ def test_the_checkpoint_is_the_plain_students_beside_the_heads():
     model = byot()
     train(model)
     exported = plain()
-    load_weights(exported, model.state_dict(), ignore=BESIDE)
+    load_weights(exported, model.state_dict(), ignore=TRAINING_ONLY)
     images = model.data_preprocessor(batch(), False)["inputs"]
     assert torch.equal(exported.eval()(images), model.eval()(images))
     beside = {key.split(".")[1] for key in model.state_dict() if key.startswith("distiller.")}

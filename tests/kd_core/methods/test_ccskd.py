@@ -7,7 +7,7 @@ import torch
 from torch.nn import functional as F
 
 from kd_core.methods import CCSKDSchedule
-from kd_engine.build import BESIDE
+from kd_engine.build import TRAINING_ONLY
 
 from ...kd_cls.toy_classifiers import STUDENT, TEACHER, batch
 from .toy_methods import STAGES, build, changed, losses, outputs, plain, train
@@ -135,7 +135,7 @@ def test_before_the_start_labels_do_not_count():
 
 def test_the_checkpoint_is_the_plain_students_beside_the_connectors():
     state = ccskd().state_dict()
-    assert {key for key in state if not key.startswith(BESIDE)} == set(plain().state_dict())
+    assert {key for key in state if not key.startswith(TRAINING_ONLY)} == set(plain().state_dict())
     beside = {key.split(".")[1] for key in state if key.startswith("distiller.")}
     assert beside == {"iteration", "connectors"}
 

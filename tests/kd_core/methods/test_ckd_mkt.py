@@ -12,7 +12,7 @@ from kd_cls.distilled import ADAPTER
 from kd_core.checkpoint.load import CheckpointError
 from kd_core.losses import RelationalAngleLoss, RelationalDistanceLoss
 from kd_core.methods import CKDMKT
-from kd_engine.build import BESIDE
+from kd_engine.build import TRAINING_ONLY
 from kd_engine.evaluate import student_checkpoint
 
 from ...kd_cls.toy_classifiers import STUDENT, TEACHER, ToyNetwork, batch
@@ -254,7 +254,7 @@ def test_a_checkpoint_of_another_network_is_refused(first_phase):
 
 def test_only_what_is_trained_is_saved_and_none_of_it_exported():
     state = ckd(2).state_dict()
-    assert {key for key in state if not key.startswith(BESIDE)} == set(plain().state_dict())
+    assert {key for key in state if not key.startswith(TRAINING_ONLY)} == set(plain().state_dict())
     beside = {".".join(key.split(".")[:3]) for key in state if key.startswith("distiller.")}
     assert beside == {"distiller.iteration", "distiller.peers.0", "distiller.peers.1"}
     config = Config(

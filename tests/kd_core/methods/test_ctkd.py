@@ -6,7 +6,7 @@ import pytest
 import torch
 from torch.nn import functional as F
 
-from kd_engine.build import BESIDE
+from kd_engine.build import TRAINING_ONLY
 
 from ...kd_cls.toy_classifiers import STUDENT, TEACHER, batch
 from .toy_methods import STAGES, build, changed, losses, outputs, plain, train
@@ -101,7 +101,7 @@ def test_weights_of_zero_train_as_alone_and_do_not_run_the_expert():
 
 def test_only_what_is_trained_is_saved_and_all_of_it_beside_the_student():
     state = ctkd().state_dict()
-    own = {key for key in state if not key.startswith(BESIDE)}
+    own = {key for key in state if not key.startswith(TRAINING_ONLY)}
     assert own == set(plain().state_dict())
     beside = {key for key in state if key.startswith("distiller.")}
     assert any(key.startswith("distiller.scratch.network.") for key in beside)

@@ -5,7 +5,7 @@ import torch
 from mmengine.config import Config
 from torch.nn import functional as F
 
-from kd_engine.build import BESIDE
+from kd_engine.build import TRAINING_ONLY
 from kd_engine.evaluate import student_checkpoint
 
 from ...kd_cls.toy_classifiers import STUDENT, TEACHER, batch
@@ -105,7 +105,7 @@ def test_a_weight_of_zero_trains_as_alone():
 
 def test_peers_are_saved_beside_the_student_and_not_exported():
     state = dml(2).state_dict()
-    assert {key for key in state if not key.startswith(BESIDE)} == set(plain().state_dict())
+    assert {key for key in state if not key.startswith(TRAINING_ONLY)} == set(plain().state_dict())
     beside = {".".join(key.split(".")[:3]) for key in state if key.startswith("distiller.")}
     assert beside == {"distiller.iteration", "distiller.peers.0", "distiller.peers.1"}
     config = Config(dict(model=dict(type="kd_cls.DML", student=STUDENT, peers=PEERS[:2])))

@@ -10,7 +10,7 @@ from torch.nn import functional as F
 from kd_core.checkpoint.load import CheckpointError, load_weights
 from kd_core.layers import LayerPath
 from kd_core.methods.heads import HeadedClassifier, StageHead, heads_for
-from kd_engine.build import BESIDE
+from kd_engine.build import TRAINING_ONLY
 
 from ...kd_cls.toy_classifiers import TEACHER, batch
 from .toy_heads import head_by_hand, run
@@ -122,7 +122,7 @@ def test_the_network_is_itself_again_without_the_heads(pretrained):
 def test_the_checkpoint_is_the_classifiers_beside_the_heads(pretrained):
     model = headed(pretrained)
     fresh = build("Classifier", **{k: v for k, v in TEACHER.items() if k != "type"})
-    load_weights(fresh, model.state_dict(), ignore=BESIDE)
+    load_weights(fresh, model.state_dict(), ignore=TRAINING_ONLY)
     assert not changed(fresh.state_dict(), torch.load(pretrained["checkpoint"])["state_dict"])
     beside = {key.split(".")[1] for key in model.state_dict() if key.startswith("distiller.")}
     assert beside == {"iteration", "heads"}

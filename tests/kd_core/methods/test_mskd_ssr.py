@@ -11,7 +11,7 @@ from kd_cls.distilled import ADAPTER
 from kd_core.checkpoint.load import load_weights
 from kd_core.methods import MSKDSSR
 from kd_core.teacher import FrozenTeacher
-from kd_engine.build import BESIDE
+from kd_engine.build import TRAINING_ONLY
 
 from ...kd_cls.toy_classifiers import STUDENT, TEACHER, batch
 from .toy_heads import divergence, head_by_hand, run, same_gradients
@@ -169,7 +169,7 @@ def test_the_checkpoint_is_the_plain_students_beside_heads_and_connectors():
     model = ssr()
     train(model)
     exported = plain()
-    load_weights(exported, model.state_dict(), ignore=BESIDE)
+    load_weights(exported, model.state_dict(), ignore=TRAINING_ONLY)
     images = model.data_preprocessor(batch(), False)["inputs"]
     assert torch.equal(exported.eval()(images), model.eval()(images))
     assert not any("heads" in key for key in exported.state_dict())

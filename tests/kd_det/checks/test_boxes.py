@@ -24,7 +24,7 @@ VOC = (
 
 @pytest.fixture
 def coco(tmp_path: Path) -> Any:
-    """Check a file of pictures of 100 x 100, each with one box of ``thing`` unless said."""
+    """Check a file of images of 100 x 100, each with one box of ``thing`` unless said."""
     (tmp_path / "images").mkdir()
 
     def check(

@@ -206,7 +206,7 @@ def test_image_faults_are_named_in_both_formats(folder: Path, fault: str) -> Non
 
 
 @pytest.mark.parametrize(("orientation", "errors"), [(1, 0), (3, 0), (6, 1)])
-def test_a_turned_picture_has_the_size_that_mmdet_loads(
+def test_a_turned_image_has_the_size_that_mmdet_loads(
     folder: Path, orientation: int, errors: int
 ) -> None:
     exif = Image.Exif()

@@ -1,4 +1,4 @@
-"""Data sets of a run with one another: evaluators, shared images, what filters leave."""
+"""Datasets of a run with one another: evaluators, shared images, what filters leave."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ BOX = dict(bbox=[10.0, 20.0, 30.0, 40.0], area=1200.0, iscrowd=0)
 
 
 class Set:
-    """A folder with splits of COCO, each with 4 pictures of its own, ids from 1."""
+    """A folder with splits of COCO, each with 4 images of its own, ids from 1."""
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
@@ -35,7 +35,7 @@ class Set:
         seeds: Any = None,
         change: Callable[[Any], None] | None = None,
     ) -> str:
-        """Write a split of pictures in its own folder; pictures of the same seed are the same."""
+        """Write a split of images in its own folder; images of the same seed are the same."""
         content: dict[str, Any] = dict(
             images=[], annotations=[], categories=[dict(id=1, name="thing")]
         )
@@ -307,7 +307,7 @@ def flat(tmp_path: Path) -> Callable[..., Config]:
 
 def test_boxes_without_width_that_make_the_loss_nan_are_an_error(flat: Any) -> None:
     (error,) = _errors(flat("DeltaXYWHBBoxCoder"))
-    assert "1 have not" in error and "bbox_min_size=1" in error
+    assert "1 do not" in error and "bbox_min_size=1" in error
     for good in (
         flat("DeltaXYWHBBoxCoder", bbox_min_size=1),
         flat("DeltaXYWHBBoxCoder", ("LoadImageFromFile", "FilterAnnotations")),
@@ -316,7 +316,7 @@ def test_boxes_without_width_that_make_the_loss_nan_are_an_error(flat: Any) -> N
     other = flat("DistancePointBBoxCoder")
     assert _errors(other) == []
     (warning,) = _warnings(other)
-    assert "1 have not" in warning
+    assert "1 do not" in warning
 
 
 def test_a_box_without_width_does_make_the_loss_nan(tiny: Any) -> None:

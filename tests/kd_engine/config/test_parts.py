@@ -51,7 +51,7 @@ class TestCheckParts:
         with pytest.raises(ValueError, match=f"train_cfg: .* has no setting '{other}'"):
             check(train_cfg={"by_epoch": by_epoch, other: 3})
 
-    def test_inside_a_wrapper_of_data_sets(self):
+    def test_inside_a_wrapper_of_datasets(self):
         inner = {"type": "mmengine.dataset.BaseDataset", "ann_fiel": "x"}
         dataset = {"type": "RepeatDataset", "times": 2, "dataset": inner}
         with pytest.raises(ValueError, match=r"dataset\.dataset: BaseDataset.*ann_fiel"):

@@ -1,4 +1,4 @@
-"""Lists of data sets: blanks, line ends, headings, and lines that are named."""
+"""Lists of datasets: blanks, line ends, headings, and lines that are named."""
 
 import numpy as np
 import pytest

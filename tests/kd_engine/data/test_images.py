@@ -1,4 +1,4 @@
-"""Every kind of picture becomes upright RGB of 8 bits; a broken one is named."""
+"""Every kind of image becomes upright RGB of 8 bits; a broken one is named."""
 
 import numpy as np
 import pytest
@@ -56,7 +56,7 @@ def test_a_transparent_palette_color_becomes_white(tmp_path):
     assert pixels(tmp_path / "a.png").tolist() == [[[255, 255, 255], [200, 100, 50]]]
 
 
-def test_exif_turns_the_picture_upright(tmp_path):
+def test_exif_turns_the_image_upright(tmp_path):
     exif = Image.Exif()
     exif[0x0112] = 6  # to be turned by a quarter to the right
     Image.new("RGB", (20, 10)).save(tmp_path / "a.jpg", exif=exif)
@@ -83,7 +83,7 @@ def test_a_cut_file_is_named(tmp_path, suffix):
             read_image(cut)
 
 
-def test_no_picture_at_all_is_named(tmp_path):
+def test_no_image_at_all_is_named(tmp_path):
     (tmp_path / "a.jpg").write_text("<html>404</html>")
     with pytest.raises(ValueError, match=r"a\.jpg cannot be decoded"):
         read_image(tmp_path / "a.jpg")

@@ -31,7 +31,7 @@ class TestRequireDatasets:
             require_datasets(config)
 
     @pytest.mark.parametrize("wrapper", ["ConcatDataset", "RepeatDataset"])
-    def test_data_sets_in_a_wrapper_are_looked_at(self, tmp_path, wrapper):
+    def test_datasets_in_a_wrapper_are_checked(self, tmp_path, wrapper):
         inner = {"type": "Any", "data_root": str(tmp_path / "none")}
         many = {"datasets": [inner]} if wrapper == "ConcatDataset" else {"dataset": inner}
         config = Config({"train_dataloader": {"dataset": {"type": wrapper, **many}}})

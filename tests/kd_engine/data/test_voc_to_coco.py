@@ -1,4 +1,4 @@
-"""VOC to COCO: a hand-made file, and a real set beside its published conversion."""
+"""VOC to COCO: a hand-made file, and a real set next to its published conversion."""
 
 from __future__ import annotations
 

@@ -286,7 +286,7 @@ class TestFinished:
 
 
 class TestValidation:
-    """Of a run that goes on after it."""
+    """Of a run that continues after it."""
 
     def test_a_missing_one_comes_first(self, run):
         (log,) = run.glob("*/vis_data/scalars.json")

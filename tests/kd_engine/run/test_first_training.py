@@ -79,7 +79,7 @@ def test_a_name_that_its_schedule_never_leaves(commands, hook, name, leaves):
 def test_the_number_of_the_best_is_not_known_before(commands):
     write("teacher.py", interval=1, save_best="acc")
     text = refusals(student("work_dirs/t/best_acc_epoch_3.pth"))
-    assert "nobody knows before which epoch is the best" in text
+    assert "it is not known in advance which epoch is the best" in text
     assert "--cfg-options model.teacher.checkpoint=work_dirs/t, which" in text
 
 

@@ -11,7 +11,7 @@ from kd_engine.work_dir.default import default_work_dir
 
 @pytest.fixture(autouse=True)
 def here(tmp_path, monkeypatch):
-    """A current folder with a folder beside it."""
+    """A current folder with a folder next to it."""
     folder = tmp_path / "here"
     folder.mkdir()
     monkeypatch.chdir(folder)

@@ -1,4 +1,4 @@
-"""What every data set must keep to."""
+"""What every dataset must keep to."""
 
 import numpy as np
 import pytest
@@ -9,7 +9,7 @@ SPLITS = ("train", "val", "trainval", "test")
 
 @pytest.fixture
 def check_splits():
-    """Build every split and check what all data sets must keep to; returns them by name."""
+    """Build every split and check what all datasets must keep to; returns them by name."""
 
     def check(make, items=True):
         data = {split: make(split) for split in SPLITS}

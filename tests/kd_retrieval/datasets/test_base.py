@@ -1,4 +1,4 @@
-"""Tables of images and the data set around them."""
+"""Tables of images and the dataset around them."""
 
 import json
 
@@ -117,7 +117,7 @@ def test_the_key_of_transforms_does_not_depend_on_their_order_of_arguments(tmp_p
 
 
 def test_a_broken_and_a_missing_image_are_named(tmp_path):
-    (tmp_path / "0.png").write_bytes(b"no picture")
+    (tmp_path / "0.png").write_bytes(b"no image")
     data = RetrievalDataset(tmp_path, table([0, 0], ("a",)))
     with pytest.raises(ValueError, match=r"0\.png cannot be decoded"):
         data[0]

@@ -12,7 +12,7 @@ HEADING = "path,label,split,role,group,id"
 
 @pytest.fixture
 def csv(tmp_path, write_lines, draw):
-    """Write list.csv and a picture for every path; returns how to open it."""
+    """Write list.csv and an image for every path; returns how to open it."""
 
     def make(*lines, heading=HEADING, draws=False, **options):
         write_lines(tmp_path / "list.csv", heading, *lines, **options)
@@ -119,7 +119,7 @@ def test_a_broken_line_is_named(csv, lines, message):
 @pytest.mark.parametrize("line", ['"a\nb.png",x,,,,1', 'b.png,"x\ny",,,,1', 'b.png,x,,,"\n",1'])
 def test_a_line_break_within_quotes_is_named(csv, line):
     """csv would join the two lines: a class "x" and "y" would become "xy"."""
-    with pytest.raises(ValueError, match="line 3, must end its fields, .* goes on to line 4"):
+    with pytest.raises(ValueError, match="line 3, must end its fields, .* runs on to line 4"):
         csv("a.png,x,train,,g,0", line, "c.png,x,,,,2")()
     with pytest.raises(ValueError, match="line 1, must end its fields"):
         csv("a.png,x", heading='path,"la\nbel"')()

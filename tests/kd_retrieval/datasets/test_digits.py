@@ -13,7 +13,7 @@ def test_counts_and_splits(check_splits):
     assert data["test"].class_names == ("6", "7", "8", "9")
 
 
-def test_pictures_belong_to_their_labels():
+def test_images_belong_to_their_labels():
     from sklearn.datasets import load_digits
 
     source = load_digits()

@@ -11,7 +11,7 @@ CLASSES = ("ant", "bee one", "ça", "dog", "emu")
 
 @pytest.fixture
 def plain(tmp_path, draw):
-    """Class folders alone, with 1 to 5 pictures."""
+    """Class folders alone, with 1 to 5 images."""
     for count, name in enumerate(CLASSES, 1):
         for number in range(count):
             draw(tmp_path / name / f"pic {number}.{'PNG' if number else 'jpg'}")

@@ -97,14 +97,14 @@ def test_a_float64_tile_is_exact_in_any_order_and_at_any_size(metric):
     assert torch.equal(tile, tile.T)
 
 
-def require_within_bounds(compared, quick, dtype):
+def require_within_bounds(compared, approximate, dtype):
     everything = slice(0, len(compared.queries))
     truth = compared.tile(everything, everything, torch.float64)
-    # Each exact similarity as the value: its own quick one must not be called above or below.
+    # Each exact similarity as the value: its own approximate one must not be called above or below.
     high, low = compared.bounds(truth.flatten(), dtype)
-    quick = quick.flatten()
-    assert (quick <= high).all()
-    assert (quick >= low).all()
+    approximate = approximate.flatten()
+    assert (approximate <= high).all()
+    assert (approximate >= low).all()
     # Bounds are of use only if they are narrow.
     size = compared.queries.steps.shape[1]
     width = 2**-4 if dtype == torch.bfloat16 else (8 + size) * 2**-20
@@ -114,7 +114,7 @@ def require_within_bounds(compared, quick, dtype):
 @pytest.mark.parametrize("size", [3, 64, 1000, 4096])
 @pytest.mark.parametrize("make", HARD)
 @pytest.mark.parametrize("metric", METRICS)
-def test_quick_similarities_are_within_their_bounds(metric, make, size):
+def test_approximate_similarities_are_within_their_bounds(metric, make, size):
     compared = compare(make(size), metric)
     assert compared.dtypes[-2:] == (torch.float32, torch.float64)
     everything = slice(0, len(compared.queries))
@@ -133,8 +133,8 @@ def test_similarities_of_faiss_are_within_the_bounds_of_float32(metric, make, si
     for at_once in (count, 5):  # FAISS computes many queries and few in different ways
         parts = [search(part, count) for part in torch.arange(count).split(at_once)]
         found, columns = (torch.cat(side) for side in zip(*parts, strict=True))
-        quick = torch.empty_like(found).scatter_(1, columns, found)
-        require_within_bounds(compared, quick, torch.float32)
+        approximate = torch.empty_like(found).scatter_(1, columns, found)
+        require_within_bounds(compared, approximate, torch.float32)
 
 
 @pytest.mark.parametrize(
@@ -170,7 +170,7 @@ def test_bounds_are_the_next_numbers_outside(dtype):
     assert torch.cat(compared.bounds(nothing, dtype)).tolist() == [-torch.inf] * 2
 
 
-def test_bfloat16_is_used_where_it_is_quick_but_not_for_distances():
+def test_bfloat16_is_used_where_it_is_fast_but_not_for_distances():
     rows = signs(8)
     assert compare(rows, "cosine").dtypes[0] == torch.bfloat16
     assert compare(rows, "cosine", half=False).dtypes[0] == torch.float32

@@ -19,7 +19,7 @@ from kd_retrieval.search.queries import (
     page_rows,
     queries_of,
 )
-from kd_retrieval.search.thumbnails import data_uri, pictures_of_folder
+from kd_retrieval.search.thumbnails import data_uri, images_of_folder
 
 EVIL = '<script>alert("x")</script> & "quoted"'
 
@@ -105,29 +105,29 @@ def test_right_and_wrong_differ_by_more_than_color():
 
 @pytest.mark.parametrize(("side", "kind"), [(8, "png"), (300, "jpeg")])
 def test_thumbnails(side, kind):
-    picture = Image.fromarray(np.random.default_rng(0).integers(0, 255, (side, side), np.uint8))
-    head, _, content = data_uri(picture).partition(";base64,")
+    image = Image.fromarray(np.random.default_rng(0).integers(0, 255, (side, side), np.uint8))
+    head, _, content = data_uri(image).partition(";base64,")
     assert head == f"data:image/{kind}"
     shown = Image.open(io.BytesIO(base64.b64decode(content)))
     assert shown.size == (min(side, 160),) * 2 and shown.mode == "RGB"
     if side == 8:
-        np.testing.assert_array_equal(np.asarray(shown), np.asarray(picture.convert("RGB")))
+        np.testing.assert_array_equal(np.asarray(shown), np.asarray(image.convert("RGB")))
 
 
-def test_pictures_of_a_folder(tmp_path):
+def test_images_of_a_folder(tmp_path):
     rows = table(np.eye(3), [0, 1, 2], paths=("in/a.png", "../out.png", "lost.png"))
     (tmp_path / "root/in").mkdir(parents=True)
     Image.new("L", (5, 4)).save(tmp_path / "root/in/a.png")
     Image.new("L", (5, 4)).save(tmp_path / "out.png")
-    pictures = pictures_of_folder(tmp_path / "root", rows)
-    assert pictures(0).size == (5, 4) and pictures(0).mode == "RGB"
+    images = images_of_folder(tmp_path / "root", rows)
+    assert images(0).size == (5, 4) and images(0).mode == "RGB"
     with pytest.raises(ValueError, match=r"must lie below .*root, but row 1 \(id 11, ../out.png\)"):
-        pictures(1)
+        images(1)
     with pytest.raises(FileNotFoundError, match="lost.png is missing"):
-        pictures(2)
-    (tmp_path / "root/lost.png").write_bytes(b"no picture")
+        images(2)
+    (tmp_path / "root/lost.png").write_bytes(b"no image")
     with pytest.raises(ValueError, match="lost.png cannot be decoded"):
-        pictures(2)
+        images(2)
 
 
 def test_the_page_shows_the_neighbors_in_order():
@@ -159,7 +159,7 @@ def test_queries_of_an_unknown_class_are_shown_but_never_the_worst():
 def test_a_page_has_an_end():
     rows = table(np.random.default_rng(0).normal(size=(100, 3)), [0, 1] * 50)
     index, queries = build_index(rows), queries_of(rows)
-    with pytest.raises(ValueError, match="at most 4,000 pictures.*make 10,100"):
+    with pytest.raises(ValueError, match="at most 4,000 images.*make 10,100"):
         page_rows(index, (rows, None), (queries, None), np.arange(100), 1000)
     assert len(page_rows(index, (rows, None), (queries, None), np.arange(36), 1000)) == 36
     with pytest.raises(ValueError, match="the number is 0"):

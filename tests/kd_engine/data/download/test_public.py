@@ -1,4 +1,4 @@
-"""Data sets from a local server into their folders, and the words for a missing one."""
+"""Datasets from a local server into their folders, and the words for a missing one."""
 
 from __future__ import annotations
 
@@ -92,7 +92,7 @@ def test_a_bad_archive_leaves_no_folder(
 def toy(
     served: tuple[Path, str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> tuple[Path, Path]:
-    """A data set of one archive with a checksum; its folder to be, and the served archive."""
+    """A dataset of one archive with a checksum; its folder to be, and the served archive."""
     folder, url = served
     md5 = _tar(folder / "x.tar", {"top/a.txt": "right"})
     part = Part("sets/toy", (Source((f"{url}/x.tar",), md5=md5),), "top")
@@ -149,7 +149,7 @@ def test_what_killed_runs_left_is_removed_and_named(
 
 
 def serve_instead(monkeypatch: pytest.MonkeyPatch, name: str, source: Source) -> None:
-    """Fetch a known data set from here, all else being as it is."""
+    """Fetch a known dataset from here, all else being as it is."""
     (part,) = DATASETS[name]
     monkeypatch.setitem(DATASETS, name, (dataclasses.replace(part, sources=(source,)),))
 
