@@ -16,8 +16,9 @@ ADAPTER = ClassifierAdapter()
 
 def DistilledClassifier(  # noqa: N802  a config names it as a type
     student: Mapping[str, Any],
-    teacher: Mapping[str, Any],
     terms: Mapping[str, Mapping[str, Any]],
+    teacher: Mapping[str, Any] | None = None,
+    teachers: Mapping[str, Mapping[str, Any]] | None = None,
     gradient_shares: Mapping[str, Any] | None = None,
     dry_run_size: tuple[int, int] | None = None,
 ) -> nn.Module:
@@ -27,7 +28,9 @@ def DistilledClassifier(  # noqa: N802  a config names it as a type
     ``loss_<term>`` besides its ``loss_ce``. Without a ``dry_run_size`` the dry run has the size
     that student or teacher takes, otherwise 32 x 32 pixels.
     """
-    return build_distilled(ADAPTER, student, teacher, terms, gradient_shares, dry_run_size)
+    return build_distilled(
+        ADAPTER, student, terms, teacher, teachers, gradient_shares, dry_run_size
+    )
 
 
 BYOT = model_type(methods.BYOT, ADAPTER, __name__)

@@ -22,9 +22,8 @@ from kd_core.loss_checks import (
 )
 from kd_core.shapes import AllFeatures, Layouts, ShapeTable, hints_of
 from kd_core.teacher import Forward, FrozenTeacher, eval_mode
-from kd_core.term import Term, layers_of, pick_required, require_factor
+from kd_core.term import ONLY_TEACHER, Term, layers_of, pick_required, require_factor
 
-_ONLY = "teacher"  # name of a teacher without a name
 _LATEST = 100_000  # iterations in which a term is expected to begin
 
 
@@ -74,7 +73,7 @@ class Distiller(BaseDistiller):
                 "have a dot or 'loss' in it (it is logged as loss_<name>), nor be one of torch's, "
                 f"such as 'items', but got {list(terms)}."
             )
-        models = teacher if isinstance(teacher, Mapping) else {_ONLY: teacher}
+        models = teacher if isinstance(teacher, Mapping) else {ONLY_TEACHER: teacher}
         _require_a_teacher(terms, models)
         super().__init__(
             {
@@ -135,7 +134,7 @@ class Distiller(BaseDistiller):
 
     def terms_of(self, teacher: str) -> dict[str, Term]:
         """Return the terms that compare with a teacher."""
-        return {n: term for n, term in self.terms.items() if (term.teacher or _ONLY) == teacher}
+        return {name: term for name, term in self.terms.items() if term.teacher == teacher}
 
     def active_terms(self) -> dict[str, float]:
         """Return the factor of each term that is not 0 at the present iteration.
@@ -284,17 +283,17 @@ class Distiller(BaseDistiller):
 
 
 def _whose(teacher: str) -> str:
-    return "teacher" if teacher == _ONLY else f"teacher {teacher!r}"
+    return "teacher" if teacher == ONLY_TEACHER else f"teacher {teacher!r}"
 
 
 def _require_a_teacher(terms: Mapping[str, Term], teachers: Mapping[str, Any]) -> None:
     """Require that each term has a teacher, and each teacher a term."""
-    wanted = {name: term.teacher or _ONLY for name, term in terms.items()}
-    for name, teacher in wanted.items():
-        if teacher not in teachers:
+    wanted = {term.teacher for term in terms.values()}
+    for name, term in terms.items():
+        if term.teacher not in teachers:
             raise ValueError(
                 f"the teacher of term {name!r} must be one of {', '.join(map(repr, teachers))}, "
-                f"but it is {terms[name].teacher!r}. Give the term teacher='...'."
+                f"but it is {term.teacher!r}. Give the term teacher='...'."
             )
-    if idle := sorted(set(teachers) - set(wanted.values())):
+    if idle := sorted(set(teachers) - wanted):
         raise ValueError(f"every teacher must have a term, but {idle} have none. Leave them out.")

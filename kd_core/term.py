@@ -15,6 +15,7 @@ Schedule = Callable[[int], float]
 Layers = str | Sequence[str] | Mapping[str, str | Sequence[str]]
 
 
+ONLY_TEACHER = "teacher"  # name of a teacher that needs none
 WHOLE = ""  # the role of a loss that knows no roles
 
 
@@ -42,7 +43,7 @@ class Term:
         teacher_layers: Layers | None = None,
         weight: float = 1.0,
         schedule: Schedule | Sequence[Schedule] = (),
-        teacher: str | None = None,
+        teacher: str = ONLY_TEACHER,
     ) -> None:
         require_factor("weight", weight)
         self.loss = loss

@@ -15,8 +15,9 @@ ADAPTER = DetectorAdapter()
 
 def DistilledDetector(  # noqa: N802  a config names it as a type
     student: Mapping[str, Any],
-    teacher: Mapping[str, Any],
     terms: Mapping[str, Mapping[str, Any]],
+    teacher: Mapping[str, Any] | None = None,
+    teachers: Mapping[str, Mapping[str, Any]] | None = None,
     gradient_shares: Mapping[str, Any] | None = None,
     dry_run_size: tuple[int, int] = (256, 256),
 ) -> nn.Module:
@@ -24,4 +25,6 @@ def DistilledDetector(  # noqa: N802  a config names it as a type
 
     See :func:`kd_engine.distilled.build_distilled` for the arguments.
     """
-    return build_distilled(ADAPTER, student, teacher, terms, gradient_shares, dry_run_size)
+    return build_distilled(
+        ADAPTER, student, terms, teacher, teachers, gradient_shares, dry_run_size
+    )

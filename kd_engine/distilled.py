@@ -15,7 +15,7 @@ from torch import nn
 from kd_core import Distiller, FrozenTeacher, GradientShares, Term
 from kd_core.methods.base import NetworksDistiller
 from kd_core.table import format_table
-from kd_core.term import layers_of
+from kd_core.term import ONLY_TEACHER, layers_of
 from kd_engine.adapter import ModelAdapter
 from kd_engine.build import build_terms, build_trained
 from kd_engine.network_builder import ConfigNetworkBuilder
@@ -24,12 +24,13 @@ from kd_engine.network_builder import ConfigNetworkBuilder
 def build_distilled(
     adapter: ModelAdapter,
     student: Mapping[str, Any],
-    teacher: Mapping[str, Any],
     terms: Mapping[str, Mapping[str, Any]],
+    teacher: Mapping[str, Any] | None = None,
+    teachers: Mapping[str, Mapping[str, Any]] | None = None,
     gradient_shares: Mapping[str, Any] | None = None,
     dry_run_size: tuple[int, int] | None = None,
 ) -> nn.Module:
-    """Build a student and a frozen teacher, and attach a distiller.
+    """Build a student and a frozen teacher, or several, and attach a distiller.
 
     The result is the student itself, of its own class: it trains, predicts, saves and exports as
     usual, and returns ``loss_<term>`` besides its own losses in training.
@@ -37,12 +38,13 @@ def build_distilled(
     Args:
         adapter: The task.
         student: Model config of the student.
+        terms: Name to ``dict(loss=, layers=, teacher_layers=, weight=, schedule=, teacher=)``.
         teacher: ``dict(config=, checkpoint=, allow_partial=False, precision=None)``. ``config``
             is a file, a name such as ``mmdet::...`` or a model config; ``checkpoint`` a file, URL
             or work dir, or ``None`` where the config loads its own weights; ``key`` and ``prefix``
             say which entry and which keys of it; ``precision`` "float16" or "bfloat16" runs the
             teacher's forward in it.
-        terms: Name to ``dict(loss=, layers=, teacher_layers=, weight=, schedule=)``.
+        teachers: Instead of ``teacher``, name to such a dict; each term names its ``teacher``.
         gradient_shares: ``dict(layer=, interval=50)`` logs each term's share of the gradient
             norm at one of the student's layers.
         dry_run_size: Height and width in pixels of the images of the dry run; ``None`` takes what
@@ -52,21 +54,22 @@ def build_distilled(
         The student, with the distiller as its child ``distiller``.
 
     Raises:
-        ValueError: If a key of the teacher is unknown or missing, a layer does not exist, shapes
-            do not fit, or logits of different classes are compared.
+        ValueError: If there is not exactly one of ``teacher`` and ``teachers``, a key of a teacher
+            is unknown or missing, a layer does not exist, shapes do not fit, or logits of different
+            classes are compared.
         kd_core.checkpoint.CheckpointError: If the teacher's checkpoint is unsafe, broken or
             does not fit.
     """
     scope = adapter.scope if DefaultScope.get_current_instance() is None else None
     with DefaultScope.overwrite_default_scope(scope):
         model: nn.Module = MODELS.build(ConfigDict(student))
-        teacher_model, precision = build_trained(teacher)
+        trained, precision = _build_teachers(teacher, teachers)
         shares = None if gradient_shares is None else GradientShares(**gradient_shares)
         with torch.random.fork_rng(devices=[]):
             attach(
                 adapter,
                 model,
-                teacher_model,
+                trained,
                 build_terms(terms),
                 precision=precision,
                 gradient_shares=shares,
@@ -78,10 +81,10 @@ def build_distilled(
 def attach(
     adapter: ModelAdapter,
     student: nn.Module,
-    teacher: nn.Module,
+    teacher: nn.Module | Mapping[str, nn.Module],
     terms: Mapping[str, Term],
     *,
-    precision: torch.dtype | None = None,
+    precision: Mapping[str, torch.dtype | None] | None = None,
     gradient_shares: GradientShares | None = None,
     dry_run_size: tuple[int, int] | None = None,
 ) -> Distiller:
@@ -90,9 +93,10 @@ def attach(
     Args:
         adapter: The task.
         student: The model to train.
-        teacher: The trained one.
+        teacher: The trained one, or name to each of several.
         terms: Name to term.
-        precision: Autocast dtype of the teacher's forward.
+        precision: Name of a teacher to the autocast dtype of its forward; the name of the only
+            one is "teacher".
         gradient_shares: Where and how often to log gradient shares.
         dry_run_size: Height and width in pixels of the dry run; ``None`` takes what suits the two.
 
@@ -103,10 +107,15 @@ def attach(
         ValueError: If one of the two is not a model of the task, they take images of different
             size, or logits of different classes are compared.
     """
-    adapter.require_pair(student, teacher, terms)
-    forward = adapter.forward(_modules(terms, "teacher"), adapter.convert(student, teacher))
-    distiller = Distiller(FrozenTeacher(teacher, forward, precision), terms, gradient_shares)
-    example = adapter.arguments(dry_run_size or adapter.image_size(student, teacher))
+    models = teacher if isinstance(teacher, Mapping) else {ONLY_TEACHER: teacher}
+    frozen = {}
+    for name, model in models.items():
+        own = {n: term for n, term in terms.items() if term.teacher == name}
+        adapter.require_pair(student, model, own)
+        forward = adapter.forward(_modules(own, "teacher"), adapter.convert(student, model))
+        frozen[name] = FrozenTeacher(model, forward, (precision or {}).get(name))
+    distiller = Distiller(frozen, terms, gradient_shares)
+    example = adapter.arguments(dry_run_size or adapter.image_size(student, *models.values()))
     distiller.attach(student, example, adapter.forward(_modules(terms, "student")))
     print_log(f"Layers of student and teacher:\n{distiller.shape_table}", "current")
     return distiller
@@ -147,6 +156,25 @@ def shape_text(distiller: Any) -> str:
     """Return the layers that a distiller compares, or the networks of a method, a line each."""
     table = distiller.shape_table
     return "\n".join(format_table((), table)) if isinstance(table, list) else str(table)
+
+
+def _build_teachers(
+    teacher: Mapping[str, Any] | None, teachers: Mapping[str, Mapping[str, Any]] | None
+) -> tuple[dict[str, nn.Module], dict[str, torch.dtype | None]]:
+    """Return models and precisions, by name."""
+    if (teacher is None) == (not teachers):
+        raise ValueError(
+            "a distilled model must have teacher=dict(config=, checkpoint=) or "
+            f"teachers=dict(name=dict(config=, checkpoint=), ...), but has "
+            f"{'neither' if teacher is None else 'both'}."
+        )
+    references = {ONLY_TEACHER: teacher} if teacher is not None else dict(teachers or {})
+    found = {
+        name: build_trained(reference, "teacher" if teacher is not None else f"teachers.{name}")
+        for name, reference in references.items()
+    }
+    models = {name: model for name, (model, _) in found.items()}
+    return models, {name: precision for name, (_, precision) in found.items()}
 
 
 def _modules(terms: Mapping[str, Term], side: str) -> list[str]:

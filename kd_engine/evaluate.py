@@ -40,17 +40,26 @@ def teacher_of(config: Config) -> tuple[dict[str, Any], WeightSource | None]:
         Its plain model config, and the source of its weights.
 
     Raises:
-        ValueError: If the config has no teacher.
+        ValueError: If the config has no teacher, or several.
     """
+    if several := config.model.get("teachers"):
+        raise ValueError(
+            f"the config must be one with one teacher, but it has {', '.join(several)}. Take the "
+            "config of one of them, without --teacher."
+        )
     if "teacher" not in config.model:
         kind = f"{'' if is_distilled(config.model) else 'plain '}{config.model.get('type')}"
         raise ValueError(
             "the config must be one with a teacher (model = dict(student=..., teacher=...)), but "
             f"its model is a {kind}. Leave --teacher out."
         )
-    teacher = config.model.teacher
-    model = read_config(teacher.config).model if _is_name(teacher.config) else teacher.config
-    return student_config(model), WeightSource.of(teacher)
+    return referred_model(config.model.teacher), WeightSource.of(config.model.teacher)
+
+
+def referred_model(reference: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the plain model config that a ``dict(config=, checkpoint=)`` refers to."""
+    config = reference["config"]
+    return student_config(read_config(config).model if _is_name(config) else config)
 
 
 def build_model(config: Config, model: Mapping[str, Any]) -> Any:

@@ -15,7 +15,8 @@ from kd_engine.config.keys import listed
 from kd_engine.data.datasets import BuiltDatasets, build_datasets, require_decodable
 from kd_engine.data.required import require_datasets
 from kd_engine.data.split_check import check_built_splits
-from kd_engine.evaluate import teacher_of
+from kd_engine.evaluate import referred_model
+from kd_engine.run.prerequisites import references_of
 from kd_retrieval.cached_teacher import StoredEmbeddings
 from kd_retrieval.datasets import BOTH, GALLERY, QUERY
 
@@ -137,8 +138,7 @@ def _check_proxies(config: Config, dataset: Any) -> None:
 
 def _check_stored(config: Config, dataset: Any) -> None:
     """Require that a teacher of stored embeddings has those of the training data."""
-    if "teacher" not in config.model:
-        return
-    teacher = teacher_of(config)[0]
-    if str(teacher.pop("type")).endswith(StoredEmbeddings.__name__):
-        StoredEmbeddings(**teacher).check(dataset)
+    for _, reference in references_of(config.model):
+        teacher = referred_model(reference)
+        if str(teacher.pop("type")).endswith(StoredEmbeddings.__name__):
+            StoredEmbeddings(**teacher).check(dataset)

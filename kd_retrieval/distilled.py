@@ -16,8 +16,9 @@ ADAPTER = EmbedderAdapter()
 
 def DistilledEmbedder(  # noqa: N802  a config names it as a type
     student: Mapping[str, Any],
-    teacher: Mapping[str, Any],
     terms: Mapping[str, Mapping[str, Any]],
+    teacher: Mapping[str, Any] | None = None,
+    teachers: Mapping[str, Mapping[str, Any]] | None = None,
     gradient_shares: Mapping[str, Any] | None = None,
     dry_run_size: tuple[int, int] | None = None,
 ) -> nn.Module:
@@ -28,7 +29,9 @@ def DistilledEmbedder(  # noqa: N802  a config names it as a type
     own loss. Without a ``dry_run_size`` the dry run has the size that a vision transformer takes,
     otherwise 128 x 128 pixels.
     """
-    return build_distilled(ADAPTER, student, teacher, terms, gradient_shares, dry_run_size)
+    return build_distilled(
+        ADAPTER, student, terms, teacher, teachers, gradient_shares, dry_run_size
+    )
 
 
 CKDMKT = model_type(methods.CKDMKT, ADAPTER, __name__)

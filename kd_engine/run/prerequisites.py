@@ -22,16 +22,21 @@ def references_of(model: Mapping[str, Any]) -> Iterator[tuple[str, MutableMappin
     """Yield the trained models that a model config refers to.
 
     Args:
-        model: Model config; a reference is a ``dict(config=, checkpoint=)`` or a list of them.
+        model: Model config; a reference is a ``dict(config=, checkpoint=)``, a list of them, or
+            ``teachers``, a dict of them.
 
     Yields:
-        The key, such as ``teacher`` or ``peers.0``, and the reference.
+        The key, such as ``teacher``, ``peers.0`` or ``teachers.large``, and the reference.
     """
     for key, value in model.items():
-        many = isinstance(value, list | tuple)
-        for number, item in enumerate(value if many else [value]):
+        items = {key: value}
+        if isinstance(value, list | tuple):
+            items = {f"{key}.{number}": item for number, item in enumerate(value)}
+        elif key == "teachers" and isinstance(value, Mapping):
+            items = {f"{key}.{name}": item for name, item in value.items()}
+        for name, item in items.items():
             if isinstance(item, MutableMapping) and {"config", "checkpoint"} <= set(item):
-                yield f"{key}.{number}" if many else key, item
+                yield name, item
 
 
 def require_trained(config: Config) -> None:

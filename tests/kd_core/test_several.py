@@ -105,7 +105,7 @@ class TestTeachers:
     @pytest.mark.parametrize(
         "teachers, name, message",
         [
-            (("a", "b"), None, "teacher of term 'x' must be one of 'a', 'b', but it is None"),
+            (("a", "b"), None, "teacher of term 'x' must be one of 'a', 'b', but it is 'teacher'"),
             (("a", "b"), "c", "teacher of term 'x' must be one of 'a', 'b', but it is 'c'"),
             (None, "a", "teacher of term 'x' must be one of 'teacher', but it is 'a'"),
             (("a", "b"), "a", r"every teacher must have a term, but \['b'\] have none"),
@@ -113,8 +113,9 @@ class TestTeachers:
     )
     def test_what_does_not_fit_is_refused(self, teachers, name, message):
         models = Net() if teachers is None else {one: Net() for one in teachers}
+        named = {} if name is None else {"teacher": name}
         with pytest.raises(ValueError, match=message):
-            Distiller(models, {"x": Term(SoftTargetLoss(), "head", teacher=name)})
+            Distiller(models, {"x": Term(SoftTargetLoss(), "head", **named)})
 
     def test_the_only_one_has_no_name(self):
         distiller = Distiller(Net(), {"x": Term(SoftTargetLoss(), "head")})
