@@ -1,4 +1,4 @@
-"""Command line of the benchmarks: what kdkit costs on this machine.
+"""Command line of the benchmarks: the cost of kdkit on this machine.
 
     python -m benchmarks distill
     python -m benchmarks distill configs/det/hmat_asckd+bccd --size 240 320 --batch 8
@@ -11,7 +11,7 @@ distill: the time of a distilled training step over that of the steps of its net
 student's own step and the teacher's forward (a detector's extract_feat), or all networks of a
 method that trains several; the peak memory of each; the time of each term; of detectors the memory
 of HMAT on a map of stride 4; of classifiers the step of torchdistill, if it is installed and has
-the method. Weights and images are random: no data set and no download is needed.
+the method. Weights and images are random: no dataset and no download is needed.
 
 recall: the time of recall_at_k, all K, over that of a search of one neighbor by FAISS, and of
 pytorch-metric-learning's precision at 1; the memory it takes. Embeddings are synthetic.
@@ -120,7 +120,7 @@ def _add_distill(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument(
         "--size", nargs=2, type=_positive, metavar=("HEIGHT", "WIDTH"),
-        help="pixels of the images (default: 256 320; of classifiers what the student wants)",
+        help="pixels of the images (default: 256 320; for classifiers the student's size)",
     )  # fmt: skip
     parser.add_argument("--batch", type=_positive, help="images (default: 2; of classifiers 64)")
     parser.add_argument("--rounds", type=_positive, help="default: 12; of classifiers 60")

@@ -29,7 +29,7 @@ class StepCase(Protocol):
     """Training steps to compare: they do the same work on the same batch."""
 
     def actions(self) -> dict[str, Callable[[], None]]:
-        """Return what is timed: ``distilled``, the ``parts``, and peers if there are any."""
+        """Return the timed actions: ``distilled``, the ``parts``, and peers if there are any."""
 
     def parts(self) -> list[str]:
         """Name the actions that the distilled step is compared with, all together."""
@@ -89,8 +89,8 @@ def cost_lines(report: Mapping[str, Any], titles: Mapping[str, str] | None = Non
     """Return the report of :func:`step_costs` as the lines of two tables.
 
     Args:
-        report: What it returned.
-        titles: Name of an action to what stands in the table.
+        report: Its result.
+        titles: Name of an action to its title in the table.
     """
     known = titles or {}
     lines = [row("median of the rounds", "wall ms", "CPU ms", "peak MB")]

@@ -1,4 +1,4 @@
-"""An embedder distilled. Six classes are few: recall differs as much from seed to seed."""
+"""An embedder distilled: python examples/embedder.py. Six classes: recall varies with the seed."""
 
 import argparse
 

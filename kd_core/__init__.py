@@ -1,4 +1,4 @@
-"""Distillation in plain PyTorch: losses, layer taps, frozen teachers, the distiller."""
+"""Distillation in plain PyTorch: losses, feature hooks, frozen teachers, the distiller."""
 
 from __future__ import annotations
 

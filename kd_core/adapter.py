@@ -1,4 +1,4 @@
-"""Adapter of a task: where its networks keep what is compared, and how they are fed."""
+"""Adapter of a task: which outputs of its networks are compared, and how they are fed."""
 
 from __future__ import annotations
 
@@ -13,9 +13,10 @@ Convert = Callable[[Tensor], Tensor]
 
 
 class TaskAdapter:
-    """What methods of several networks ask of a task; these answers are those of a plain loop.
+    """Base class of adapters: what a method of several networks needs to know about a task.
 
-    Plain networks take images (N, C, H, W) first and are classifiers. A task has a subclass.
+    The defaults are those of a plain loop, whose networks are classifiers that take images
+    (N, C, H, W) first. A task has a subclass.
 
     Args:
         output: Selector of the logits (N, classes), or of what :meth:`scores` takes.
@@ -37,29 +38,29 @@ class TaskAdapter:
             name: Which network it is, for messages.
 
         Raises:
-            ValueError: If it is none.
+            ValueError: If it is not one.
         """
 
     def require_alike(self, student: nn.Module, name: str, network: nn.Module) -> None:
         """Require that another network can be compared with the student on the same images.
 
         Raises:
-            ValueError: If its classes or images are others.
+            ValueError: If its classes or images differ.
         """
 
     def convert(self, student: nn.Module, network: nn.Module) -> Convert | None:
-        """Return what turns the student's images into another network's; ``None`` keeps them."""
+        """Return a converter of the student's images to another network's; ``None`` keeps them."""
         return None
 
     def example(self, network: nn.Module) -> Tensor | None:
-        """Draw two images for a dry run; ``None`` where nothing says of what size."""
+        """Draw two images for a dry run; ``None`` where their size is unknown."""
         return None
 
     def stages(self, network: nn.Module, name: str) -> list[str]:
         """Return the selectors of a network's stages, from shallow to deep.
 
         Raises:
-            ValueError: If nothing says what they are.
+            ValueError: If the network does not name them.
         """
         raise ValueError(
             f"{type(network).__name__} does not name its stages. Name its layers, such as "
@@ -75,14 +76,14 @@ class TaskAdapter:
 
         Args:
             network: The network.
-            output: What it made of a batch.
+            output: Its output for a batch.
             labels: Class of each image, int64 (N,).
         """
         return F.cross_entropy(output.float(), labels)
 
 
 class NetworkBuilder(Protocol):
-    """Builds the networks that a method's config names."""
+    """Builder of the networks that a method's config names."""
 
     adapter: TaskAdapter
     config: Mapping[str, Any]  # of the student
@@ -91,10 +92,10 @@ class NetworkBuilder(Protocol):
         """Build the student."""
 
     def network(self, config: Mapping[str, Any]) -> nn.Module:
-        """Build another network; the random numbers that follow are those without it."""
+        """Build another network; later random numbers are the same as without it."""
 
     def peers(self, configs: Sequence[Mapping[str, Any]]) -> dict[str, nn.Module]:
-        """Build peers, by their names for people, each with weights of its own."""
+        """Build peers, keyed by readable names, each with weights of its own."""
 
     def trained(
         self, reference: Mapping[str, Any], name: str = "teacher"
@@ -114,7 +115,7 @@ class NetworkBuilder(Protocol):
         """Return the model configs that references name."""
 
     def names_of(self, configs: Sequence[Mapping[str, Any]]) -> list[str]:
-        """Name peers for people."""
+        """Return readable names of peers."""
 
     def heads_of(self, reference: Mapping[str, Any]) -> tuple[dict[str, Any], str] | None:
         """Read the trained heads of a checkpoint.

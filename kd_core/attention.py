@@ -1,7 +1,7 @@
 """Attention maps of feature maps: pure functions, no parameters, no state.
 
-All of them take any floating dtype and compute in float32, also under autocast. What needs much
-memory otherwise is in kd_core/gram.py.
+All of them take any floating dtype and compute in float32, also under autocast. Products that would
+otherwise need much memory are in kd_core/gram.py.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from kd_core.gram import EPSILON, cosine_gram, energy, gram, no_double
 
 
 def activation_attention(feature: Tensor, power: float = 2.0) -> Tensor:
-    """Where a feature map is active: unit(vec mean_c |F|^p).
+    """Activation attention, where a feature map is active: unit(vec mean_c |F|^p).
 
     Args:
         feature: Feature map (N, C, H, W).
@@ -96,7 +96,7 @@ def spatial_attention(
 
 
 def channel_vectors(feature: Tensor) -> Tensor:
-    """Pool feature maps globally; vectors, pooled already, stay.
+    """Pool feature maps globally; vectors, which are pooled already, stay.
 
     Args:
         feature: Feature map (N, C, H, W), or vectors (N, C).
@@ -210,7 +210,7 @@ def match_sizes(student: Tensor, teacher: Tensor) -> tuple[Tensor, Tensor]:
 
 
 def smaller_size(student: Tensor, teacher: Tensor) -> tuple[int, int]:
-    """The smaller height and the smaller width of two maps.
+    """Return the smaller height and the smaller width of two maps.
 
     Args:
         student: Feature map (N, C_s, H_s, W_s).

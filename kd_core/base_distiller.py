@@ -1,4 +1,4 @@
-"""Base class of what is attached to a student and adds to its losses in training."""
+"""Base class of distillers: attached to a student, they add to its losses in training."""
 
 from __future__ import annotations
 
@@ -26,9 +26,9 @@ class Call:
         args: Positional arguments of its forward.
         kwargs: Keyword arguments of its forward.
         task: The student's own losses in the dict that it returned; empty if it returned none.
-        extra_inputs: What was given to :meth:`BaseDistiller.losses`.
+        extra_inputs: Inputs that were given to :meth:`BaseDistiller.losses`.
         hooks: The outputs of the student's layers.
-        iteration: How many such calls there were before.
+        iteration: Number of such calls before.
     """
 
     student: nn.Module
@@ -40,12 +40,12 @@ class Call:
     iteration: int
 
     def named(self) -> dict[str, Any]:
-        """Return all arguments by the names that the student's forward has for them."""
+        """Return all arguments, by the parameter names of the student's forward."""
         return named_arguments(self.student, self.args, self.kwargs) | dict(self.extra_inputs)
 
 
 class BaseDistiller(nn.Module, ABC):
-    """Becomes a child of a student, ``distiller``, and adds losses to those that it returns.
+    """Base class of distillers: a child of the student, ``distiller``, that adds to its losses.
 
     :meth:`pre_forward` runs before every training forward of the student, :meth:`post_forward`
     after it; the losses of the latter are put into the dict that the student returns. A student
@@ -64,7 +64,7 @@ class BaseDistiller(nn.Module, ABC):
         self.register_buffer("iteration", torch.zeros((), dtype=torch.long))
         self.teachers: dict[str, FrozenTeacher] = dict(teachers or {})
         self.name = _CHILD  # of the student's child, if attached
-        self.added: set[str] = set()  # names of what was put into the student's last losses
+        self.added: set[str] = set()  # names that were put into the student's last losses
         self._count: int | None = None  # the iteration without a wait for the GPU
         self._student: tuple[nn.Module, ...] = ()  # in a tuple, so that it is no child
         self._hooks: FeatureHooks | None = None
@@ -77,7 +77,7 @@ class BaseDistiller(nn.Module, ABC):
 
     @abstractmethod
     def post_forward(self, call: Call) -> dict[str, Tensor]:
-        """Return what is to be added: names with "loss" are summed, others are statistics.
+        """Return the losses to add: names with "loss" are summed, others are statistics.
 
         A name that the student's own losses have replaces theirs.
         """
@@ -87,13 +87,13 @@ class BaseDistiller(nn.Module, ABC):
     ) -> None:
         """Prepare for a training forward of the student; nothing by default.
 
-        A frozen teacher runs here: it has given its memory back before the student keeps its own.
+        A frozen teacher runs here: its memory is free before the student keeps its activations.
         """
 
     def dry_run(
         self, student: nn.Module, example: Sequence[Any] | None, forward: Forward | None
     ) -> None:
-        """Check, and make what needs the shapes of features; nothing by default."""
+        """Check the layers, and make modules that need shapes of features; nothing by default."""
 
     def is_active(self) -> bool:
         """Return whether the present iteration needs any of the student's layers."""
@@ -109,7 +109,7 @@ class BaseDistiller(nn.Module, ABC):
         DDP waits for the gradient of every parameter, also where a weight is 0.
 
         Args:
-            parameters: Those that may get no gradient.
+            parameters: Parameters that may get no gradient.
         """
         if not (torch.distributed.is_available() and torch.distributed.is_initialized()):
             return {}
@@ -121,7 +121,7 @@ class BaseDistiller(nn.Module, ABC):
         return name + self.name.removeprefix(_CHILD)
 
     def start_iteration(self) -> int:
-        """Return the iteration from which all its losses count; 0 by default."""
+        """Return the first iteration at which all its losses count; 0 by default."""
         return 0
 
     def set_run_length(self, epoch_length: int, total: int | None = None) -> None:
@@ -155,7 +155,7 @@ class BaseDistiller(nn.Module, ABC):
 
         Raises:
             ValueError: If a layer does not exist, the shapes do not fit a loss, two networks share
-                a layer, the name is another or taken, or the distiller is attached already.
+                a layer, the name is wrong or taken, or the distiller is attached already.
         """
         if not name.isidentifier() or (name != _CHILD and not name.startswith(f"{_CHILD}_")):
             raise ValueError(f"name must be '{_CHILD}' or '{_CHILD}_<text>', but it is {name!r}.")
@@ -184,7 +184,7 @@ class BaseDistiller(nn.Module, ABC):
         return student
 
     def detach(self) -> nn.Module:
-        """Take everything away; the student is as it was.
+        """Remove everything; the student is as it was.
 
         Raises:
             ValueError: If nothing is attached.
@@ -201,21 +201,21 @@ class BaseDistiller(nn.Module, ABC):
         return student
 
     def forward(self, features: Any) -> Any:
-        """Return what came in: a Sequential student runs its children, and this is one now."""
+        """Return the input: a Sequential student runs its children, and this is one of them."""
         return features
 
     def losses(self, **extra_inputs: Any) -> dict[str, Tensor]:
-        """Return what the student's last training forward adds, once.
+        """Return the losses of the student's last training forward, once.
 
         For students that return no dict of losses: add the sum of these to your own loss.
 
         Args:
-            extra_inputs: What losses need besides the layers and the student's forward does not
-                take, such as ``labels=labels``.
+            extra_inputs: Inputs that losses need besides the layers and that the student's forward
+                does not take, such as ``labels=labels``.
 
         Raises:
             RuntimeError: If the student has not run in training mode since the last call.
-            ValueError: If a loss needs something that neither this call nor the forward has.
+            ValueError: If a loss needs an input that neither this call nor the forward has.
         """
         if self._call is None:
             raise RuntimeError("losses() needs a forward of the student in training mode first.")
@@ -224,13 +224,13 @@ class BaseDistiller(nn.Module, ABC):
         return self._step(args, kwargs, {}, extra_inputs)
 
     def current_iteration(self) -> int:
-        """Return how many training forwards there were."""
+        """Return the number of training forwards so far."""
         if self._count is None:
             self._count = int(self.iteration)
         return self._count
 
     def set_iteration(self, iteration: int) -> None:
-        """Continue as if there had been so many training forwards."""
+        """Continue as if there had been this many training forwards."""
         self.iteration.fill_(iteration)
         self._count = iteration
 

@@ -1,4 +1,4 @@
-"""Input checks that every loss shares, so that every loss complains alike."""
+"""Checks of inputs, shared by all losses, so that their messages are alike."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ def check_weights(**weights: float) -> None:
         weights: Each by its name.
 
     Raises:
-        ValueError: If one is no number, negative or not finite; names the first.
+        ValueError: If one is not a number, negative or not finite; names the first.
     """
     for name, weight in weights.items():
         _check_number(name, weight)
@@ -36,7 +36,7 @@ def check_positive(**values: float) -> None:
         values: Each by its name.
 
     Raises:
-        ValueError: If one is no number, not above 0 or not finite; names the first.
+        ValueError: If one is not a number, not above 0 or not finite; names the first.
     """
     for name, value in values.items():
         _check_number(name, value)
@@ -144,7 +144,7 @@ def check_indices(name: str, indices: Tensor, count: int, limit: int | None = No
     """Require one whole number from 0 on for each sample.
 
     Args:
-        name: What the message calls them.
+        name: Their name in the message.
         indices: Labels or ids (N,).
         count: How many samples N there are.
         limit: All must be below it; ``None`` for no limit.

@@ -1,4 +1,4 @@
-"""Connectors: layers that give a student's features the teacher's channels, and their trial."""
+"""Connectors: layers that map a student's features to the teacher's channels, and their trial."""
 
 from __future__ import annotations
 
@@ -15,12 +15,12 @@ from kd_core.term import Term, placeholders
 
 
 class MapNorm(nn.BatchNorm2d):
-    """Batch norm of maps that bears a single value of each channel in training.
+    """Batch norm of maps that accepts a single value of each channel in training.
 
     The last batch of an epoch may be of one image. Its map (1, C, 1, 1) or vector (1, C) has no
-    variance, and batch norm ends the training with an error. What is trained beside the student
-    must not: it takes the running statistics for this step and leaves them as they are. The
-    student's own batch norms are as they would be without a teacher.
+    variance, and batch norm ends the training with an error. A connector must not: it takes the
+    running statistics for this step and leaves them as they are. The student's own batch norms
+    behave as without a teacher.
 
     Example:
         >>> import torch
@@ -34,7 +34,7 @@ class MapNorm(nn.BatchNorm2d):
 
 
 class VectorNorm(nn.BatchNorm1d):
-    """The same for vectors; see :class:`MapNorm`."""
+    """Batch norm of vectors that accepts a single one; see :class:`MapNorm`."""
 
     def forward(self, input: Tensor) -> Tensor:
         """Normalize vectors (N, C)."""
@@ -101,8 +101,8 @@ class TermConnectors(nn.ModuleDict):
     def add(self, table: ShapeTable) -> None:
         """Make a connector for each row of a dry run that needs one.
 
-        One that fits already stays, with its weights. The random numbers that follow are those
-        without connectors.
+        One that fits already stays, with its weights. Later random numbers are the same as without
+        connectors.
         """
         before = {(n, key): m for n, of in self.items() for key, m in of.named_children()}
         self.clear()
@@ -163,13 +163,13 @@ def prepare_and_try(
 ) -> None:
     """Let every loss prepare for the features of a dry run, and try it on them.
 
-    What a loss remembers of the trial is forgotten, and the random numbers that follow are those
+    Whatever a loss remembers of the trial is discarded, and later random numbers are the same as
     without it.
 
     Args:
         terms: Name to term.
-        connectors: Those of the same terms.
-        table: What the dry run found, for the message.
+        connectors: Connectors of the same terms.
+        table: The shapes that the dry run found, for the message.
         student: Term name, then role, to the features of the dry run.
         teacher: The same for the teacher.
 
@@ -195,7 +195,7 @@ def idle_parameters(modules: Iterable[nn.ModuleDict], active: Iterable[str]) -> 
     """Return the parameters of the terms that are not active.
 
     Args:
-        modules: Term name to what is trained for it.
+        modules: Term name to the modules that are trained for it.
         active: Names of the active terms.
     """
     used = set(active)

@@ -1,4 +1,4 @@
-"""Distiller: teachers' knowledge for an ordinary student, attached and taken away again."""
+"""Distiller: a student learns from frozen teachers; it is attached to the student and detached."""
 
 from __future__ import annotations
 
@@ -28,14 +28,14 @@ _LATEST = 100_000  # iterations in which a term is expected to begin
 
 
 class Distiller(BaseDistiller):
-    """Adds ``loss_<term>`` to the losses of a student in training.
+    """Distiller that adds ``loss_<term>`` to the losses of a student in training.
 
     ``attach`` hooks the named layers of student and teacher. In every training forward the
     teacher runs on the student's own inputs, and the terms are added to the dict of losses
     that the student returns. A student that returns something else (a plain network) gets them
     from :meth:`losses`. The distiller becomes the student's child ``distiller``: its iteration and
-    what is trained along with the student (connectors, a loss's own parameters) are saved under
-    ``distiller.``; the teacher is not.
+    the parameters that are trained along with the student (connectors, a loss's own) are saved
+    under ``distiller.``; the teacher is not.
 
     Args:
         teacher: The trained model; wrapped in a :class:`FrozenTeacher` if it is not one. Or a
@@ -89,7 +89,7 @@ class Distiller(BaseDistiller):
         self.shape_table: ShapeTable | None = None
         self.layouts: dict[str, Layouts] = {}
         self._teacher_outputs: dict[str, Any] = {}  # of this forward, by term
-        self._reached: set[str] = set()  # terms that were seen to move the student
+        self._reached: set[str] = set()  # terms that have moved the student
         self._clear()
 
     @property
@@ -137,7 +137,7 @@ class Distiller(BaseDistiller):
         return {name: term for name, term in self.terms.items() if term.teacher == teacher}
 
     def active_terms(self) -> dict[str, float]:
-        """Return the factor of each term that is not 0 at the present iteration.
+        """Return the factor of each term, where not 0, at the present iteration.
 
         Raises:
             ValueError: If a schedule makes one negative or not finite.
@@ -183,11 +183,11 @@ class Distiller(BaseDistiller):
                 self._teacher_outputs |= self._run_teacher(name, args, kwargs, terms)
 
     def post_forward(self, call: Call) -> dict[str, Tensor]:
-        """Compare the student with what the teacher has answered.
+        """Compare the student's features with the teacher's.
 
         Raises:
-            ValueError: If a layer did not run, shapes do not fit, a loss lacks an extra input, or a
-                term cannot move the student (looked at once, in the term's first step).
+            ValueError: If a layer did not run, shapes do not fit, an extra input of a loss is
+                missing, or a term cannot move the student (checked once, in the term's first step).
             FloatingPointError: If a term, or a loss of the student's own, is not finite.
         """
         factors = self.active_terms()

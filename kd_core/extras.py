@@ -1,4 +1,4 @@
-"""Extras of the distribution: which one brings a package that is not installed."""
+"""Extras of the distribution: which of them installs a missing package."""
 
 from __future__ import annotations
 
@@ -18,11 +18,11 @@ _EXTRAS = {
 
 
 def missing_package(user: str, *packages: str) -> ImportError:
-    """Make the error that names packages which are not installed, and the command that brings them.
+    """Return the error that names missing packages, and the command that installs them.
 
     Args:
-        user: What needs them, such as "an index".
-        packages: Import names of packages that an extra of kdkit brings.
+        user: Name of the part that needs them, such as "an index".
+        packages: Import names of packages that an extra of kdkit installs.
     """
     extras = ",".join(dict.fromkeys(_EXTRAS[package] for package in packages))
     upstream = " (or [openmmlab] instead of [onedl], never both)" if "onedl" in extras else ""
@@ -34,14 +34,14 @@ def missing_package(user: str, *packages: str) -> ImportError:
 
 
 def require_packages(user: str, packages: Iterable[str]) -> None:
-    """Require packages that an extra of kdkit brings, without importing them.
+    """Require packages that an extra of kdkit installs, without importing them.
 
     Args:
-        user: What needs them.
+        user: Name of the part that needs them.
         packages: Their import names.
 
     Raises:
-        ImportError: If one is not installed; names the command that brings it.
+        ImportError: If one is not installed; names the command that installs it.
     """
     missing = [package for package in packages if find_spec(package) is None]
     if missing:

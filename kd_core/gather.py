@@ -1,4 +1,4 @@
-"""Samples of all ranks, with gradient, for losses that relate the samples of a batch."""
+"""Gathering of samples from all ranks, with gradient, for losses that relate samples."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ def gather_rows(rows: Tensor) -> Tensor:
     """Return the rows of all ranks, with gradient to this rank's own.
 
     Every rank is to compute the loss of the whole batch from them. The gradient carries the factor
-    world size, which DDP's mean over the ranks takes out again: so training with several GPUs is
+    world size, which DDP's mean over the ranks cancels: so training with several GPUs equals
     training with one that sees all samples. The ranks may hold different numbers of rows.
 
     Args:

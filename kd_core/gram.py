@@ -1,6 +1,6 @@
-"""Sums and products over a feature map, with gradients of their own that need little memory.
+"""Gram matrices and sums over a feature map, with gradients of their own that need little memory.
 
-A detector's stride-4 map is large: beside the map and its gradient nothing of that size is held.
+A detector's stride-4 map is large: besides it and its gradient nothing of that size is held.
 All compute in float32, also under autocast.
 """
 
@@ -60,7 +60,7 @@ def cosine_gram(feature: Tensor) -> Tensor:
 
 
 def no_double(feature: Tensor) -> Tensor:
-    """Return a tensor in float32 if it is in float64, else as it is."""
+    """Return a tensor in float32 if it is in float64, otherwise as it is."""
     return feature.float() if feature.dtype == torch.float64 else feature
 
 
@@ -134,7 +134,7 @@ class _CosineGram(torch.autograd.Function):
     def backward(ctx: Any, grad: Tensor) -> Tensor:
         feature, inverse, cosines = ctx.saved_tensors
         both = grad + grad.transpose(1, 2)
-        along = (both * cosines).sum(dim=2)  # (N, C): what would only lengthen a row
+        along = (both * cosines).sum(dim=2)  # (N, C): the part that would only lengthen a row
         both.mul_(inverse.unsqueeze(1)).mul_(inverse.unsqueeze(2))
         both.diagonal(dim1=1, dim2=2).sub_(along * inverse.square())
         return _times_rows(both, feature)

@@ -21,11 +21,11 @@ _SHOWN = 8
 
 @dataclass(frozen=True)
 class LayerPath:
-    """A layer's dotted path, and which items of its output are meant; :meth:`parse` makes one.
+    """Selector: a layer's dotted path, and items of its output; :meth:`parse` makes one.
 
     ``backbone.layer3`` is a module's output, ``neck[0]`` an item of it and ``neck[1:4]`` several,
-    ``backbone[feat]`` what a dict or a named tuple has under a name, and ``head[0][1]`` an item of
-    an item. ``output`` is what the model itself returns.
+    ``backbone[feat]`` an entry of a dict or a named tuple, and ``head[0][1]`` an item of an item.
+    ``output`` is the output of the model itself.
     """
 
     text: str
@@ -53,13 +53,13 @@ class LayerPath:
         """Select from a module's output.
 
         Args:
-            output: What the module returned: a tensor, or tuples, lists and dicts of tensors.
+            output: Output of the module: a tensor, or tuples, lists and dicts of tensors.
 
         Returns:
-            The tensor meant, or a list of tensors when several are meant.
+            The selected tensor, or a list of tensors if several are selected.
 
         Raises:
-            ValueError: If the output has no such item, or what is selected is not made of tensors.
+            ValueError: If the output has no such item, or the item does not consist of tensors.
         """
         picked = output
         for depth, key in enumerate(self.keys):
@@ -95,10 +95,10 @@ def find_layer(model: nn.Module, selector: LayerPath, whose: str) -> nn.Module:
 
 
 class FeatureHooks:
-    """Keep the outputs of some layers of one model, until they are cleared.
+    """Forward hooks that keep the outputs of some layers of a model, until they are cleared.
 
     Args:
-        model: The model to listen to.
+        model: The model.
         selectors: Which layers; each path gets one forward hook.
         whose: "student" or "teacher", for messages.
 
@@ -117,7 +117,7 @@ class FeatureHooks:
         self.register(model)
 
     def register(self, model: nn.Module) -> None:
-        """Listen to the layers that bear the paths now.
+        """Hook the layers that have the paths now.
 
         Conversions such as SyncBN replace modules under the same name, so this is called
         before every step; layers that are still the same keep their hook.
@@ -140,10 +140,10 @@ class FeatureHooks:
             self._versions.setdefault(path, []).append(_versions(output))
 
     def read(self, selectors: Sequence[LayerPath]) -> Features:
-        """Return what the selectors pick: one tensor, or a flat list if several are meant.
+        """Return the selected outputs: one tensor, or a flat list if several are selected.
 
-        A layer that ran several times, such as a head of all levels, gives what is meant of each
-        run, in their order.
+        A layer that ran several times, such as a head of all levels, gives the selected items of
+        each run, in order.
 
         Raises:
             ValueError: If a layer did not run, or its output changed in place after it ran.
@@ -176,7 +176,7 @@ class FeatureHooks:
         }
 
     def __getstate__(self) -> dict[str, Any]:
-        """A copy has no outputs, for they belong to one graph."""
+        """Return the state of a copy: it has no outputs, which belong to one graph."""
         return self.__dict__ | {"_outputs": {}, "_versions": {}}
 
     def clear(self) -> None:
@@ -185,7 +185,7 @@ class FeatureHooks:
         self._versions.clear()
 
     def remove(self) -> None:
-        """Take every hook away."""
+        """Remove all hooks."""
         for handle in self._handles.values():
             handle.remove()
         self._handles.clear()
@@ -196,7 +196,7 @@ class FeatureHooks:
 def read_layers(
     model: nn.Module, layers: Sequence[LayerPath], *args: Any, whose: str
 ) -> list[Tensor]:
-    """Run a model on arguments and return what some of its layers give, as :class:`FeatureHooks`.
+    """Run a model on arguments and return the outputs of some layers, as :class:`FeatureHooks`.
 
     Raises:
         ValueError: If a layer does not exist or did not run; ``whose`` says of which model.
@@ -229,7 +229,7 @@ def levels_of(features: Features) -> list[Tensor]:
 
 
 class _Keep:
-    """A forward hook that can be deep-copied together with its model."""
+    """Forward hook that can be deep-copied together with its model."""
 
     def __init__(self, hooks: FeatureHooks, path: str) -> None:
         self.hooks = hooks
@@ -259,12 +259,12 @@ def _key(match: re.Match[str]) -> int | slice | str:
 
 
 def _name(text: str, depth: int) -> str:
-    """The first part of a selector, with so many of its keys."""
+    """Return the first part of a selector, with this many of its keys."""
     return "[".join(text.split("[")[: depth + 1])
 
 
 def _item(output: Any, key: int | slice | str, text: str, name: str) -> Any:
-    """Return an item of what a layer returned; ``name`` is the selector of that."""
+    """Return an item of a layer's output; ``name`` is the selector of that output."""
     named = dict(output) if isinstance(output, Mapping) else getattr(output, "_asdict", dict)()
     for known, item in named.items():
         if str(known) == str(key):
@@ -289,7 +289,7 @@ def _describe(output: Any) -> str:
 
 
 def _instead(output: Any, name: str, wanted: str) -> str:
-    """Say which selectors give the tensors of an output; of many those nearest to the wanted."""
+    """Return a sentence with the selectors of an output's tensors; of many the nearest ones."""
     found = {part: tuple(tensor.shape) for part, tensor in tensors_in(output, name)}
     near = difflib.get_close_matches(wanted, found, n=_SHOWN, cutoff=0.0)
     shown = [f"{part} {shape}" for part, shape in found.items() if part in near]

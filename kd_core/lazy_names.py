@@ -20,7 +20,7 @@ def lazy_names(
         homes: Public name to the module that defines it.
         first: Module that is imported before a name is, such as one that refuses a wrong
             environment; none if empty.
-        plain: Names that do without it.
+        plain: Names that do not need it.
 
     Returns:
         ``__getattr__`` and ``__dir__``, to be assigned in the package's ``__init__.py``.

@@ -29,7 +29,7 @@ def merge_losses(
         task: The student's own dict of losses.
 
     Raises:
-        ValueError: If a name is there twice, for one of the two would be lost.
+        ValueError: If a name occurs twice, because one of the two would be lost.
     """
     merged: dict[str, Tensor] = {}
     for name, parts in values.items():
@@ -93,12 +93,12 @@ def require_gradients(
 ) -> None:
     """Require that the student's layers have a gradient.
 
-    A layer without one makes a constant of its part of the loss, which is logged as any other. It
-    is an error where no level of a role has a gradient, and a warning where only some have none:
+    Without one, the layer's part of the loss is a constant, which is logged like any other. This is
+    an error where no level of a role has a gradient, and a warning where only some have none:
     losses that compare levels with each other can use them.
 
     Args:
-        what: Whose layers these are, such as "term 'at'", for messages.
+        what: Name of their owner, such as "term 'at'", for messages.
         layers: Role to the student's selectors.
         features: Role to the student's feature (N, ...) or list of them, before any connector.
 
@@ -127,17 +127,18 @@ def require_gradients(
 def require_influence(
     what: str, features: Mapping[str, Features], values: Sequence[Tensor]
 ) -> bool:
-    """Require that a loss depends on the student's layers, and not on a connector alone.
+    """Require that a loss depends on the student's layers, not only on a connector.
 
     This runs the loss and its connectors backwards once, as far as the layers.
 
     Args:
-        what: Whose loss it is, such as "term 'at'", for the message.
+        what: Name of the loss's owner, such as "term 'at'", for the message.
         features: Role to the student's feature (N, ...) or list of them, before any connector.
         values: The parts of the loss, scalars.
 
     Returns:
-        Whether it was seen: a loss that is 0 and has no graph may have found nothing in this batch.
+        Whether this was verified: a loss that is 0 and has no graph may have found nothing in this
+        batch.
 
     Raises:
         ValueError: If no gradient of the loss reaches one of the layers.
@@ -161,12 +162,12 @@ def require_influence(
 
 @dataclass(frozen=True)
 class GradientShares:
-    """Ask for the share of each loss in the gradient, now and then.
+    """Settings of gradient shares: each loss's share of the gradient, measured now and then.
 
     Args:
-        layer: The student's layer whose parameters are looked at, such as ``neck`` or
+        layer: The student's layer whose parameters are measured, such as ``neck`` or
             ``backbone.layer4``. Only the layers from the losses down to it are run backwards.
-        interval: Iterations between two looks; each costs about one extra backward pass
+        interval: Iterations between two measurements; each costs about one extra backward pass
             through the heads and the layer.
 
     Raises:
@@ -181,11 +182,11 @@ class GradientShares:
             raise ValueError(f"interval must be at least 1, but it is {self.interval}.")
 
     def due(self, iteration: int) -> bool:
-        """Tell whether an iteration is one of those looked at."""
+        """Return whether shares are measured at an iteration."""
         return iteration % self.interval == 0
 
     def parameters(self, student: nn.Module) -> list[nn.Parameter]:
-        """Return the parameters that are looked at.
+        """Return the parameters whose gradients are measured.
 
         Raises:
             ValueError: If the layer does not exist or trains no parameter.
@@ -231,7 +232,7 @@ def _named(selectors: Sequence[LayerPath], level: int, levels: int) -> str:
 
 
 def _is_compiled(node: Any) -> bool:
-    """Return whether a graph has a compiled part, which hides what depends on what."""
+    """Return whether a graph has a compiled part, which hides dependencies."""
     waiting: list[Any] = [node]
     seen: set[Any] = set()
     while waiting:

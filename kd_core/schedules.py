@@ -75,7 +75,7 @@ class _Timed:
 
 @dataclass(frozen=True)
 class Constant:
-    """Always the same factor.
+    """Constant factor.
 
     Example:
         >>> Constant(0.5)(100)
@@ -94,7 +94,7 @@ class Constant:
 
 @dataclass(frozen=True)
 class LinearWarmup(_Timed):
-    """Rises from 0 before ``begin`` to 1 at ``end``.
+    """Linear rise from 0 before ``begin`` to 1 at ``end``.
 
     Example:
         >>> LinearWarmup(end=100)(25)
@@ -116,7 +116,7 @@ class LinearWarmup(_Timed):
 
 @dataclass(frozen=True)
 class LinearDecay(_Timed):
-    """Falls in a line from 1 at ``begin`` to ``final`` at ``end``.
+    """Linear fall from 1 at ``begin`` to ``final`` at ``end``.
 
     Example:
         >>> LinearDecay(begin=0, end=100)(75)
@@ -138,7 +138,7 @@ class LinearDecay(_Timed):
 
 @dataclass(frozen=True)
 class CosineDecay(_Timed):
-    """Falls along half a cosine from 1 at ``begin`` to ``final`` at ``end``.
+    """Fall along half a cosine from 1 at ``begin`` to ``final`` at ``end``.
 
     Example:
         >>> round(CosineDecay(begin=0, end=100)(50), 6)
@@ -184,7 +184,7 @@ class StepDecay(_Timed):
 
 @dataclass(frozen=True)
 class Stop(_Timed):
-    """1 up to a time, 0 from it on: the end of training is for the task alone.
+    """1 before a time, 0 from it on: the end of training has only the task's losses.
 
     Example:
         >>> Stop(at=100)(99), Stop(at=100)(100)

@@ -1,4 +1,4 @@
-"""Shapes and layouts of features: a dry run's table, and maps (N, H, W, C) turned."""
+"""Shapes and layouts of features: a dry run's table, and maps (N, H, W, C) that are turned."""
 
 from __future__ import annotations
 
@@ -58,7 +58,7 @@ class ShapeTable:
         terms: Name to term.
         student: Term name, then role, to the features of the dry run.
         teacher: The same for the teacher.
-        layouts: "student" and "teacher" to what was turned from (N, H, W, C): the table says it.
+        layouts: "student" and "teacher" to their layouts; the table marks turned maps.
 
     Raises:
         ValueError: If a role has different numbers of levels on the two sides.
@@ -85,13 +85,13 @@ class ShapeTable:
 
 
 class Layouts:
-    """Which features are (N, H, W, C), as of Swin transformers, and their turn to (N, C, H, W).
+    """Layouts of features: those in (N, H, W, C), as of Swin transformers, become (N, C, H, W).
 
     Height and width of a map follow those of the image, and channels do not. So the two of the
     last three axes that have the image's proportions are height and width; where that leaves a
-    doubt, or says (N, H, W, C), the model runs once more on images of twice the width, if it takes
-    them, and the axis that grows is the width. Where that is no answer either, timm's attribute
-    ``output_fmt`` of a module around the layer decides, and else a map is (N, C, H, W).
+    doubt, or gives (N, H, W, C), the model runs once more on images of twice the width, if it takes
+    them, and the axis that grows is the width. If that decides nothing either, timm's attribute
+    ``output_fmt`` of a module around the layer decides, otherwise a map is (N, C, H, W).
 
     Args:
         side: "student" or "teacher", for the message.
@@ -134,9 +134,9 @@ class Layouts:
                 self._turned[key[0]].add(key[1:])
 
     def turn(self, features: AllFeatures, images: Sequence[Any]) -> dict[str, dict[str, Features]]:
-        """Turn what is (N, H, W, C) to (N, C, H, W).
+        """Turn maps (N, H, W, C) to (N, C, H, W).
 
-        A term that no dry run has seen is looked at now, by the shapes alone.
+        A term that no dry run has seen is examined now, by the shapes alone.
 
         Args:
             features: Term, then role, to its features.
@@ -256,7 +256,7 @@ def _each(features: AllFeatures) -> Iterator[tuple[tuple[str, str, int], Tensor]
 
 
 def _image_size(example: Sequence[Any]) -> tuple[int, int] | None:
-    """Height and width of the first images (N, 3, H, W), or list of images (3, H, W)."""
+    """Return height and width of the first images (N, 3, H, W), or list of images (3, H, W)."""
     for one in example:
         first = one[0] if isinstance(one, list | tuple) and one else None
         images = first[None] if isinstance(first, Tensor) and first.dim() == 3 else one
@@ -266,7 +266,7 @@ def _image_size(example: Sequence[Any]) -> tuple[int, int] | None:
 
 
 def _widened(value: Any) -> Any:
-    """Images of twice the width; anything else as it is."""
+    """Return images of twice the width; anything else as it is."""
     if isinstance(value, Tensor) and value.dim() == 4:
         return torch.cat([value, value], dim=3)
     if isinstance(value, list | tuple):
@@ -278,14 +278,14 @@ def _widened(value: Any) -> Any:
 
 
 def _by_shape(shape: Sequence[int], size: tuple[int, int] | None) -> bool | None:
-    """Whether a shape is (N, H, W, C); None if that and (N, C, H, W) are possible."""
+    """Return whether a shape is (N, H, W, C); None if that and (N, C, H, W) are possible."""
     if len(shape) != 4 or size is None or not _is_like(shape[1], shape[2], size):
         return False
     return None if _is_like(shape[2], shape[3], size) else True
 
 
 def _is_like(height: int, width: int, size: tuple[int, int]) -> bool:
-    """Whether a map may be that of an image at one stride, rounded either way."""
+    """Return whether a map may be that of an image at one stride, rounded either way."""
     if size[0] == size[1]:
         return height == width
     strides = [(side / (count + 1), side / max(count - 1, 0.5))

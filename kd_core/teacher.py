@@ -1,4 +1,4 @@
-"""Frozen teachers: nobody can train, save or wrap one by accident, or share its layers."""
+"""Frozen teachers: they cannot be trained, saved or wrapped by accident, nor share layers."""
 
 from __future__ import annotations
 
@@ -67,7 +67,7 @@ class FrozenTeacher:
         wanted: Mapping[str, Mapping[str, Sequence[LayerPath]]],
         whose: str = "teacher",
     ) -> dict[str, dict[str, Tensor | list[Tensor]]]:
-        """Run on the student's arguments and return the features that are wanted.
+        """Run on the student's arguments and return the wanted features.
 
         The hooks stay for this run only, so several distillers may share a teacher.
 
@@ -102,7 +102,7 @@ class FrozenTeacher:
         self.model._apply(function)
 
     def __deepcopy__(self, memo: dict[int, Any]) -> FrozenTeacher:
-        """Share: a copy of the student has the same teacher."""
+        """Return the teacher itself: a copy of the student shares it."""
         return self
 
     def _autocast(self) -> contextlib.AbstractContextManager[Any]:
@@ -153,7 +153,7 @@ def require_apart(networks: Sequence[tuple[str, nn.Module]]) -> None:
 
 
 def _parts(network: nn.Module) -> Iterator[tuple[Hashable, str]]:
-    """What must not be shared and its path: modules, from the outside in, then tensors."""
+    """Yield parts that must not be shared, and their paths: modules outside in, tensors."""
     for path, module in network.named_modules():
         if _has_state(module):
             yield id(module), path
@@ -178,7 +178,7 @@ def _address(tensor: Tensor) -> Hashable | None:
 def named_arguments(
     model: nn.Module, args: Sequence[Any], kwargs: Mapping[str, Any]
 ) -> dict[str, Any]:
-    """Give the arguments of a forward the names that the model's ``forward`` has for them.
+    """Return the arguments of a forward, by the parameter names of the model's ``forward``.
 
     Args:
         model: The model that was called.
@@ -186,7 +186,7 @@ def named_arguments(
         kwargs: Its keyword arguments.
 
     Returns:
-        Name to argument; what ``*args`` swallows has no name and is left out.
+        Name to argument; those in ``*args`` have no names and are left out.
 
     Example:
         >>> named_arguments(nn.ReLU(), ["images"], {})

@@ -1,4 +1,4 @@
-"""One kind of knowledge to transfer: a loss, the layers it compares, and its weight."""
+"""Term of a distillation: a loss, the layers it compares, and its weight."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ WHOLE = ""  # the role of a loss that knows no roles
 
 
 class Term:
-    """A loss, the student's and the teacher's layers that it compares, and its weight.
+    """Term of a distillation: a loss, the layers of student and teacher, and its weight.
 
     Args:
         loss: One of ``kd_core.losses``, or any module ``loss(student, teacher)``.
@@ -75,13 +75,13 @@ class Term:
         )
 
     def must_connect(self, role: str) -> bool:
-        """Tell whether the loss needs equal channels in this role."""
+        """Return whether the loss needs equal channels in this role."""
         equal: Any = getattr(self.loss, "equal_channels", False)
         return bool(equal) if isinstance(equal, bool) else role in equal
 
     @property
     def requires(self) -> tuple[str, ...]:
-        """What the loss requires besides the layers, such as ``labels``."""
+        """Return the inputs that the loss requires besides the layers, such as ``labels``."""
         return tuple(getattr(self.loss, "requires", ()))
 
     def prepare(self, student: Mapping[str, Features], teacher: Mapping[str, Features]) -> None:
@@ -113,9 +113,9 @@ class Term:
             student: Role to feature map (N, C_s, H, W) or list of them; the only role of a loss
                 without roles is "".
             teacher: The same roles.
-            extra_inputs: What the loss requires besides the layers, by name.
-            connected: Role to the student's maps with the teacher's channels, of the roles in which
-                they had others.
+            extra_inputs: Inputs that the loss requires besides the layers, by name.
+            connected: Role to the student's maps with the teacher's channels, for roles in which
+                the channels differ.
 
         Returns:
             Part of the loss to scalar; the part of a loss that has one value is "".
@@ -193,7 +193,7 @@ def pick_required(term: str, required: Iterable[str], known: Mapping[str, Any]) 
         known: The inputs that there are, by name.
 
     Raises:
-        ValueError: If something is not there, or is None.
+        ValueError: If one is missing, or is None.
     """
     missing = [name for name in required if known.get(name) is None]
     if missing:
@@ -207,7 +207,7 @@ def pick_required(term: str, required: Iterable[str], known: Mapping[str, Any]) 
 
 
 def placeholders(required: Iterable[str], features: Mapping[str, Features]) -> dict[str, Tensor]:
-    """Zeros in the place of extra inputs: a dry run has no labels.
+    """Return zeros in the place of extra inputs: a dry run has no labels.
 
     Args:
         required: The names.

@@ -1,4 +1,4 @@
-"""kdkit: small vision models learn from large ones.
+"""Knowledge distillation kit: small vision models learn from large ones.
 
 Names are imported when they are first used, so that ``import kdkit`` takes no time.
 """

@@ -1,4 +1,4 @@
-"""The command ``python -m kdkit``, the same as ``kdkit``."""
+"""Command ``python -m kdkit``, the same as ``kdkit``."""
 
 from kdkit.cli import main
 

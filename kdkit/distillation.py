@@ -1,4 +1,4 @@
-"""Distillation in a training loop of one's own: one call attaches a teacher to a student."""
+"""Distillation in a training loop of your own: one call attaches a teacher to a student."""
 
 from __future__ import annotations
 
@@ -21,8 +21,8 @@ def distill(
 ) -> Distiller:
     """Attach a teacher to a student, and return the distiller that holds the losses.
 
-    Make the optimizer afterwards: what a term trains besides the student is in the student's
-    parameters from here on. ``distiller.detach()`` returns the plain student.
+    Make the optimizer afterwards: from here on the student's parameters include what a term trains
+    besides the student. ``distiller.detach()`` returns the plain student.
 
     Args:
         student: The model to train.

@@ -27,7 +27,7 @@ _OPTIMIZER = {"type": "OptimWrapper", "optimizer": {"type": "SGD", "momentum": 0
 
 
 class ClassifierCase:
-    """The steps of a config: each network alone, and the distilled student.
+    """Steps of a config: each network alone, and the distilled student.
 
     The student's own step is a training step; heads that it has are part of it, and learn from
     the labels. Of its other networks a trained one makes a training step too (cross-entropy over
@@ -38,8 +38,8 @@ class ClassifierCase:
 
     Args:
         config: A config of a classifier with something attached.
-        size: Height and width in pixels of the random images; ``None`` takes what the student
-            wants, else 32 x 32.
+        size: Height and width in pixels of the random images; ``None`` takes the student's size,
+            otherwise 32 x 32.
         batch: Number of images.
         device: Where to run.
 
@@ -80,23 +80,23 @@ class ClassifierCase:
         }
 
     def actions(self) -> dict[str, Callable[[], None]]:
-        """Return what is timed: the steps of all networks, then the distilled one."""
+        """Return the timed actions: the steps of all networks, then the distilled one."""
         return dict(self._actions)
 
     def parts(self) -> list[str]:
-        """Name what the distilled step is compared with."""
+        """Return the names of the steps that the distilled one is compared with."""
         return [name for name in self._actions if name != DISTILLED]
 
     @property
     def has_plain_optimizer(self) -> bool:
-        """Whether the config's wrapper does nothing but run the optimizer."""
+        """Return whether the config's wrapper does nothing but run the optimizer."""
         return set(self._settings) == {"type", "optimizer"} and (
             self._settings["type"] == "OptimWrapper"
         )
 
     @property
     def optimizer_config(self) -> dict[str, Any]:
-        """The config of the optimizer itself, with learning rate 0."""
+        """Return the config of the optimizer itself, with learning rate 0."""
         return dict(self._settings["optimizer"])
 
     def _optimizer(self, model: nn.Module) -> Any:
@@ -193,7 +193,7 @@ def labeled_batch(student: Any, count: int, size: tuple[int, int]) -> dict[str, 
 
 
 def require_agreement(who: str, what: str, first: Tensor, second: Tensor) -> None:
-    """Require that two steps computed the same.
+    """Require that two steps computed the same value.
 
     Raises:
         ValueError: If they differ by more than 0.1 percent of the larger one.

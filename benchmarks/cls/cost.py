@@ -21,10 +21,10 @@ _TITLES = {
 
 @dataclass(frozen=True)
 class Settings:
-    """How to measure.
+    """Settings of a measurement.
 
     Attributes:
-        size: Height and width in pixels of the images; ``None`` takes what the student wants.
+        size: Height and width in pixels of the images; ``None`` takes the student's size.
         batch: Number of images of a step.
         rounds: Rounds that count; two come before them.
         device: Where to run.
@@ -44,8 +44,8 @@ def measure_distillation(config: Config, settings: Settings) -> dict[str, Any]:
         settings: How to measure.
 
     Returns:
-        What :func:`benchmarks.step_costs.step_costs` returns, ``settings``, and in ``peer`` what
-        there is to say about torchdistill.
+        The dict of :func:`benchmarks.step_costs.step_costs` with ``settings``, and in ``peer`` a
+        sentence about torchdistill.
 
     Raises:
         ValueError: If the model is a plain classifier, or the steps do not do the same work.

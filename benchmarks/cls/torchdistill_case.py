@@ -1,4 +1,4 @@
-"""torchdistill's step of the same method, where it is installed and has the method."""
+"""Step of torchdistill with the same method, where it is installed and has the method."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from kd_engine.doctor.versions import version_of
 PEER = "torchdistill"
 _COMMAND = f"pip install {PEER}"
 _OTHER_VALUE = (
-    "another, for its SPKDLoss divides rows by their sum instead of their length; the work is alike"
+    "another, as its SPKDLoss divides rows by their sum instead of their length; the work is alike"
 )
 _Terms = dict[str, dict[str, Any]]
 
@@ -93,7 +93,7 @@ class TorchdistillCase:
         """Require an equal total loss of the peer, where it has the same formula.
 
         Raises:
-            ValueError: If it is another.
+            ValueError: If it differs.
         """
         if not self.has_same_loss:
             return
@@ -112,14 +112,14 @@ class TorchdistillCase:
 
 
 def peer_terms(terms: Mapping[str, Term], cross_entropy: float = 1.0) -> _Terms | None:
-    """Write terms as torchdistill's config has them.
+    """Return terms in the form of torchdistill's config.
 
     Args:
-        terms: Ours; their schedules are not looked at.
+        terms: Our terms; their schedules are ignored.
         cross_entropy: Weight of the cross-entropy.
 
     Returns:
-        Its loss terms with the cross-entropy, or ``None`` if it has not the same method.
+        Its loss terms with the cross-entropy, or ``None`` if it does not have the method.
     """
     result: _Terms = {"ce": _cross_entropy(cross_entropy)}
     for name, term in terms.items():

@@ -22,7 +22,7 @@ _BOXES = 5  # on each image
 
 
 class DetectorCase:
-    """The three steps of a config: ``student``, ``teacher`` and ``distilled``.
+    """Steps of a config: ``student``, ``teacher`` and ``distilled``.
 
     All weights are random, nothing is downloaded, and the two students have the same ones. The
     learning rate is 0: optimizers do all their work, but the two students stay alike, so that a
@@ -69,7 +69,7 @@ class DetectorCase:
         self.data = student.data_preprocessor(boxed_batch(batch, size), True)
 
     def actions(self) -> dict[str, Callable[[], None]]:
-        """Return what is timed: two training steps, and ``extract_feat`` of the teacher."""
+        """Return the timed actions: two training steps, and ``extract_feat`` of the teacher."""
         return {
             "student": lambda: self.step("student"),
             "teacher": self.run_teacher,
@@ -109,7 +109,7 @@ class DetectorCase:
             )
 
     def parts(self) -> list[str]:
-        """Name what the distilled step is compared with."""
+        """Return the names of the steps that the distilled one is compared with."""
         return ["student", "teacher"]
 
     def term_actions(self) -> dict[str, Callable[[], None]]:

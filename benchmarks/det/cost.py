@@ -21,7 +21,7 @@ _STRIDES = {"low": [4], "mid": [8, 16], "high": [32]}
 
 @dataclass(frozen=True)
 class Settings:
-    """How to measure.
+    """Settings of a measurement.
 
     Attributes:
         size: Height and width in pixels of the images of a step.

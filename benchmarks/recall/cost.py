@@ -24,7 +24,7 @@ _STATUS, _CLEAR = Path("/proc/self/status"), Path("/proc/self/clear_refs")
 
 @dataclass(frozen=True)
 class RecallSettings:
-    """How to measure.
+    """Settings of a measurement.
 
     Attributes:
         sizes: Names of the sizes, of SIZES.
@@ -69,8 +69,8 @@ def measure_recall(settings: RecallSettings) -> dict[str, Any]:
 def resident_peak_bytes(action: Callable[[], object]) -> int | None:
     """Return the bytes of memory that an action needs at its peak, beyond those held before it.
 
-    All memory of the process counts, whoever allocates it; what lies free in its heap is given
-    back before. None where the system does not tell it: it takes Linux.
+    All memory of the process counts, whoever allocates it; free memory in its heap is returned to
+    the system before. None where the system does not report it: Linux does.
     """
     gc.collect()
     if sys.platform != "linux" or not _CLEAR.exists():

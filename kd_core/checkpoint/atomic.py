@@ -1,9 +1,9 @@
-"""Write files and folders whole or not at all, and remove what killed writers have left.
+"""Atomic writing of files and folders, whole or not at all, and removal of abandoned leftovers.
 
-Everything is written under a temporary name beside its place, ``.<name>.<16 hex digits>.tmp``, and
-renamed. The digits are random, so that writers of several containers or machines that share a file
-system do not meet. A writer holds a lock on what it writes: what has such a name and no lock was
-abandoned. Where there are no locks, as on Windows, abandoned files stay.
+Everything is written under a temporary name next to its place, ``.<name>.<16 hex digits>.tmp``, and
+renamed. The digits are random, so that writers in several containers or machines that share a file
+system do not collide. A writer holds a lock on its file: one with such a name and without a lock
+was abandoned. Where there are no locks, as on Windows, abandoned files stay.
 """
 
 from __future__ import annotations
@@ -36,7 +36,7 @@ def write_whole(path: Path, content: bytes | memoryview) -> None:
     """Write a file, whole or not at all.
 
     Args:
-        path: Missing folders above it are made. What is there before stays if the writing fails.
+        path: Missing folders above it are made. An existing file stays if the writing fails.
         content: The bytes.
 
     Raises:
@@ -48,7 +48,7 @@ def write_whole(path: Path, content: bytes | memoryview) -> None:
 
 @contextlib.contextmanager
 def temporary_file(path: Path) -> Iterator[IO[bytes]]:
-    """Give a new file to write to; it comes to its place at the end, or goes if that fails.
+    """Open a new file to write to; it is moved to its place at the end, or removed on failure.
 
     Args:
         path: Its place; missing folders above it are made.
@@ -74,12 +74,12 @@ def temporary_file(path: Path) -> Iterator[IO[bytes]]:
 
 @contextlib.contextmanager
 def temporary_folder(path: Path) -> Iterator[Path]:
-    """Give an empty folder beside a path, to write in; it is removed at the end.
+    """Make an empty folder next to a path, to write in; it is removed at the end.
 
-    What a killed process left beside the same path is removed first.
+    Leftovers of a killed process next to the same path are removed first.
 
     Args:
-        path: What is to be written; missing folders above it are made.
+        path: Final path; missing folders above it are made.
     """
     path.parent.mkdir(parents=True, exist_ok=True)
     remove_abandoned(path.parent, path.name)
@@ -88,7 +88,7 @@ def temporary_folder(path: Path) -> Iterator[Path]:
     try:
         with (place / "new").open("wb") as mark:
             try_lock(mark.fileno())
-            (place / "new").rename(place / _LOCK)  # nobody finds it before it is locked
+            (place / "new").rename(place / _LOCK)  # no other process finds it before it is locked
             inside = place / "content"
             inside.mkdir()
             yield inside
@@ -100,9 +100,9 @@ def put_in_place(made: Path, path: Path) -> None:
     """Move a file or folder out of a temporary folder to its place.
 
     Args:
-        made: Lies in what :func:`temporary_folder` gave, or is that.
-        path: Where to; a file or folder that is there goes, but stays if the new one cannot come.
-            If the process is killed in between, the next :func:`remove_abandoned` puts it back.
+        made: The folder that :func:`temporary_folder` made, or a file in it.
+        path: Its place; an existing file or folder is replaced, but stays if the move fails. If the
+            process is killed in between, the next :func:`remove_abandoned` puts it back.
     """
     if not (made.is_dir() and path.exists()):
         os.replace(made, path)
@@ -117,11 +117,11 @@ def put_in_place(made: Path, path: Path) -> None:
 
 
 def remove_abandoned(folder: Path, name: str | None = None) -> None:
-    """Remove temporary files and folders that nobody writes any more, and log what was removed.
+    """Remove temporary files and folders that no process writes any more, and log their names.
 
     Args:
-        folder: Where they lie; those of folders below stay.
-        name: Final name of what was to be written; the default is any.
+        folder: Their folder; those in folders below stay.
+        name: Final name of the file or folder; the default is any.
     """
     for path in list(folder.iterdir()):
         match = (_FOLDER if path.is_dir() else _FILE).fullmatch(path.name)
@@ -138,7 +138,7 @@ def _open_locked(path: Path) -> tuple[Path, IO[bytes]]:
             try_lock(file.fileno())
             if os.fstat(file.fileno()).st_nlink:
                 return temporary, file
-        file.close()  # Someone took it for abandoned before it was locked.
+        file.close()  # Another process took it for abandoned before it was locked.
 
 
 def _remove_unlocked(path: Path) -> None:

@@ -9,14 +9,14 @@ from pathlib import Path
 
 from filelock import FileLock, Timeout, lock_descriptor
 
-# What file systems and Pythons without such locks answer.
+# Errors of file systems and Pythons without such locks.
 _NO_LOCKS = {errno.ENOSYS, errno.ENOLCK, errno.EOPNOTSUPP, errno.EINVAL}
 _PATIENCE = 0.2  # seconds, for a lock file that its last holder is just removing
 
 
 @contextlib.contextmanager
 def hold_lock(path: Path) -> Iterator[bool]:
-    """Hold a lock file until the end of the block, or of the process; a forked child has it not.
+    """Hold a lock file until the end of the block, or of the process; forked children do not.
 
     The file stays, unless the holder removes it while it is held.
 
@@ -54,7 +54,7 @@ def try_lock(descriptor: int) -> bool:
     too, as long as they keep the descriptor.
 
     Args:
-        descriptor: Of a file that is open for writing: NFS locks no others.
+        descriptor: Descriptor of a file that is open for writing: NFS locks no others.
 
     Returns:
         Whether it is locked now. False where there are no such locks.

@@ -1,4 +1,4 @@
-"""Weights that are no numbers: what a diverged training leaves behind."""
+"""Finite weights: NaN and infinity, left behind by a diverged training, are refused."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ _SHOWN = 3
 
 
 def require_finite_weights(model: nn.Module, weights: Mapping[str, Any], source: str) -> None:
-    """Require that weights are numbers.
+    """Require that weights are finite.
 
     NaN is refused everywhere, infinity in parameters and in statistics of batch norms. Other
     buffers, such as attention masks, may be infinite.
@@ -46,7 +46,7 @@ def require_finite_weights(model: nn.Module, weights: Mapping[str, Any], source:
 def _odd_values(value: Tensor, strict: bool) -> str:
     if not (value.is_floating_point() or value.is_complex()) or value.is_meta:
         return ""
-    plain = value if value.element_size() > 1 else value.float()  # 8 bits know no isnan
+    plain = value if value.element_size() > 1 else value.float()  # 8-bit types have no isnan
     if bool(torch.isfinite(plain).all()):
         return ""
     nan, infinite = int(plain.isnan().sum()), int(plain.isinf().sum())

@@ -1,4 +1,4 @@
-"""Loading weights without losing any: every key must fit, or a table says which do not."""
+"""Loading of weights without losing any: every key must fit, or a table shows which do not."""
 
 from __future__ import annotations
 
@@ -35,11 +35,11 @@ Shape = tuple[int, ...]
 
 @dataclass(frozen=True)
 class LoadReport:
-    """What `load_weights` did with each key.
+    """Report of `load_weights` on each key.
 
     Attributes:
-        missing: Key and shape of what the model has and the file lacks.
-        unexpected: Key and shape of what the file has and the model lacks.
+        missing: Key and shape of each tensor that the model has and the file does not.
+        unexpected: Key and shape of each tensor that the file has and the model does not.
         mismatched: Key, shape in the file and shape in the model, where the two differ.
         loaded: Keys that were loaded.
     """
@@ -51,11 +51,11 @@ class LoadReport:
 
     @property
     def complete(self) -> bool:
-        """Whether file and model agree in every key and shape."""
+        """Return whether file and model agree in every key and shape."""
         return not (self.missing or self.unexpected or self.mismatched)
 
     def table(self) -> str:
-        """Everything that does not fit, one key a line, mis-shaped ones first."""
+        """Return everything that does not fit, one key a line, mis-shaped ones first."""
         rows = [(key, str(there), str(here)) for key, there, here in self.mismatched]
         rows += [(key, "-", str(shape)) for key, shape in self.missing]
         rows += [(key, str(shape), "-") for key, shape in self.unexpected]
@@ -77,14 +77,14 @@ def load_weights(
     """Load weights into a model, all of them or none.
 
     Values are converted to the model's dtype and device. The modules' own conversions of old keys
-    are honoured. A missing `num_batches_tracked` (files older than torch 0.4.1) is accepted
+    are honored. A missing `num_batches_tracked` (files older than torch 0.4.1) is accepted
     silently, and the model's own is kept. Where everything fits once the marks of a wrapper
     ("_orig_mod." of torch.compile) or a prefix that all keys share are left out, they are, with a
     warning. A tensor that the model has under several names may be in the file under one.
 
     Args:
         model: Receives the weights; left as it was if this raises.
-        state_dict: Names and tensors, as `state_dict_of` gives them.
+        state_dict: Names and tensors, as `state_dict_of` returns them.
         source: Where they come from, for messages.
         allow_partial: Whether to load what fits and warn about the rest, with the table that the
             error would show.

@@ -1,4 +1,4 @@
-"""Loading a part of a network, such as a backbone, from a file that holds more than that part."""
+"""Loading of a part of a network, such as a backbone, from a file that holds more than it."""
 
 from __future__ import annotations
 
@@ -24,21 +24,21 @@ def load_part(
     """Load a module from weights that may hold more than it has.
 
     Published weights of a classifier start a detector's backbone: their ``fc.weight`` has no place
-    there. And a layer that a detector adds, such as the offsets of a deformable convolution or the
-    norm of an output, is not in them, but begins with all 0 or all 1 and so changes nothing. Both
-    are right. A key that is missing otherwise, has another shape, or is of a stage's block that
-    the module lacks, is not.
+    there. A layer that a detector adds, such as the offsets of a deformable convolution or the norm
+    of an output, is not in them, but starts with all 0 or all 1 and so changes nothing. Both are
+    accepted. Any other missing key, another shape, or a block that the module's stage does not
+    have, is an error.
 
     Args:
         module: Receives the weights; left as it was if this raises.
-        state_dict: Names and tensors, as `state_dict_of` gives them.
+        state_dict: Names and tensors, as `state_dict_of` returns them.
         source: Where they come from, for messages.
         allow_partial: Whether to load what fits and warn about the rest.
         optional: Prefixes of keys that may be missing.
         ignore: Prefixes of keys that are left alone on both sides.
 
     Returns:
-        What was loaded, and what was left out on both sides.
+        The keys that were loaded, and those left out on both sides.
 
     Raises:
         CheckpointError: If the weights do not fill the module, or one is NaN or infinite.
@@ -46,7 +46,7 @@ def load_part(
     ours = module.state_dict(keep_vars=True)
     weights = best_named(state_dict, ours)
     given: OrderedDict[str, Any] = OrderedDict(weights)
-    if any(key in ours for key in weights):  # or else the error says what there is
+    if any(key in ours for key in weights):  # otherwise the error lists the entries
         names = {name for name, _ in module.named_modules()}
         given = OrderedDict((k, v) for k, v in weights.items() if _concerns(k, ours, names))
         own = {key: value for key, value in ours.items() if key not in weights}
@@ -67,6 +67,6 @@ def _is_neutral(value: object) -> bool:
     """Return whether a value of the module changes nothing as it is: all 0, all 1, or a table."""
     if not isinstance(value, Tensor) or value.is_meta:
         return False
-    if not isinstance(value, nn.Parameter):  # positions and the like, but no statistics
+    if not isinstance(value, nn.Parameter):  # positions and the like, but not statistics
         return not value.is_floating_point()
     return bool((value == 0).all()) or bool((value == 1).all())

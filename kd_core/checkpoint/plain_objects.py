@@ -1,7 +1,7 @@
-"""Settings that training programs save beside weights, rebuilt from plain attributes.
+"""Plain objects that training programs save next to weights, rebuilt from their attributes.
 
 timm, torchvision and many others save the `argparse.Namespace` of their command line. It holds no
-code, but what stands for it here takes no arguments and no special names, whatever the file says.
+code, but its stand-in takes no arguments and no special names, whatever the file says.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ from typing import Any
 
 
 class _Namespace(argparse.Namespace):
-    """Stand in for `argparse.Namespace`; saved as a plain one."""
+    """Stand-in for `argparse.Namespace`; saved as a plain one."""
 
     def __new__(cls, *arguments: Any, **named: Any) -> _Namespace:
         if arguments or named:

@@ -1,4 +1,4 @@
-"""Reading a checkpoint file without running code from it.
+"""Reader of checkpoint files that runs no code from them.
 
 torch's restricted unpickler (`weights_only=True`) reads it, or safetensors. There is no flag that
 falls back to full unpickling: a pickle can run any command while it is read. (Before torch 2.6 even
@@ -24,11 +24,11 @@ from kd_core.checkpoint.zip_entries import zip_entries
 
 
 class CheckpointError(ValueError):
-    """A checkpoint that cannot be read safely, or whose weights do not fit the model."""
+    """Error of a checkpoint that cannot be read safely, or whose weights do not fit the model."""
 
 
 class UnsafeCheckpointError(CheckpointError):
-    """A checkpoint that names what is not allowed: reading it in full could run code."""
+    """Error of a checkpoint that names forbidden objects: reading it in full could run code."""
 
 
 def read_checkpoint(
@@ -44,7 +44,7 @@ def read_checkpoint(
         path_or_url: A file written by `torch.save` (any version) or a `.safetensors` file; or its
             http(s) address, which is downloaded once into torch.hub's cache folder and checked
             against the hash in its name (`name-<8 or more hex digits>.pth`) if there is one.
-        allowed: Classes and functions that the file may name beside tensors and plain containers,
+        allowed: Classes and functions that the file may name besides tensors and plain containers,
             as `torch.serialization.safe_globals` takes them: objects, or pairs (object,
             "module.name"). Settings of a command line (`argparse.Namespace`) and paths are
             always allowed, and come in as plain attributes.
@@ -54,9 +54,9 @@ def read_checkpoint(
 
     Raises:
         FileNotFoundError: If there is no such file.
-        CheckpointError: If the file is damaged, is no checkpoint, or would unpack to far more than
+        CheckpointError: If the file is damaged, not a checkpoint, or would unpack to far more than
             its size.
-        UnsafeCheckpointError: If it names what is not allowed.
+        UnsafeCheckpointError: If it names forbidden objects.
         ImportError: If safetensors is needed and not installed.
     """
     name = os.fspath(path_or_url)
@@ -146,7 +146,7 @@ def _read_torch(path: Path, allowed: Iterable[Any], map_location: Any, mmap: boo
 
 
 def _refused(path: Path, error: Exception) -> str:
-    """Say what the file must not hold, or "" if it failed for another reason."""
+    """Return what the file must not hold, or "" if it failed for another reason."""
     text = str(error)
     if "TorchScript" in text:
         return (

@@ -1,4 +1,4 @@
-"""What to do about weights that do not fit, read from the keys and shapes of both sides."""
+"""Remedies for weights that do not fit, found in the keys and shapes of both sides."""
 
 from __future__ import annotations
 
@@ -30,10 +30,10 @@ Counting = Callable[[str, int, Mapping[str, Any], Collection[str]], ClassCount |
 def load_remedy(
     mismatched: Sequence[Mismatch], ours: Mapping[str, Any], theirs: Mapping[str, Any]
 ) -> str:
-    """Return the sentence that says what to do about weights that do not fit.
+    """Return a sentence with the remedy for weights that do not fit.
 
     Args:
-        mismatched: What has another shape.
+        mismatched: Keys with another shape.
         ours: The model's state dict.
         theirs: The file's.
     """
@@ -45,7 +45,7 @@ def load_remedy(
 
 
 def _place_remedy(ours: Mapping[str, Any], theirs: Mapping[str, Any]) -> str:
-    """Say so where one side is a part of the other."""
+    """Return a remedy if one side is a part of the other."""
     if (prefix := _prefix_of_all(ours, theirs)) is not None:
         return (
             f"Every key of the model is in the file behind {prefix!r}. "

@@ -1,4 +1,4 @@
-"""Taking the weights out of a checkpoint: which entry, and which of its keys."""
+"""State dict of a checkpoint: the entry that holds the weights, and its keys."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from torch import Tensor
 
 from kd_core.checkpoint.reader import CheckpointError
 
-_ENTRIES = ("state_dict", "model")  # where weights lie, in the order in which they are looked for
+_ENTRIES = ("state_dict", "model")  # entries that may hold weights, in the order of the search
 _COUNTERS = ("n_averaged", "steps")  # of torch's AveragedModel, of mmengine's
 _PARALLEL = "module."  # DataParallel, DistributedDataParallel, AveragedModel
 _WRAPPERS = ("_orig_mod.", "_fsdp_wrapped_module.", "_checkpoint_wrapped_module.")
@@ -21,17 +21,17 @@ _SHOWN = 8
 def state_dict_of(
     checkpoint: Mapping[str, Any], key: str | None = None, prefix: str | None = None
 ) -> dict[str, Any]:
-    """Take the weights out of a checkpoint.
+    """Return the weights in a checkpoint.
 
     They are looked for under "state_dict", then "model", then in the checkpoint itself. A leading
     "module." that all keys share (DataParallel, AveragedModel) is removed.
 
     Args:
-        checkpoint: What a file holds.
+        checkpoint: Content of a file.
         key: Entry to take instead, such as "model_ema" of torchvision's training, "state_dict_ema"
             of timm's; a dot goes one entry deeper.
-        prefix: Take the keys that begin with this alone, and leave it out, such as "backbone."
-            for a detector's backbone.
+        prefix: Take only the keys that begin with this, without it, such as "backbone." for a
+            detector's backbone.
 
     Raises:
         CheckpointError: If no mapping of names to tensors is found, there is no such entry, or no
@@ -53,7 +53,7 @@ def state_dict_of(
 
 
 def unwrapped(weights: Mapping[str, Any]) -> Iterator[tuple[str, Mapping[str, Any]]]:
-    """Yield weights without what wrappers put into the names of their keys.
+    """Yield weights without the parts of their keys that wrappers add.
 
     First without the marks of torch.compile and the like, anywhere in a name. Then also without
     the first part of the names as long as all keys share it: "model.", "module.model.", ...
@@ -62,7 +62,7 @@ def unwrapped(weights: Mapping[str, Any]) -> Iterator[tuple[str, Mapping[str, An
         weights: Names and tensors.
 
     Yields:
-        What was left out, and the weights.
+        The part that was left out, and the weights.
     """
     current, left_out = _without_marks(weights)
     if left_out:
@@ -75,7 +75,7 @@ def unwrapped(weights: Mapping[str, Any]) -> Iterator[tuple[str, Mapping[str, An
 
 
 def best_named(weights: Mapping[str, Any], ours: Mapping[str, Any]) -> Mapping[str, Any]:
-    """Return weights under those names of which most are a model's.
+    """Return weights under the names that match most of a model's.
 
     Args:
         weights: Names and tensors; see :func:`unwrapped` for the names that are tried.
@@ -115,7 +115,7 @@ def _no_weights(
 
 
 def _where(checkpoint: Mapping[str, Any]) -> str:
-    """Say which other entries hold weights."""
+    """Return a sentence with the other entries that hold weights."""
     names = [
         name
         for name, value in checkpoint.items()

@@ -1,4 +1,4 @@
-"""Tensors that a model has under several names, and a file under one."""
+"""Tied weights: tensors that a model has under several names, and a file under one."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from torch import Tensor, nn
 
 
 def with_tied_weights(model: nn.Module, weights: Mapping[str, Any]) -> dict[str, Any]:
-    """Fill in the keys that a file lacks because the model shares their tensor with another key.
+    """Fill in keys that a file does not have because the model shares their tensor with others.
 
     safetensors' `save_model` writes such a tensor once.
 

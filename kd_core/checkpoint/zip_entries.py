@@ -1,4 +1,4 @@
-"""The table of contents of a zip archive: how its entries are packed and how large they are."""
+"""Table of contents of a zip archive: how its entries are packed and how large they are."""
 
 from __future__ import annotations
 
@@ -7,12 +7,12 @@ from dataclasses import dataclass
 from pathlib import Path
 
 _SMALL = 256 * 2**20  # bytes; an archive may always unpack to this much
-_RATIO = 20  # times its own size; weights hardly compress, zeros beside them do
+_RATIO = 20  # times its own size; weights hardly compress, zeros among them do
 
 
 @dataclass(frozen=True)
 class ZipEntries:
-    """What an archive says of its entries, before any of them is read.
+    """Entries of an archive, as it declares them, before any of them is read.
 
     Attributes:
         stored: Whether no entry is compressed, so that their bytes can be mapped into memory.
@@ -26,7 +26,7 @@ class ZipEntries:
 
     @property
     def is_bomb(self) -> bool:
-        """Whether it would unpack to far more than weights of its size can."""
+        """Return whether it would unpack to far more than weights of its size can."""
         return self.unpacked > max(_SMALL, _RATIO * self.packed)
 
 
@@ -37,7 +37,7 @@ def zip_entries(path: Path) -> ZipEntries | None:
         path: The file.
 
     Returns:
-        What it says, or None if it cannot be read.
+        The table, or None if it cannot be read.
     """
     try:
         with zipfile.ZipFile(path) as archive:

@@ -1,4 +1,4 @@
-"""Every distillation loss; see each file for its formula and paper."""
+"""Losses of distillation; see each file for its formula and paper."""
 
 from kd_core.losses.asckd import ASCKDLoss
 from kd_core.losses.attention_transfer import AttentionTransferLoss

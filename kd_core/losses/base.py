@@ -1,4 +1,4 @@
-"""Base class of the losses: what a loss may declare, and what holds where it declares nothing."""
+"""Base class of the losses: what a loss may declare, and the defaults."""
 
 from __future__ import annotations
 
@@ -10,13 +10,13 @@ from kd_core.checks import check_weights
 class DistillationLoss(nn.Module):
     """A loss of a student's and a teacher's features, called as ``loss(student, teacher)``.
 
-    A subclass changes those attributes that do not hold for it. A loss of one's own need not be a
-    subclass: any module will do, and what it does not declare is as here.
+    A subclass overrides attributes that do not hold for it. A loss of your own need not be a
+    subclass: any module will do, and has these defaults for what it does not declare.
 
     Attributes:
-        accepts_lists: Whether it takes the maps of all levels at once, as lists. Else it is called
-            for each level, and the values are summed.
-        roles: Names of the kinds of features that it tells apart, such as HMAT's low, mid and
+        accepts_lists: Whether it takes the maps of all levels at once, as lists. Otherwise it is
+            called for each level, and the values are summed.
+        roles: Names of the kinds of features that it distinguishes, such as HMAT's low, mid and
             high. It then takes mappings from role to features. Undeclared: features alone.
         equal_channels: Whether the student's features must have the teacher's channels; or, of a
             loss with roles, the roles in which they must. Where they differ, a connector is
@@ -26,15 +26,15 @@ class DistillationLoss(nn.Module):
         requires: Names of its arguments after student and teacher, such as labels, that a forward
             of the student brings.
         aligns_spaces: Whether it is 0 only if the student's embeddings are the teacher's, so that
-            the one can search a gallery of the other's. Relations alone do not see to that.
-        loss_weight: Factor on what it returns.
+            one network can search a gallery of the other's. Relations alone do not ensure that.
+        loss_weight: Factor on the returned loss.
 
     A loss with parameters of its own has a method ``prepare(student, teacher)`` that makes them for
     features of these shapes, connected where it asks for that; it is called in the dry run. They
     are trained with the student, and saved under ``distiller.``.
 
     Args:
-        loss_weight: Factor on what it returns.
+        loss_weight: Factor on the returned loss.
 
     Raises:
         ValueError: If ``loss_weight`` is negative or not finite.

@@ -1,4 +1,4 @@
-"""CRD: a student's embedding is told from others by the teacher's embedding of its image."""
+"""CRD: the teacher's embedding of an image picks out the student's among those of others."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from kd_core.checks import (
 from kd_core.losses.base import DistillationLoss
 from kd_core.relation import flat_rows
 
-_UNKNOWN = -1  # label of a sample that no batch has shown yet
+_UNKNOWN = -1  # label of a sample that has not been in any batch yet
 
 
 class CRDLoss(DistillationLoss):
@@ -34,8 +34,8 @@ class CRDLoss(DistillationLoss):
     and Z is ``samples`` times the mean of exp(...) in the first batch. Tian, Krishnan and Isola,
     "Contrastive Representation Distillation", ICLR 2020, https://arxiv.org/abs/1910.10699. Status:
     the authors' code (RepDistiller), with its memory bank; its usual weight is 0.8. Where we
-    differ: their data set draws the negatives and knows all labels, this loss learns an image's
-    label when a batch first shows it (its bank entry is random until then); and it compares with
+    differ: their dataset draws the negatives and knows all labels, this loss learns an image's
+    label from its first batch (its bank entry is random until then); and it compares with
     the whole bank before it picks, which takes N * samples numbers and not N * negatives * dim.
 
     Linear layers and banks are saved under ``distiller.`` (2 * samples * dim numbers, 51 MB for

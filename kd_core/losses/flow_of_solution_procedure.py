@@ -30,8 +30,8 @@ class FlowOfSolutionProcedureLoss(DistillationLoss):
     Status: RepDistiller's code; the paper brings two stages to one size by max pooling, the code
     average-pools the larger to the smaller. The paper minimizes it in a phase of its own, before
     the classifier is trained; RepDistiller's script names the weight 50. Channels must be equal
-    stage by stage; student and teacher may differ in H and W, for the size of G does not depend
-    on them.
+    stage by stage; student and teacher may differ in H and W, because the size of G does not
+    depend on them.
 
     Args:
         loss_weight: Factor on the returned loss.

@@ -1,4 +1,4 @@
-"""HMAT: another kind of attention at each height of the network."""
+"""HMAT: a different kind of attention at each level of the network."""
 
 from __future__ import annotations
 
@@ -93,7 +93,7 @@ class HMATLoss(DistillationLoss):
         soft_target_weight: float | None = None,
         options: Mapping[str, Mapping[str, Any]] | None = None,
         loss_weight: float = 1.0,
-        preset: str = "classifier",  # the seventh: who has one preset needs no other argument
+        preset: str = "classifier",  # a seventh argument: with a preset no other is needed
     ) -> None:
         super().__init__(loss_weight)
         check_choice("preset", preset, _WEIGHTS)

@@ -1,4 +1,4 @@
-"""VID: how well the teacher's maps can be told from the student's, with a learned variance."""
+"""VID: the teacher's maps are predicted from the student's, with a learned variance."""
 
 from __future__ import annotations
 
@@ -17,11 +17,11 @@ from kd_core.checks import (
 )
 from kd_core.losses.base import DistillationLoss
 
-_EPSILON = 1e-5  # the authors': no variance is below it
+_EPSILON = 1e-5  # the authors': the least variance
 
 
 class VIDLoss(DistillationLoss):
-    """Negative log-likelihood of the teacher's map under a Gaussian told from the student's.
+    """Negative log-likelihood of the teacher's map under a Gaussian predicted from the student's.
 
         mean  = three 1x1 convolutions of the student's map, with a ReLU after the first two
         var_c = log(1 + exp(a_c)) + 1e-5, a_c learned for each channel c of the teacher
@@ -119,7 +119,7 @@ class VIDLoss(DistillationLoss):
 
 
 class _Gaussian(nn.Module):
-    """The teacher's map at one level, as the student's map tells it."""
+    """Gaussian of the teacher's map at one level, predicted from the student's map."""
 
     def __init__(self, student: int, teacher: int, variance: float) -> None:
         super().__init__()

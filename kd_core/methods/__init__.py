@@ -1,7 +1,7 @@
 """Methods with more networks than a student and a frozen teacher; one class, one file each.
 
-They are attached to a student as :class:`kd_core.Distiller` is, in a loop of one's own as well as
-by a config (``from_config``).
+They are attached to a student as :class:`kd_core.Distiller` is, in a loop of your own as well as by
+a config (``from_config``).
 """
 
 from kd_core.methods.byot import BYOT

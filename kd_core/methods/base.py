@@ -18,7 +18,7 @@ from kd_core.teacher import Forward, FrozenTeacher, eval_mode, named_arguments
 
 @dataclass(frozen=True)
 class Batch:
-    """A batch, and what the student made of it.
+    """Batch of images, with the student's outputs for it.
 
     Attributes:
         images: As the student gets them (N, C, H, W).
@@ -46,9 +46,9 @@ class NetworksDistiller(BaseDistiller):
     It is attached to the student as a :class:`kd_core.Distiller` is: the student stays an
     ordinary model, and what is trained with it is saved under ``distiller.`` and never exported.
 
-    A student that returns a dict of losses gets the method's put into it. In a loop of one's own,
-    ``losses(labels=labels)`` returns all of them, those of the student itself too: their sum is
-    the whole loss.
+    The method's losses are put into the dict that a student returns. In a loop of your own,
+    ``losses(labels=labels)`` returns all losses, including the student's own: their sum is the
+    whole loss.
 
     Args:
         layers: Selectors of the student's layers; ``None`` takes its stages.
@@ -57,7 +57,7 @@ class NetworksDistiller(BaseDistiller):
     """
 
     moves_student = True  # or the student is frozen, and something else is trained
-    needs_example = False  # whether something is made by the shapes of a dry run
+    needs_example = False  # whether modules are made by the shapes of a dry run
 
     def __init__(
         self,
@@ -73,14 +73,14 @@ class NetworksDistiller(BaseDistiller):
         self.shape_table: list[tuple[str, str]] = []
         self._convert: dict[str, Convert] = {}
         self._teacher_outputs: dict[str, list[Tensor]] = {}  # of this forward
-        self._reached = False  # whether the student was seen to have gradients
+        self._reached = False  # whether the student was found to have gradients
 
     @abstractmethod
     def compare(self, batch: Batch) -> dict[str, Tensor]:
         """Return the losses of a batch, as :meth:`post_forward` does."""
 
     def prepare(self, images: Tensor, output: Tensor, features: list[Tensor]) -> None:
-        """Make what needs the shapes of features, and check them; nothing by default.
+        """Make modules that need the shapes of features, and check these; nothing by default.
 
         Args:
             images: Those of a dry run.
@@ -94,7 +94,7 @@ class NetworksDistiller(BaseDistiller):
     def check_features(
         self, name: str, features: list[Tensor], layers: Sequence[LayerPath], images: Tensor
     ) -> None:
-        """Require what the method can compare, of any network; nothing by default.
+        """Require features of a network that the method can compare; nothing by default.
 
         Args:
             name: Which network it is.
@@ -107,7 +107,7 @@ class NetworksDistiller(BaseDistiller):
         """
 
     def check_gradients(self, features: list[Tensor]) -> None:
-        """Require that a gradient flows into the student's layers; looked at in the first step.
+        """Require that a gradient flows into the student's layers; checked in the first step.
 
         Raises:
             ValueError: If none does.
@@ -127,7 +127,7 @@ class NetworksDistiller(BaseDistiller):
         return {}
 
     def loss_owner(self, loss: str) -> str:
-        """Name the network that diverges if this loss is not finite; "" if none is to blame."""
+        """Return the network that diverges if this loss is not finite; "" if it is unknown."""
         return "the student" if loss == self.adapter.loss else ""
 
     def run(
@@ -168,7 +168,7 @@ class NetworksDistiller(BaseDistiller):
         """Return the student's output and the method's layers.
 
         Raises:
-            ValueError: If it is no network of the task, or does not name its stages.
+            ValueError: If it is not a network of the task, or does not name its stages.
         """
         self.adapter.require(student, "student")
         if self.layers is None:
@@ -178,7 +178,7 @@ class NetworksDistiller(BaseDistiller):
     def dry_run(
         self, student: nn.Module, example: Sequence[Any] | None, forward: Forward | None
     ) -> None:
-        """Check that all networks fit the student, and make what needs the shapes of features.
+        """Check that all networks fit the student, and make modules that need the shapes.
 
         Raises:
             ValueError: If the layers, classes or images of networks do not fit the student's, or
@@ -187,7 +187,7 @@ class NetworksDistiller(BaseDistiller):
         for name, network, _ in self.networks():
             self._meet(student, name, network)
         rows: list[tuple[str, str]] = []
-        with torch.random.fork_rng(devices=[]):  # as if nothing but the student were made
+        with torch.random.fork_rng(devices=[]):  # as if only the student were built
             images = example[0] if example else self.adapter.example(student)
             if images is not None:
                 rows = self._try(student, images)
@@ -216,7 +216,7 @@ class NetworksDistiller(BaseDistiller):
 
         Raises:
             ValueError: If there are no labels, features do not fit, or no gradient flows into the
-                student's layers (looked at in the first step).
+                student's layers (checked in the first step).
             FloatingPointError: If a loss is not finite; names the network that diverges.
         """
         labels = call.named().get("labels")
@@ -244,7 +244,7 @@ class NetworksDistiller(BaseDistiller):
         return {self.adapter.loss: self.adapter.own_loss(student, output, labels)}
 
     def _meet(self, student: nn.Module, name: str, network: nn.Module) -> None:
-        """Require that a network fits the student, and find out what images it wants."""
+        """Require that a network fits the student, and find out which images it takes."""
         self.adapter.require(network, name)
         self.adapter.require_alike(student, name, network)
         if convert := self.adapter.convert(student, network):

@@ -34,8 +34,8 @@ class BYOT(StagesDistiller):
     https://arxiv.org/abs/1905.08094. Status: the published formula, with the usual factor t^2; the
     heads (the paper's are bottlenecks) and the mean over N are ours. The authors' later code
     (https://github.com/ArchipLab-LinfengZhang/pytorch-self-distillation-final) has the same
-    weights, but lacks t^2, takes the distance without the square and over the whole batch, of
-    vectors behind one more linear layer, and leaves the stage next to the last out of it.
+    weights, but no t^2; it takes the distance without the square and over the whole batch, of
+    vectors after one more linear layer, and leaves out the stage before the last.
 
     Args:
         alpha: Share of the last stage's logits in what a head learns, from 0 to 1.
@@ -105,7 +105,7 @@ class BYOT(StagesDistiller):
         """Return the student's logits, stages and pooled vector.
 
         Raises:
-            ValueError: If it is no classifier, or does not name its stages.
+            ValueError: If it is not a classifier, or does not name its stages.
         """
         self.layers = self._stages
         output, *stages = super().student_layers(student)

@@ -28,7 +28,7 @@ _TEACHER = "the teacher"
 
 @dataclass(frozen=True)
 class CCSKDSchedule:
-    """CCSKD's weights as a function of the epoch. The defaults are the authors', for 200 epochs.
+    """Weights of CCSKD as a function of the epoch. The defaults are the authors', for 200 epochs.
 
     Attributes:
         epoch_length: Iterations of an epoch: images over batch size, rounded up; ``None`` waits
@@ -36,11 +36,11 @@ class CCSKDSchedule:
         start: Epoch at which cross-entropy and selective targets begin; before it the student
             learns from the teacher alone.
         decay: Epochs from which the weight of channel distillation is multiplied by ``factor``.
-        every: The selective multiplier is multiplied by ``factor`` every so many epochs.
+        every: Number of epochs after which the selective multiplier is multiplied by ``factor``.
         factor: Between 0 and 1.
 
     Raises:
-        ValueError: If a number of epochs or iterations is too small, or the factor is no such.
+        ValueError: If a number of epochs or iterations is too small, or the factor is out of range.
     """
 
     epoch_length: int | None = None
@@ -110,7 +110,7 @@ class CCSKD(StagesDistiller):
         teacher: The frozen teacher.
         schedule: How the weights change with the epochs.
         weights: Factors of ``response`` (0.1), ``selective`` (0.1), ``channel`` (6) and
-            ``relation`` (6); what is not named keeps the authors'.
+            ``relation`` (6); the others keep the authors'.
         layers: Selectors of the layers of ``student`` and ``teacher``, as many of each; one that
             is not named takes its stages.
         gather: Relate the samples of all ranks, not those of each alone.
@@ -207,13 +207,13 @@ class CCSKD(StagesDistiller):
             self.schedule = dataclasses.replace(self.schedule, epoch_length=epoch_length)
 
     def teacher_layers(self, iteration: int) -> dict[str, list[LayerPath]]:
-        """Ask the teacher for its logits and stages."""
+        """Return the teacher's layers that are read: its logits and stages."""
         return (
             {_TEACHER: [self.output, *self.layers_of_teacher]} if self._present(iteration) else {}
         )
 
     def compare(self, batch: Batch) -> dict[str, Tensor]:
-        """Weigh the student's own loss by the schedule, and add those of the teacher."""
+        """Weight the student's own loss by the schedule, and add those of the teacher."""
         started = self.schedule.has_started(batch.iteration)
         own = {} if started else {self.adapter.loss: 0.0 * batch.task[self.adapter.loss]}
         weights = self._present(batch.iteration)

@@ -51,7 +51,7 @@ class TransferWeights:
 
 
 class CKDMKT(PeerDistiller):
-    """Peers transfer relations and predictions; each network also recalls what it was.
+    """Peers transfer relations and predictions; each network also learns from its earlier self.
 
         loss_k = alpha * own(k) + gamma * KL_t(sg pbar_k || p_k)
                  + beta * mean over other networks j of
@@ -70,7 +70,7 @@ class CKDMKT(PeerDistiller):
     IEEE Transactions on Neural Networks and Learning Systems 35(5), 2024,
     https://arxiv.org/abs/2101.08471. Status: second-hand, the formula and the default weights are
     those of a third-party summary. It has two networks that classify; the mean over more, and
-    predictions of networks that embed, are ours. It does not tell whether phase 2 starts from
+    predictions of networks that embed, are ours. It does not say whether phase 2 starts from
     phase 1's weights: see ``start`` of :meth:`from_config`.
 
     Args:
@@ -143,9 +143,9 @@ class CKDMKT(PeerDistiller):
             pretrained: Phase 1 of the student's network.
             peers: Phase 1 of each other network, of equal or different architecture.
             start: Where phase 2 begins: ``pretrained`` from phase 1's weights, ``scratch`` from
-                fresh ones. The summary that this rests on does not tell; hence the option.
+                fresh ones. The summary that this rests on does not say; hence the option.
             alpha: Weight of each network's own loss.
-            beta: Weight of what peers transfer.
+            beta: Weight of the transfer between peers.
             gamma: Weight of self-distillation; 0 keeps no frozen copies.
             beta1: Weight of angles relative to distances.
             beta2: Weight of the peers' predictions relative to relations.
@@ -196,7 +196,7 @@ class CKDMKT(PeerDistiller):
     def terms(
         self, number: int, own: Output, others: Sequence[Output], batch: Batch
     ) -> dict[str, Tensor]:
-        """Compare a network with the others, and with what it was."""
+        """Compare a network with the others, and with its earlier self."""
         found = {}
         if self.relation_weight:
             relation = mean_over(others, lambda other: self._relation(own.feature, other.feature))

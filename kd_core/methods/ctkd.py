@@ -28,7 +28,7 @@ class TeachingWeights:
     Attributes:
         gamma: Weight of the distance from the scratch teacher's logits.
         beta: Weight of the expert's attention.
-        attention_on: Who gets it: ``student``, ``scratch`` or ``both``.
+        attention_on: Which network gets it: ``student``, ``scratch`` or ``both``.
 
     Raises:
         ValueError: If a weight is negative or not finite, or ``attention_on`` is unknown.
@@ -66,7 +66,7 @@ class CTKD(StagesDistiller):
     Args:
         scratch: The classifier that is trained along with the student.
         expert: The frozen one.
-        weights: gamma, beta and who gets the expert's attention.
+        weights: gamma, beta, and which network gets the expert's attention.
         layers: Selectors of the layers of ``student``, ``scratch`` and ``teacher``; one that is
             not named takes its stages.
         adapter: The task; the default is that of plain classifiers.
@@ -120,7 +120,7 @@ class CTKD(StagesDistiller):
                 precision=None)``.
             gamma: Weight of the distance from the scratch teacher's logits.
             beta: Weight of the expert's attention.
-            attention_on: Who gets it: ``student``, ``scratch`` or ``both``.
+            attention_on: Which network gets it: ``student``, ``scratch`` or ``both``.
             layers: Selectors of the layers of ``student``, ``scratch`` and ``teacher``; one that
                 is not named takes its stages.
 
@@ -143,7 +143,7 @@ class CTKD(StagesDistiller):
         return [(_SCRATCH, self.scratch, True), *super().networks()]
 
     def loss_owner(self, loss: str) -> str:
-        """Name the network that diverges if this loss is not finite."""
+        """Return the network that diverges if this loss is not finite."""
         return _SCRATCH if loss == "loss_scratch_ce" else super().loss_owner(loss)
 
     def prepare(self, images: Tensor, output: Tensor, features: list[Tensor]) -> None:
@@ -160,7 +160,7 @@ class CTKD(StagesDistiller):
             self.dry_outputs(_SCRATCH, self.scratch, images, self.scratch_layers)
 
     def teacher_layers(self, iteration: int) -> dict[str, list[LayerPath]]:
-        """Ask the expert for its stages."""
+        """Return the expert's layers that are read: its stages."""
         return {_EXPERT: self.expert_layers} if self.weights.beta else {}
 
     def compare(self, batch: Batch) -> dict[str, Tensor]:

@@ -20,7 +20,7 @@ from kd_core.methods.base import Batch, NetworksDistiller
 
 @dataclass(frozen=True)
 class Output:
-    """What one network made of a batch.
+    """Output of one network for a batch.
 
     Attributes:
         scores: What softmax turns into probabilities: logits (N, classes), or, of a network that
@@ -35,8 +35,8 @@ class Output:
 class PeerDistiller(NetworksDistiller):
     """A student and its peers, all trained together: each is a learner of the same kind.
 
-    Network 0 is the student, network k the k-th peer. Each loss gives gradient to one network
-    alone, for what it takes from another is detached; so one optimizer that has all of them
+    Network 0 is the student, network k the k-th peer. Each loss gives gradient to one
+    network only, because outputs of the others are detached; so one optimizer for all of them
     updates each by its own losses.
 
     The student's losses are its own (``loss_ce`` of a classifier, ``loss_metric`` of an embedder)
@@ -84,12 +84,12 @@ class PeerDistiller(NetworksDistiller):
     def terms(
         self, number: int, own: Output, others: Sequence[Output], batch: Batch
     ) -> dict[str, Tensor]:
-        """Return what one network learns besides the labels.
+        """Return the losses of one network besides its own.
 
         Args:
             number: 0 for the student, k for the k-th peer.
-            own: What it made of the batch.
-            others: What each other network made of it; a loss detaches that.
+            own: Its output for the batch.
+            others: Output of each other network; a loss detaches it.
             batch: The batch, with the outputs of frozen networks.
 
         Returns:
@@ -97,14 +97,14 @@ class PeerDistiller(NetworksDistiller):
         """
 
     def networks(self) -> list[tuple[str, nn.Module, bool]]:
-        """Return the peers, and what is frozen."""
+        """Return the peers, and the frozen networks."""
         peers = zip(self.names, self.peers, strict=True)
         return [*((name, peer, True) for name, peer in peers), *super().networks()]
 
     def loss_owner(self, loss: str) -> str:
-        """Name the network that diverges if this loss is not finite.
+        """Return the network that diverges if this loss is not finite.
 
-        The networks' own losses tell: the others compare two networks.
+        Only the networks' own losses show it: the others compare two networks.
         """
         found = re.fullmatch(r"loss_peer(\d+)_(\w+)", loss)
         if found and f"loss_{found[2]}" == self.adapter.loss:
@@ -166,7 +166,7 @@ class DML(PeerDistiller):
     Args:
         peers: Name to network, or a list of them.
         temperature: Divisor t of the scores, above 0.
-        loss_weight: Weight of what a network learns from its peers.
+        loss_weight: Weight of the losses against the peers.
         adapter: The task; the default is that of plain classifiers.
 
     Raises:
@@ -202,7 +202,7 @@ class DML(PeerDistiller):
             build: Builds networks.
             peers: The config of each peer, of equal or different architecture.
             temperature: Divisor of the scores, above 0.
-            loss_weight: Weight of what a network learns from its peers.
+            loss_weight: Weight of the losses against the peers.
 
         Returns:
             The student, with the method as its child ``distiller``.

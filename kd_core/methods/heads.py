@@ -1,4 +1,4 @@
-"""Classifying heads behind a network's earlier stages, and the phase that trains a teacher's."""
+"""Heads that classify after a network's earlier stages, and the phase that trains a teacher's."""
 
 from __future__ import annotations
 
@@ -21,14 +21,13 @@ from kd_core.teacher import Forward, eval_mode
 
 
 class StageHead(nn.Module):
-    """Classify a stage's feature map.
+    """Head that classifies a stage's feature map.
 
         average pooling to the size of the last stage's map; 3x3 convolution, batch norm, ReLU;
         global average pooling: vector (N, D); linear: logits (N, classes)
 
     Our reconstruction: the methods that have such heads describe them in words only, or have
-    others for each network. Pooling first makes the convolution cost what it costs at the last
-    stage.
+    others for each network. Pooling first makes the convolution as cheap as at the last stage.
 
     Args:
         in_channels: Channels of the stage's map.
@@ -162,7 +161,7 @@ class HeadedClassifier(nn.Module):
 
 
 class TeacherHeads(StagesDistiller):
-    """Train heads behind the stages of a frozen classifier.
+    """Distiller that trains heads after the stages of a frozen classifier.
 
         loss = sum over i < K of CE(z_i)
 

@@ -36,7 +36,7 @@ class ReflectionWeights:
         b: Weight of response distillation.
         g: Weight of the review.
         temperature: Divisor t of logits, of both the responses and the review.
-        review: From whom a stage learns: ``adjacent``, the next one; ``deepest``, the last;
+        review: Stage that a stage learns from: ``adjacent``, the next one; ``deepest``, the last;
             ``forward``, the one before it.
 
     Raises:
@@ -149,7 +149,7 @@ class MSKDSSR(StagesDistiller):
             b: Weight of response distillation.
             g: Weight of the review.
             temperature: Divisor of logits, of both the responses and the review.
-            review: From whom a stage learns: ``adjacent``, ``deepest`` or ``forward``.
+            review: Stage that a stage learns from: ``adjacent``, ``deepest`` or ``forward``.
             layers: Selectors of the student's layers; ``None`` takes its stages.
             teacher_layers: Those of the teacher, as many.
 
@@ -181,7 +181,7 @@ class MSKDSSR(StagesDistiller):
         )
 
     def teacher_layers(self, iteration: int) -> dict[str, list[LayerPath]]:
-        """Ask the teacher for the maps and logits of its stages."""
+        """Return the teacher's layers that are read: maps and logits of its stages."""
         return {_TEACHER: self._wanted()} if self.weights.a or self.weights.b else {}
 
     def compare(self, batch: Batch) -> dict[str, Tensor]:
@@ -202,7 +202,7 @@ class MSKDSSR(StagesDistiller):
         return losses
 
     def _logits(self, batch: Batch) -> list[Tensor]:
-        """Return the logits (N, classes) of each stage; of the last alone if no other counts."""
+        """Return the logits (N, classes) of each stage; only of the last if no other counts."""
         if not (any(self.entropy_weights[:-1]) or self.weights.b or self.weights.g):
             return [batch.output]
         pairs = zip(self.heads, batch.features, strict=False)  # the last stage has no head

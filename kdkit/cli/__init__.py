@@ -1,7 +1,7 @@
-"""The command ``kdkit``: one file for each subcommand.
+"""Command ``kdkit``: one file for each subcommand.
 
 At their top these files import click and little else, so that ``--help`` and the completion of a
-shell are quick; what a subcommand needs to do its work is imported when it runs.
+shell are fast; packages that a subcommand needs for its work are imported when it runs.
 """
 
 from kdkit.cli.group import main

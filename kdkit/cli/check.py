@@ -136,7 +136,7 @@ def _weights(config: Any) -> Any:
 
 
 def _data(config: Any, images: bool) -> list[str]:
-    """Print what is known of the data, and return the warnings among it."""
+    """Print a summary of the data, and return the number of warnings in it."""
     from kd_engine.data.required import require_datasets
     from kd_engine.doctor.data_warnings import warnings_among
     from kd_engine.entry_points import task_of

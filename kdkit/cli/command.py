@@ -131,7 +131,7 @@ def checkpoint_argument(function: _Function) -> _Function:
 
 
 def launcher_options(function: _Function) -> _Function:
-    """Add what the processes of a distributed run are given: ``launcher`` and ``local_rank``."""
+    """Add the options of a distributed run's processes: ``launcher`` and ``local_rank``."""
     launcher = click.option(
         "--launcher",
         type=click.Choice(["none", "pytorch", "slurm", "mpi"]),

@@ -16,7 +16,7 @@ import click
 from kdkit.cli.command import ConfigName, subcommand
 
 
-@subcommand(__doc__, {"WORD": "List those alone that have it in their name or description."})
+@subcommand(__doc__, {"WORD": "List only those that have it in their name or description."})
 @click.argument("word", required=False)
 @click.option("--copy", type=ConfigName(), metavar="NAME", help="Copy this config.")
 @click.option(

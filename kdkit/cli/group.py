@@ -70,7 +70,7 @@ class Commands(click.Group):
                 )  # fmt: skip
 
     def format_epilog(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
-        """Write what holds for all of them."""
+        """Write the notes that hold for all of them."""
         formatter.write(_EPILOG)
 
 

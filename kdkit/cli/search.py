@@ -9,7 +9,7 @@ ones, or with --worst those with the fewest right neighbors; every neighbor is m
 wrong, and recall@K of all queries stands at the top. The page is one file, without scripts, of
 at most about 8 KiB for each image.
 
-Queries are the images of the first file, each of which is left out of its own neighbors by its id,
+Queries are the images of the first file, each left out of its own neighbors by its id,
 or those of --queries. A query of a class that the gallery does not have, such as a new image, is
 shown with its neighbors unmarked, and does not count for recall. Images come from the dataset
 of the config, as the model sees them, or from the paths below a data root.

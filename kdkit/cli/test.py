@@ -6,8 +6,8 @@
     kdkit test mmdet::faster_rcnn/faster-rcnn_r50_fpn_1x_coco.py faster_rcnn.pth
 
 Of a distillation config only the student is built; its teacher need not be there. With --teacher
-it is the teacher alone, on the same test data, with the checkpoint that the config names, or with
-what its own config loads if that is None.
+the teacher alone is evaluated, on the same test data, with the checkpoint that the config names,
+or with the weights that its own config loads if that is None.
 """
 
 from __future__ import annotations

@@ -116,7 +116,7 @@ def make_detection_set(
 
 
 def _is_finished(root: Path, parameters: dict[str, Any], overwrite: bool) -> bool:
-    """Tell whether the wanted set is there; refuse a folder that must not be replaced."""
+    """Return whether the wanted set is there; refuse a folder that must not be replaced."""
     if not root.exists() or (root.is_dir() and not any(root.iterdir())):
         return False
     marker = root / MARKER
@@ -146,7 +146,7 @@ def _is_finished(root: Path, parameters: dict[str, Any], overwrite: bool) -> boo
 
 
 def _require_alone(root: Path) -> None:
-    """Refuse a set in whose folder other files lie: they would go when it is made again."""
+    """Refuse a folder with other files than the set's: they would be removed with the set."""
     files = (path.relative_to(root).as_posix() for path in root.rglob("*") if path.is_file())
     if other := sorted(name for name in files if not _OURS.fullmatch(name)):
         raise FileExistsError(
@@ -156,7 +156,7 @@ def _require_alone(root: Path) -> None:
 
 
 def _is_complete(root: Path, counts: dict[str, int]) -> bool:
-    """Tell whether all files of a finished set are still there; if not, it is made again."""
+    """Return whether all files of a finished set are still there; if not, it is made again."""
     names = [f"{split}_{i:05d}" for split, count in counts.items() for i in range(1, count + 1)]
     files = [root / f"annotations/instances_{split}.json" for split in counts]
     files += [root / f"ImageSets/Main/{split}.txt" for split in counts]

@@ -95,7 +95,7 @@ def milliseconds(models: Mapping[str, Any], batch: Any, rounds: int = ROUNDS) ->
 
 @contextlib.contextmanager
 def _quiet_logs() -> Any:
-    """Silence what is told of every evaluation and of operators that are not counted."""
+    """Silence the logs of each evaluation and of operators that are not counted."""
     before = logging.root.manager.disable
     logging.disable(logging.WARNING)
     try:

@@ -40,7 +40,7 @@ def report(runs: Mapping[str, Run], folder: Path) -> str:
         folder: Where the files go.
 
     Returns:
-        The table, with what it says and where the files are.
+        The table, a summary, and the paths of the files.
     """
     fingerprints = {name: run.fingerprint for name, run in runs.items()}
     if _known(folder) != fingerprints:
@@ -74,7 +74,7 @@ def table(rows: Sequence[Mapping[str, Any]], size: str) -> str:
 
 
 def summary(result: Mapping[str, Any]) -> str:
-    """Write the table and what is to be known about it."""
+    """Return the table and the notes on it."""
     scores = {row["name"]: 100 * row["map"] for row in result["models"]}
     gain = scores["distilled"] - scores["student"]
     return "\n".join(
@@ -123,7 +123,7 @@ def _measure(runs: Mapping[str, Run], folder: Path) -> dict[str, Any]:
 
 
 def _known(folder: Path) -> dict[str, str] | None:
-    """Return the fingerprints of a report that is there whole."""
+    """Return the fingerprints of a report that is complete."""
     if not all((folder / name).is_file() for name in FILES):
         return None
     try:

@@ -1,4 +1,4 @@
-"""Runs of the demo: their configs, and what of them is there already."""
+"""Runs of the demo: their configs, and the checkpoints that they already have."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ _IMAGES_OF_A_BATCH = 8
 
 @dataclass(frozen=True)
 class DemoOptions:
-    """How large the demo is.
+    """Size of the demo.
 
     Args:
         folder: Where everything goes, an absolute path.
@@ -52,7 +52,7 @@ class Run:
         title: Its name in tables and drawings.
         config: Its whole config.
         folder: Where its checkpoints go.
-        fingerprint: Differs as soon as anything that decides the result does.
+        fingerprint: Digest of everything that decides the result.
     """
 
     name: str
@@ -84,7 +84,7 @@ class Run:
         return int(Path(found).stem.split("_")[1]) if found else 0
 
     def prepare(self) -> Path:
-        """Write the config for the training, and remove what a demo with another one has left.
+        """Write the config for the training, and remove leftovers of a demo with another config.
 
         A folder that the demo did not make is renamed, not removed.
 
@@ -92,7 +92,7 @@ class Run:
             The config file.
         """
         mark = self.folder / _FINGERPRINT
-        if self.folder.exists() and not mark.exists():  # no run of the demo: not ours to remove
+        if self.folder.exists() and not mark.exists():  # not a run of the demo
             self.folder.rename(self.folder.with_name(f"{self.name}.kept-{time.time():.0f}"))
         elif _read(mark) != self.fingerprint:
             shutil.rmtree(self.folder, ignore_errors=True)

@@ -15,7 +15,7 @@ from kdkit.demo.runs import DemoOptions, Run, demo_runs
 from kdkit.demo.training import Progress, train_together
 
 SCENE = SceneOptions(size=96, max_digits=4, min_side=20, max_side=48, occlusion=0.1)
-# What runs side by side, and its seconds on two free cores.
+# Runs that are trained side by side, and their seconds on two free cores.
 STAGES = {("teacher", "student"): 180.0, ("distilled",): 140.0}
 REPORT_SECONDS = 20.0
 

@@ -29,7 +29,7 @@ _INTERVAL = 10.0  # seconds between two lines
 
 
 class Watch:
-    """Follows the log of a run.
+    """Follower of a run's log.
 
     Args:
         run: The run.
@@ -44,7 +44,7 @@ class Watch:
         self._read = log.stat().st_size if log.exists() else 0
 
     def update(self) -> None:
-        """Read what is new in the log."""
+        """Read new lines of the log."""
         with self.log.open("rb") as file:
             file.seek(self._read)
             text, _, rest = file.read().rpartition(b"\n")
@@ -67,7 +67,7 @@ def train_together(runs: Sequence[Run], show: Callable[[list[Watch]], None]) -> 
 
     Args:
         runs: What to train or resume.
-        show: Called about once a second with how far each one is.
+        show: Called about once a second with the progress of each run.
 
     Raises:
         ChildProcessError: If a training fails; the others are ended.
@@ -116,7 +116,7 @@ def _train(arguments: list[str], log: str, threads: int) -> None:
 
 
 def _end_with(sentinel: int) -> None:
-    """End this process at once when the demo has gone, however it went."""
+    """End this process at once when the demo's has ended, however it ended."""
     connection.wait([sentinel])
     os._exit(1)
 
@@ -130,7 +130,7 @@ def _failure(watch: Watch, code: int) -> str:
 
 
 class Progress:
-    """Shows how far the demo is: bars on a terminal, a line every few seconds elsewhere.
+    """Progress of the demo: bars on a terminal, a line every few seconds elsewhere.
 
     Args:
         plan: Stage to its seconds on two free cores; they set the proportions of the rest.
@@ -138,7 +138,7 @@ class Progress:
 
     def __init__(self, plan: dict[str, float]) -> None:
         self.plan = dict(plan)
-        self.finished = 0.0  # planned seconds of what this call has finished
+        self.finished = 0.0  # planned seconds of the stages that this call has finished
         self.began = time.monotonic()
         self.next = self.began
 
@@ -147,7 +147,7 @@ class Progress:
         """Show the trainings of a stage while the block runs.
 
         Yields:
-            A function that is told about once a second how far each of them is.
+            A function to call about once a second with the progress of each training.
         """
         eta = TextColumn("{task.fields[eta]}")
         with bars(TextColumn("{task.description}"), BarColumn(), eta, stderr=False) as shown:

@@ -75,7 +75,7 @@ def ranks(data, tmp_path_factory):
 
 
 @pytest.fixture
-def beside(monkeypatch):
+def two_ranks(monkeypatch):
     """Let another rank with these rows take part, without a process of its own."""
 
     def start(rank, others):
@@ -99,9 +99,9 @@ def beside(monkeypatch):
 
 @pytest.mark.parametrize("rank", [0, 1])
 @pytest.mark.parametrize("count", [1, 3])
-def test_rows_come_in_the_order_of_the_ranks_with_a_gradient_of_our_own(beside, rank, count):
+def test_rows_come_in_the_order_of_the_ranks_with_a_gradient_of_our_own(two_ranks, rank, count):
     others = torch.full((count, 2), 9.0)
-    rows = beside(rank, others)
+    rows = two_ranks(rank, others)
     joined = gather_rows(rows)
     order = [rows, others] if rank == 0 else [others, rows]
     assert torch.equal(joined, torch.cat(order))
@@ -111,8 +111,8 @@ def test_rows_come_in_the_order_of_the_ranks_with_a_gradient_of_our_own(beside, 
     assert torch.equal(rows.grad, 2 * own)  # the factor that DDP's mean takes out
 
 
-def test_maps_are_gathered_as_float32_rows_and_the_teacher_without_gradient(beside):
-    rows = beside(0, torch.full((1, 2), 9.0))
+def test_maps_are_gathered_as_float32_rows_and_the_teacher_without_gradient(two_ranks):
+    rows = two_ranks(0, torch.full((1, 2), 9.0))
     maps = rows.detach().half().reshape(2, 1, 1, 2).requires_grad_()
     pair = gather_pair(maps, maps, True)
     for side in pair:
@@ -121,9 +121,9 @@ def test_maps_are_gathered_as_float32_rows_and_the_teacher_without_gradient(besi
     assert gather_pair(maps, rows, False) == (maps, rows)
 
 
-def test_rows_of_another_width_are_refused(beside):
+def test_rows_of_another_width_are_refused(two_ranks):
     with pytest.raises(ValueError, match=r"a sample has \[2, 3\] values"):
-        gather_rows(beside(0, torch.ones(2, 3)))
+        gather_rows(two_ranks(0, torch.ones(2, 3)))
 
 
 @pytest.mark.parametrize("name", RELATIONS)
