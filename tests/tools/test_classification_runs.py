@@ -119,7 +119,7 @@ def test_check(classification, run_tool):
     assert code == 1 and f"Train the teacher first: kdkit train {TEACHER}" in text
 
 
-def test_list_layers(classification, run_tool):
+def test_the_layers_are_listed(classification, run_tool):
     code, text, error = run_tool("layers", DISTILLED, "--depth", "2")
     assert code == 0, error
     lines = {line.split()[0]: line.split()[1:] for line in text.splitlines()}
