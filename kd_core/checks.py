@@ -8,6 +8,8 @@ from collections.abc import Collection, Sequence
 import torch
 from torch import Tensor
 
+from kd_core.layers import levels_of
+
 _TOKENS = (
     " Transformers give tokens (N, L, C): select a layer that gives a map, or compare pooled "
     "vectors or embeddings with a loss for those."
@@ -181,18 +183,6 @@ def check_choice(name: str, value: str, allowed: Collection[str]) -> None:
         raise ValueError(f"{name} must be one of {sorted(allowed)}, but it is {value!r}.")
 
 
-def as_levels(feature: Tensor | Sequence[Tensor]) -> list[Tensor]:
-    """Turn one map or a list of maps into a list.
-
-    Args:
-        feature: A tensor, or one tensor for each level.
-
-    Returns:
-        The levels, in order.
-    """
-    return [feature] if isinstance(feature, Tensor) else list(feature)
-
-
 def paired_levels(
     student: Tensor | Sequence[Tensor], teacher: Tensor | Sequence[Tensor]
 ) -> list[tuple[Tensor, Tensor]]:
@@ -208,7 +198,7 @@ def paired_levels(
     Raises:
         ValueError: If the numbers of levels differ, or if there is none.
     """
-    student_levels, teacher_levels = as_levels(student), as_levels(teacher)
+    student_levels, teacher_levels = levels_of(student), levels_of(teacher)
     if len(student_levels) != len(teacher_levels) or not student_levels:
         raise ValueError(
             "student and teacher must have the same number of levels, at least one, but student "

@@ -223,9 +223,9 @@ def tensors_in(output: Any, name: str) -> Iterator[tuple[str, Tensor]]:
             yield from tensors_in(item, f"{name}[{number}]")
 
 
-def levels_of(features: Features) -> list[Tensor]:
+def levels_of(features: Tensor | Sequence[Tensor]) -> list[Tensor]:
     """Return a list of features; one tensor gives a list of one."""
-    return features if isinstance(features, list) else [features]
+    return [features] if isinstance(features, Tensor) else list(features)
 
 
 class _Keep:

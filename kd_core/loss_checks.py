@@ -56,12 +56,7 @@ def check_finite(
     Raises:
         FloatingPointError: Names each term or loss that is not, and the iteration.
     """
-    own = {
-        name: torch.stack([item.float().mean() for item in _flat(value)]).sum()
-        for name, value in (task or {}).items()
-        if "loss" in str(name) and _flat(value)
-    }
-    named = {**own, **values}
+    named = {**own_losses(task or {}), **values}
     if not named or bool(torch.isfinite(torch.stack(list(named.values()))).all()):
         return
     bad = ", ".join(f"{n} is {v.item()}" for n, v in named.items() if not torch.isfinite(v))
@@ -76,6 +71,19 @@ def check_finite(
         "Lower the learning rate or the term's weight, add a LinearWarmup, or look for "
         "non-finite images and teacher weights."
     )
+
+
+def own_losses(task: Mapping[str, Any]) -> dict[str, Tensor]:
+    """Reduce each loss that a model returns to a scalar: means of a list's items are added.
+
+    Args:
+        task: Name to scalar, or to a list of them; names without "loss" are statistics.
+    """
+    return {
+        name: torch.stack([item.float().mean() for item in _flat(value)]).sum()
+        for name, value in task.items()
+        if "loss" in str(name) and _flat(value)
+    }
 
 
 def total_loss(task: Mapping[str, Any]) -> dict[str, Tensor]:

@@ -16,6 +16,7 @@ from torchvision.models import VisionTransformer
 
 from kd_core.checkpoint.load import load_weights
 from kd_core.checkpoint.state_dict import best_named
+from kd_core.teacher import eval_mode
 from kd_engine.data.image_size import wanted_image_size
 from kd_engine.weights.settings import loads_initial_weights
 from kd_engine.weights.source import read_weights
@@ -135,17 +136,14 @@ class _ConvolutionalTrunk(nn.Sequential):
 
     def count_features(self, name: str) -> int:
         """Run a small image, and count the channels that come out."""
-        self.eval()
         try:
-            with torch.no_grad():
+            with torch.no_grad(), eval_mode(self):
                 found: Tensor = self(torch.zeros(1, 3, _PROBE, _PROBE))
         except (RuntimeError, TypeError) as error:
             raise ValueError(
                 f"the parts of a trunk must run one after another, but those of {name} do not "
                 f"({error}). Use TimmTrunk for it."
             ) from error
-        finally:
-            self.train()
         if found.dim() != 4:
             raise ValueError(f"{name} gives no feature map, but {tuple(found.shape)}.")
         return int(found.shape[1])

@@ -12,7 +12,7 @@ from torch import Tensor, nn
 
 from kd_core.adapter import Convert, TaskAdapter
 from kd_core.base_distiller import BaseDistiller, Call
-from kd_core.layers import LayerPath, read_layers
+from kd_core.layers import LayerPath, levels_of, read_layers
 from kd_core.teacher import Forward, FrozenTeacher, eval_mode, named_arguments
 
 
@@ -153,7 +153,7 @@ class NetworksDistiller(BaseDistiller):
         """Run a frozen network likewise, without gradients."""
         convert = self._convert.get(name)
         inputs = (convert(images) if convert else images,)
-        found = _flat(self.teachers[name].run(inputs, {}, {"": {"": layers}})[""][""])
+        found = levels_of(self.teachers[name].run(inputs, {}, {"": {"": layers}})[""][""])
         self.check_features(name, found, layers, images)
         return found
 
@@ -226,7 +226,7 @@ class NetworksDistiller(BaseDistiller):
                 "take an argument of that name, or give them to losses(labels=labels)."
             )
         assert self.layers is not None
-        output, *features = _flat(call.hooks.read([self.output, *self.layers]))
+        output, *features = levels_of(call.hooks.read([self.output, *self.layers]))
         if self.moves_student and not self._reached:
             self.check_gradients(features)
             self._reached = True
@@ -277,7 +277,3 @@ def _images(student: nn.Module, args: Sequence[Any], kwargs: Mapping[str, Any]) 
     known = named_arguments(student, args, kwargs)
     first: Tensor = known["inputs"] if "inputs" in known else next(iter(known.values()))
     return first
-
-
-def _flat(found: Tensor | list[Tensor]) -> list[Tensor]:
-    return found if isinstance(found, list) else [found]

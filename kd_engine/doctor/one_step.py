@@ -13,6 +13,7 @@ from torch import Tensor, nn
 
 from kd_core import GradientShares
 from kd_core.base_distiller import attached_distillers
+from kd_core.loss_checks import own_losses
 from kd_core.table import format_table
 from kd_engine.run.run_length import planned_iterations, set_run_length
 
@@ -79,7 +80,7 @@ def one_step(model: nn.Module, config: Config, layer: str | None = None) -> Step
     for distiller in attached:
         distiller.set_iteration(iteration)
     results = network(**data, mode="loss")
-    losses = {name: _total(value) for name, value in results.items() if "loss" in name}
+    losses = own_losses(results)
     _require_finite(losses)
     shares = {} if layer is None else GradientShares(layer).measure(model, losses)
     torch.stack(list(losses.values())).sum().backward()
@@ -93,11 +94,6 @@ def one_step(model: nn.Module, config: Config, layer: str | None = None) -> Step
         len(data["inputs"]),
         iteration,
     )
-
-
-def _total(value: Tensor | list[Tensor]) -> Tensor:
-    items = value if isinstance(value, list | tuple) else [value]
-    return torch.stack([item.float().mean() for item in items]).sum()
 
 
 def _require_finite(values: dict[str, Tensor]) -> None:
