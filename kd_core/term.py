@@ -16,7 +16,7 @@ Layers = str | Sequence[str] | Mapping[str, str | Sequence[str]]
 
 
 ONLY_TEACHER = "teacher"  # name of a teacher that needs none
-WHOLE = ""  # the role of a loss that knows no roles
+WHOLE = ""  # the role of a loss without roles
 
 
 class Term:
