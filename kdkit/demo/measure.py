@@ -15,6 +15,7 @@ from typing import Any
 import torch
 from mmengine.analysis import get_model_complexity_info
 from mmengine.evaluator import Evaluator
+from mmengine.logging import MMLogger
 from mmengine.registry import MODELS
 from mmengine.runner import Runner
 from torch import nn
@@ -96,9 +97,12 @@ def milliseconds(models: Mapping[str, Any], batch: Any, rounds: int = ROUNDS) ->
 @contextlib.contextmanager
 def _quiet_logs() -> Any:
     """Silence the logs of each evaluation and of operators that are not counted."""
-    before = logging.root.manager.disable
+    before, logger = logging.root.manager.disable, MMLogger.get_current_instance()
+    level = logger.level
     logging.disable(logging.WARNING)
+    logger.setLevel(logging.ERROR)  # it remembers what was enabled before
     try:
         yield
     finally:
+        logger.setLevel(level)
         logging.disable(before)

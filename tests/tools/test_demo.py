@@ -1,6 +1,7 @@
 """The demo at its smallest: what it writes, what a second run uses again, what a kill leaves."""
 
 import json
+import logging
 import os
 import re
 import shutil
@@ -18,6 +19,7 @@ from PIL import Image
 from kd_engine.config.file import read_config
 from kdkit.demo.curves import read_curves
 from kdkit.demo.detections import judge
+from kdkit.demo.measure import _quiet_logs
 from kdkit.demo.report import table
 from kdkit.demo.runs import DemoOptions, demo_runs
 from kdkit.demo.training import Progress, Watch
@@ -200,3 +202,17 @@ def test_a_log_cut_off_in_the_middle_is_read(tmp_path):
         (folder / "scalars.json").write_text("\n".join(lines))
     curves = read_curves(tmp_path, ("x",))
     assert curves == {"task": {1: 4.0, 2: 1.5}, "loss_x": {1: 1.0, 2: 0.5}, "map": {2: 0.3}}
+
+
+def test_evaluations_are_not_logged(monkeypatch):
+    from mmengine.logging import MMLogger, print_log
+
+    said, logger = [], MMLogger.get_current_instance()
+    monkeypatch.setattr(logger, "handlers", [logging.StreamHandler()])
+    monkeypatch.setattr(logger.handlers[0], "emit", lambda record: said.append(record.msg))
+    logger.setLevel("INFO")
+    print_log("before", "current")
+    with _quiet_logs():
+        print_log("Evaluating bbox...", "current")
+    print_log("after", "current")
+    assert said == ["before", "after"]
