@@ -10,8 +10,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from kd_core.checks import check_weights
-from kd_engine.data.image_size import wanted_image_size
-from kd_engine.networks import IMAGENET, build_network, sizes_refused
+from kd_engine.networks import IMAGENET, build_network, sizes_refused, wanted_image_size
 
 _USUAL = 32  # pixels
 _NETWORKS = "kd_cls.CifarNetwork, kd_cls.TorchvisionNetwork, kd_cls.TimmNetwork"

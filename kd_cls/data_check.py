@@ -11,9 +11,13 @@ from mmengine.config import Config
 
 from kd_cls.datasets.samples import ImageFiles
 from kd_engine.build import is_distilled, student_config, without_initial_weights
-from kd_engine.data.datasets import BuiltDatasets, build_datasets, require_decodable
+from kd_engine.data.datasets import (
+    BuiltDatasets,
+    build_datasets,
+    check_built_splits,
+    require_decodable,
+)
 from kd_engine.data.shared_images import ALLOW
-from kd_engine.data.split_check import check_built_splits
 from kd_engine.doctor.data_warnings import warning_line
 from kd_engine.evaluate import build_model, teacher_of
 

@@ -12,8 +12,8 @@ from torch import Tensor, nn
 from kd_core import Term
 from kd_core.adapter import TaskAdapter
 from kd_core.teacher import Forward
-from kd_engine.data.image_size import wanted_image_size
 from kd_engine.data.renormalize import Renormalize
+from kd_engine.networks import wanted_image_size
 
 
 class ModelAdapter(TaskAdapter):

@@ -12,9 +12,13 @@ from mmengine.logging import print_log
 
 from kd_engine.build import student_config
 from kd_engine.config.keys import listed
-from kd_engine.data.datasets import BuiltDatasets, build_datasets, require_decodable
+from kd_engine.data.datasets import (
+    BuiltDatasets,
+    build_datasets,
+    check_built_splits,
+    require_decodable,
+)
 from kd_engine.data.required import require_datasets
-from kd_engine.data.split_check import check_built_splits
 from kd_engine.evaluate import referred_model
 from kd_engine.run.prerequisites import references_of
 from kd_retrieval.cached_teacher import StoredEmbeddings

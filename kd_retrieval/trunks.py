@@ -17,7 +17,7 @@ from torchvision.models import VisionTransformer
 from kd_core.checkpoint.load import load_weights
 from kd_core.checkpoint.state_dict import best_named
 from kd_core.teacher import eval_mode
-from kd_engine.data.image_size import wanted_image_size
+from kd_engine.networks import wanted_image_size
 from kd_engine.weights.settings import loads_initial_weights
 from kd_engine.weights.source import read_weights
 from kd_engine.weights.zoos import (

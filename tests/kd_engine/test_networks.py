@@ -5,7 +5,7 @@ import timm
 from torch import nn
 from torchvision.models import VisionTransformer
 
-from kd_engine.data.image_size import wanted_image_size
+from kd_engine.networks import wanted_image_size
 
 
 def test_convolutions_take_any():
