@@ -1,5 +1,10 @@
 """Small files that many tests need: images and lists."""
 
+import os
+
+# The workers and what they start share the cores: with more threads they wait for one another.
+os.environ.setdefault("OMP_NUM_THREADS", "1")
+
 import pytest
 
 
