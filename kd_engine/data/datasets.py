@@ -8,10 +8,10 @@ from typing import Any
 from mmengine.config import Config
 from mmengine.registry import DATASETS
 
-from kd_engine.run.batches import check_batches
-from kd_engine.doctor.data_warnings import warning_line
 from kd_engine.data.file_sizes import sizes_of
 from kd_engine.data.shared_images import ALLOW, MOST, judge_shared, shared_images
+from kd_engine.doctor.data_warnings import warning_line
+from kd_engine.run.batches import check_batches
 
 LOADERS = ("train", "val", "test")
 _SHOWN = 5  # messages about images in an error

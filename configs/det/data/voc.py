@@ -15,9 +15,7 @@ teacher = dict(
     neck=dict(in_channels=[256, 512, 1024, 2048]),
 )
 teacher_optim_wrapper = dict()
-schedules = dict(
-    teacher=dict(train_cfg=_base_.train_cfg, param_scheduler=_base_.param_scheduler)
-)
+schedules = dict(teacher=dict(train_cfg=_base_.train_cfg, param_scheduler=_base_.param_scheduler))
 trained = dict(
     teacher=dict(
         config="kdkit::det/teacher+voc", checkpoint="work_dirs/det/teacher+voc/epoch_4.pth"

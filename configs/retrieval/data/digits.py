@@ -53,7 +53,9 @@ param_scheduler = [
 ]
 
 # The teacher: ResNet-18 at half its width, from scratch, 2.8 million parameters.
-teacher = dict(model, trunk=dict(model["trunk"], options=dict(channels=(32, 64, 128, 256))), dim=None)
+teacher = dict(
+    model, trunk=dict(model["trunk"], options=dict(channels=(32, 64, 128, 256))), dim=None
+)
 schedules = dict(teacher=dict(train_cfg=train_cfg, param_scheduler=param_scheduler))
 trained = dict(
     teacher=dict(

@@ -64,7 +64,9 @@ param_scheduler = [
 ]
 
 # The teacher: ResNet-18 at half its width, from scratch, 2.9 million parameters.
-teacher = dict(model, trunk=dict(model["trunk"], options=dict(channels=(32, 64, 128, 256))), dim=256)
+teacher = dict(
+    model, trunk=dict(model["trunk"], options=dict(channels=(32, 64, 128, 256))), dim=256
+)
 schedules = dict(
     teacher=dict(
         train_cfg=dict(max_epochs=20, val_interval=20),

@@ -8,9 +8,9 @@ from pathlib import Path
 
 from kd_core.checkpoint.atomic import put_in_place, temporary_folder
 from kd_engine.data.download.classification_sets import CLASSIFICATION_SETS
-from kd_engine.data.download.partial_file import discard_part
 from kd_engine.data.download.detection_sets import PUBLIC_SETS, Part
 from kd_engine.data.download.http import DownloadError, Patience, Source, check_space, download_file
+from kd_engine.data.download.partial_file import discard_part
 from kd_engine.data.download.unpack import unpack
 from kd_engine.data.voc_to_coco import write_coco_splits
 
@@ -43,7 +43,8 @@ def fetch_dataset(
 
     Raises:
         ValueError: If the name is unknown or an archive is damaged or unsafe.
-        kd_engine.data.download.http.DownloadError: If a file cannot be fetched or the disk is too small.
+        kd_engine.data.download.http.DownloadError: If a file cannot be fetched or the disk is too
+            small.
     """
     if name not in DATASETS:
         raise ValueError(

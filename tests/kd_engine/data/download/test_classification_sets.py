@@ -12,8 +12,8 @@ from pathlib import Path
 import pytest
 
 from kd_engine.data.download.classification_sets import CLASSIFICATION_SETS
-from kd_engine.data.download.public import DATASETS, fetch_dataset
 from kd_engine.data.download.http import DownloadError, Patience, Source
+from kd_engine.data.download.public import DATASETS, fetch_dataset
 
 QUICK = Patience(tries=2, pause=0.0, timeout=5.0)
 LAYOUTS = {

@@ -13,9 +13,9 @@ from pathlib import Path
 import pytest
 
 from kd_engine.data.download import http as transfer
+from kd_engine.data.download.http import DownloadError, Patience, Source, download_file
 from kd_engine.data.download.partial_file import locked, part_of
 from kd_engine.data.download.progress import DownloadProgress, amount
-from kd_engine.data.download.http import DownloadError, Patience, Source, download_file
 
 CONTENT = bytes(range(256)) * 2000  # 512,000 bytes
 QUICK = Patience(tries=3, pause=0.0, timeout=5.0)

@@ -13,8 +13,14 @@ import pytest
 
 from kd_core.checkpoint.file_lock import try_lock
 from kd_engine.data.download import public as download
-from kd_engine.data.download.public import DATASETS, Part, fetch_dataset, missing_data_message, require_data
 from kd_engine.data.download.http import DownloadError, Patience, Source
+from kd_engine.data.download.public import (
+    DATASETS,
+    Part,
+    fetch_dataset,
+    missing_data_message,
+    require_data,
+)
 
 QUICK = Patience(tries=2, pause=0.0, timeout=5.0)
 XML = (
