@@ -66,7 +66,7 @@ class BaseDistiller(nn.Module, ABC):
         self.name = _CHILD  # of the student's child, if attached
         self.added: set[str] = set()  # names that were put into the student's last losses
         self._count: int | None = None  # the iteration without a wait for the GPU
-        self._student: tuple[nn.Module, ...] = ()  # in a tuple, so that it is no child
+        self._student: tuple[nn.Module, ...] = ()  # in a tuple, so that it is not a child
         self._hooks: FeatureHooks | None = None
         self._handles: list[RemovableHandle] = []
         self._call: tuple[tuple[Any, ...], dict[str, Any]] | None = None

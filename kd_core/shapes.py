@@ -294,6 +294,6 @@ def _is_like(height: int, width: int, size: tuple[int, int]) -> bool:
 
 
 def _by_growth(shape: Sequence[int], wider: Sequence[int]) -> bool | None:
-    """Whether it is (N, H, W, C), by the axis that grew with the width; None if that is none."""
+    """Return whether it is (N, H, W, C), by the axis that grew with the width; None if none did."""
     grown = [axis for axis in (1, 2, 3) if shape[axis] != wider[axis]]
     return grown == [2] if grown in ([2], [3]) else None

@@ -55,7 +55,7 @@ class FrozenTeacher:
             whose: What messages call the teacher.
 
         Raises:
-            ValueError: If one is no layer of the teacher.
+            ValueError: If one is not a layer of the teacher.
         """
         for layer in layers:
             find_layer(self.model, layer, whose)

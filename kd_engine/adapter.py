@@ -89,7 +89,7 @@ def _preprocessor(model: nn.Module) -> nn.Module:
     found = getattr(model, "data_preprocessor", None)
     if not isinstance(found, nn.Module):
         raise ValueError(
-            f"{type(model).__name__} has no data_preprocessor, so it is no model of mmengine. Use "
+            f"{type(model).__name__} has no data_preprocessor, so it is no mmengine model. Use "
             "kd_core.Distiller for other models."
         )
     return found

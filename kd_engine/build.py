@@ -35,7 +35,7 @@ def student_config(model: Mapping[str, Any]) -> dict[str, Any]:
     """Return the plain student of a model config; a plain model is its own student.
 
     Raises:
-        ValueError: If the student is no dict.
+        ValueError: If the student is not a dict.
     """
     plain = model["student"] if is_distilled(model) else model
     if not isinstance(plain, Mapping):

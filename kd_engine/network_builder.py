@@ -50,7 +50,7 @@ class ConfigNetworkBuilder:
         """Build peers, keyed by readable names, each with weights of its own.
 
         Raises:
-            ValueError: If they are no list of one or more dicts.
+            ValueError: If they are not a list of one or more dicts.
         """
         names = self.names_of(configs)
         with torch.random.fork_rng(devices=[]):
@@ -79,7 +79,7 @@ class ConfigNetworkBuilder:
         """Return the plain model configs of references, each a file's or given as it is.
 
         Raises:
-            ValueError: If they are no list of one or more dicts.
+            ValueError: If they are not a list of one or more dicts.
         """
         found: list[Mapping[str, Any]] = []
         for reference in _require_list(references, "dict(config=, checkpoint=)"):
@@ -93,7 +93,7 @@ class ConfigNetworkBuilder:
         """Name peers for people, such as "peer 1 (resnet20)".
 
         Raises:
-            ValueError: If they are no list of one or more dicts.
+            ValueError: If they are not a list of one or more dicts.
         """
         listed = _require_list(configs, "model configs")
         return [f"peer {number} ({_kind(one)})" for number, one in enumerate(listed, start=1)]

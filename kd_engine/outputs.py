@@ -1,4 +1,4 @@
-"""Output files of a command: no file of somebody else is replaced."""
+"""Output files of a command: files that it did not make are never replaced."""
 
 from __future__ import annotations
 

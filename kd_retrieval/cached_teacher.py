@@ -18,7 +18,7 @@ _DRY_RUN = 2  # images of a dry run, which have no ids
 class StoredEmbeddings(nn.Module):
     """Teacher that returns for each image of a batch the embedding that a file holds for its id.
 
-    A term selects its output as ``teacher_layers="embedding"``. The table is no parameter and no
+    A term selects its output as ``teacher_layers="embedding"``. The table is not a parameter, nor
     part of ``state_dict``; of a folder it stays on disk until a row is used. The embeddings are
     those of the images as ``kdkit embed`` saw them, so the teacher does not see the student's
     augmentation.

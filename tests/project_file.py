@@ -1,4 +1,4 @@
-"""What pyproject.toml says, read once."""
+"""Content of pyproject.toml, read once."""
 
 import sys
 from pathlib import Path

@@ -12,7 +12,7 @@ import pytest
 import torch
 
 import kd_cls  # noqa: F401
-import kd_det  # noqa: F401  first, for mmdet asks for mmcv's operators
+import kd_det  # noqa: F401  first: mmdet asks for mmcv's operators
 import kd_retrieval  # noqa: F401
 
 # isort: split

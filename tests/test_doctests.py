@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-import kd_det  # noqa: F401  first, for mmdet asks for mmcv's operators
+import kd_det  # noqa: F401  first: mmdet asks for mmcv's operators
 
 ROOT = Path(__file__).parents[1]
 MODULES = [

@@ -1,4 +1,4 @@
-"""What is installed needs nothing of what is not."""
+"""Packages: installed ones need none that is not installed."""
 
 import ast
 from fnmatch import fnmatchcase

@@ -1,4 +1,4 @@
-"""Where a checkpoint brings every weight, the files that a config starts from are not needed.
+"""Initial weights are not needed where a checkpoint brings every weight.
 
 They may be gone, on another machine, or large to download.
 """

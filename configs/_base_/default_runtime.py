@@ -1,4 +1,4 @@
-"""What each training of these configs has: loops, checkpoints, logs and a seed."""
+"""Runtime that all configs share: loops, checkpoints, logs and a seed."""
 
 train_cfg = dict(type="EpochBasedTrainLoop")
 val_cfg = dict(type="ValLoop")

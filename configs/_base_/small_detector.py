@@ -26,7 +26,7 @@ model = dict(
     ),
     test_cfg=dict(rpn=dict(nms_pre=500, max_per_img=250)),
 )
-# What the teacher has otherwise: ImageNet's MobileNetV2 with an FPN twice as wide.
+# Settings of the teacher that differ: ImageNet's MobileNetV2 with an FPN twice as wide.
 teacher = dict(
     backbone=dict(
         _delete_=True,

@@ -1,5 +1,5 @@
 # kdkit train kdkit::cls/heads+digits --with-teacher
-"""Heads behind the stages of the trained teacher, which is frozen: first phase of MSKD-SSR."""
+"""Heads after the stages of the trained teacher, which is frozen: first phase of MSKD-SSR."""
 
 _base_ = "data/digits.py"
 

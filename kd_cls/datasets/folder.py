@@ -87,10 +87,10 @@ def _class_folders(folder: Path) -> list[str]:
 
 def _require_same(folder: Path, names: Sequence[str]) -> None:
     found = _class_folders(folder)
-    lacking, unknown = sorted(set(names) - set(found)), sorted(set(found) - set(names))
-    if lacking or unknown:
+    missing, unknown = sorted(set(names) - set(found)), sorted(set(found) - set(names))
+    if missing or unknown:
         raise ValueError(
             f"{folder} must have a folder for each of the {len(names)} classes and no other, but "
-            f"it lacks {', '.join(lacking[:_SHOWN]) or 'none'} and has also "
+            f"it lacks {', '.join(missing[:_SHOWN]) or 'none'} and has also "
             f"{', '.join(unknown[:_SHOWN]) or 'none'}."
         )

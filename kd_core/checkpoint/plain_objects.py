@@ -40,4 +40,4 @@ HARMLESS: tuple[Any, ...] = (
     (PureWindowsPath, "pathlib._local.WindowsPath"),
     (PureWindowsPath, "pathlib._local.PureWindowsPath"),
 )
-"""What every checkpoint may name: see `read_checkpoint(allowed=...)`."""
+"""Objects that every checkpoint may name: see `read_checkpoint(allowed=...)`."""

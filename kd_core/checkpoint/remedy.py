@@ -71,7 +71,7 @@ def _prefix_of_all(part: Mapping[str, Any], whole: Mapping[str, Any]) -> str | N
 
 
 def layer_of(key: str) -> tuple[str, str]:
-    """Return the path of the layer that a key belongs to, and its name; a number is no name."""
+    """Return the path of the layer that a key belongs to, and its name; a number is not a name."""
     path = key.rpartition(".")[0]
     return path, re.sub(r"\.\d+$", "", path).rpartition(".")[2]
 

@@ -82,7 +82,7 @@ class CKDMKT(PeerDistiller):
         adapter: The task; the default is that of plain classifiers.
 
     Raises:
-        ValueError: If there is no peer, one is none of the task, a layer does not exist, or there
+        ValueError: If there is no peer, one is not of the task, a layer does not exist, or there
             is not one copy for each network.
     """
 

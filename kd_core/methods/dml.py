@@ -51,7 +51,7 @@ class PeerDistiller(NetworksDistiller):
         adapter: The task; the default is that of plain classifiers.
 
     Raises:
-        ValueError: If there is no peer, one is none of the task, a layer does not exist, or
+        ValueError: If there is no peer, one is not of the task, a layer does not exist, or
             ``alpha`` is negative or not finite.
     """
 
@@ -171,7 +171,7 @@ class DML(PeerDistiller):
 
     Raises:
         ValueError: If ``loss_weight`` is negative or not finite, ``temperature`` is not above 0,
-            there is no peer or one is none of the task.
+            there is no peer or one is not of the task.
     """
 
     def __init__(

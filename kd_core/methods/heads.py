@@ -69,7 +69,7 @@ def heads_for(
         num_features: Size D of the heads' vectors; ``None`` takes the last stage's channels.
 
     Raises:
-        ValueError: If there are fewer than two stages, or one is no map.
+        ValueError: If there are fewer than two stages, or one is not a map.
     """
     if len(features) < 2:
         raise ValueError(
@@ -224,7 +224,7 @@ class TeacherHeads(StagesDistiller):
         """Freeze a classifier for good, and become its child ``distiller``.
 
         Raises:
-            ValueError: If it is no classifier, is attached already, or its layers do not fit.
+            ValueError: If it is not a classifier, is attached already, or its layers do not fit.
         """
         own = list(student.parameters())
         super().attach(student, example, forward, name)

@@ -22,7 +22,7 @@ _LARGE = 2**31  # pixels
 
 @dataclass(frozen=True)
 class _Rule:
-    """What a field must be, and how to correct it."""
+    """Rule of a field: what it must be, and how to correct it."""
 
     accepts: Callable[[Any], bool]
     text: str

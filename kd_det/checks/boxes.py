@@ -162,7 +162,7 @@ def _inside(
 
 
 def _check_copies(report: DataReport, table: BoxTable, used: NDArray[np.bool_]) -> None:
-    """Compare image, class and the four numbers; marked boxes are no copies of others."""
+    """Compare image, class and the four numbers; marked boxes are not copies of others."""
     kept = used & ~table.dropped["marks"]
     rows = np.column_stack([table.images, table.labels, table.given])[kept].astype(np.float64)
     if not len(rows):

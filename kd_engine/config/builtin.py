@@ -66,7 +66,7 @@ def builtin_name(path: str | os.PathLike[str]) -> str | None:
 
 
 def own_dataset(method: Path) -> Path | None:
-    """Return the dataset's file that a method inherits, or None if a config is no method."""
+    """Return the dataset's file that a method inherits, or None if a config is not a method."""
     if method.suffix != ".py":
         return None
     found = DATASET_BASE.search(method.read_text(encoding="utf-8"))

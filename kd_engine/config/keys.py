@@ -60,10 +60,10 @@ def require_settings(config: Mapping[str, Any], names: Sequence[str], purpose: s
     Raises:
         ValueError: Names those that the config lacks.
     """
-    if lacking := [name for name in names if not config.get(name)]:
+    if missing := [name for name in names if not config.get(name)]:
         raise ValueError(
             f"a config must have {', '.join(names)} to be {purpose}, but it lacks "
-            f"{', '.join(lacking)}. Add them, or give a config that has them."
+            f"{', '.join(missing)}. Add them, or give a config that has them."
         )
 
 

@@ -46,7 +46,7 @@ def require_training(config: Mapping[str, Any]) -> None:
     """Require the parts that a training is made from.
 
     Raises:
-        ValueError: Names what the config lacks, or says that its student is no model.
+        ValueError: Names what the config lacks, or says that its student is not a model.
     """
     require_settings(config, _TRAINING, "trained")
     student_config(config["model"])

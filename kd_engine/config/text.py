@@ -26,7 +26,7 @@ def parse_config_text(text: str) -> dict[str, Any] | None:
         text: What `Config.pretty_text` made, or anything else.
 
     Returns:
-        Name to value; what is no plain value is an `Expression`. None if the text has no syntax
+        Name to value; what is not a plain value is an `Expression`. None if the text has no syntax
         tree, or is too large for one.
 
     Example:

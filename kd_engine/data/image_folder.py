@@ -47,7 +47,7 @@ def find_images(root: Path) -> list[str]:
         )
     if others:
         warnings.warn(
-            f"{len(others)} files of {root} are no images by their names and are left out, such "
+            f"{len(others)} files of {root} are not images by their names and are left out, such "
             f"as {min(others)}.",
             stacklevel=4,
         )

@@ -145,7 +145,7 @@ def read_rows(
 def read_lines(path: Path) -> Iterator[str]:
     """Read the lines of a text file in UTF-8, one by one, whatever ends them.
 
-    A byte order mark at the beginning is no part of the text.
+    A byte order mark at the beginning is not part of the text.
 
     Raises:
         FileNotFoundError: If there is no such file.

@@ -74,7 +74,7 @@ def corners_of(entry: ET.Element) -> list[float]:
     """Return xmin, ymin, xmax and ymax of an object, as the file has them.
 
     Raises:
-        ValueError: If one is no finite number, or absurdly large.
+        ValueError: If one is not a finite number, or absurdly large.
     """
     texts = [entry.findtext(f"bndbox/{corner}", "") for corner in CORNERS]
     try:
@@ -93,7 +93,7 @@ def is_difficult(entry: ET.Element) -> bool:
     """Return whether an object is marked as difficult; without a mark it is not.
 
     Raises:
-        ValueError: If the mark is no whole number.
+        ValueError: If the mark is not a whole number.
     """
     text = entry.findtext("difficult")
     number = 0 if text is None else _whole(text)

@@ -85,9 +85,9 @@ def newest_whole(paths: Mapping[int, Path]) -> tuple[int, Path] | None:
 
 def problem_of(checkpoint: Mapping[str, Any]) -> str:
     """Return why training cannot resume from the content of a file, "" if it can."""
-    lacking = [key for key in ("meta", "state_dict", "message_hub") if key not in checkpoint]
-    if lacking:
-        return f"it lacks {lacking}"
+    missing = [key for key in ("meta", "state_dict", "message_hub") if key not in checkpoint]
+    if missing:
+        return f"it lacks {missing}"
     meta, hub = checkpoint["meta"], checkpoint["message_hub"]
     if not isinstance(meta, Mapping):
         return f"its meta is a {type(meta).__name__}, not a dict"

@@ -32,13 +32,13 @@ class FoundNothingHook(Hook):  # type: ignore[misc]
             return
         names_of = task_of(runner.cfg).metric_names
         expected = [name for one in loop.evaluator.metrics for name in names_of(one)]
-        lacking = [name for name in expected if name not in metrics]
-        if not lacking:
+        missing = [name for name in expected if name not in metrics]
+        if not missing:
             return
-        metrics.update(dict.fromkeys(lacking, 0.0))
+        metrics.update(dict.fromkeys(missing, 0.0))
         print_log(
             f"the model found nothing on {len(loop.dataloader.dataset):,} images, not one box of "
-            f"any score: {', '.join(lacking[:3])}{' and others' if len(lacking) > 3 else ''} are "
+            f"any score: {', '.join(missing[:3])}{' and others' if len(missing) > 3 else ''} are "
             "0. Is it trained, and do the images come as in training (size, mean and std)?",
             "current",
             logging.WARNING,

@@ -30,7 +30,7 @@ def initial_source(config: Config) -> WeightSource | None:
             ``load_options = dict(allow_partial=False, key=None, prefix=None)``.
 
     Raises:
-        ValueError: If ``load_from`` is no text, or ``load_options`` has another key or stands
+        ValueError: If ``load_from`` is not a text, or ``load_options`` has another key or stands
             alone.
     """
     options = dict(config.get("load_options") or {})

@@ -20,7 +20,7 @@ from kd_engine.weights.checkpoint import use_safe_checkpoints
 from kd_engine.weights.safe_globals import ALLOWED
 from kd_engine.work_dir.run_checkpoint import checkpoint_file
 
-# Keys of what is trained with a student but is no part of it: connectors, a metric loss's proxies.
+# Keys of what is trained with a student but is not part of it: connectors, a metric loss's proxies.
 TRAINING_ONLY = ("distiller.", "distiller_", "criterion.")
 OPTIONS = ("allow_partial", "key", "prefix")
 

@@ -162,7 +162,7 @@ def _records(path: Path) -> Iterator[tuple[int, list[str]]]:
             yield line, [text.strip() for text in row]
             line += 1
     except csv.Error as error:
-        raise ValueError(f"{path}, line {line}, is no CSV: {error}.") from error
+        raise ValueError(f"{path}, line {line}, is not CSV: {error}.") from error
 
 
 def _check(rows: ListRows) -> None:

@@ -60,10 +60,10 @@ def open_dataset(config: Config, split: str = "test", transforms_of: str | None 
     require_datasets(config, (f"{split}_dataloader",))
     init_default_scope(config.get("default_scope") or "mmengine")
     data = DATASETS.build(dataset)
-    if lacking := [name for name in _ASKED if not hasattr(data, name)]:
+    if missing := [name for name in _ASKED if not hasattr(data, name)]:
         raise ValueError(
             f"images to embed must come from a dataset of kd_retrieval, but {type(data).__name__} "
-            f"has no {', '.join(lacking)}."
+            f"has no {', '.join(missing)}."
         )
     return data
 

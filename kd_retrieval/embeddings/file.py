@@ -190,7 +190,7 @@ def _named(path: Path) -> Iterator[None]:
         raise
     except Exception as error:  # a damaged file makes numpy and zipfile raise nearly anything
         raise ValueError(
-            f"{path} is no file of embeddings or is damaged ({error!r}). Write it again with "
+            f"{path} is not a file of embeddings or is damaged ({error!r}). Write it again with "
             "kdkit embed --overwrite."
         ) from error
 
@@ -199,7 +199,7 @@ def _array(content: Any, name: str) -> NDArray[Any]:
     """Read an array; for a file that is not an array numpy returns its bytes."""
     found = content[name]
     if not isinstance(found, np.ndarray):
-        raise ValueError(f"{name} is no array")
+        raise ValueError(f"{name} is not an array")
     return found
 
 

@@ -77,7 +77,7 @@ def load_index(path: str | Path, embeddings: Embeddings, probes: int | None = No
             raise ValueError(f"its settings are {settings}")
     except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
         raise ValueError(
-            f"{path} is no index of kdkit search, or is damaged ({error}). Name another file."
+            f"{path} is not an index of kdkit search, or is damaged ({error}). Name another file."
         ) from error
     require_key(key, embeddings.key, f"the index {path}", _REBUILD)
     if settings.get("sha256", found := _sha256(path, size)) != found:  # older files have none

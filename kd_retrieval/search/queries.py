@@ -18,7 +18,7 @@ from kd_retrieval.search.page import Card, Row
 from kd_retrieval.search.thumbnails import ImageOfRow, data_uri
 
 _GALLERY_ONLY, _QUERY_ONLY = 2, 1
-_NOBODY = -1  # label of a class that is not in the gallery
+_NO_CLASS = -1  # label of a class that is not in the gallery
 _OTHER_NETWORK = (
     "Embed them with the gallery's weights; or, if a term has aligned the two networks, add "
     "--asymmetric."
@@ -84,7 +84,7 @@ def queries_of(
     if not len(rows):
         raise ValueError("there is no query: every image is in the gallery only.")
     number = {name: label for label, name in enumerate(gallery.class_names)}
-    names = np.array([number.get(name, _NOBODY) for name in table.class_names], np.int64)
+    names = np.array([number.get(name, _NO_CLASS) for name in table.class_names], np.int64)
     labels = names[table.labels[rows]]
     members = gallery.roles != _QUERY_ONLY
     ids = _shared_ids(gallery, table, rows, members)
@@ -152,7 +152,7 @@ def choose(
     """
     if count < 1:
         raise ValueError(f"at least one query must be shown, but the number is {count}.")
-    unknown = (queries.labels == _NOBODY) & (not worst)
+    unknown = (queries.labels == _NO_CLASS) & (not worst)
     able = np.flatnonzero(queries.answerable | unknown)
     if not len(able):
         raise ValueError("no query has another image of its class in the gallery.")
@@ -203,7 +203,7 @@ def page_rows(
         )
     found = index.search(asked.vectors(chosen), k, asked.ids[chosen])
     kinds = np.where(right(found, table, asked, chosen), "right", "wrong")
-    kinds[asked.labels[chosen] == _NOBODY] = "open"
+    kinds[asked.labels[chosen] == _NO_CLASS] = "open"
     page = []
     for i, position in enumerate(chosen):
         cards = [

@@ -1,4 +1,4 @@
-"""What is wrong with the data of a config is said before it trains or scores."""
+"""Errors in the data of a config are reported before it trains or scores."""
 
 import shutil
 

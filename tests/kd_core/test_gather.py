@@ -55,7 +55,7 @@ def data():
 
 @pytest.fixture(scope="module")
 def ranks(data, tmp_path_factory):
-    """What each of two ranks found: loss to (value, gradient)."""
+    """Results of each of two ranks: loss to (value, gradient)."""
     folder = tmp_path_factory.mktemp("gather")
     torch.save(data, folder / "data.pt")
     names = ",".join(RELATIONS)

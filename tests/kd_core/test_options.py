@@ -1,4 +1,4 @@
-"""Which numbers constructors refuse; a new loss or schedule is found by its signature."""
+"""Numbers that constructors refuse; a new loss or schedule is found by its signature."""
 
 import inspect
 import math

@@ -1,4 +1,4 @@
-"""How many modules of ours one opens to read one."""
+"""Reading radius: the number of our modules that a reader of one module has to open."""
 
 import ast
 from pathlib import Path

@@ -5,7 +5,7 @@ from __future__ import annotations
 import copy
 import functools
 
-import kd_det  # noqa: F401  first, for mmdet asks for mmcv's operators
+import kd_det  # noqa: F401  first: mmdet asks for mmcv's operators
 
 # isort: split
 import mmengine.runner.runner

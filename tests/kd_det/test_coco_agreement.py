@@ -11,7 +11,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-import kd_det  # noqa: F401  first, for mmdet asks for mmcv's operators
+import kd_det  # noqa: F401  first: mmdet asks for mmcv's operators
 
 # isort: split
 import pytest

@@ -7,10 +7,10 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
-import kd_det  # noqa: F401  first, for mmdet asks for mmcv's operators
+import kd_det  # noqa: F401  first: mmdet asks for mmcv's operators
 
 # isort: split
-import mmdet.evaluation  # noqa: F401  here, for it is slow to import
+import mmdet.evaluation  # noqa: F401  here: it is slow to import
 import pytest
 from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st

@@ -1,4 +1,4 @@
-"""What mmengine's Runner does to a model must leave a distilled one a plain one."""
+"""Training by mmengine's Runner: a distilled model stays a plain one."""
 
 import copy
 

@@ -76,7 +76,7 @@ def test_a_download_that_ends_is_a_line_elsewhere(capsys):
 
 def test_the_word_error_is_red_on_a_terminal(screen):
     with screen() as shown, pytest.raises(SystemExit), clear_errors():
-        raise ValueError("[b] is no tag, and 3 is no number: " + "x" * 100)
+        raise ValueError("[b] is no tag, and 3 is not a number: " + "x" * 100)
     assert shown.getvalue() == (
-        "\x1b[1;31merror:\x1b[0m [b] is no tag, and 3 is no number: " + "x" * 100 + "\n"
+        "\x1b[1;31merror:\x1b[0m [b] is no tag, and 3 is not a number: " + "x" * 100 + "\n"
     )

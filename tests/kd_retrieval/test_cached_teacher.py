@@ -19,7 +19,7 @@ VECTORS = np.arange(10, dtype=np.float32).reshape(5, 2)
 
 
 class Data:
-    """What a check asks of a dataset."""
+    """A dataset with only what a check needs."""
 
     ids = IDS[:3]
 

@@ -149,7 +149,7 @@ def test_wrong_settings(changes, message):
 
 
 class Tokens(nn.Module):
-    """Four tokens of size 6 of each image; the first ones are no positions."""
+    """Four tokens of size 6 of each image; the first ones are not positions."""
 
     num_features = 6
 

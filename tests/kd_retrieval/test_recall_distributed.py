@@ -57,7 +57,7 @@ def measured(distributed):
 
 
 def samples():
-    """What the embedder predicts for some images: only the last three find their class."""
+    """Predictions of an embedder for some images: only the last three find their class."""
     angles = torch.tensor([1.0, 1.1, 2.0, 2.1, 3.0, 3.1, 4.0, 4.1, 0.0, 0.1, 0.2])
     labels = [0, 1, 0, 1, 2, 3, 2, 3, 5, 5, 5]
     return [
@@ -87,7 +87,7 @@ def work(rank, world, folder):
 
 @pytest.fixture(scope="module")
 def found(tmp_path_factory):
-    """What each process of 2 and of 3 found."""
+    """Results of each process of 2 and of 3."""
     folder = tmp_path_factory.mktemp("ranks")
     environment = os.environ | {"PYTHONPATH": os.pathsep.join([str(ROOT), *sys.path])}
     subprocess.run(

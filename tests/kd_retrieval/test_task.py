@@ -1,4 +1,4 @@
-"""What the tools ask of retrieval: a warning of crossed spaces, dry runs, libraries."""
+"""Task of retrieval: a warning about unaligned spaces, dry runs, libraries."""
 
 from unittest import mock
 

@@ -1,4 +1,4 @@
-"""What works where torch, numpy and safetensors are installed and nothing else."""
+"""Base install: works with torch, numpy and safetensors, and without other packages."""
 
 import os
 import subprocess

@@ -43,7 +43,7 @@ def training_set(place, tmp_path):
 
 @pytest.fixture(autouse=True)
 def _no_training(monkeypatch):
-    """What is refused is refused before the Runner trains."""
+    """Refusals come before the Runner trains."""
     monkeypatch.setattr("mmengine.runner.Runner.train", lambda runner: None)
 
 

@@ -96,7 +96,7 @@ def test_the_table_has_a_row_for_each_model(demo):
 
 @pytest.mark.slow
 @pytest.mark.parametrize("name", ["curves.png", "detections.png"])
-def test_pictures_are_large_enough_and_not_blank(demo, name):
+def test_drawings_are_large_enough_and_not_blank(demo, name):
     with Image.open(demo[0] / name) as picture:
         assert min(picture.size) >= 400
         assert np.asarray(picture.convert("L")).std() > 10

@@ -1,4 +1,4 @@
-"""What kdkit export prints at its end works as it is printed, in a folder elsewhere."""
+"""Commands that kdkit export prints at its end work as printed, in another folder."""
 
 import os
 import subprocess

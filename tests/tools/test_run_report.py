@@ -1,4 +1,4 @@
-"""What kdkit train shows of a run, and what it leaves to the log file."""
+"""Terminal output of kdkit train, and what only the log file has."""
 
 import os
 import shlex

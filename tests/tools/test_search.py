@@ -35,7 +35,7 @@ def others(toy, run_tool, tmp_path):
 
 
 def kinds(page):
-    """What each query's neighbors are marked as."""
+    """Marks of each query's neighbors."""
     sections = page.read_text(encoding="utf-8").split("<section>")[1:]
     return [re.findall(r"<figure class=(\w+)", section) for section in sections]
 
@@ -116,7 +116,7 @@ def test_a_foreign_file_is_no_index_and_is_kept(gallery, run_tool, tmp_path):
     code, _, error = run_tool(
         "search", gallery, "--out", tmp_path / "page.html", "--index-file", photo
     )
-    assert code == 1 and "photo.jpg is no index" in error and photo.read_bytes() == b"mine"
+    assert code == 1 and "photo.jpg is not an index" in error and photo.read_bytes() == b"mine"
 
 
 def test_queries_of_another_network(gallery, others, run_tool, tmp_path):

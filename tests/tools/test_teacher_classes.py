@@ -36,6 +36,6 @@ def test_class_scores_are_refused(place, run_tool, reversed_teacher, tmp_path, t
 
 
 def test_a_classifier_s_run_saves_its_classes(classification):
-    """What the comparison of logits rests on."""
+    """The layers whose logits are compared."""
     saved = read_checkpoint(classification.teacher / "epoch_1.pth", ALLOWED)
     assert saved["meta"]["dataset_meta"]["classes"] == tuple("0123456789")

@@ -1,4 +1,4 @@
-"""kdkit train: what it writes, what it refuses, and how it goes on."""
+"""kdkit train: its files, refusals, and how it resumes."""
 
 import json
 import math

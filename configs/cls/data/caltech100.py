@@ -66,7 +66,7 @@ trained = {  # what other configs take up
 samples = 5233  # ids of all images, for CRD
 # The authors' schedule for 200 epochs, at about the same shares of 6: 60, 160 and 30 of 200.
 ccskd = dict(start=2, decay=[2, 5], every=1)
-# By the validation images of fashion_mnist.
+# Chosen on the validation images of fashion_mnist.
 tuned = dict(
     fitnets=dict(weight=10.0),  # a tenth of RepDistiller's
     fsp=dict(weight=5.0),  # a tenth of RepDistiller's, which diverges there

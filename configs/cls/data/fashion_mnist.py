@@ -69,7 +69,7 @@ trained = {  # what other configs take up
 samples = 2085  # 1 + the largest id of the 2,000 images, for CRD
 # The authors' schedule for 200 epochs, at about the same shares of 12: 60, 160 and 30 of 200.
 ccskd = dict(start=4, decay=[4, 10], every=2)
-# By the validation images of this set.
+# Chosen on the validation images of this set.
 tuned = dict(
     fitnets=dict(weight=10.0),  # a tenth of RepDistiller's
     fsp=dict(weight=5.0),  # a tenth of RepDistiller's, which diverges

@@ -93,7 +93,7 @@ param_scheduler = [
 ]  # fmt: skip
 default_hooks = dict(logger=dict(interval=10))
 
-# What the teacher has otherwise: three times the student's width, a wider FPN and head.
+# Settings of the teacher that differ: three times the student's width, a wider FPN and head.
 teacher = dict(
     _delete_=True,
     backbone=dict(base_channels=24),

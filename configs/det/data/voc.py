@@ -9,7 +9,7 @@ model = dict(
     backbone=dict(depth=18, init_cfg=dict(checkpoint="torchvision://resnet18")),
     neck=dict(in_channels=[64, 128, 256, 512]),
 )
-# What the teacher has otherwise; none is published for VOC.
+# Settings of the teacher that differ; none is published for VOC.
 teacher = dict(
     backbone=dict(depth=101, init_cfg=dict(checkpoint="torchvision://resnet101")),
     neck=dict(in_channels=[256, 512, 1024, 2048]),

@@ -93,7 +93,7 @@ layers = dict(
     mid=["trunk.features.6", "trunk.features.10"],
     high="trunk.features.11",
 )
-# By the training classes alone (docs/results.md).
+# Chosen on the training classes only (docs/results.md).
 tuned = dict(
     hmat=dict(
         teacher_layers=dict(

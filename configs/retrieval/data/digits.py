@@ -72,6 +72,6 @@ trained = dict(
         checkpoint="work_dirs/retrieval/teacher+digits/epoch_6.pth",
     ),
 )
-peer = teacher  # what the student learns with where there is no teacher
+peer = teacher  # the student's peer in methods without a teacher
 
 layers = dict(low="trunk.layer1", mid=["trunk.layer2", "trunk.layer3"], high="trunk.layer4")

@@ -98,10 +98,10 @@ trained = dict(
         checkpoint="work_dirs/retrieval/teacher+omniglot/epoch_20.pth",
     ),
 )
-peer = teacher  # what the student learns with where there is no teacher
+peer = teacher  # the student's peer in methods without a teacher
 
 layers = dict(low="trunk.layer1", mid=["trunk.layer2", "trunk.layer3"], high="trunk.layer4")
-# By the training classes alone (docs/results.md).
+# Chosen on the training classes only (docs/results.md).
 tuned = dict(
     hmat=dict(
         loss=dict(

@@ -1,7 +1,7 @@
 # kdkit train kdkit::retrieval/proxy_anchor/vit_relaxed_rkd+cub --with-teacher
 """Proxy-Anchor protocol: ViT-S/16 -> ResNet-18-128, relaxed contrastive and RKD.
 
-Tokens are no feature maps, so the terms relate embeddings.
+Tokens are not feature maps, so the terms relate embeddings.
 """
 
 _base_ = "data/cub.py"

@@ -50,7 +50,7 @@ def test_svhn(tmp_path, data):
     read_or_refuse(lambda: SVHN(str(tmp_path), check_counts=False), tmp_path)
 
 
-@pytest.mark.filterwarnings("ignore:.*are no images by their names")
+@pytest.mark.filterwarnings("ignore:.*are not images by their names")
 @quick(80)
 @given(data=st.data())
 def test_tiny_imagenet(tmp_path, data):

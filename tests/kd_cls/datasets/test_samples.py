@@ -1,4 +1,4 @@
-"""What every classification dataset keeps to."""
+"""Rules of every classification dataset."""
 
 import numpy as np
 import pytest

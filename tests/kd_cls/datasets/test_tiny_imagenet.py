@@ -25,7 +25,7 @@ def build(root, split="trainval", **options):
     return TinyImageNet(str(root), split, check_counts=False, **options)
 
 
-@pytest.mark.filterwarnings("ignore:.*are no images by their names")
+@pytest.mark.filterwarnings("ignore:.*are not images by their names")
 def test_the_labeled_folder_val_is_the_test(root):
     data = {split: build(root, split) for split in ("train", "val", "trainval", "test")}
     assert {split: len(one) for split, one in data.items()} == dict(
@@ -40,7 +40,7 @@ def test_the_labeled_folder_val_is_the_test(root):
     assert data["trainval"].labels[25] == 1 and name.startswith("train/n02/images/")
 
 
-@pytest.mark.filterwarnings("ignore:.*are no images by their names")
+@pytest.mark.filterwarnings("ignore:.*are not images by their names")
 def test_what_is_incomplete_is_named(root, draw):
     with pytest.raises(ValueError, match="wnids.txt must have 200 classes, but there are 3"):
         TinyImageNet(str(root))

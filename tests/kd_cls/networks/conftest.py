@@ -1,4 +1,4 @@
-"""What the tests of the networks share."""
+"""Fixtures that the tests of the networks share."""
 
 import pytest
 import torch

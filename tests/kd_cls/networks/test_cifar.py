@@ -1,4 +1,4 @@
-"""What every CIFAR network keeps: counts, names and shapes, gradients, determinism.
+"""CIFAR networks: counts, names and shapes, gradients, determinism.
 
 repdistiller.json holds parameter counts and feature shapes of
 https://github.com/HobbitLong/RepDistiller at b84f547c5db6a35318d4671d7d5c4de74c822403.

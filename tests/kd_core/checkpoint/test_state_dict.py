@@ -154,10 +154,10 @@ class Tied(nn.Module):
         self.out.weight = self.into.weight
 
 
-@pytest.mark.parametrize("lacking", ["into.weight", "out.weight"])
-def test_tied_weights_may_be_in_the_file_once(lacking):
+@pytest.mark.parametrize("missing", ["into.weight", "out.weight"])
+def test_tied_weights_may_be_in_the_file_once(missing):
     source, model = Tied(), Tied()
-    weights = {key: value for key, value in source.state_dict().items() if key != lacking}
+    weights = {key: value for key, value in source.state_dict().items() if key != missing}
     assert load_weights(model, weights).complete
     assert torch.equal(model.out.weight, source.into.weight)
 

@@ -1,4 +1,4 @@
-"""Which tensors of a model count as one."""
+"""Tied tensors: those of a model that count as one."""
 
 import pytest
 import torch

@@ -1,4 +1,4 @@
-"""Which archives may be mapped, and which would unpack to too much."""
+"""Archives: which may be mapped, and which would unpack to too much."""
 
 import zipfile
 

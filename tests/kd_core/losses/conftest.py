@@ -1,4 +1,4 @@
-"""What the tests of the losses share."""
+"""Fixtures that the tests of the losses share."""
 
 import os
 import subprocess

@@ -1,4 +1,4 @@
-"""What the losses declare of themselves, and their defaults."""
+"""Declarations of the losses, and their defaults."""
 
 import inspect
 

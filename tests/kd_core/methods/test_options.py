@@ -1,4 +1,4 @@
-"""Which numbers the methods refuse; a new method's are found by its signature."""
+"""Numbers that the methods refuse; a new method's are found by its signature."""
 
 import inspect
 import math

@@ -1,4 +1,4 @@
-"""What the tests of several methods share: a training step, three of them, plain training."""
+"""Helpers of the methods' tests: a training step, three of them, plain training."""
 
 import copy
 

@@ -204,7 +204,7 @@ def test_lost_voc_boxes_are_an_error(voc: Any, box: tuple[Any, ...], text: str) 
 
 
 def test_copies_in_a_large_file() -> None:
-    """Every seventh box comes twice, far apart; boxes that differ in one number are no copies."""
+    """Every seventh box comes twice, far apart; boxes that differ in one number are not copies."""
     rng = np.random.default_rng(0)
     boxes = np.column_stack([rng.uniform(0, 50, (7000, 2)), rng.uniform(5, 40, (7000, 2))])
     boxes = np.concatenate([boxes, boxes[::7], boxes[1::7] + [0, 0, 0, 1e-6]])

@@ -6,7 +6,7 @@ import json
 from pathlib import Path
 from typing import Any
 
-import kd_det  # noqa: F401  first, for mmdet asks for mmcv's operators
+import kd_det  # noqa: F401  first: mmdet asks for mmcv's operators
 
 # isort: split
 import numpy as np

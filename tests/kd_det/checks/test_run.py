@@ -320,7 +320,7 @@ def test_boxes_without_width_that_make_the_loss_nan_are_an_error(flat: Any) -> N
 
 
 def test_a_box_without_width_does_make_the_loss_nan(tiny: Any) -> None:
-    """What the check is for: if mmdet no longer does this, it can go."""
+    """Reason for the check: if mmdet no longer does this, it can go."""
     model = tiny.build(tiny.faster_rcnn()).train()
     assert "DeltaXYWHBBoxCoder" in str(tiny.faster_rcnn())
     batch = tiny.batch(model)

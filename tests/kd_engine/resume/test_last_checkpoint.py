@@ -181,7 +181,7 @@ def test_a_packed_archive_is_not_unpacked(tmp_path, warnings, monkeypatch):
 
 
 class TestPlaces:
-    """Where CheckpointHook writes, by its own settings."""
+    """Places where CheckpointHook writes, by its own settings."""
 
     @pytest.mark.parametrize(
         ("hook", "file"),

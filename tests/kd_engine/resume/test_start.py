@@ -1,4 +1,4 @@
-"""What a run resumes from, what it refuses, what it says, and what it validates."""
+"""Start of a resumed run: its checkpoint, refusals, messages and validations."""
 
 import json
 import runpy

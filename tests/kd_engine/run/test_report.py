@@ -16,7 +16,7 @@ IterBasedTrainLoop = type("IterBasedTrainLoop", (), {})
 
 
 def fake(folder, kind=EpochBasedTrainLoop, hooks=(), **values):
-    """What the hook reads of a runner."""
+    """The parts of a runner that the hook reads."""
     settings = dict(
         train_loop=kind(), epoch=0, iter=0, max_epochs=4, max_iters=12, hooks=list(hooks),
         work_dir=str(folder), train_dataloader=[0] * 3, cfg={}, dumped_config="",

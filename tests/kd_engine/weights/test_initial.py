@@ -1,4 +1,4 @@
-"""What a training starts from: read before anything slow, loaded strictly, without iterations."""
+"""Initial weights: read before anything slow, loaded strictly, without iterations."""
 
 import pytest
 import torch

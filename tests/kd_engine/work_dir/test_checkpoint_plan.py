@@ -1,4 +1,4 @@
-"""What a schedule leaves behind is known before."""
+"""Checkpoints that a schedule leaves behind are known in advance."""
 
 from pathlib import Path
 

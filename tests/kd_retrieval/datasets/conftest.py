@@ -1,4 +1,4 @@
-"""What every dataset must keep to."""
+"""Rules of every retrieval dataset."""
 
 import numpy as np
 import pytest

@@ -108,7 +108,7 @@ def test_the_same_class_on_both_sides_has_the_same_name(csv):
         (["b.png,x,,,,0"], r"gives id 0 to a\.png and to b\.png"),
         (["a.png,x,test,,,1"], r"list\.csv lists a\.png twice"),
         (["b.png,y,test,,g,1"], "line 3, puts group 'g' into test and an earlier line into train"),
-        (['"b.png,x,,,,1'], "line 3, is no CSV"),
+        (['"b.png,x,,,,1'], "line 3, is not CSV"),
     ],
 )
 def test_a_broken_line_is_named(csv, lines, message):

@@ -203,7 +203,7 @@ def test_damaged_and_foreign_files_are_named(tmp_path):
     text = tmp_path / "text.npz"
     text.write_text("hello")
     for path in (cut, foreign, pickled, text):
-        with pytest.raises(ValueError, match=f"{path.name} is no file of embeddings or is damaged"):
+        with pytest.raises(ValueError, match=f"{path.name} is not a file of embeddings or is"):
             read_embeddings(path)
     single = tmp_path / "single.npz"
     with single.open("wb") as file:

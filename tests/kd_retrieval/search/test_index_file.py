@@ -55,8 +55,8 @@ def test_damaged_and_foreign_files(tmp_path):
         (content[:1000], "its end is missing"),
         (b"nonsense", "its end is missing"),
         (b"", "its end is missing"),
-        (content[-tail + 5 :], "is no index of kdkit search"),
-        (content[-40:], "is no index of kdkit search"),
+        (content[-tail + 5 :], "is not an index of kdkit search"),
+        (content[-40:], "is not an index of kdkit search"),
         (content[-tail + 100 :], "its beginning is missing"),
         (b"abcd" + content[4:], "an.index cannot be read as an index: its content is damaged"),
         (content[:500] + content[-tail:], "its content is damaged"),
@@ -66,7 +66,7 @@ def test_damaged_and_foreign_files(tmp_path):
         with pytest.raises(ValueError, match=message):
             load_index(path, table())
     faiss.write_index(faiss.IndexFlatL2(8), str(path))
-    with pytest.raises(ValueError, match="an.index is no index of kdkit search"):
+    with pytest.raises(ValueError, match="an.index is not an index of kdkit search"):
         load_index(path, table())
     with pytest.raises(FileNotFoundError):
         load_index(tmp_path / "lost", table())
@@ -107,7 +107,7 @@ def test_odd_settings_are_named(tmp_path, settings):
     path = tmp_path / "an.index"
     save_index(path, build_index(table()))
     path.write_bytes(with_settings(path.read_bytes(), settings))
-    with pytest.raises(ValueError, match=r"an\.index is no index of kdkit search, or is damag"):
+    with pytest.raises(ValueError, match=r"an\.index is not an index of kdkit search, or is damag"):
         load_index(path, table())
 
 

@@ -23,7 +23,7 @@ QUICK = Patience(tries=3, pause=0.0, timeout=5.0)
 
 @dataclass
 class Server:
-    """What the server holds, how it misbehaves, and what it was asked."""
+    """Content of the server, its faults, and the requests that it got."""
 
     url: str = ""
     content: bytes = CONTENT

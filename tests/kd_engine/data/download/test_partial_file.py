@@ -1,4 +1,4 @@
-"""What is known of a file while it is fetched, and who may write it."""
+"""State of a file while it is fetched, and the process that may write it."""
 
 from __future__ import annotations
 
