@@ -38,3 +38,8 @@ def test_the_distiller_is_read_with_eight_others():
 def test_mutual_learning_is_read_with_eight_others():
     expected = {"adapter", "base_distiller", "checks", "layers", "losses.base", "methods.base"}
     assert to_read("methods.dml") == expected | {"losses.soft_target", "teacher"}
+
+
+def test_a_method_of_several_networks_is_read_with_at_most_eight_others():
+    found = to_read("methods.dml")
+    assert "base_distiller" in found and len(found) <= 8

@@ -34,6 +34,11 @@ class Task(Net):
         return {"loss_own": super().forward(images).square().mean()}
 
 
+class ChannelsLast(nn.Module):
+    def forward(self, feature):
+        return feature.permute(0, 2, 3, 1)
+
+
 def terms():
     return {
         "map": Term(AttentionTransferLoss(), "body", teacher="a", schedule=Stop(at=1)),
@@ -101,6 +106,22 @@ class TestTeachers:
         found = student.distiller.connectors
         sizes = {name: found[name]["0"].project.out_channels for name in found}
         assert sizes == {"wide": 6, "wider": 9}
+
+    @pytest.mark.parametrize("order", [("a", "b"), ("b", "a")])
+    def test_maps_of_one_are_turned_and_those_of_the_other_are_not(self, order):
+        teachers = {"a": nn.Sequential(Net(8, 1).body, ChannelsLast()), "b": Net(6, 2)}
+        both = {
+            "turned": Term(AttentionTransferLoss(), "body", "1", teacher="a"),
+            "plain": Term(AttentionTransferLoss(), "body", teacher="b"),
+        }
+        student = Net()
+        distiller = Distiller({name: teachers[name] for name in order}, both)
+        distiller.attach(student, (torch.randn(2, 3, 12, 20),))
+        rows = {row.term: row for row in distiller.shape_table.rows}
+        assert rows["turned"].teacher_turned and not rows["plain"].teacher_turned
+        assert rows["turned"].teacher_shape == (2, 8, 10, 18)
+        student(IMAGES)
+        assert distiller.losses()["loss_turned"] > 0
 
     @pytest.mark.parametrize(
         "teachers, name, message",

@@ -121,7 +121,7 @@ def test_connectors_where_channels_differ(tiny):
     ("layer", "parts"),
     [("backbone.layer3", ["backbone"]), ("neck[0]", ["backbone", "neck"])],
 )
-def test_the_teacher_runs_no_further_than_its_tapped_layer(tiny, layer, parts):
+def test_the_teacher_runs_no_further_than_its_selected_layer(tiny, layer, parts):
     loss = dict(type="kd_core.losses.AttentionTransferLoss")
     model = tiny.build(tiny.distilled(terms=dict(at=dict(loss=loss, layers=layer))))
     ran = []
@@ -131,7 +131,7 @@ def test_the_teacher_runs_no_further_than_its_tapped_layer(tiny, layer, parts):
     assert ran == parts
 
 
-def test_a_tapped_head_runs(tiny):
+def test_a_selected_head_runs(tiny):
     terms = dict(
         at=dict(loss=dict(type="kd_core.losses.AttentionTransferLoss"), layers="rpn_head[0]")
     )
