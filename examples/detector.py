@@ -47,14 +47,14 @@ steps = parser.parse_args().steps
 torch.manual_seed(0)
 MMLogger.get_instance("example", log_level="ERROR")
 init_default_scope("mmdet")
-teacher = read_config(str(CONFIGS / "teacher.py"))
-distilled = read_config(str(CONFIGS / "distilled.py"))
+teacher, distilled = (read_config(str(CONFIGS / f"{x}.py")) for x in ("teacher", "distilled"))
 with tempfile.TemporaryDirectory() as folder:
     loader = digits(f"{folder}/digits", teacher.train_dataloader.dataset, steps)
     model = train(MODELS.build(teacher.model), loader, "teacher")
     torch.save(model.state_dict(), f"{folder}/teacher.pth")
     distilled.model.teacher = dict(config=teacher.model, checkpoint=f"{folder}/teacher.pth")
     student = MODELS.build(distilled.model)  # mmdet's own class, with a distiller attached
+    student.distiller.set_run_length(len(loader), len(loader))  # an epoch, and the whole run
     print(student.distiller.shape_table)
     plain = train(student, loader, "student with the teacher").distiller.detach()
 print(f"mmdet's own {type(plain).__name__} is left, without the teacher")
