@@ -15,7 +15,7 @@ ShortTerm = tuple[nn.Module, Layers] | tuple[nn.Module, Layers, Layers]
 
 def distill(
     student: nn.Module,
-    teacher: FrozenTeacher | nn.Module,
+    teacher: FrozenTeacher | nn.Module | Mapping[str, FrozenTeacher | nn.Module],
     terms: Mapping[str, Term | ShortTerm],
     example: Sequence[Any] | None = None,
 ) -> Distiller:
@@ -26,7 +26,8 @@ def distill(
 
     Args:
         student: The model to train.
-        teacher: The trained model; it is frozen, and no part of the student's ``state_dict``.
+        teacher: The trained model; it is frozen, and no part of the student's ``state_dict``. Or
+            name to each of several: then each term is a :class:`Term` that names its teacher.
         terms: Name to a :class:`Term`, or in short to its loss and layers,
             ``(loss, layers)`` or ``(loss, layers, teacher_layers)``.
         example: Arguments of one forward, such as ``(images,)``: a dry run checks every loss on
