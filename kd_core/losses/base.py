@@ -50,3 +50,20 @@ class DistillationLoss(nn.Module):
         super().__init__()
         check_weights(loss_weight=loss_weight)
         self.loss_weight = loss_weight
+
+
+class RelationLoss(DistillationLoss):
+    """A loss that relates the samples of a batch with each other.
+
+    Args:
+        loss_weight: Factor on what it returns.
+        gather: Relate the samples of all ranks (:mod:`kd_core.gather`). Without it, each rank
+            relates its own batch: training with several GPUs is training with smaller batches.
+
+    Raises:
+        ValueError: If ``loss_weight`` is negative or not finite.
+    """
+
+    def __init__(self, loss_weight: float = 1.0, gather: bool = False) -> None:
+        super().__init__(loss_weight)
+        self.gather = gather

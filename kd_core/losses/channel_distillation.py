@@ -33,9 +33,6 @@ class ChannelDistillationLoss(DistillationLoss):
 
     equal_channels = True
 
-    def __init__(self, loss_weight: float = 1.0) -> None:
-        super().__init__(loss_weight)
-
     def forward(self, student: Tensor, teacher: Tensor) -> Tensor:
         """Compare the mean activity of each channel.
 

@@ -6,12 +6,12 @@ from torch import Tensor
 
 from kd_core.attention import channel_vectors
 from kd_core.checks import check_same_batch
-from kd_core.losses.base import DistillationLoss
+from kd_core.losses.base import RelationLoss
 from kd_core.losses.relational_angle import RelationalAngleLoss
 from kd_core.losses.relational_distance import RelationalDistanceLoss
 
 
-class ChannelRelationLoss(DistillationLoss):
+class ChannelRelationLoss(RelationLoss):
     """Relational distances and angles of globally pooled feature maps.
 
         loss = loss_weight * (RKD-D + 2 RKD-A)(GAP(student), GAP(teacher))
@@ -38,8 +38,7 @@ class ChannelRelationLoss(DistillationLoss):
     """
 
     def __init__(self, loss_weight: float = 1.0, gather: bool = False) -> None:
-        super().__init__(loss_weight)
-        self.gather = gather
+        super().__init__(loss_weight, gather)
         self.distance = RelationalDistanceLoss(gather=gather)
         self.angle = RelationalAngleLoss(loss_weight=2.0, gather=gather)
 

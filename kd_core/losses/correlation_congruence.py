@@ -10,11 +10,11 @@ from torch.nn import functional as F
 
 from kd_core.checks import check_positive, check_same_batch, without_autocast
 from kd_core.gather import gather_pair
-from kd_core.losses.base import DistillationLoss
+from kd_core.losses.base import RelationLoss
 from kd_core.relation import EPSILON, flat_rows
 
 
-class CorrelationCongruenceLoss(DistillationLoss):
+class CorrelationCongruenceLoss(RelationLoss):
     """Squared difference between two kernel matrices of unit embeddings (CC).
 
         C(x)[i, j] = exp(-2 gamma) * sum over p <= order of (2 gamma)^p / p! * <u_i, u_j>^p
@@ -46,13 +46,12 @@ class CorrelationCongruenceLoss(DistillationLoss):
     def __init__(
         self, gamma: float = 0.4, order: int = 2, loss_weight: float = 1.0, gather: bool = False
     ) -> None:
-        super().__init__(loss_weight)
+        super().__init__(loss_weight, gather)
         check_positive(gamma=gamma)
         if order < 1:
             raise ValueError(f"order must be at least 1, but it is {order}.")
         self.gamma = gamma
         self.order = order
-        self.gather = gather
 
     def forward(self, student: Tensor, teacher: Tensor) -> Tensor:
         """Compare the kernels of a batch.

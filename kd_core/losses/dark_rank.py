@@ -9,11 +9,11 @@ from torch import Tensor
 
 from kd_core.checks import check_choice, check_positive, check_same_batch
 from kd_core.gather import gather_pair
-from kd_core.losses.base import DistillationLoss
+from kd_core.losses.base import RelationLoss
 from kd_core.relation import distances
 
 
-class DarkRankLoss(DistillationLoss):
+class DarkRankLoss(RelationLoss):
     """Likelihood of the teacher's ranking of the nearest samples of a batch.
 
         S(x)[i, j] = -alpha * ||x_i - x_j||_2^beta
@@ -56,7 +56,7 @@ class DarkRankLoss(DistillationLoss):
         loss_weight: float = 1.0,
         gather: bool = False,
     ) -> None:
-        super().__init__(loss_weight)
+        super().__init__(loss_weight, gather)
         check_choice("form", form, ("hard", "soft"))
         check_positive(alpha=alpha, beta=beta)
         if beta < 1:
@@ -69,7 +69,6 @@ class DarkRankLoss(DistillationLoss):
         self.alpha = alpha
         self.beta = beta
         self.length = length
-        self.gather = gather
 
     def forward(self, student: Tensor, teacher: Tensor) -> Tensor:
         """Compare the rankings of a batch.

@@ -7,14 +7,14 @@ from torch import Tensor
 
 from kd_core.checks import check_choice, check_logits, check_positive, check_weights
 from kd_core.gather import gather_pair
-from kd_core.losses.base import DistillationLoss
+from kd_core.losses.base import RelationLoss
 
 _EPSILONS = {"code": 1e-8, "paper": 0.0}
 _SMALLEST = 1e-30
 _FLAT = 1e-6  # a row that varies by less, relative to its length, is constant up to rounding
 
 
-class DISTLoss(DistillationLoss):
+class DISTLoss(RelationLoss):
     """One minus the correlation of class probabilities, within samples and within classes.
 
         p = softmax(teacher / t), q = softmax(student / t)                  (N, classes)
@@ -60,7 +60,7 @@ class DISTLoss(DistillationLoss):
         loss_weight: float = 1.0,
         gather: bool = False,
     ) -> None:
-        super().__init__(loss_weight)
+        super().__init__(loss_weight, gather)
         check_weights(inter_weight=inter_weight, intra_weight=intra_weight)
         check_positive(temperature=temperature)
         check_choice("form", form, _EPSILONS)
@@ -68,7 +68,6 @@ class DISTLoss(DistillationLoss):
         self.inter_weight = inter_weight
         self.intra_weight = intra_weight
         self.temperature = temperature
-        self.gather = gather
 
     def forward(self, student: Tensor, teacher: Tensor) -> Tensor:
         """Compare the class scores of a batch.

@@ -35,9 +35,6 @@ class EmbeddingCosineLoss(DistillationLoss):
     equal_channels = True
     aligns_spaces = True
 
-    def __init__(self, loss_weight: float = 1.0) -> None:
-        super().__init__(loss_weight)
-
     def forward(self, student: Tensor, teacher: Tensor) -> Tensor:
         """Compare embeddings one by one.
 

@@ -49,9 +49,6 @@ class FlowOfSolutionProcedureLoss(DistillationLoss):
     accepts_lists = True
     equal_channels = True
 
-    def __init__(self, loss_weight: float = 1.0) -> None:
-        super().__init__(loss_weight)
-
     def forward(
         self, student: Tensor | Sequence[Tensor], teacher: Tensor | Sequence[Tensor]
     ) -> Tensor:

@@ -38,9 +38,6 @@ class PearsonFeatureLoss(DistillationLoss):
 
     equal_channels = True
 
-    def __init__(self, loss_weight: float = 1.0) -> None:
-        super().__init__(loss_weight)
-
     def forward(self, student: Tensor, teacher: Tensor) -> Tensor:
         """Compare the two maps entry by entry, once standardized.
 

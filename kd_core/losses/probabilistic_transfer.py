@@ -7,13 +7,13 @@ from torch import Tensor
 
 from kd_core.checks import check_same_batch, without_autocast
 from kd_core.gather import gather_pair
-from kd_core.losses.base import DistillationLoss
+from kd_core.losses.base import RelationLoss
 from kd_core.relation import flat_rows
 
 _EPSILON = 1e-7  # the authors'
 
 
-class ProbabilisticTransferLoss(DistillationLoss):
+class ProbabilisticTransferLoss(RelationLoss):
     """Divergence between two tables of probabilities that one sample picks another (PKT).
 
         q(x)[i, j] = (1 + cos(x_i, x_j)) / 2, each row scaled to sum 1      (N, N)
@@ -39,8 +39,7 @@ class ProbabilisticTransferLoss(DistillationLoss):
     """
 
     def __init__(self, loss_weight: float = 30000.0, gather: bool = False) -> None:
-        super().__init__(loss_weight)
-        self.gather = gather
+        super().__init__(loss_weight, gather)
 
     def forward(self, student: Tensor, teacher: Tensor) -> Tensor:
         """Compare the tables of a batch.

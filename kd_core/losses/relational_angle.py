@@ -6,11 +6,11 @@ from torch import Tensor
 
 from kd_core.checks import check_same_batch
 from kd_core.gather import gather_pair
-from kd_core.losses.base import DistillationLoss
+from kd_core.losses.base import RelationLoss
 from kd_core.relation import angle_difference
 
 
-class RelationalAngleLoss(DistillationLoss):
+class RelationalAngleLoss(RelationLoss):
     """Smooth-L1 difference between the cosines of all triplet angles (RKD-A).
 
         R(x)[i, j, k] = <unit(x_j - x_i), unit(x_k - x_i)>                 (N, N, N)
@@ -40,10 +40,6 @@ class RelationalAngleLoss(DistillationLoss):
         >>> RelationalAngleLoss()(embeddings, 2 * embeddings).item()
         0.0
     """
-
-    def __init__(self, loss_weight: float = 1.0, gather: bool = False) -> None:
-        super().__init__(loss_weight)
-        self.gather = gather
 
     def forward(self, student: Tensor, teacher: Tensor) -> Tensor:
         """Compare the angles within a batch.

@@ -7,11 +7,11 @@ from torch.nn import functional as F
 
 from kd_core.checks import check_same_batch
 from kd_core.gather import gather_pair
-from kd_core.losses.base import DistillationLoss
+from kd_core.losses.base import RelationLoss
 from kd_core.relation import relative_distances
 
 
-class RelationalDistanceLoss(DistillationLoss):
+class RelationalDistanceLoss(RelationLoss):
     """Smooth-L1 difference between two matrices of relative distances (RKD-D).
 
         R(x)[i, j] = ||x_i - x_j||_2 / mean of all positive distances      (N, N)
@@ -36,10 +36,6 @@ class RelationalDistanceLoss(DistillationLoss):
         >>> RelationalDistanceLoss()(embeddings, 3 * embeddings + 1).item()
         0.0
     """
-
-    def __init__(self, loss_weight: float = 1.0, gather: bool = False) -> None:
-        super().__init__(loss_weight)
-        self.gather = gather
 
     def forward(self, student: Tensor, teacher: Tensor) -> Tensor:
         """Compare the distances within a batch.

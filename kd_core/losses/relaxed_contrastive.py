@@ -8,11 +8,11 @@ from torch.nn import functional as F
 
 from kd_core.checks import check_positive, check_same_batch
 from kd_core.gather import gather_pair
-from kd_core.losses.base import DistillationLoss
+from kd_core.losses.base import RelationLoss
 from kd_core.relation import EPSILON, distances, flat_rows
 
 
-class RelaxedContrastiveLoss(DistillationLoss):
+class RelaxedContrastiveLoss(RelationLoss):
     """Contrastive loss on relative distances, with soft labels from the teacher.
 
         w[i, j] = exp(-||t_i - t_j||^2 / sigma), t = teacher embeddings of length 1
@@ -43,11 +43,10 @@ class RelaxedContrastiveLoss(DistillationLoss):
     def __init__(
         self, sigma: float = 1.0, delta: float = 1.0, loss_weight: float = 1.0, gather: bool = False
     ) -> None:
-        super().__init__(loss_weight)
+        super().__init__(loss_weight, gather)
         check_positive(sigma=sigma, delta=delta)
         self.sigma = sigma
         self.delta = delta
-        self.gather = gather
 
     def forward(self, student: Tensor, teacher: Tensor) -> Tensor:
         """Compare all pairs of a batch.

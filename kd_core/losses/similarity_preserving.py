@@ -6,11 +6,11 @@ from torch import Tensor
 
 from kd_core.checks import check_same_batch
 from kd_core.gather import gather_pair
-from kd_core.losses.base import DistillationLoss
+from kd_core.losses.base import RelationLoss
 from kd_core.relation import similarities
 
 
-class SimilarityPreservingLoss(DistillationLoss):
+class SimilarityPreservingLoss(RelationLoss):
     """Squared difference between two similarity matrices of the batch.
 
         G(F) = A A^T with rows scaled to length 1, A = F flattened      (N, N)
@@ -34,10 +34,6 @@ class SimilarityPreservingLoss(DistillationLoss):
         >>> SimilarityPreservingLoss()(torch.eye(4), torch.eye(4)).item()
         0.0
     """
-
-    def __init__(self, loss_weight: float = 1.0, gather: bool = False) -> None:
-        super().__init__(loss_weight)
-        self.gather = gather
 
     def forward(self, student: Tensor, teacher: Tensor) -> Tensor:
         """Compare the similarities within a batch.
