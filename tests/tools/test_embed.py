@@ -219,7 +219,7 @@ def digits(tmp_path, run_tool):
     """Teacher's weights, embeddings of the training data, and a config that reads them."""
     base = ROOT / "configs/retrieval/rkd.py"
     config = Config.fromfile(base)
-    teacher = read_config(str(ROOT / config.model.teacher.config)).model
+    teacher = read_config(config.model.teacher.config).model
     torch.manual_seed(0)
     weights = tmp_path / "teacher.pth"
     torch.save(dict(state_dict=build_model(config, teacher).state_dict()), weights)
@@ -228,7 +228,7 @@ def digits(tmp_path, run_tool):
         code, _, error = run_tool(
             "embed", base, weights, tmp_path / name, "--teacher", *options, "--transforms-of",
             "test", "--batch-size", "256", "--cfg-options",
-            f"model.teacher.config={ROOT / config.model.teacher.config}",
+            f"model.teacher.config={config.model.teacher.config}",
         )  # fmt: skip
         assert code == 0, error
         more = STORED.format(file=tmp_path / name)
