@@ -11,7 +11,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from kd_core.checks import check_feature_map, check_feature_maps, check_positive, without_autocast
-from kd_core.gram import EPSILON, cosine_gram, energy, gram, no_double
+from kd_core.gram import EPSILON, cosine_gram, energy, gram, without_float64
 
 
 def activation_attention(feature: Tensor, power: float = 2.0) -> Tensor:
@@ -156,7 +156,7 @@ def pooled_channels(feature: Tensor) -> Tensor:
         Vector (N, C) in float32.
     """
     check_feature_map(feature)
-    return no_double(feature).mean(dim=(2, 3), dtype=torch.float32)
+    return without_float64(feature).mean(dim=(2, 3), dtype=torch.float32)
 
 
 def pool_to(feature: Tensor, side: int | tuple[int, int]) -> Tensor:

@@ -29,7 +29,7 @@ def energy(feature: Tensor, power: float) -> Tensor:
     Returns:
         Map (N, H, W) in float32. Its gradient cannot be differentiated again.
     """
-    found: Tensor = _Energy.apply(no_double(feature), power)
+    found: Tensor = _Energy.apply(without_float64(feature), power)
     return found
 
 
@@ -42,7 +42,7 @@ def gram(feature: Tensor) -> Tensor:
     Returns:
         Matrices (N, C, C) in float32. Their gradient cannot be differentiated again.
     """
-    found: Tensor = _Gram.apply(no_double(feature))
+    found: Tensor = _Gram.apply(without_float64(feature))
     return found
 
 
@@ -55,11 +55,11 @@ def cosine_gram(feature: Tensor) -> Tensor:
     Returns:
         Matrices (N, C, C) in float32. Their gradient cannot be differentiated again.
     """
-    found: Tensor = _CosineGram.apply(no_double(feature))
+    found: Tensor = _CosineGram.apply(without_float64(feature))
     return found
 
 
-def no_double(feature: Tensor) -> Tensor:
+def without_float64(feature: Tensor) -> Tensor:
     """Return a tensor in float32 if it is in float64, otherwise as it is."""
     return feature.float() if feature.dtype == torch.float64 else feature
 

@@ -16,7 +16,7 @@ from rich.progress import (
     TimeRemainingColumn,
 )
 
-from kd_engine.terminal import tell
+from kd_engine.terminal import set_status
 
 
 def bars(*columns: ProgressColumn, stderr: bool = True) -> Progress:
@@ -38,7 +38,7 @@ def bars(*columns: ProgressColumn, stderr: bool = True) -> Progress:
 
 @contextlib.contextmanager
 def progress_bar(doing: str, total: int, unit: str) -> Iterator[Callable[[int], None]]:
-    """Show one bar while the block runs; without a terminal have :func:`tell` say how far it is.
+    """Show one bar while the block runs; without a terminal use :func:`set_status`.
 
     Args:
         doing: What stands before it, such as "embedding".
@@ -61,5 +61,5 @@ def progress_bar(doing: str, total: int, unit: str) -> Iterator[Callable[[int], 
         def line() -> str:
             return f"{doing}: {shown.tasks[0].completed:,.0f} of {total:,} {unit}"
 
-        tell(line if shown.disable else "")
+        set_status(line if shown.disable else "")
         yield lambda done: shown.update(task, completed=done)

@@ -67,7 +67,7 @@ def short_terminal(doing: str, quiet: float = QUIET) -> Iterator[None]:
         yield
 
 
-def tell(doing: str | Callable[[], str]) -> None:
+def set_status(doing: str | Callable[[], str]) -> None:
     """Note what a command is doing, for the line that breaks a long silence.
 
     Args:
@@ -77,7 +77,7 @@ def tell(doing: str | Callable[[], str]) -> None:
         _open[-1].doing, _open[-1].since = doing, time.monotonic()
 
 
-def shorten(logger: logging.Logger, beginnings: tuple[str, ...] = _FILE_ONLY) -> None:
+def shorten_log(logger: logging.Logger, beginnings: tuple[str, ...] = _FILE_ONLY) -> None:
     """Keep the dumps of a run's start off the terminal, and take prints into the log file.
 
     Args:

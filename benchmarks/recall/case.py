@@ -11,7 +11,7 @@ from torch import Tensor
 
 from kd_retrieval.recall.at_k import RecallResult, recall_at_k
 from kd_retrieval.recall.knn import nearest
-from kd_retrieval.recall.precision import fast_bfloat16, without_bfloat16
+from kd_retrieval.recall.precision import has_fast_bfloat16, without_bfloat16
 
 _DIRECTIONS = 32  # in which the embeddings vary, as trained ones do in few
 _NOISE = 0.02  # in each of the other directions
@@ -102,7 +102,7 @@ class RecallCase:
     def actions(self) -> dict[str, Callable[[], None]]:
         """Return what is timed."""
         actions: dict[str, Callable[[], None]] = {"kdkit": self._kdkit}
-        if fast_bfloat16(self.device):
+        if has_fast_bfloat16(self.device):
             actions["kdkit without bfloat16"] = self._kdkit_without_bfloat16
         if self.device.type == "cpu":
             actions["faiss k=1"] = self._faiss()

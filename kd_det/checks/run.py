@@ -10,7 +10,7 @@ from kd_det.checks.data import check_dataset_config
 from kd_det.checks.evaluator import check_evaluators
 from kd_det.checks.report import DataReport
 from kd_det.checks.splits import check_splits
-from kd_det.checks.training import check_flat, check_scored, check_training
+from kd_det.checks.training import check_flat_boxes, check_scored_data, check_training
 from kd_engine.build import student_config
 from kd_engine.data.required import dataset_configs
 
@@ -41,8 +41,8 @@ def check_all(config: Config, images: bool = False) -> list[DataReport]:
     if "train_dataloader" in reports:
         train = reports["train_dataloader"]
         check_training(config.train_dataloader, train)
-        check_flat(config.train_dataloader, train, student_config(config.model))
+        check_flat_boxes(config.train_dataloader, train, student_config(config.model))
     for loader in ("val_dataloader", "test_dataloader"):
-        check_scored(reports.get(loader, []))
+        check_scored_data(reports.get(loader, []))
     check_splits(config, reports)
     return [*every, *check_evaluators(config)]

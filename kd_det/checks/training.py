@@ -32,7 +32,7 @@ def check_training(loader: Mapping[str, Any], reports: Sequence[DataReport]) -> 
             "that can be learned is background. Annotate some, or correct the classes in the "
             "config's metainfo.",
         )
-    images = images_of(loader["dataset"], iter(reports))
+    images = count_images(loader["dataset"], iter(reports))
     if images is None:
         return
     try:
@@ -41,7 +41,7 @@ def check_training(loader: Mapping[str, Any], reports: Sequence[DataReport]) -> 
         reports[0].error("", str(error))
 
 
-def check_flat(
+def check_flat_boxes(
     loader: Mapping[str, Any], reports: Sequence[DataReport], model: Mapping[str, Any]
 ) -> None:
     """Refuse boxes without width or height whose logarithm makes the loss NaN or infinite.
@@ -68,7 +68,7 @@ def check_flat(
             )
 
 
-def check_scored(reports: Sequence[DataReport]) -> None:
+def check_scored_data(reports: Sequence[DataReport]) -> None:
     """Require images in data to be scored, and warn where it has no box.
 
     Args:
@@ -82,7 +82,7 @@ def check_scored(reports: Sequence[DataReport]) -> None:
         )
 
 
-def images_of(dataset: Mapping[str, Any], reports: Iterator[DataReport]) -> int | None:
+def count_images(dataset: Mapping[str, Any], reports: Iterator[DataReport]) -> int | None:
     """Count the images of a dataset as mmdet builds it.
 
     Args:
@@ -94,11 +94,11 @@ def images_of(dataset: Mapping[str, Any], reports: Iterator[DataReport]) -> int 
     """
     kind = str(dataset.get("type")).split(".")[-1]
     if "datasets" in dataset:
-        counts = [images_of(one, reports) for one in dataset["datasets"]]
+        counts = [count_images(one, reports) for one in dataset["datasets"]]
         known = [count for count in counts if count is not None]
         return sum(known) if len(known) == len(counts) else None
     if "dataset" in dataset:
-        inner = images_of(dataset["dataset"], reports)
+        inner = count_images(dataset["dataset"], reports)
         if kind == "RepeatDataset" and inner is not None:
             return inner * int(dataset["times"])
         return inner if kind in _SAME_LENGTH or inner == 0 else None

@@ -96,7 +96,7 @@ def loop_kind(config: Mapping[str, Any]) -> str | None:
     return kinds.get(str(loop["type"]).rpartition(".")[2])
 
 
-def table_of(changes: Sequence[Change]) -> str:
+def change_table(changes: Sequence[Change]) -> str:
     """Make lines of changes, the refused ones first; long lists are cut."""
     lines = [str(change) for change in sorted(changes, key=lambda one: not one.is_refused)]
     more = len(lines) - _LONGEST_LIST

@@ -21,7 +21,7 @@ from kd_engine.run.seeding import SeedHook
 _OWN_SETTINGS = ("betas", "momentum", "alpha", "rho", "lambd", "momentum_decay")
 
 
-class FitHook(Hook):  # type: ignore[misc]
+class ResumeCheckHook(Hook):  # type: ignore[misc]
     """Hook that refuses a checkpoint whose weights, optimizer or classes are not the run's.
 
     mmengine itself loads what fits and does not mention the rest.
@@ -109,7 +109,7 @@ class FitHook(Hook):  # type: ignore[misc]
         )
 
 
-class ValidationHook(Hook):  # type: ignore[misc]
+class DueValidationHook(Hook):  # type: ignore[misc]
     """Hook that validates first if a run was killed between a checkpoint and its validation.
 
     Args:

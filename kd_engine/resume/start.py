@@ -15,11 +15,11 @@ from mmengine.logging import print_log
 from mmengine.runner import CheckpointLoader, Runner
 
 from kd_core.checkpoint.load import CheckpointError, read_checkpoint
-from kd_engine.config.changes import changes_between, loop_kind, table_of
+from kd_engine.config.changes import change_table, changes_between, loop_kind
 from kd_engine.config.keys import listed
 from kd_engine.config.text import parse_config_text
 from kd_engine.doctor.scores import read_log
-from kd_engine.resume.hooks import FitHook, ValidationHook, has_score
+from kd_engine.resume.hooks import DueValidationHook, ResumeCheckHook, has_score
 from kd_engine.resume.last_checkpoint import checkpoint_hooks, last_whole_checkpoint, problem_of
 from kd_engine.resume.position import Position
 from kd_engine.run.seeding import SeedHook
@@ -52,8 +52,8 @@ class Start:
         runner.register_hook(seeds)
         if self.position is not None:
             always = self.needs_scores and not self.is_finished
-            runner.register_hook(FitHook(self.position.path))
-            runner.register_hook(ValidationHook(self.work_dir, seeds, always))
+            runner.register_hook(ResumeCheckHook(self.position.path))
+            runner.register_hook(DueValidationHook(self.work_dir, seeds, always))
 
 
 def read_start(config: Config, wanted: str | None = None) -> Start:
@@ -142,11 +142,11 @@ def _compare_configs(config: Config, text: Any, path: str) -> None:
     if any(change.is_refused for change in changes):
         raise ValueError(
             f"training cannot resume from {path} with this config (then -> now):\n"
-            f"{table_of(changes)}\nTake the first of these back, or begin a new run from its "
+            f"{change_table(changes)}\nTake the first of these back, or begin a new run from its "
             f"weights in another work dir, without --resume: --cfg-options load_from={path}"
         )
     if changes:
-        _warn(f"The config differs from that in {path} (then -> now):\n{table_of(changes)}")
+        _warn(f"The config differs from that in {path} (then -> now):\n{change_table(changes)}")
 
 
 def _is_finished(config: Config, position: Position) -> bool:

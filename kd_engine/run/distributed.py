@@ -8,7 +8,7 @@ import torch
 from mmengine.config import Config
 
 
-def start_processes(config: Config, launcher: str) -> None:
+def set_up_launcher(config: Config, launcher: str) -> None:
     """Set the launcher of a distributed run; without a GPU its processes talk through gloo.
 
     mmengine's own start and its model wrapper ask for a GPU, so on a CPU the process group is

@@ -15,7 +15,7 @@ from torch import Tensor, nn
 from kd_core.base_distiller import attached_distillers
 from kd_engine.doctor.scores import read_log
 from kd_engine.export_files import kdkit_command
-from kd_engine.terminal import clock, tell
+from kd_engine.terminal import clock, set_status
 
 _TRAINING_ONLY = ("distiller.", "distiller_")
 
@@ -38,7 +38,7 @@ class RunReportHook(Hook):  # type: ignore[misc]
             before = read_log(Path(runner.work_dir)).scores
             self.scores = [(one.step, dict(one.metrics)) for one in before
                            if one.step <= runner.epoch] + self.scores  # fmt: skip
-        tell("waiting for the first batch")
+        set_status("waiting for the first batch")
 
     def after_train_iter(self, runner: Any, batch_idx: int, data_batch: Any = None,
                          outputs: dict[str, Any] | None = None) -> None:  # fmt: skip
@@ -55,7 +55,7 @@ class RunReportHook(Hook):  # type: ignore[misc]
             value = f", loss {float(loss):.4f}" if loss is not None else ""
             return f"{epoch}iteration {position} of {length}{value}, ETA {clock(seconds)}"
 
-        tell(line)
+        set_status(line)
 
     def after_val_iter(self, runner: Any, batch_idx: int, data_batch: Any = None,
                        outputs: Any = None) -> None:  # fmt: skip
@@ -153,7 +153,7 @@ def _millions(values: Any) -> str:
 
 def _tell_batches(what: str, batch_idx: int, length: int) -> None:
     more = batch_idx + 1 < length
-    tell(f"{what}: {batch_idx + 1} of {length} batches" if more else f"{what}: scoring")
+    set_status(f"{what}: {batch_idx + 1} of {length} batches" if more else f"{what}: scoring")
 
 
 def _by_epoch(runner: Any) -> bool:

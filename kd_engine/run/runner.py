@@ -13,7 +13,7 @@ from torch import nn
 from kd_engine.run.found_nothing import FoundNothingHook
 from kd_engine.run.report import RunReportHook
 from kd_engine.run.run_length import RunLengthHook
-from kd_engine.terminal import TABLES, shorten, tell
+from kd_engine.terminal import TABLES, set_status, shorten_log
 
 
 class Runner(mmengine.runner.Runner):  # type: ignore[misc]
@@ -27,7 +27,7 @@ class Runner(mmengine.runner.Runner):  # type: ignore[misc]
     dumped_config = ""  # of the first process
 
     def __init__(self, *arguments: Any, **options: Any) -> None:
-        tell("building the model")
+        set_status("building the model")
         super().__init__(*arguments, **options)
         self._report = RunReportHook()
         self.register_hook(FoundNothingHook(), priority="HIGHEST")
@@ -37,7 +37,7 @@ class Runner(mmengine.runner.Runner):  # type: ignore[misc]
     def build_logger(self, *arguments: Any, **options: Any) -> MMLogger:
         """Build the logger, and keep off the terminal what only the log file needs."""
         logger: MMLogger = super().build_logger(*arguments, **options)
-        shorten(logger)
+        shorten_log(logger)
         return logger
 
     @master_only  # type: ignore[untyped-decorator]
@@ -52,8 +52,8 @@ class Runner(mmengine.runner.Runner):  # type: ignore[misc]
 
     def train(self) -> nn.Module:
         """Train, and end with a line that names the result and possible next commands."""
-        shorten(self.logger, TABLES)
-        tell("reading the data")
+        shorten_log(self.logger, TABLES)
+        set_status("reading the data")
         model: nn.Module = super().train()
         self.logger.info(self._report.last_line(self))
         return model

@@ -11,7 +11,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from kd_retrieval.recall.labels import ClassLabels, LabelSets, is_sets, table_of
+from kd_retrieval.recall.labels import ClassLabels, LabelSets, is_sets, label_tables
 from kd_retrieval.recall.similarity import METRICS, GridRows, exponent_of, grid_rows
 
 _CHUNK = 4096
@@ -160,7 +160,7 @@ def _labels(
         raise ValueError("a gallery needs gallery_labels, but there are none.")
     given = [query_labels] if symmetric else [query_labels, gallery_labels]
     if any([is_sets(labels) for labels in given]):
-        tables = table_of(*given)
+        tables = label_tables(*given)
         return tables[0], tables[-1], LabelSets
     classes = [_integers(labels, "labels") for labels in given]
     return classes[0], classes[-1], ClassLabels

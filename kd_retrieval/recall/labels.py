@@ -48,7 +48,7 @@ class LabelSets:
     compared at once that any number of labels takes the same memory.
 
     Args:
-        queries: Table of labels, int64 (N, W); see :func:`table_of`.
+        queries: Table of labels, int64 (N, W); see :func:`label_tables`.
         gallery: The same of the gallery (M, W).
     """
 
@@ -106,7 +106,7 @@ def _is_set(label: Any) -> bool:
     return isinstance(label, Collection) and not isinstance(label, str | bytes)
 
 
-def table_of(*sides: Any) -> list[Tensor]:
+def label_tables(*sides: Any) -> list[Tensor]:
     """Turn sets of labels into tables of bits over the labels of all sides.
 
     Args:

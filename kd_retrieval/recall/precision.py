@@ -13,7 +13,7 @@ import torch
 _may_use_bfloat16 = True
 
 
-def fast_bfloat16(device: torch.device) -> bool:
+def has_fast_bfloat16(device: torch.device) -> bool:
     """Return whether bfloat16 products are much faster than float32 ones."""
     return _may_use_bfloat16 and _multiplies_bfloat16(device)
 

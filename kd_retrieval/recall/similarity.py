@@ -21,7 +21,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from kd_retrieval.recall.precision import fast_bfloat16
+from kd_retrieval.recall.precision import has_fast_bfloat16
 
 METRICS = ("cosine", "l2", "dot")
 _BITS = 26
@@ -83,7 +83,7 @@ def grid_rows(vectors: Tensor, order: Tensor, metric: str, exponent: int = 0) ->
     rows = GridRows(steps, step, None, None)
     if metric == "l2":
         rows.squares = _in_chunks(rows, lambda part: part.square().sum(dim=1))
-    elif fast_bfloat16(vectors.device):
+    elif has_fast_bfloat16(vectors.device):
         rows.half = torch.empty(vectors.shape, dtype=torch.bfloat16, device=vectors.device)
         for begin in range(0, len(vectors), _CHUNK):
             chosen = slice(begin, begin + _CHUNK)

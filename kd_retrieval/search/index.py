@@ -140,7 +140,7 @@ def agreement(found: Neighbors, exact: Neighbors) -> float:
 
 
 def _empty(kind: str, metric: str, dim: int, count: int) -> Any:
-    faiss, measure = faiss_module(), measure_of(metric)
+    faiss, measure = faiss_module(), faiss_metric(metric)
     if kind == "flat":
         return faiss.IndexFlat(dim, measure)
     if kind == "hnsw":
@@ -154,7 +154,7 @@ def _empty(kind: str, metric: str, dim: int, count: int) -> Any:
     return faiss.IndexIVFFlat(faiss.IndexFlat(dim, measure), dim, lists, measure)
 
 
-def measure_of(metric: str) -> Any:
+def faiss_metric(metric: str) -> Any:
     """Return FAISS's constant for a metric."""
     faiss = faiss_module()
     return faiss.METRIC_L2 if metric == "l2" else faiss.METRIC_INNER_PRODUCT

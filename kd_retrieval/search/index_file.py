@@ -20,8 +20,8 @@ from kd_retrieval.search.index import (
     METRICS,
     QUERY_ONLY,
     SearchIndex,
+    faiss_metric,
     faiss_module,
-    measure_of,
     set_probes,
 )
 
@@ -107,7 +107,7 @@ def _read(path: Path, kind: str, metric: str) -> Any:
     with _as_errors(path):
         index = faiss.read_index(str(path))
     wanted = dict(flat=faiss.IndexFlat, ivf=faiss.IndexIVFFlat, hnsw=faiss.IndexHNSWFlat)[kind]
-    if not isinstance(index, wanted) or index.metric_type != measure_of(metric):
+    if not isinstance(index, wanted) or index.metric_type != faiss_metric(metric):
         raise ValueError(
             f"{path} must hold a {wanted.__name__} for {metric}, but holds a "
             f"{type(index).__name__} or another metric. {_REBUILD}"

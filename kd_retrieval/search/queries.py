@@ -127,7 +127,7 @@ def measured_agreement(index: SearchIndex, gallery: Embeddings, queries: Queries
     return agreement(index.search(vectors, k, ids), exact.search(vectors, k, ids))
 
 
-def choose(
+def choose_queries(
     index: SearchIndex, gallery: Embeddings, queries: Queries, k: int, count: int, worst: bool
 ) -> NDArray[Any]:
     """Choose queries to look at.
@@ -160,14 +160,14 @@ def choose(
         able = np.sort(np.random.default_rng(0).permutation(able)[:count])
         return able
     found = index.search(queries.vectors(able), k, queries.ids[able])
-    hits = right(found, gallery, queries, able)
+    hits = right_neighbors(found, gallery, queries, able)
     near = -found.scores if index.metric == "l2" else found.scores
     wrong = np.where(hits | (found.rows < 0), -np.inf, near).max(axis=1)
     worst_first: NDArray[Any] = able[np.lexsort((-wrong, hits.sum(axis=1)))]
     return worst_first[:count]
 
 
-def right(
+def right_neighbors(
     found: Neighbors, gallery: Embeddings, queries: Queries, chosen: NDArray[Any]
 ) -> NDArray[Any]:
     """Return which neighbors surely have their query's class, bool (Q, K)."""
@@ -202,7 +202,7 @@ def page_rows(
             f"neighbors each make {count:,}. Show fewer."
         )
     found = index.search(asked.vectors(chosen), k, asked.ids[chosen])
-    kinds = np.where(right(found, table, asked, chosen), "right", "wrong")
+    kinds = np.where(right_neighbors(found, table, asked, chosen), "right", "wrong")
     kinds[asked.labels[chosen] == _NO_CLASS] = "open"
     page = []
     for i, position in enumerate(chosen):

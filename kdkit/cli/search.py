@@ -119,7 +119,7 @@ def command(**given: Any) -> None:
     from kd_engine.weights.checkpoint import AtomicLocalBackend
     from kd_retrieval.embeddings.stored import read_embeddings
     from kd_retrieval.search.page import render
-    from kd_retrieval.search.queries import choose, page_rows, queries_of
+    from kd_retrieval.search.queries import choose_queries, page_rows, queries_of
 
     with clear_errors(), short_terminal("reading the embeddings"):
         _check_outputs(options)
@@ -130,7 +130,7 @@ def command(**given: Any) -> None:
         figures, notes = _figures(options, index, gallery, queries)
         pictured = _shown_images(options, gallery)
         asked = _query_images(options, queries.table) if options.queries else pictured
-        chosen = choose(index, gallery, queries, options.k, options.show, options.worst)
+        chosen = choose_queries(index, gallery, queries, options.k, options.show, options.worst)
         rows = page_rows(index, (gallery, pictured), (queries, asked), chosen, options.k)
         legend = _legend(options, queries, len(rows))
         names = [Path(one).name for one in (options.queries, options.embeddings) if one]

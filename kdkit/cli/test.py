@@ -55,7 +55,7 @@ def command(
     from kd_engine.errors import clear_errors
     from kd_engine.evaluate import evaluate_model, teacher_of
     from kd_engine.outputs import check_outputs, files_of
-    from kd_engine.run.distributed import start_processes
+    from kd_engine.run.distributed import set_up_launcher
     from kd_engine.terminal import short_terminal
     from kd_engine.weights.source import WeightSource
     from kd_engine.work_dir.run_checkpoint import checkpoint_file
@@ -65,7 +65,7 @@ def command(
         check_outputs([out], (config, checkpoint), overwrite)
         read = load_run_config(config, parse_options(cfg_options), work_dir)
         check_outputs([out], files_of(read), overwrite)
-        start_processes(read, launcher)
+        set_up_launcher(read, launcher)
         require_datasets(read, ("test_dataloader",))
         task_of(read).check_test(read, teacher)
         model, default = teacher_of(read) if teacher else (None, None)

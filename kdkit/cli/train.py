@@ -77,7 +77,7 @@ def command(
     from kd_engine.config.load import load_run_config, parse_options
     from kd_engine.errors import clear_errors
     from kd_engine.run.child import end_with_parent
-    from kd_engine.run.distributed import start_processes
+    from kd_engine.run.distributed import set_up_launcher
     from kd_engine.run.malloc import keep_freed_memory
     from kd_engine.terminal import short_terminal
     from kd_engine.work_dir.earlier_run import earlier_run
@@ -89,7 +89,7 @@ def command(
     interrupted = "interrupted; --resume continues from the last whole checkpoint"
     with clear_errors(interrupted), short_terminal("loading the config and its packages"):
         read = load_run_config(config, parse_options(cfg_options), work_dir)
-        start_processes(read, launcher)
+        set_up_launcher(read, launcher)
         with hold_work_dir(read.work_dir, launcher) as lock:
             earlier = earlier_run(read)
             if overwrite:
@@ -121,7 +121,7 @@ def _prepare(config: Config, resume: str | None, with_teacher: bool, amp: bool) 
     from kd_engine.run.finite_loss import FiniteLossHook
     from kd_engine.run.prerequisites import require_trained, settle_work_dirs, train_missing
     from kd_engine.run.runner import Runner
-    from kd_engine.terminal import tell
+    from kd_engine.terminal import set_status
     from kd_engine.weights.initial import check_initial_weights, start_from_initial_weights
 
     share_statistics(config)
@@ -138,9 +138,9 @@ def _prepare(config: Config, resume: str | None, with_teacher: bool, amp: bool) 
     if not config.resume:
         check_initial_weights(config)
     if with_teacher:
-        tell("")  # the trainings say themselves what they are doing
+        set_status("")  # the trainings say themselves what they are doing
         train_missing(config, [*PROGRAM, "train"])
-        tell("loading what was trained before")
+        set_status("loading what was trained before")
     require_trained(config)
     show_warnings(task_of(config).check_teacher(config))
     runner: Runner = Runner.from_cfg(config)

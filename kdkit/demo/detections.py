@@ -66,7 +66,7 @@ def true_boxes(sample: Any) -> tuple[list[list[float]], list[int]]:
     return [one["bbox"] for one in instances], [one["bbox_label"] for one in instances]
 
 
-def judge(boxes: Tensor, labels: Tensor, true: Tensor, true_labels: Tensor) -> list[int]:
+def match_detections(boxes: Tensor, labels: Tensor, true: Tensor, true_labels: Tensor) -> list[int]:
     """Match detections, best first, to ground truth of their class; each is taken once.
 
     Args:
@@ -96,7 +96,9 @@ def _draw_found(axes: Any, sample: Any, classes: Sequence[str]) -> None:
     found = found[found.scores >= THRESHOLD]
     boxes, labels = true_boxes(sample)
     true = torch.tensor(boxes, dtype=torch.float32).reshape(-1, 4)
-    matches = judge(found.bboxes.float(), found.labels, true, torch.tensor(labels).long())
+    matches = match_detections(
+        found.bboxes.float(), found.labels, true, torch.tensor(labels).long()
+    )
     for index in sorted(set(range(len(labels))) - set(matches)):
         _box(axes, boxes[index], "", MISSED, dashed=True)
     rows = zip(found.bboxes.tolist(), found.labels.tolist(), found.scores.tolist(), strict=True)

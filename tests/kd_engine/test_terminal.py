@@ -9,7 +9,7 @@ import warnings
 import pytest
 
 from kd_engine import terminal
-from kd_engine.terminal import TABLES, short_terminal, shorten, tell
+from kd_engine.terminal import TABLES, set_status, short_terminal, shorten_log
 
 LIBRARY, OURS = {"__name__": "pycocotools.coco"}, {"__name__": "my_hooks"}
 
@@ -33,7 +33,7 @@ def test_prints_of_libraries_go_to_the_log_and_those_of_users_to_the_terminal(
     with short_terminal("starting"):
         say("early banner", LIBRARY)
         logger.addHandler(logging.StreamHandler(sys.stdout))
-        shorten(logger)
+        shorten_log(logger)
         say("loading annotations", LIBRARY)
         say("my own line", OURS)
         logger.info("Config:\na = 1")
@@ -51,9 +51,9 @@ def test_prints_of_libraries_go_to_the_log_and_those_of_users_to_the_terminal(
 def test_tables_of_classes_are_for_the_log_while_training(capsys, logger, tmp_path):
     with short_terminal("starting"):
         logger.addHandler(logging.StreamHandler(sys.stdout))
-        shorten(logger)
+        shorten_log(logger)
         logger.info("\n+-------+\n| class |")
-        shorten(logger, TABLES)
+        shorten_log(logger, TABLES)
         logger.info("\n+-------+\n| again |")
         logger.info("Epoch(val)")
     assert capsys.readouterr().out == "\n+-------+\n| class |\nEpoch(val)\n"
@@ -86,9 +86,9 @@ def test_a_silent_command_says_what_it_does(monkeypatch):
     monkeypatch.setattr("sys.stdout", stream)
     with short_terminal("loading", quiet=0.05):
         wait_for(stream, "... loading (0:00:00)\n")
-        tell(lambda: "epoch 1 of 2")
+        set_status(lambda: "epoch 1 of 2")
         wait_for(stream, "... epoch 1 of 2 (0:00:00)\n")
-        tell("")
+        set_status("")
         time.sleep(0.1)
         before = stream.getvalue()
         time.sleep(0.3)
@@ -121,6 +121,6 @@ def test_the_silence_is_shorter_than_20_seconds():
 
 
 def test_without_a_terminal_nothing_changes(logger):
-    tell("nothing")
-    shorten(logger)
+    set_status("nothing")
+    shorten_log(logger)
     assert [handler.filters for handler in logger.handlers] == [[]]

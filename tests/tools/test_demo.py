@@ -18,7 +18,7 @@ from PIL import Image
 
 from kd_engine.config.file import read_config
 from kdkit.demo.curves import read_curves
-from kdkit.demo.detections import judge
+from kdkit.demo.detections import match_detections
 from kdkit.demo.measure import _quiet_logs
 from kdkit.demo.report import table
 from kdkit.demo.runs import DemoOptions, demo_runs
@@ -185,9 +185,12 @@ def test_table_is_aligned():
 def test_a_true_box_is_found_once_and_by_its_class_only():
     true = torch.tensor([[0.0, 0, 10, 10], [20, 20, 30, 30]])
     found = torch.tensor([[0.0, 0, 10, 9], [1, 0, 10, 10], [20, 20, 30, 30], [21, 20, 30, 30]])
-    matches = judge(found, torch.tensor([3, 3, 4, 5]), true, torch.tensor([3, 5]))
+    matches = match_detections(found, torch.tensor([3, 3, 4, 5]), true, torch.tensor([3, 5]))
     assert matches == [0, -1, -1, 1]
-    assert judge(found, torch.tensor([1, 1, 1, 1]), true[:0], torch.zeros(0).long()) == [-1] * 4
+    assert (
+        match_detections(found, torch.tensor([1, 1, 1, 1]), true[:0], torch.zeros(0).long())
+        == [-1] * 4
+    )
 
 
 def test_a_log_cut_off_in_the_middle_is_read(tmp_path):

@@ -23,9 +23,9 @@ from kd_engine.data.download.partial_file import (
     read_state,
     write_state,
 )
-from kd_engine.data.download.progress import DownloadProgress, amount
+from kd_engine.data.download.progress import DownloadProgress, readable_size
 
-__all__ = ["DownloadError", "Patience", "Source", "check_space", "download_file"]
+__all__ = ["DownloadError", "RetryPolicy", "Source", "check_space", "download_file"]
 
 _BLOCK = 1 << 20
 _SPARE = 64 << 20  # bytes that must stay free on the disk
@@ -48,7 +48,7 @@ class Source:
 
 
 @dataclass(frozen=True)
-class Patience:
+class RetryPolicy:
     """Limits on attempts and waiting.
 
     Args:
@@ -62,7 +62,7 @@ class Patience:
     timeout: float = 30.0
 
 
-def download_file(source: Source, target: Path, patience: Patience | None = None) -> str:
+def download_file(source: Source, target: Path, retry: RetryPolicy | None = None) -> str:
     """Fetch a file, unless it is there already; its checksum is compared in any case.
 
     Bytes go to ``<target>.part``; a later call resumes there if the server says that the
@@ -73,7 +73,7 @@ def download_file(source: Source, target: Path, patience: Patience | None = None
     Args:
         source: Addresses and checksums.
         target: Final name of the file.
-        patience: Number of attempts and time limits.
+        retry: Number of attempts and time limits.
 
     Returns:
         The SHA-256 of the file in hexadecimal digits.
@@ -86,7 +86,7 @@ def download_file(source: Source, target: Path, patience: Patience | None = None
         target.parent.mkdir(parents=True, exist_ok=True)
         with locked(part_of(target)):
             if not target.is_file():  # else another process has just finished
-                return _from_any(source, target, patience or Patience())
+                return _from_any(source, target, retry or RetryPolicy())
     found = _digests(target)
     if wrong := _mismatch(found, source):
         raise DownloadError(
@@ -110,17 +110,18 @@ def check_space(folder: Path, wanted: int, purpose: str) -> None:
     free = shutil.disk_usage(folder).free
     if wanted + _SPARE > free:
         raise DownloadError(
-            f"{purpose} needs {amount(wanted)}, but the disk of {folder} has only "
-            f"{amount(free)} free. Free some space, or set KD_DATA to a folder on another disk."
+            f"{purpose} needs {readable_size(wanted)}, but the disk of {folder} has only "
+            f"{readable_size(free)} free. Free some space, or set KD_DATA to a folder on another "
+            "disk."
         )
 
 
-def _from_any(source: Source, target: Path, patience: Patience) -> str:
+def _from_any(source: Source, target: Path, retry: RetryPolicy) -> str:
     part = part_of(target)
     reasons: list[str] = []
     for url in source.urls:
         try:
-            _persist(url, part, patience)
+            _persist(url, part, retry)
             sha256 = _verified(part, source, url)
         except DownloadError as error:
             reasons.append(str(error))
@@ -130,27 +131,27 @@ def _from_any(source: Source, target: Path, patience: Patience) -> str:
     raise DownloadError(f"{target.name} could not be fetched. " + " ".join(reasons))
 
 
-def _persist(url: str, part: Path, patience: Patience) -> None:
+def _persist(url: str, part: Path, retry: RetryPolicy) -> None:
     """Retry until the file is complete or several attempts in a row bring nothing new."""
     failures, furthest = 0, length_of(part)
     while True:
         try:
-            _attempt(url, part, patience.timeout)
+            _attempt(url, part, retry.timeout)
             return
         except urllib.error.HTTPError as error:
             reason = f"{url} answers {error.code} {error.reason}."
             if error.code in _GONE:
                 raise DownloadError(reason) from error
         except (OSError, http.client.HTTPException) as error:
-            reason = f"{url} broke off at {amount(length_of(part))} ({error})."
+            reason = f"{url} broke off at {readable_size(length_of(part))} ({error})."
         failures = 1 if length_of(part) > furthest else failures + 1
         furthest = max(furthest, length_of(part))
-        if failures >= patience.tries:
+        if failures >= retry.tries:
             raise DownloadError(
                 f"{reason} Gave up after {failures} attempts without progress; "
                 "run the command again to resume there."
             )
-        wait = min(30.0, patience.pause * 2 ** (failures - 1))
+        wait = min(30.0, retry.pause * 2 ** (failures - 1))
         print(f"{reason} Trying again in {wait:.0f} s.", file=sys.stderr)
         time.sleep(wait)
 

@@ -78,10 +78,10 @@ class DownloadProgress:
             One line of text.
         """
         speed = (position - self.start) / max(time.monotonic() - self.began, 1e-6)
-        text = f"{self.name}: {amount(position)}"
+        text = f"{self.name}: {readable_size(position)}"
         if self.total:
-            text += f" of {amount(self.total)} ({100 * position / self.total:.0f} %)"
-        text += f", {amount(speed)}/s"
+            text += f" of {readable_size(self.total)} ({100 * position / self.total:.0f} %)"
+        text += f", {readable_size(speed)}/s"
         if self.total and speed > 0:
             minutes, seconds = divmod(round((self.total - position) / speed), 60)
             text += f", ETA {minutes // 60}:{minutes % 60:02d}:{seconds:02d}"
@@ -91,7 +91,7 @@ class DownloadProgress:
         print(self.line(self.position), file=sys.stderr, flush=True)
 
 
-def amount(size: float) -> str:
+def readable_size(size: float) -> str:
     """Write a number of bytes for people.
 
     Args:

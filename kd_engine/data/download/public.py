@@ -9,7 +9,13 @@ from pathlib import Path
 from kd_core.checkpoint.atomic import put_in_place, temporary_folder
 from kd_engine.data.download.classification_sets import CLASSIFICATION_SETS
 from kd_engine.data.download.detection_sets import PUBLIC_SETS, Part
-from kd_engine.data.download.http import DownloadError, Patience, Source, check_space, download_file
+from kd_engine.data.download.http import (
+    DownloadError,
+    RetryPolicy,
+    Source,
+    check_space,
+    download_file,
+)
 from kd_engine.data.download.partial_file import discard_part
 from kd_engine.data.download.unpack import unpack
 from kd_engine.data.voc_to_coco import write_coco_splits
@@ -26,7 +32,7 @@ def data_root() -> Path:
 def fetch_dataset(
     name: str,
     root: Path | None = None,
-    patience: Patience | None = None,
+    retry: RetryPolicy | None = None,
     keep_archives: bool = False,
 ) -> None:
     """Fetch and unpack a public dataset; folders that are there already are left alone.
@@ -38,7 +44,7 @@ def fetch_dataset(
     Args:
         name: A key of ``DATASETS``.
         root: Folder of all data; None for ``data_root()``.
-        patience: How long to try.
+        retry: How long to try.
         keep_archives: Keep the archives after unpacking.
 
     Raises:
@@ -58,7 +64,7 @@ def fetch_dataset(
             print(f"{target} is there already")
             _tidy(part, root / ".downloads")
             continue
-        archives = _fetch_archives(part, root / ".downloads", patience)
+        archives = _fetch_archives(part, root / ".downloads", retry)
         _install(part, archives, target)
         print(f"{target} is ready")
         for archive in [] if keep_archives else archives:
@@ -121,17 +127,17 @@ def _tidy(part: Part, folder: Path) -> None:
             print(f"{archive} is no longer needed and may be deleted")
 
 
-def _fetch_archives(part: Part, folder: Path, patience: Patience | None) -> list[Path]:
+def _fetch_archives(part: Part, folder: Path, retry: RetryPolicy | None) -> list[Path]:
     try:
-        return [_fetch_archive(source, folder, patience) for source in part.sources]
+        return [_fetch_archive(source, folder, retry) for source in part.sources]
     except DownloadError as error:
         raise DownloadError(f"{error} {part.by_hand}".strip()) from error
 
 
-def _fetch_archive(source: Source, folder: Path, patience: Patience | None) -> Path:
+def _fetch_archive(source: Source, folder: Path, retry: RetryPolicy | None) -> Path:
     archive = folder / _name(source)
     checked = "archive" if archive.is_file() else "size and archive"
-    sha256 = download_file(source, archive, patience)
+    sha256 = download_file(source, archive, retry)
     if source.md5 is None and source.sha256 is None:
         print(
             f"{archive.name}: no published checksum: {checked} integrity checked only; "

@@ -3,7 +3,7 @@
 import pytest
 from mmengine.config import Config
 
-from kd_engine.config.changes import changes_between, table_of
+from kd_engine.config.changes import change_table, changes_between
 from kd_engine.config.text import Expression, parse_config_text, texts_in
 
 PLAIN = dict(
@@ -68,7 +68,7 @@ def test_what_does_not_matter_is_silent(key, value):
 
 def test_each_setting_is_one_line():
     found = changed(**{"model.depth": 50, "train_cfg.max_epochs": 24, "model.new": dict(a=1)})
-    assert table_of(found).splitlines() == [
+    assert change_table(found).splitlines() == [
         "  model.depth: 18 -> 50",
         "  model.new: (absent) -> {'a': 1}",
         "  train_cfg.max_epochs: 12 -> 24"
@@ -105,7 +105,7 @@ def test_another_optimizer_is_refused():
 
 def test_a_long_table_is_cut():
     before, after = ({"model": {f"k{i}": value for i in range(50)}} for value in (1, 2))
-    assert table_of(changes_between(before, after)).splitlines()[-1] == "  ... and 30 more"
+    assert change_table(changes_between(before, after)).splitlines()[-1] == "  ... and 30 more"
 
 
 def test_texts_in_a_config():

@@ -6,7 +6,7 @@ from mmengine.config import Config
 from mmengine.registry import MODEL_WRAPPERS
 from torch import distributed
 
-from kd_engine.run.distributed import share_statistics, start_processes, use_mixed_precision
+from kd_engine.run.distributed import set_up_launcher, share_statistics, use_mixed_precision
 
 
 @pytest.fixture
@@ -26,7 +26,7 @@ class TestStartProcesses:
     def test_without_a_gpu_they_talk_through_gloo(self, one_process, monkeypatch):
         monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
         config = Config({"find_unused_parameters": True})
-        start_processes(config, "pytorch")
+        set_up_launcher(config, "pytorch")
         assert config.launcher == "pytorch"
         assert distributed.get_backend() == "gloo"
         given = dict(module=torch.nn.Linear(2, 1), device_ids=[0])  # as mmengine's Runner does
@@ -37,14 +37,14 @@ class TestStartProcesses:
     def test_a_wrapper_of_the_config_stays(self, one_process, monkeypatch):
         monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
         config = Config({"model_wrapper_cfg": {"type": "Mine"}})
-        start_processes(config, "pytorch")
+        set_up_launcher(config, "pytorch")
         assert config.model_wrapper_cfg == {"type": "Mine"}
 
     @pytest.mark.parametrize(("launcher", "gpu"), [("none", False), ("pytorch", True)])
     def test_everything_else_is_left_to_mmengine(self, launcher, gpu, one_process, monkeypatch):
         monkeypatch.setattr(torch.cuda, "is_available", lambda: gpu)
         config = Config({})
-        start_processes(config, launcher)
+        set_up_launcher(config, launcher)
         assert config.to_dict() == {"launcher": launcher}
         assert not distributed.is_initialized()
 

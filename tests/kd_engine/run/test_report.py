@@ -35,7 +35,7 @@ def test_the_progress_of_a_long_epoch_has_the_rest_of_the_whole_run(tmp_path, mo
     now = [100.0]
     monkeypatch.setattr(run_report.time, "monotonic", lambda: now[0])
     hook, told = RunReportHook(), []
-    monkeypatch.setattr(run_report, "tell", told.append)
+    monkeypatch.setattr(run_report, "set_status", told.append)
     hook.before_train(fake(tmp_path))
     now[0] = 120.0
     hook.after_train_iter(fake(tmp_path, epoch=1, iter=3), 0, outputs={"loss": 0.5})
@@ -46,7 +46,7 @@ def test_the_progress_of_a_long_epoch_has_the_rest_of_the_whole_run(tmp_path, mo
 
 def test_the_loss_is_kept_without_its_graph(tmp_path, monkeypatch, head, recwarn):
     hook, told = RunReportHook(), []
-    monkeypatch.setattr(run_report, "tell", told.append)
+    monkeypatch.setattr(run_report, "set_status", told.append)
     hook.before_train(fake(tmp_path))
     loss = torch.ones(1, requires_grad=True).sum()
     hook.after_train_iter(fake(tmp_path), 0, outputs={"loss": loss})
@@ -57,7 +57,7 @@ def test_the_loss_is_kept_without_its_graph(tmp_path, monkeypatch, head, recwarn
 
 def test_the_progress_of_a_validation(tmp_path, monkeypatch):
     told = []
-    monkeypatch.setattr(run_report, "tell", told.append)
+    monkeypatch.setattr(run_report, "set_status", told.append)
     runner = SimpleNamespace(val_dataloader=[0] * 2)
     RunReportHook().after_val_iter(runner, 0)
     RunReportHook().after_val_iter(runner, 1)

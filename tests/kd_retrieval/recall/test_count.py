@@ -14,7 +14,7 @@ CPU = torch.device("cpu")
 
 
 def counter_of(rows, labels, ks=(1, 3, 10), half=True, **options):
-    with mock.patch("kd_retrieval.recall.similarity.fast_bfloat16", lambda device: half):
+    with mock.patch("kd_retrieval.recall.similarity.has_fast_bfloat16", lambda device: half):
         given = prepare(rows, labels, ks=ks)
     similarity = Similarity(given.queries, given.gallery)
     return RankCounter(similarity, given.labels, given.itself, True, ks, **options)
@@ -114,7 +114,7 @@ def test_memory_at_200_000_rows_is_at_most_300_mb():
     rows += torch.randn(200_000, 128, generator=generator)
     with (
         few_tiles(6),
-        mock.patch("kd_retrieval.recall.similarity.fast_bfloat16", lambda device: True),
+        mock.patch("kd_retrieval.recall.similarity.has_fast_bfloat16", lambda device: True),
     ):
         taken = peak_bytes(lambda: recall_at_k(rows, labels, ks=(1, 1000)), CPU)
     assert 200_000 * 128 * 6 < taken < 300e6

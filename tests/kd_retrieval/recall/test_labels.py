@@ -4,7 +4,7 @@ import torch
 
 from benchmarks.measure import peak_bytes
 from kd_retrieval.recall import labels as positives
-from kd_retrieval.recall.labels import ClassLabels, LabelSets, is_sets, table_of
+from kd_retrieval.recall.labels import ClassLabels, LabelSets, is_sets, label_tables
 
 EVERYTHING = slice(None)
 
@@ -22,7 +22,7 @@ def test_sets_share_a_label_as_sets_of_python_do(labels, cells, monkeypatch):
     one, other = drawn(40, labels, 0), drawn(30, labels, 1)
     expected = torch.tensor([[bool(a & b) for b in other] for a in one])
     assert expected.any() and not expected.all()
-    compared = LabelSets(*table_of(one, other))
+    compared = LabelSets(*label_tables(one, other))
     assert torch.equal(compared.same(EVERYTHING, EVERYTHING), expected)
     assert torch.equal(compared.same(slice(3, 9), slice(7, 8)), expected[3:9, 7:8])
     rows, columns = torch.cartesian_prod(torch.arange(40), torch.arange(30)).T
@@ -32,7 +32,7 @@ def test_sets_share_a_label_as_sets_of_python_do(labels, cells, monkeypatch):
 
 def test_each_of_many_labels_is_told_from_the_others():
     alone = [{number} for number in range(200)]
-    compared = LabelSets(*table_of(alone, alone))
+    compared = LabelSets(*label_tables(alone, alone))
     assert torch.equal(compared.same(EVERYTHING, EVERYTHING), torch.eye(200).bool())
     assert compared.queries.shape == (200, 4)
 
@@ -50,7 +50,7 @@ def test_each_of_many_labels_is_told_from_the_others():
 )
 def test_sets_may_come_in_any_form(labels):
     assert is_sets(labels)
-    (table,) = table_of(labels)
+    (table,) = label_tables(labels)
     shared = LabelSets(table, table).same(EVERYTHING, EVERYTHING)
     assert shared.tolist() == [[True, False, True], [False, True, False], [True, False, True]]
 
@@ -68,16 +68,16 @@ def test_what_may_be_read_in_two_ways_is_refused():
     with pytest.raises(ValueError, match="all single or all sets, but label 2 differs"):
         is_sets([{1}, [2], 3])
     with pytest.raises(ValueError, match="must both be sets where one is, but one is 4"):
-        table_of([{1}], [4])
+        label_tables([{1}], [4])
 
 
 def test_a_table_that_is_too_large_is_refused(monkeypatch):
     monkeypatch.setattr(positives, "_MAX_WORDS", 5)
-    assert table_of([{i} for i in range(5)])[0].shape == (5, 1)
+    assert label_tables([{i} for i in range(5)])[0].shape == (5, 1)
     with pytest.raises(ValueError, match="sets of labels need 8 bytes for each image"):
-        table_of([{1}] * 3, [{2}] * 3)
+        label_tables([{1}] * 3, [{2}] * 3)
     with pytest.raises(ValueError, match="sets of labels need 24 bytes for each image"):
-        table_of([set(range(130))] * 2)  # 3 words of 64 bits each
+        label_tables([set(range(130))] * 2)  # 3 words of 64 bits each
 
 
 def test_many_labels_take_no_more_memory_than_few():

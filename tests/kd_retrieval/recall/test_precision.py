@@ -3,7 +3,7 @@ import contextlib
 import pytest
 import torch
 
-from kd_retrieval.recall.precision import fast_bfloat16, full_precision, without_bfloat16
+from kd_retrieval.recall.precision import full_precision, has_fast_bfloat16, without_bfloat16
 
 CPU = torch.device("cpu")
 
@@ -59,8 +59,8 @@ def test_settings_are_put_back_after_an_error():
 
 
 def test_bfloat16_can_be_left_out():
-    before = fast_bfloat16(CPU)
+    before = has_fast_bfloat16(CPU)
     with without_bfloat16():
-        assert not fast_bfloat16(CPU)
-    assert fast_bfloat16(CPU) == before
-    assert not fast_bfloat16(torch.device("meta"))
+        assert not has_fast_bfloat16(CPU)
+    assert has_fast_bfloat16(CPU) == before
+    assert not has_fast_bfloat16(torch.device("meta"))

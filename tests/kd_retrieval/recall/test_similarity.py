@@ -51,7 +51,7 @@ HARD = (canceling, halfway, signs, collapsed, spread)
 
 def compare(rows, metric, half=True):
     """Put rows on the grid, and compare them with each other."""
-    with mock.patch.object(similarity, "fast_bfloat16", lambda device: half):
+    with mock.patch.object(similarity, "has_fast_bfloat16", lambda device: half):
         one = grid_rows(rows, torch.arange(len(rows)), metric, exponent_of(rows))
     return Similarity(one, one)
 
@@ -151,7 +151,7 @@ def test_similarities_of_faiss_are_within_the_bounds_of_float32(metric, make, si
 def test_the_error_that_is_allowed_worked_out_by_hand(metric, dtype, error):
     rows = torch.zeros(2, 4096)
     rows[:, 0], rows[:, 1] = 0.6, 0.8
-    with mock.patch("kd_retrieval.recall.similarity.fast_bfloat16", lambda device: True):
+    with mock.patch("kd_retrieval.recall.similarity.has_fast_bfloat16", lambda device: True):
         side = grid_rows(rows, torch.arange(2), metric)
     assert Similarity(side, side)._error(dtype) == pytest.approx(error, rel=3e-5)
 

@@ -13,7 +13,7 @@ from kd_retrieval.embeddings.stored import EmbeddingKey, Embeddings
 from kd_retrieval.search.index import build_index
 from kd_retrieval.search.page import Card, Row, render
 from kd_retrieval.search.queries import (
-    choose,
+    choose_queries,
     exact_recall,
     measured_agreement,
     page_rows,
@@ -146,8 +146,8 @@ def test_queries_of_an_unknown_class_are_shown_but_never_the_worst():
     gallery = on_a_circle([0, 10, 20], [0, 0, 1])
     new = on_a_circle([1, 2], [0, 1], class_names=("a", "zebra"), ids=np.array([-1, -2]))
     index, queries = build_index(gallery), queries_of(gallery, new)
-    assert list(choose(index, gallery, queries, 2, 9, worst=False)) == [0, 1]
-    assert list(choose(index, gallery, queries, 2, 9, worst=True)) == [0]
+    assert list(choose_queries(index, gallery, queries, 2, 9, worst=False)) == [0, 1]
+    assert list(choose_queries(index, gallery, queries, 2, 9, worst=True)) == [0]
     page = page_rows(index, (gallery, None), (queries, None), np.array([0, 1]), 3)
     assert [[card.kind for card in row.neighbors] for row in page] == [
         ["right", "right", "wrong"],
@@ -163,23 +163,23 @@ def test_a_page_has_an_end():
         page_rows(index, (rows, None), (queries, None), np.arange(100), 1000)
     assert len(page_rows(index, (rows, None), (queries, None), np.arange(36), 1000)) == 36
     with pytest.raises(ValueError, match="the number is 0"):
-        choose(index, rows, queries, 3, 0, worst=False)
+        choose_queries(index, rows, queries, 3, 0, worst=False)
 
 
 def test_the_worst_come_first():
     # 0, 1 and 2 are near their own; 3 has a near wrong neighbor, 5 a far one; 6 has no class mate
     rows = on_a_circle([0, 1, 2, 90, 91, 180, 240], [0, 0, 0, 1, 0, 1, 2])
     index, queries = build_index(rows), queries_of(rows)
-    assert list(choose(index, rows, queries, 1, 9, worst=True))[:2] in ([3, 4], [4, 3])
-    assert list(choose(index, rows, queries, 1, 9, worst=True))[2] == 5
-    assert list(choose(index, rows, queries, 1, 9, worst=False)) == [0, 1, 2, 3, 4, 5]
-    assert len(choose(index, rows, queries, 1, 2, worst=False)) == 2
+    assert list(choose_queries(index, rows, queries, 1, 9, worst=True))[:2] in ([3, 4], [4, 3])
+    assert list(choose_queries(index, rows, queries, 1, 9, worst=True))[2] == 5
+    assert list(choose_queries(index, rows, queries, 1, 9, worst=False)) == [0, 1, 2, 3, 4, 5]
+    assert len(choose_queries(index, rows, queries, 1, 2, worst=False)) == 2
 
 
 def test_queries_without_an_answer():
     rows = on_a_circle([0, 1, 2], [0, 1, 2])
     with pytest.raises(ValueError, match="no query has another image of its class"):
-        choose(build_index(rows), rows, queries_of(rows), 1, 9, worst=False)
+        choose_queries(build_index(rows), rows, queries_of(rows), 1, 9, worst=False)
     with pytest.raises(ValueError, match="there is no query"):
         queries_of(on_a_circle([0, 1], [0, 0], roles=np.array([2, 2])))
 

@@ -12,10 +12,10 @@ from pathlib import Path
 import pytest
 
 from kd_engine.data.download.classification_sets import CLASSIFICATION_SETS
-from kd_engine.data.download.http import DownloadError, Patience, Source
+from kd_engine.data.download.http import DownloadError, RetryPolicy, Source
 from kd_engine.data.download.public import DATASETS, fetch_dataset
 
-QUICK = Patience(tries=2, pause=0.0, timeout=5.0)
+QUICK = RetryPolicy(tries=2, pause=0.0, timeout=5.0)
 LAYOUTS = {
     "cifar10": ("cifar-10-batches-bin", {"data_batch_1.bin", "test_batch.bin", "batches.meta.txt"}),
     "cifar100": ("cifar-100-binary", {"train.bin", "test.bin", "fine_label_names.txt"}),

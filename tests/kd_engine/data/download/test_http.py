@@ -13,12 +13,12 @@ from pathlib import Path
 import pytest
 
 from kd_engine.data.download import http as transfer
-from kd_engine.data.download.http import DownloadError, Patience, Source, download_file
+from kd_engine.data.download.http import DownloadError, RetryPolicy, Source, download_file
 from kd_engine.data.download.partial_file import locked, part_of
-from kd_engine.data.download.progress import DownloadProgress, amount
+from kd_engine.data.download.progress import DownloadProgress, readable_size
 
 CONTENT = bytes(range(256)) * 2000  # 512,000 bytes
-QUICK = Patience(tries=3, pause=0.0, timeout=5.0)
+QUICK = RetryPolicy(tries=3, pause=0.0, timeout=5.0)
 
 
 @dataclass
@@ -219,7 +219,7 @@ def test_the_pause_doubles(server: Server, tmp_path: Path, monkeypatch: pytest.M
     pauses: list[float] = []
     monkeypatch.setattr(transfer.time, "sleep", pauses.append)
     server.codes = [503] * 3
-    download_file(Source((server.url,)), tmp_path / "file.bin", Patience(tries=5, pause=2.0))
+    download_file(Source((server.url,)), tmp_path / "file.bin", RetryPolicy(tries=5, pause=2.0))
     assert pauses == [2.0, 4.0, 8.0]
 
 
@@ -295,4 +295,9 @@ def test_progress_tells_share_speed_and_time_left(monkeypatch: pytest.MonkeyPatc
 
 
 def test_amounts_are_readable() -> None:
-    assert [amount(n) for n in (7, 1500, 2e6, 19.3e9)] == ["7 B", "1.5 kB", "2.0 MB", "19.30 GB"]
+    assert [readable_size(n) for n in (7, 1500, 2e6, 19.3e9)] == [
+        "7 B",
+        "1.5 kB",
+        "2.0 MB",
+        "19.30 GB",
+    ]

@@ -13,7 +13,7 @@ import pytest
 
 from kd_core.checkpoint.file_lock import try_lock
 from kd_engine.data.download import public as download
-from kd_engine.data.download.http import DownloadError, Patience, Source
+from kd_engine.data.download.http import DownloadError, RetryPolicy, Source
 from kd_engine.data.download.public import (
     DATASETS,
     Part,
@@ -22,7 +22,7 @@ from kd_engine.data.download.public import (
     require_data,
 )
 
-QUICK = Patience(tries=2, pause=0.0, timeout=5.0)
+QUICK = RetryPolicy(tries=2, pause=0.0, timeout=5.0)
 XML = (
     "<annotation><size><width>9</width><height>9</height></size><object><name>cat</name><bndbox>"
     "<xmin>1</xmin><ymin>1</ymin><xmax>4</xmax><ymax>5</ymax></bndbox></object></annotation>"
@@ -44,7 +44,10 @@ def test_two_archives_fill_one_folder(
     folder, url = served
     one = _tar(folder / "one.tar", {"kit/V7/Annotations/a.xml": XML, "kit/other.txt": "no"})
     two = _tar(folder / "two.tar", {"kit/V7/Annotations/b.xml": XML})
-    sources = (Source((f"{url}/one.tar",), md5=one), Source((f"{url}/two.tar",), md5=two))
+    sources = (
+        Source((f"{url}/one.tar",), md5=one),
+        Source((f"{url}/two.tar",), md5=two),
+    )
     monkeypatch.setitem(DATASETS, "toy", (Part("kit/V7", sources, "kit/V7"),))
     fetch_dataset("toy", tmp_path / "data", QUICK)
     found = {str(p.relative_to(tmp_path / "data")) for p in (tmp_path / "data").rglob("*.*")}
@@ -69,7 +72,7 @@ def test_voc_gets_coco_files_and_no_checksum_is_said_plainly(
     part = Part("toy_voc", (Source((f"{url}/x.zip",)),), "top/SET", extras, ("cat",))
     monkeypatch.setitem(DATASETS, "toy", (part,))
     monkeypatch.setenv("KD_DATA", str(tmp_path / "elsewhere"))
-    fetch_dataset("toy", patience=QUICK, keep_archives=True)
+    fetch_dataset("toy", retry=QUICK, keep_archives=True)
     root = tmp_path / "elsewhere/toy_voc"
     assert (root / "upstream_LICENSE").read_text() == "free"
     assert '"bbox": [0.0, 0.0, 3.0, 4.0]' in (root / "annotations_coco/val.json").read_text()
