@@ -149,7 +149,7 @@ class TestLosses:
         with pytest.raises(ValueError, match="loss_x_position"):
             student(IMAGES)
 
-    @pytest.mark.parametrize("name", ["", "a.b", "my_loss", "task"])
+    @pytest.mark.parametrize("name", ["", "a.b", "my_loss", "task", "items", "half"])
     def test_a_name_that_cannot_be_logged_is_refused(self, name):
         with pytest.raises(ValueError, match="name must not be empty"):
             Distiller(Net(8), {name: Term(AttentionTransferLoss(), "high")})
