@@ -94,7 +94,7 @@ class Classifier(BaseModel):  # type: ignore[misc]
         Args:
             inputs: Normalized images (N, 3, H, W).
             labels: Class of each image, int64 (N,).
-            ids: What names each image, int64 (N,).
+            ids: Id of each image, int64 (N,).
             data_samples: Not used; mmengine's preprocessor adds it.
             mode: ``tensor``, ``loss`` or ``predict``.
 

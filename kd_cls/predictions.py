@@ -19,7 +19,7 @@ class Predictions:
     """Predictions of a classifier for some images.
 
     Attributes:
-        ids: What names each image, int64 (n,), in order.
+        ids: Id of each image, int64 (n,), in order.
         labels: Its class, int64 (n,).
         predictions: The class that the model predicts, int64 (n,).
         class_names: Names of the classes, if they are known.

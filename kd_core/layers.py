@@ -158,7 +158,7 @@ class FeatureHooks:
                 )
             if [_versions(output) for output in runs] != self._versions[selector.module]:
                 raise ValueError(
-                    f"the output of {layer} was changed in place by the layer behind it. "
+                    f"the output of {layer} was changed in place by the next layer. "
                     "Select that layer instead."
                 )
             picked += [selector.pick(output) for output in runs]

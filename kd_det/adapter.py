@@ -48,7 +48,7 @@ class DetectorAdapter(ModelAdapter):
         *_: Any,
         **__: Any,
     ) -> Any:
-        """Run a detector: its backbone or neck alone if nothing behind them is read.
+        """Run a detector: its backbone or neck alone if nothing after them is read.
 
         Args:
             roots: First parts of the paths of the layers that are read.

@@ -78,6 +78,6 @@ def dry_run(model: nn.Module, size: tuple[int, int] = (256, 320)) -> None:
 
 
 def _with_indices(dataset: Mapping[str, Any], count: int) -> dict[str, Any]:
-    """Ask a plain dataset for its first images alone; wrappers are read whole."""
+    """Restrict a plain dataset to its first images; wrappers are read whole."""
     plain = "dataset" not in dataset and "datasets" not in dataset
     return {**dataset, "indices": count} if plain else dict(dataset)

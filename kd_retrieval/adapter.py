@@ -80,7 +80,7 @@ class EmbedderAdapter(ModelAdapter):
             model: The embedder.
             inputs: Images (N, 3, H, W), normalized for the student.
             labels: Not used, like the rest of a batch.
-            ids: What names each image, int64 (N,), for a teacher of stored embeddings.
+            ids: Id of each image, int64 (N,), for a teacher of stored embeddings.
         """
         images = convert(inputs)
         return model.features(images) if roots == {"trunk"} else model(images, ids=ids)

@@ -48,12 +48,12 @@ class StoredEmbeddings(nn.Module):
         ids: Tensor | None = None,
         mode: str = "tensor",
     ) -> Tensor:
-        """Look embeddings up.
+        """Look up embeddings.
 
         Args:
             inputs: Images (N, 3, H, W); only their number and device count.
             labels: Not used.
-            ids: What names each image, int64 (N,). A dry run of at most 2 images has none and
+            ids: Id of each image, int64 (N,). A dry run of at most 2 images has none and
                 gets the first rows.
             mode: ``tensor``.
 

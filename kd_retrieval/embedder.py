@@ -120,7 +120,7 @@ class Embedder(BaseModel):  # type: ignore[misc]
         Args:
             inputs: Normalized images (N, 3, H, W).
             labels: Class of each image (N,); several for each where data is multi-label.
-            ids: What names each image, int64 (N,).
+            ids: Id of each image, int64 (N,).
             roles: Query, gallery or both, int64 (N,).
             data_samples: Not used; mmengine's preprocessor adds it.
             mode: ``tensor``, ``loss`` or ``predict``.

@@ -55,7 +55,7 @@ class OnnxReport:
 
 
 class OnnxCheck:
-    """Runs both networks on the same images.
+    """Comparison of both networks on the same images.
 
     Args:
         model: The original, in eval mode on the CPU.

@@ -110,7 +110,7 @@ class Samples:
     Attributes:
         images: Where they are.
         labels: Index of each image's class in ``class_names``, int64 (n,).
-        ids: What names each image, int64 (n,), unique over all splits of a dataset.
+        ids: Id of each image, int64 (n,), unique over all splits of a dataset.
         class_names: All classes, the same in every split.
     """
 

@@ -92,7 +92,7 @@ class ResNet(StagedNetwork):
 
 
 class _Residual(nn.Module):
-    """Convolutions beside a shortcut; ReLU after their sum."""
+    """Convolutions with a shortcut; ReLU after their sum."""
 
     def __init__(
         self, residual: nn.Module, in_channels: int, out_channels: int, stride: int

@@ -18,7 +18,7 @@ from kd_core.methods.stages import StagesDistiller
 
 
 class BYOT(StagesDistiller):
-    """Heads behind the earlier stages learn from labels and from the network's own output.
+    """Heads after the earlier stages learn from labels and from the network's own output.
 
         loss = CE(z_K) + sum over i < K of [(1 - alpha) * CE(z_i) + alpha * KL_t(sg z_K || z_i)
                + feature * mean over N of ||f_i - sg f_K||^2]

@@ -190,7 +190,7 @@ class CKDMKT(PeerDistiller):
         return cls(learners, copies, weights, layer, build.adapter).attach(student)
 
     def teacher_layers(self, iteration: int) -> dict[str, list[LayerPath]]:
-        """Ask each frozen copy for its logits."""
+        """Return the layers of the frozen copies that are read: their logits."""
         return {name: [self.output] for name in self.teachers}
 
     def terms(

@@ -87,7 +87,7 @@ def heads_for(
 
 
 class HeadedClassifier(nn.Module):
-    """A classifier and heads behind its earlier stages, as one network.
+    """A classifier and heads after its earlier stages, as one network.
 
     Its layers are ``classifier.<stage>``, ..., ``heads.0[0]`` (vector), ``heads.0[1]`` (logits),
     ..., ``classifier.<output>``.

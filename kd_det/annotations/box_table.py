@@ -76,7 +76,7 @@ def coco_table(
 
 
 class VocBoxes:
-    """Collects the boxes of VOC files one by one."""
+    """Collector of the boxes of VOC files, one by one."""
 
     def __init__(self) -> None:
         self._numbers: list[tuple[float, ...]] = []

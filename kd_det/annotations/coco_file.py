@@ -84,7 +84,7 @@ _CROWD = _Rule(_is_flag, "0 or 1", "Write 0 for an ordinary box")
 
 @dataclass
 class _Repeats:
-    """Collects the keys that occur twice in one JSON object, of which Python keeps the last."""
+    """Collector of keys that occur twice in one JSON object, of which Python keeps the last."""
 
     keys: Counter[str] = field(default_factory=Counter)
 
@@ -101,7 +101,7 @@ def load_coco(report: DataReport, file: Path) -> dict[str, list[Entry]] | None:
     """Read the three lists of a COCO file.
 
     Args:
-        report: Receives what is wrong.
+        report: Receives the errors.
         file: The JSON file.
 
     Returns:

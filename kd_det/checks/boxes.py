@@ -30,7 +30,7 @@ def check_boxes(report: DataReport, table: BoxTable, classes: Sequence[str]) -> 
     If most boxes occur twice, that is an error: no detector can then find more than half.
 
     Args:
-        report: Receives what is found.
+        report: Receives the findings.
         table: The boxes; those of no class of the config are ignored.
         classes: Class names of the config.
     """

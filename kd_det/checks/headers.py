@@ -28,7 +28,7 @@ def check_headers(
     """Compare the headers of image files with the annotations and with what mmdet loads.
 
     Args:
-        report: Receives what is found.
+        report: Receives the findings.
         entries: Images whose files are there.
         loading: How the pipeline decodes.
         everything: Look at all of them; otherwise at 1,000 drawn at random, always the same.

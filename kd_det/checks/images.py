@@ -30,7 +30,7 @@ def check_image_files(
     """Look for missing, empty and mis-sized images, and with ``decode`` for broken ones.
 
     Args:
-        report: Receives what is found.
+        report: Receives the findings.
         entries: The images.
         decode: Read every image in full, and look at the headers of all of them instead of
             1,000.

@@ -17,7 +17,7 @@ def check_masks(
     """Look for segmentations that mmdet or pycocotools would stop at or drop.
 
     Args:
-        report: Receives what is wrong.
+        report: Receives the errors.
         content: Images, annotations and categories of a file, complete.
         classes: Class names of the config; boxes of other classes or without area are not used.
     """

@@ -20,7 +20,7 @@ def check_scored_file(report: DataReport, metric: Mapping[str, Any]) -> None:
     """Check the fields of the file that a COCO metric scores.
 
     Args:
-        report: Receives what is wrong.
+        report: Receives the errors.
         metric: Config of a metric with ``ann_file``. Metrics that do not score COCO boxes, and
             missing files, are not checked here.
     """

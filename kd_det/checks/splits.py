@@ -18,7 +18,7 @@ def check_splits(config: Config, reports: Mapping[str, Sequence[DataReport]]) ->
 
     Args:
         config: The config of a run.
-        reports: Loader to the reports on its datasets; they receive what is found.
+        reports: Loader to the reports on its datasets; they receive the findings.
     """
     train = _files(reports.get("train_dataloader", ()))
     done: dict[tuple[int, ...], str] = {}

@@ -51,7 +51,7 @@ def check_flat_boxes(
 
     Args:
         loader: Config of the training data loader.
-        reports: The reports on its datasets, in order; they receive what is found.
+        reports: The reports on its datasets, in order; they receive the findings.
         model: Config of the student.
     """
     if "FilterAnnotations" in str(loader["dataset"]):

@@ -21,7 +21,7 @@ _PARTS = ("boxes", "roi_align", "roi_pool", "deform_conv", "focal_loss", "sampli
 
 
 def provide_ops() -> str:
-    """Makes `mmcv.ops` importable; call it before mmdet is imported.
+    """Make `mmcv.ops` importable; call it before mmdet is imported.
 
     A compiled `mmcv._ext` is left alone. Repeated calls change nothing.
 
@@ -49,7 +49,7 @@ class _StandInLoader(Loader):
     """Loader of the stand-in; mmcv and mmengine take a module without a loader for absent."""
 
     def exec_module(self, module: ModuleType) -> None:
-        """Adds every served operator, and one that raises for every other name."""
+        """Add every served operator, and one that raises for every other name."""
         for part in _PARTS:
             source = importlib.import_module(f"{__name__}.{part}")
             for name in source.SERVED:

@@ -25,7 +25,7 @@ def softnms(
     method: int,
     offset: int,
 ) -> Tensor:
-    """Writes boxes with decayed scores into `dets` (B, 5), in order; returns their indices."""
+    """Write boxes with decayed scores into `dets` (B, 5), in order; returns their indices."""
     boxes = _precise(boxes)
     scores = scores.to(boxes.dtype)
     indices = torch.arange(len(boxes), device=boxes.device)
@@ -52,7 +52,7 @@ def _decay(iou: Tensor, iou_threshold: float, sigma: float, method: int) -> Tens
 
 
 def nms_match(dets: Tensor, iou_threshold: float) -> list[list[int]]:
-    """Groups `dets` (B, 5): each kept box, followed by those it suppresses, best score first."""
+    """Group `dets` (B, 5): each kept box, followed by those it suppresses, best score first."""
     order = dets[:, 4].argsort(descending=True, stable=True)
     boxes = _precise(dets[:, :4])
     groups = []
@@ -68,7 +68,7 @@ def nms_match(dets: Tensor, iou_threshold: float) -> list[list[int]]:
 def bbox_overlaps(
     bboxes1: Tensor, bboxes2: Tensor, ious: Tensor, mode: int, aligned: bool, offset: int
 ) -> None:
-    """Writes IoU (mode 0) or intersection over the first box (mode 1), (B,) or (B1, B2)."""
+    """Write IoU (mode 0) or intersection over the first box (mode 1), (B,) or (B1, B2)."""
     first = _precise(bboxes1) if aligned else _precise(bboxes1)[:, None]
     ious.copy_(_overlaps(first, _precise(bboxes2), offset, iof=mode == 1))
 

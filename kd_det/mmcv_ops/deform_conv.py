@@ -31,7 +31,7 @@ def deform_conv_forward(
     deformable_group: int,
     im2col_step: int,
 ) -> None:
-    """Writes the convolution into `output` (N, C_out, H, W)."""
+    """Write the convolution into `output` (N, C_out, H, W)."""
     geometry = (dH, dW, padH, padW, dilationH, dilationW, group, deformable_group)
     output.copy_(_convolve(input, weight, offset, None, None, geometry))
 
@@ -56,7 +56,7 @@ def deform_conv_backward_input(
     deformable_group: int,
     im2col_step: int,
 ) -> None:
-    """Adds the gradients of the input and of the offsets."""
+    """Add the gradients of the input and of the offsets."""
     geometry = (dH, dW, padH, padW, dilationH, dilationW, group, deformable_group)
     grads = _gradients(grad_output, input, weight, offset, None, None, geometry)
     grad_input.add_(grads[0])
@@ -86,7 +86,7 @@ def deform_conv_backward_parameters(
     scale: float,
     im2col_step: int,
 ) -> None:
-    """Adds the weight's gradient times `scale`."""
+    """Add the weight's gradient times `scale`."""
     if columns.shape == grad_weight.shape:
         grad_weight.add_(columns, alpha=scale)
         columns.resize_(0)
@@ -118,7 +118,7 @@ def modulated_deform_conv_forward(
     deformable_group: int,
     with_bias: bool,
 ) -> None:
-    """Writes the convolution into `output` (N, C_out, H, W)."""
+    """Write the convolution into `output` (N, C_out, H, W)."""
     geometry = (stride_h, stride_w, pad_h, pad_w, dilation_h, dilation_w, group, deformable_group)
     output.copy_(_convolve(input, weight, offset, mask, bias if with_bias else None, geometry))
 
@@ -149,7 +149,7 @@ def modulated_deform_conv_backward(
     deformable_group: int,
     with_bias: bool,
 ) -> None:
-    """Adds the gradients of the input, weight, offsets, masks and, where there is one, bias."""
+    """Add the gradients of the input, weight, offsets, masks and, where there is one, bias."""
     geometry = (stride_h, stride_w, pad_h, pad_w, dilation_h, dilation_w, group, deformable_group)
     grads = _gradients(
         grad_output, input, weight, offset, mask, bias if with_bias else None, geometry

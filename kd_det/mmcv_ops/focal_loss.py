@@ -20,7 +20,7 @@ SERVED = (
 def sigmoid_focal_loss_forward(
     input: Tensor, target: Tensor, weight: Tensor, output: Tensor, gamma: float, alpha: float
 ) -> None:
-    """Writes the losses (B, K); a target outside 0 to K - 1 is background and takes weight 1."""
+    """Write the losses (B, K); a target outside 0 to K - 1 is background and takes weight 1."""
     x = _precise(input)
     positive = _one_hot(target, x)
     of_positive = alpha * torch.sigmoid(-x) ** gamma * functional.logsigmoid(x)
@@ -31,7 +31,7 @@ def sigmoid_focal_loss_forward(
 def sigmoid_focal_loss_backward(
     input: Tensor, target: Tensor, weight: Tensor, grad_input: Tensor, gamma: float, alpha: float
 ) -> None:
-    """Writes the derivative of each loss with respect to its logit (B, K)."""
+    """Write the derivative of each loss with respect to its logit (B, K)."""
     x = _precise(input)
     positive = _one_hot(target, x)
     p, q = torch.sigmoid(x), torch.sigmoid(-x)
@@ -43,7 +43,7 @@ def sigmoid_focal_loss_backward(
 def softmax_focal_loss_forward(
     softmax: Tensor, target: Tensor, weight: Tensor, output: Tensor, gamma: float, alpha: float
 ) -> None:
-    """Writes the losses (B,) of probabilities (B, K); a negative target is ignored."""
+    """Write the losses (B,) of probabilities (B, K); a negative target is ignored."""
     p = _of_target(softmax, target)
     loss = -alpha * (1 - p) ** gamma * p.log()
     output.copy_(torch.where(target >= 0, loss * _weights(weight, target, softmax)[:, 0], 0))
@@ -58,7 +58,7 @@ def softmax_focal_loss_backward(
     gamma: float,
     alpha: float,
 ) -> None:
-    """Writes the derivative of each loss with respect to the logits (B, K)."""
+    """Write the derivative of each loss with respect to the logits (B, K)."""
     p = _of_target(softmax, target)
     rest = (1 - p).clamp(min=torch.finfo(p.dtype).tiny)
     slope = alpha * (gamma * rest ** (gamma - 1) * p * p.log() - rest**gamma)

@@ -22,7 +22,7 @@ def roi_align_forward(
     pool_mode: int,
     aligned: bool,
 ) -> None:
-    """Writes the pooled features (B, C, h, w), and for maxima also where each was sampled."""
+    """Write the pooled features (B, C, h, w), and for maxima also where each was sampled."""
     size = (aligned_height, aligned_width)
     if pool_mode == _AVERAGE:
         x = _served(input)
@@ -116,7 +116,7 @@ def roi_align_backward(
     pool_mode: int,
     aligned: bool,
 ) -> None:
-    """Adds the gradient of the input (N, C, H, W) into `grad_input`."""
+    """Add the gradient of the input (N, C, H, W) into `grad_input`."""
     if pool_mode == _AVERAGE:
         grad = _served(grad_output)
         size = (aligned_height, aligned_width, *grad_input.shape)

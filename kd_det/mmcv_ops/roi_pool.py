@@ -16,7 +16,7 @@ def roi_pool_forward(
     pooled_width: int,
     spatial_scale: float,
 ) -> None:
-    """Writes each bin's maximum (B, C, h, w) and the pixel it came from, -1 for an empty bin."""
+    """Write each bin's maximum (B, C, h, w) and the pixel it came from, -1 for an empty bin."""
     output.zero_()
     argmax.fill_(-1)
     if len(rois) == 0:
@@ -76,7 +76,7 @@ def roi_pool_backward(
     pooled_width: int,
     spatial_scale: float,
 ) -> None:
-    """Adds each bin's gradient to the pixel it came from."""
+    """Add each bin's gradient to the pixel it came from."""
     number, channels, height, width = grad_input.shape
     plane = rois[:, 0].long()[:, None] * channels + torch.arange(channels, device=rois.device)
     index = plane[:, :, None, None] * (height * width) + argmax.long()

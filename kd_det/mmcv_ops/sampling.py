@@ -51,7 +51,7 @@ def ms_deform_attn_backward(
     grad_attn_weight: Tensor,
     im2col_step: int,
 ) -> None:
-    """Adds the gradients of values, locations and weights."""
+    """Add the gradients of values, locations and weights."""
     with torch.enable_grad():
         leaf, points, weights = (_leaf(x) for x in (value, sampling_loc, attn_weight))
         output = ms_deform_attn_forward(
@@ -70,7 +70,7 @@ def carafe_naive_forward(
     group_size: int,
     scale_factor: int,
 ) -> None:
-    """Writes the upsampled features: each pixel a weighted sum of a k x k neighborhood."""
+    """Write the upsampled features: each pixel a weighted sum of a k x k neighborhood."""
     output.copy_(_reassemble(features, masks, kernel_size, group_size, scale_factor))
 
 
@@ -84,7 +84,7 @@ def carafe_naive_backward(
     group_size: int,
     scale_factor: int,
 ) -> None:
-    """Adds the gradients of features and masks."""
+    """Add the gradients of features and masks."""
     with torch.enable_grad():
         leaf, kernels = _leaf(features), _leaf(masks)
         output = _reassemble(leaf, kernels, kernel_size, group_size, scale_factor)
@@ -123,7 +123,7 @@ def carafe_backward(
     group_size: int,
     scale_factor: int,
 ) -> None:
-    """Adds the gradients of features and masks."""
+    """Add the gradients of features and masks."""
     carafe_naive_backward(
         top_grad, rfeatures, masks, bottom_grad, mask_grad, kernel_size, group_size, scale_factor
     )

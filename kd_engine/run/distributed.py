@@ -30,7 +30,7 @@ def set_up_launcher(config: Config, launcher: str) -> None:
 
 
 def share_statistics(config: Config) -> None:
-    """Have the processes of a distributed run average their batch norms before they validate.
+    """Let the processes of a distributed run average their batch norms before they validate.
 
     Otherwise each has statistics of its own: a checkpoint then has those of one, and embeddings
     of several processes are not comparable.

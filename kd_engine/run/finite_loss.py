@@ -26,7 +26,7 @@ class FiniteLossHook(Hook):  # type: ignore[misc]
         data_batch: Any = None,
         outputs: dict[str, Any] | None = None,
     ) -> None:
-        """Look at the losses of an iteration.
+        """Check the losses of an iteration.
 
         Raises:
             FloatingPointError: If one is not finite; names each, and the iteration.

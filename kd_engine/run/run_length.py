@@ -13,10 +13,10 @@ from kd_core.base_distiller import attached_distillers
 
 
 class RunLengthHook(Hook):  # type: ignore[misc]
-    """Tell the distillers of a model, before training, how long an epoch and the run are."""
+    """Hook that passes the lengths of an epoch and of the run to a model's distillers."""
 
     def before_train(self, runner: Any) -> None:
-        """Tell them; nothing else changes, and a resumed run gets the same."""
+        """Pass the lengths on; a resumed run passes the same ones."""
         model = runner.model.module if is_model_wrapper(runner.model) else runner.model
         set_run_length(model, len(runner.train_dataloader), runner.max_iters)
 

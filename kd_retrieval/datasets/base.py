@@ -42,7 +42,7 @@ class Table:
     Attributes:
         paths: Paths below the data root, with forward slashes.
         labels: Index of each image's class in ``class_names``, int64 (n,).
-        ids: What names each image, int64 (n,), unique over all splits of a dataset.
+        ids: Id of each image, int64 (n,), unique over all splits of a dataset.
         class_names: Names of the classes, the same in every split that has them.
         roles: BOTH, QUERY or GALLERY, int64 (n,); None is BOTH for all.
     """

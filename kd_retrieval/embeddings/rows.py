@@ -47,7 +47,7 @@ class EmbeddingRows:
 
     Attributes:
         labels: Class of each image, int64 (n,).
-        ids: What names each image, int64 (n,), all different.
+        ids: Id of each image, int64 (n,), all different.
         roles: Query, gallery or both, int64 (n,).
         paths: Path of each image below its data root.
         class_names: Name of each class.

@@ -83,10 +83,10 @@ def recall_at_k(
         gallery: Embeddings (M, D) to search; None searches the queries themselves.
         gallery_labels: Their classes.
         ks: The K to report; beyond the gallery's size the recall at that size.
-        query_ids: What names each query, int64 (N,). Needed where queries are in the gallery. If
+        query_ids: Id of each query, int64 (N,). Needed where queries are in the gallery. If
             there are none, equal rows on both sides are an error; rows that are nearly equal, as
             when the same images were embedded twice, are a note where most queries have one.
-        gallery_ids: What names each row of the gallery, int64 (M,).
+        gallery_ids: Id of each row of the gallery, int64 (M,).
         metric: ``cosine``, ``l2`` or ``dot``.
         count_no_positive_as_miss: Count queries without a positive as misses; otherwise they are
             left out, and their number is in the result.

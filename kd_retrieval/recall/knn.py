@@ -76,8 +76,8 @@ def nearest(
         queries: Embeddings (N, D), tensor or array, of any floating type.
         gallery: Embeddings (M, D) to search; None searches the queries themselves.
         k: How many neighbors.
-        query_ids: What names each query, int64 (N,). Needed where queries are in the gallery.
-        gallery_ids: What names each row of the gallery, int64 (M,).
+        query_ids: Id of each query, int64 (N,). Needed where queries are in the gallery.
+        gallery_ids: Id of each row of the gallery, int64 (M,).
         metric: ``cosine``, ``l2`` or ``dot``.
 
     Raises:
@@ -131,9 +131,9 @@ def ranking_scores(
         query_labels: Class of each, int64 (N,), or a set of classes for each.
         gallery: Embeddings (M, D) to search; None searches the queries themselves.
         gallery_labels: Their classes.
-        query_ids: What names each query, int64 (N,). Needed where queries are in the gallery; if
+        query_ids: Id of each query, int64 (N,). Needed where queries are in the gallery; if
             there are none and most queries seem to be, a warning is logged.
-        gallery_ids: What names each row of the gallery, int64 (M,).
+        gallery_ids: Id of each row of the gallery, int64 (M,).
         metric: ``cosine``, ``l2`` or ``dot``.
 
     Raises:

@@ -24,7 +24,7 @@ class Side:
     Attributes:
         vectors: Embeddings float32 (N, D).
         labels: Class of each, int64 (N,), or a list of classes for each.
-        ids: What names each image, int64 (N,).
+        ids: Id of each image, int64 (N,).
         roles: Query, gallery or both, int64 (N,).
     """
 

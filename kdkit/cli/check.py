@@ -88,7 +88,7 @@ def _parts(config: Any) -> None:
 
 
 def _work_dir(config: Any, name: str) -> None:
-    """Say where training goes, and what is there already."""
+    """Print the work dir, and what it already holds."""
     from kd_engine.work_dir.earlier_run import earlier_run
 
     earlier = earlier_run(config)

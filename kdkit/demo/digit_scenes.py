@@ -21,7 +21,7 @@ _EMPTY_SHARE = 0.03  # share of images without any digit
 
 @dataclass(frozen=True)
 class SceneOptions:
-    """Look of an image.
+    """Options for the look of an image.
 
     Args:
         size: Width and height of the image in pixels.

@@ -20,7 +20,7 @@ _INTERVAL = 30.0  # seconds between two lines
 
 
 class DownloadProgress:
-    """Shows how far a download is, how fast, and when it will end; a context manager.
+    """Progress of a download: position, speed and remaining time; a context manager.
 
     Args:
         name: What is being fetched.
@@ -69,7 +69,7 @@ class DownloadProgress:
             self._print()
 
     def line(self, position: int) -> str:
-        """Say how far it is.
+        """Return the line for a position.
 
         Args:
             position: Bytes that are there now.

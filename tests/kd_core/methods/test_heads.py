@@ -1,4 +1,4 @@
-"""Heads behind stages: what they compute, and the phase that trains them on a frozen network."""
+"""Heads after stages: what they compute, and the phase that trains them on a frozen network."""
 
 import copy
 import re

@@ -79,7 +79,7 @@ KS = st.lists(st.integers(1, 60), min_size=1, max_size=4, unique=True)
 
 @contextlib.contextmanager
 def small_pieces(tile, half, dense=64):
-    """Have everything done in small pieces, with or without bfloat16 products.
+    """Do everything in small pieces, with or without bfloat16 products.
 
     Doubtful pairs are then computed by finer tiles; with ``dense`` 0 each alone.
     """

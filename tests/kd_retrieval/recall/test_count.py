@@ -100,7 +100,7 @@ def test_more_than_256_are_counted_in_bfloat16():
 
 
 def few_tiles(limit):
-    """Have only the first tiles surveyed: each takes the same memory."""
+    """Survey only the first tiles: each takes the same memory."""
     tiles = RankCounter._tiles
     return mock.patch.object(
         RankCounter, "_tiles", lambda self: itertools.islice(tiles(self), limit)

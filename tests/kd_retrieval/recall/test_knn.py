@@ -38,7 +38,7 @@ def all_similarities(queries, gallery, metric):
 
 @pytest.fixture(params=["few", "all"])
 def dense(request):
-    """Have neighbors come from FAISS and from full products."""
+    """Take neighbors from FAISS and from full products."""
     with (
         mock.patch("kd_retrieval.recall.knn._DENSE", {"few": 0, "all": 10**6}[request.param]),
         mock.patch("kd_retrieval.recall.knn._CHUNK", 64),
