@@ -10,6 +10,7 @@ from mmengine.registry import MODELS
 
 import kd_cls  # noqa: F401
 from kd_cls.predictions import read_predictions
+from kd_engine.config.paths import shown_path
 
 from .classification_run import ALONE, DISTILLED, MANY, TEACHER, short, state_of
 
@@ -116,7 +117,7 @@ def test_check(classification, run_tool):
     assert code == 0 and "plain Classifier, no teacher" in text
     lost = (*classification.named, "model.teacher.checkpoint=none.pth")
     code, text, _ = run_tool("check", DISTILLED, "--cfg-options", *lost)
-    assert code == 1 and f"Train the teacher first: kdkit train {TEACHER}" in text
+    assert code == 1 and f"first: kdkit train {shown_path(str(TEACHER))}" in text
 
 
 def test_the_layers_are_listed(classification, run_tool):

@@ -9,6 +9,7 @@ from mmengine.config import Config
 from mmengine.registry import MODELS
 
 import kd_retrieval  # noqa: F401
+from kd_engine.config.paths import shown_path
 
 from .retrieval_run import ALONE, DISTILLED, MANY, TEACHER, short, state_of
 
@@ -127,7 +128,7 @@ def test_check(retrieval, run_tool):
     assert code == 0 and "plain Embedder, no teacher" in text
     lost = (*retrieval.named, "model.teacher.checkpoint=none.pth")
     code, text, _ = run_tool("check", DISTILLED, "--cfg-options", *lost)
-    assert code == 1 and f"Train the teacher first: kdkit train {TEACHER}" in text
+    assert code == 1 and f"first: kdkit train {shown_path(str(TEACHER))}" in text
 
 
 def test_the_layers_are_listed(retrieval, run_tool):
