@@ -117,7 +117,7 @@ class BaseDistiller(nn.Module, ABC):
         return {self.own("loss_idle_connectors"): 0.0 * torch.stack(sums).sum()} if sums else {}
 
     def own(self, name: str) -> str:
-        """Return a name that every distiller logs, as this one's: of ``distiller_b`` with _b."""
+        """Return this distiller's version of a name that all log: ``distiller_b`` appends _b."""
         return name + self.name.removeprefix(_CHILD)
 
     def start_iteration(self) -> int:
@@ -129,7 +129,7 @@ class BaseDistiller(nn.Module, ABC):
 
         Args:
             epoch_length: Iterations of an epoch.
-            total: Iterations of the whole run; needed for shares alone.
+            total: Iterations of the whole run; needed only for shares.
         """
 
     def attach(
@@ -148,7 +148,7 @@ class BaseDistiller(nn.Module, ABC):
                 them from the layers as they are.
             forward: How to run the student in the dry run, ``forward(student, *example)``; the
                 default calls it.
-            name: Of the child: ``distiller``, or for one more distiller ``distiller_<text>``.
+            name: Name of the child: ``distiller``, or for one more distiller ``distiller_<text>``.
 
         Returns:
             The student.

@@ -23,7 +23,7 @@ _UNITS = ("iteration", "epoch", "share")
 
 
 class _Timed:
-    """A schedule with times, in ``unit``."""
+    """Base class of schedules with times, in ``unit``."""
 
     unit: str
 
@@ -46,7 +46,7 @@ class _Timed:
 
         Args:
             epoch_length: Iterations of an epoch.
-            total: Iterations of the run; needed for shares alone.
+            total: Iterations of the run; needed only for shares.
 
         Raises:
             ValueError: If the total is needed and not known, or nothing is left between begin and

@@ -1,4 +1,4 @@
-"""Progress bars: on a terminal alone, so that a pipe or a log file holds none."""
+"""Progress bars: only on a terminal, so that a pipe or a log file holds none."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ def bars(*columns: ProgressColumn, stderr: bool = True) -> Progress:
     """Return bars that are shown if their stream is a terminal; a context manager.
 
     Args:
-        columns: What stands in the line of each.
+        columns: Columns of each bar's line.
         stderr: Use the error output, so that the output can be piped.
     """
     stream = sys.stderr if stderr else sys.stdout
@@ -41,12 +41,12 @@ def progress_bar(doing: str, total: int, unit: str) -> Iterator[Callable[[int], 
     """Show one bar while the block runs; without a terminal use :func:`set_status`.
 
     Args:
-        doing: What stands before it, such as "embedding".
+        doing: Text before it, such as "embedding".
         total: Its end.
-        unit: What is counted, such as "images".
+        unit: Unit of the count, such as "images".
 
     Yields:
-        A function that is told how many are done.
+        A function to call with the number that is done.
     """
     shown = bars(
         TextColumn("{task.description}"),

@@ -1,4 +1,4 @@
-"""Batches that hold several images of each of their classes."""
+"""Sampler of batches that hold several images of each of their classes."""
 
 from __future__ import annotations
 

@@ -56,7 +56,7 @@ class RelationLoss(DistillationLoss):
     """A loss that relates the samples of a batch with each other.
 
     Args:
-        loss_weight: Factor on what it returns.
+        loss_weight: Factor on the returned loss.
         gather: Relate the samples of all ranks (:mod:`kd_core.gather`). Without it, each rank
             relates its own batch: training with several GPUs is training with smaller batches.
 

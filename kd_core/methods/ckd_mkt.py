@@ -1,4 +1,4 @@
-"""CKD-MKT: pretrained peers transfer relations and predictions, and each recalls itself."""
+"""CKD-MKT: pretrained peers teach each other, and each learns from its earlier self."""
 
 from __future__ import annotations
 

@@ -37,7 +37,7 @@ def require_channels_first(
         features: Outputs of layers.
         layers: Those layers.
         images: The images (N, C, H, W).
-        whose: Whose layers these are, for the message.
+        whose: Name of their owner, for the message.
 
     Raises:
         ValueError: If one is such a map.
@@ -64,7 +64,7 @@ def select_layers(
         name: Which network it is, for messages.
 
     Raises:
-        ValueError: If it is none of the task, or has no such layer.
+        ValueError: If it is not of the task, or has no such layer.
     """
     adapter.require(network, name)
     if named is None:
@@ -76,13 +76,13 @@ def select_layers(
 
 
 def require_as_many(layers: Mapping[str, Sequence[Any]]) -> None:
-    """Require that all networks have as many layers.
+    """Require that all networks have equally many layers.
 
     Args:
         layers: Name of a network to its layers, or their features.
 
     Raises:
-        ValueError: If they have not.
+        ValueError: If they do not.
     """
     counts = {name: len(found) for name, found in layers.items()}
     if len(set(counts.values())) > 1:

@@ -36,7 +36,7 @@ class Position:
 
     @classmethod
     def of(cls, path: str, meta: Mapping[str, Any]) -> Position:
-        """Read it from a checkpoint's meta."""
+        """Read the position from a checkpoint's meta."""
         own = meta.get(KEY)
         own = own if isinstance(own, Mapping) else {}
         values = (own.get(key) for key in ("in_epoch", "batches", "processes"))
@@ -44,13 +44,13 @@ class Position:
         return cls(path, meta["epoch"], meta["iter"], *known)
 
     def trained_batches(self, batches: int) -> int:
-        """Return how many batches of the epoch that resumes were trained.
+        """Return how many batches of the resumed epoch were trained.
 
         Args:
             batches: Batches of an epoch now.
 
         Raises:
-            ValueError: If that is within an epoch whose length is another one now.
+            ValueError: If that is within an epoch whose length has changed.
         """
         done = self.in_epoch
         if done is None:  # written by another program
@@ -78,7 +78,7 @@ class Position:
 
 
 def note_of(batches: int, in_epoch: int) -> dict[str, int]:
-    """Return what a checkpoint's meta keeps under `KEY`."""
+    """Return the note that a checkpoint's meta keeps under `KEY`."""
     return dict(batches=batches, in_epoch=in_epoch, processes=get_world_size())
 
 

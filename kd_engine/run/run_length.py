@@ -28,11 +28,11 @@ def set_run_length(model: nn.Module, epoch_length: int, total: int | None) -> No
 
 
 def planned_iterations(train_cfg: Mapping[str, Any], loader: Sized) -> int | None:
-    """Return the iterations that a run's ``train_cfg`` plans, ``None`` if it does not say.
+    """Return the iterations that a run's ``train_cfg`` plans, ``None`` if they are unknown.
 
     Args:
-        train_cfg: The run's, with ``max_epochs`` or ``max_iters``.
-        loader: Its loader, with a length in iterations.
+        train_cfg: The run's ``train_cfg``, with ``max_epochs`` or ``max_iters``.
+        loader: Its data loader, with a length in iterations.
     """
     if train_cfg.get("max_epochs") is not None:
         return int(train_cfg["max_epochs"]) * len(loader)

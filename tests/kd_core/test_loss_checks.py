@@ -1,4 +1,4 @@
-"""Losses that are not finite stop a training, whoever's they are."""
+"""Losses that are not finite stop a training, the student's and the terms' alike."""
 
 import pytest
 import torch

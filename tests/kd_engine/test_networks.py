@@ -1,4 +1,4 @@
-"""The size of images that a network wants."""
+"""Image size that a network requires."""
 
 import pytest
 import timm

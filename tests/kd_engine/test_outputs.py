@@ -1,4 +1,4 @@
-"""kd_engine.outputs: what a tool may replace."""
+"""kd_engine.outputs: files that a command may replace."""
 
 import os
 

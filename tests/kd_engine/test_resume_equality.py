@@ -1,4 +1,4 @@
-"""A run that resumes ends bit for bit where one ends that never stopped."""
+"""A resumed run ends bit for bit where an unbroken one ends."""
 
 import contextlib
 import json

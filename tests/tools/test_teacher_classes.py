@@ -1,4 +1,4 @@
-"""A teacher that has learned other classes: said or refused, by check and training alike."""
+"""Teacher that has learned other classes: reported or refused by check and training alike."""
 
 import pytest
 import torch

@@ -1,4 +1,4 @@
-"""kdkit train on a detector, ended by kill -9 and begun again with --resume."""
+"""kdkit train on a detector, ended by kill -9 and resumed with --resume."""
 
 import json
 import os

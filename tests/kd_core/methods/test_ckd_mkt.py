@@ -1,4 +1,4 @@
-"""CKD-MKT: the formula by hand, who gets a gradient, both phases, and the plain student."""
+"""CKD-MKT: the formula by hand, which network gets a gradient, phases, the plain student."""
 
 import copy
 

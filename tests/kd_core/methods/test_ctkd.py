@@ -1,4 +1,4 @@
-"""CTKD: the formula by hand, who gets a gradient, and that the student stays plain."""
+"""CTKD: the formula by hand, which network gets a gradient, and that the student stays plain."""
 
 import copy
 

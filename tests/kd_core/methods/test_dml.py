@@ -1,4 +1,4 @@
-"""DML: the formula by hand, who gets a gradient, and that the student stays plain."""
+"""DML: the formula by hand, which network gets a gradient, and that the student stays plain."""
 
 import pytest
 import torch

@@ -1,4 +1,4 @@
-"""The methods in a loop of one's own, without mmengine."""
+"""Methods of several networks in a plain loop, without mmengine."""
 
 import copy
 import subprocess
@@ -194,7 +194,7 @@ def test_no_peers_are_refused():
 
 
 class Embedding(TaskAdapter):
-    """Networks of one's own that embed: the losses compare similarities."""
+    """Custom networks that embed: the losses compare similarities."""
 
     loss = "loss_metric"
 

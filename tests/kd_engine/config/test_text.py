@@ -1,4 +1,4 @@
-"""The text of a config as plain values, and what differs between two."""
+"""Text of a config as plain values, and the differences between two."""
 
 import pytest
 from mmengine.config import Config

@@ -11,7 +11,7 @@ IMAGE = Image.fromarray(np.arange(20 * 30 * 3, dtype=np.uint8).reshape(20, 30, 3
 
 
 def reverse():
-    """A transform of one's own, made by a function."""
+    """A custom transform, made by a function."""
     return lambda image: image.transpose(Image.Transpose.FLIP_LEFT_RIGHT)
 
 

@@ -1,4 +1,4 @@
-"""Parts that start from a file are filled by it, or the error names what is not."""
+"""Parts that start from a file are filled by it, or the error names what is missing."""
 
 import pytest
 import torch

@@ -1,4 +1,4 @@
-"""Own CSV files."""
+"""CSV files of a user."""
 
 import numpy as np
 import pytest

@@ -1,4 +1,4 @@
-"""Own folders: a folder for each class, with or without folders for the splits."""
+"""Folders of a user: one for each class, with or without folders for the splits."""
 
 import os
 

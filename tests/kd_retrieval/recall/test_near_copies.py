@@ -1,4 +1,4 @@
-"""The same images embedded twice, without ids: said, and said of nothing else."""
+"""The same images embedded twice, without ids: a note, and no note on anything else."""
 
 import logging
 

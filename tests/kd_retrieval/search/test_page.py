@@ -1,4 +1,4 @@
-"""The page of queries and neighbors, and what stands on it."""
+"""Page of queries and neighbors, and its content."""
 
 import base64
 import io
