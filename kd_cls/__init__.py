@@ -8,7 +8,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 import kd_engine  # noqa: F401  first: it refuses two distributions of mmengine, or none
-from kd_core.lazy_names import lazy_names
+from kd_core.packages import lazy_names
 
 if TYPE_CHECKING:
     from kd_cls.classifier import Classifier

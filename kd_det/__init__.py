@@ -3,7 +3,7 @@
 import kd_engine  # noqa: F401  first: it refuses two distributions of mmdet by name
 
 # isort: split
-from kd_core.extras import require_packages
+from kd_core.packages import require_packages
 
 require_packages("kd_det", ("mmcv", "mmdet", "pycocotools"))
 

@@ -1,6 +1,6 @@
 """Engine of every task, on mmengine: distilled models from configs, hooks, checkpoints."""
 
-from kd_core.extras import require_packages
+from kd_core.packages import require_packages
 from kd_engine.environment import check_distributions
 
 check_distributions()

@@ -10,7 +10,7 @@ import torch
 from torch import Tensor, nn
 
 from kd_core import Term
-from kd_core.adapter import TaskAdapter
+from kd_core.methods.adapter import TaskAdapter
 from kd_core.teacher import Forward
 from kd_engine.data.renormalize import Renormalize
 from kd_engine.networks import wanted_image_size

@@ -22,7 +22,7 @@ _EXAMPLE = "kdkit::cls/heads+digits"
 
 
 class ConfigNetworkBuilder:
-    """A :class:`kd_core.adapter.NetworkBuilder` for config dicts.
+    """A :class:`kd_core.methods.adapter.NetworkBuilder` for config dicts.
 
     The other networks leave the random numbers alone: they continue as if only the student had
     been built.

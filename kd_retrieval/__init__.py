@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from kd_core.lazy_names import lazy_names
+from kd_core.packages import lazy_names
 
 if TYPE_CHECKING:
     from kd_retrieval.batch import collate

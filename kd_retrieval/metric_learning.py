@@ -8,7 +8,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from kd_core.extras import missing_package
+from kd_core.packages import missing_package
 
 _MODULES = ("losses", "miners", "distances", "reducers", "regularizers")
 

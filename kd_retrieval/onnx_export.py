@@ -16,7 +16,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from kd_core.extras import missing_package
+from kd_core.packages import missing_package
 
 TOLERANCE = 1e-4  # of each component of an embedding, against torch
 MIN_OPSET, MAX_OPSET = 17, 20  # the second is the last that torch's older exporter knows

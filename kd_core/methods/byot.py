@@ -8,10 +8,10 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from kd_core.adapter import NetworkBuilder, TaskAdapter
 from kd_core.checks import check_weights
 from kd_core.layers import LayerPath
 from kd_core.losses.soft_target import SoftTargetLoss
+from kd_core.methods.adapter import NetworkBuilder, TaskAdapter
 from kd_core.methods.base import Batch
 from kd_core.methods.heads import heads_for
 from kd_core.methods.stages import StagesDistiller

@@ -10,7 +10,6 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from kd_core.adapter import NetworkBuilder, TaskAdapter
 from kd_core.attention import pooled_channels
 from kd_core.checks import check_feature_maps, check_weights
 from kd_core.connectors import Connector
@@ -19,6 +18,7 @@ from kd_core.losses.channel_distillation import ChannelDistillationLoss
 from kd_core.losses.channel_relation import ChannelRelationLoss
 from kd_core.losses.selective_target import SelectiveTargetLoss
 from kd_core.losses.soft_target import SoftTargetLoss
+from kd_core.methods.adapter import NetworkBuilder, TaskAdapter
 from kd_core.methods.base import Batch
 from kd_core.methods.stages import StagesDistiller, require_as_many, select_layers
 from kd_core.teacher import FrozenTeacher

@@ -9,13 +9,13 @@ from typing import Any
 
 from torch import Tensor, nn
 
-from kd_core.adapter import NetworkBuilder, TaskAdapter
 from kd_core.checkpoint.load import load_weights
 from kd_core.checks import check_choice, check_positive, check_weights
 from kd_core.layers import LayerPath
 from kd_core.losses.relational_angle import RelationalAngleLoss
 from kd_core.losses.relational_distance import RelationalDistanceLoss
 from kd_core.losses.soft_target import SoftTargetLoss
+from kd_core.methods.adapter import NetworkBuilder, TaskAdapter
 from kd_core.methods.base import Batch
 from kd_core.methods.dml import Output, PeerDistiller, mean_over
 from kd_core.teacher import FrozenTeacher

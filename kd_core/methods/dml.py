@@ -11,10 +11,10 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from kd_core.adapter import NetworkBuilder, TaskAdapter
 from kd_core.checks import check_weights
 from kd_core.layers import LayerPath, find_layer
 from kd_core.losses.soft_target import SoftTargetLoss
+from kd_core.methods.adapter import NetworkBuilder, TaskAdapter
 from kd_core.methods.base import Batch, NetworksDistiller
 
 

@@ -9,12 +9,12 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from kd_core.adapter import NetworkBuilder, TaskAdapter
 from kd_core.base_distiller import BaseDistiller
 from kd_core.checkpoint.load import load_weights
 from kd_core.checks import check_feature_map
 from kd_core.connectors import MapNorm
 from kd_core.layers import LayerPath, read_layers
+from kd_core.methods.adapter import NetworkBuilder, TaskAdapter
 from kd_core.methods.base import Batch
 from kd_core.methods.stages import StagesDistiller, require_channels_first, select_layers
 from kd_core.teacher import Forward, eval_mode

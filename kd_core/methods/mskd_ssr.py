@@ -10,12 +10,12 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from kd_core.adapter import NetworkBuilder, TaskAdapter
 from kd_core.checks import check_choice, check_feature_map, check_positive, check_weights
 from kd_core.connectors import Connector
 from kd_core.layers import LayerPath
 from kd_core.losses.channel_distillation import ChannelDistillationLoss
 from kd_core.losses.soft_target import SoftTargetLoss
+from kd_core.methods.adapter import NetworkBuilder, TaskAdapter
 from kd_core.methods.base import Batch
 from kd_core.methods.heads import HeadedClassifier, heads_for
 from kd_core.methods.stages import StagesDistiller, require_as_many

@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-from kd_core.extras import missing_package
+from kd_core.packages import missing_package
 
 DIGIT_CLASSES = ("0", "1", "2", "3", "4", "5", "6", "7", "8", "9")
 SIZE = 32  # pixels of an enlarged digit

@@ -10,7 +10,7 @@ from typing import Any
 from torch import nn
 from torchvision.models import get_model, get_model_weights, list_models
 
-from kd_core.extras import missing_package
+from kd_core.packages import missing_package
 
 
 def torchvision_model(

@@ -13,7 +13,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from kd_core.extras import missing_package
+from kd_core.packages import missing_package
 from kd_retrieval.recall.similarity import Similarity
 
 _CHUNK = 4096  # rows that are given to FAISS at once

@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from kd_core.extras import missing_package
+from kd_core.packages import missing_package
 from kd_retrieval.embeddings.rows import EmbeddingKey, Embeddings
 from kd_retrieval.recall.knn import Neighbors
 

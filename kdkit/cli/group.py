@@ -11,7 +11,7 @@ from typing import NoReturn
 
 import click
 
-from kd_core.extras import missing_package
+from kd_core.packages import missing_package
 from kdkit import __version__
 from kdkit.cli.command import SETTINGS
 

@@ -3,7 +3,7 @@ import types
 
 import pytest
 
-from kd_core.lazy_names import lazy_names
+from kd_core.packages import lazy_names
 
 
 @pytest.fixture

@@ -9,7 +9,6 @@ import torch
 from torch import nn
 from torch.nn import functional as F
 
-from kd_core.adapter import TaskAdapter
 from kd_core.layers import LayerPath
 from kd_core.methods import (
     BYOT,
@@ -24,6 +23,7 @@ from kd_core.methods import (
     TeacherHeads,
     TransferWeights,
 )
+from kd_core.methods.adapter import TaskAdapter
 from kd_core.methods.heads import heads_for
 from kd_core.relation import similarity_scores
 from kd_core.teacher import FrozenTeacher
@@ -32,7 +32,7 @@ LOOP = """
 import copy, sys, torch
 from torch import nn
 from kd_core import FrozenTeacher
-from kd_core.adapter import TaskAdapter
+from kd_core.methods.adapter import TaskAdapter
 from kd_core.methods import CKDMKT, DML
 
 def network(width):

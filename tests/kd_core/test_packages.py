@@ -3,7 +3,7 @@ from pathlib import Path
 
 import pytest
 
-from kd_core.extras import _EXTRAS, missing_package, require_packages
+from kd_core.packages import _EXTRAS, missing_package, require_packages
 
 PROJECT = Path(__file__).parents[2] / "pyproject.toml"
 DISTRIBUTIONS = {
@@ -59,7 +59,7 @@ def test_several_extras_are_one_command():
 
 def test_only_what_is_missing_is_named(monkeypatch):
     monkeypatch.setattr(
-        "kd_core.extras.find_spec", lambda name: None if name == "faiss" else object()
+        "kd_core.packages.find_spec", lambda name: None if name == "faiss" else object()
     )
     with pytest.raises(ImportError, match="search needs faiss, which"):
         require_packages("search", ("timm", "faiss"))
