@@ -22,7 +22,7 @@ from kd_engine.build import (
     without_initial_weights,
 )
 from kd_engine.config.file import read_config
-from kd_engine.config.keys import require_settings
+from kd_engine.config.keys import SETTINGS, require_settings
 from kd_engine.run.runner import Runner
 from kd_engine.weights.checkpoint import AtomicLocalBackend
 from kd_engine.weights.source import WeightSource
@@ -161,6 +161,8 @@ def student_checkpoint(
     plain = plain_config(config)
     plain.model = without_initial_weights(plain.model)
     plain.model.pop("criterion", None)
+    for key in set(plain) - set(SETTINGS):  # variables: what used them has their values
+        plain.pop(key)
     for key, value in (defaults or {}).items():
         plain.setdefault(key, value)
     meta["cfg"] = plain.pretty_text

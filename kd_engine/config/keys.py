@@ -17,7 +17,7 @@ SETTINGS: tuple[str, ...] = (
     "test_evaluator", "default_hooks", "custom_hooks", "custom_imports", "data_preprocessor",
     "load_from", "load_options", "resume", "launcher", "env_cfg", "log_processor", "log_level",
     "visualizer", "default_scope", "randomness", "experiment_name", "find_unused_parameters",
-    "tta_model", "model_wrapper_cfg", "allow_val_on_train",
+    "tta_model", "tta_pipeline", "model_wrapper_cfg", "allow_val_on_train",
 )  # fmt: skip
 _PARTS = {
     "default_hooks": (
