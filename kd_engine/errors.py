@@ -49,6 +49,7 @@ def clear_errors(interrupted: str = "interrupted") -> Iterator[None]:
 
     Raises:
         SystemExit: With code 1 after an error, 130 after an interrupt.
+        BrokenPipeError: If the reader of the output is gone.
     """
     try:
         yield
@@ -56,11 +57,21 @@ def clear_errors(interrupted: str = "interrupted") -> Iterator[None]:
         print(f"\n{interrupted}", file=sys.stderr)
         raise SystemExit(130) from error
     except Exception as error:
-        if os.environ.get("KD_TRACEBACK"):
+        if os.environ.get("KD_TRACEBACK") or _has_no_reader(error):
             raise
         label = Text.assemble(("error:", "bold red"), f" {explain(error)}{_where(error)}")
         Console(stderr=True, soft_wrap=True).print(label)  # colored on a terminal alone
         raise SystemExit(1) from error
+
+
+def _has_no_reader(error: Exception) -> bool:
+    if not isinstance(error, BrokenPipeError):
+        return False
+    try:
+        print(flush=True)
+    except BrokenPipeError:  # ``| head`` has seen enough; the command group ends quietly
+        return True
+    return False
 
 
 def explain(error: BaseException) -> str:

@@ -91,8 +91,18 @@ def main(arguments: Sequence[str] | None = None) -> NoReturn:
 
     Raises:
         SystemExit: With the exit code: 0, 1 after an error, 2 if the command line is wrong, 130
-            after an interrupt.
+            after an interrupt; 1 without a word if the reader of the output is gone (``| head``).
     """
+    try:
+        code = _run(arguments)
+        sys.stdout.flush()
+    except BrokenPipeError:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # for the flush at exit
+        code = 1
+    sys.exit(code)
+
+
+def _run(arguments: Sequence[str] | None) -> int:
     try:
         code = kdkit.main(arguments, prog_name="kdkit", standalone_mode=False)
     except click.ClickException as error:
@@ -106,7 +116,7 @@ def main(arguments: Sequence[str] | None = None) -> NoReturn:
             raise
         click.echo(f"{click.style('error:', fg='red', bold=True)} {message}", err=True)
         code = 1
-    sys.exit(code)
+    return int(code or 0)
 
 
 def _message(error: ImportError | RuntimeError) -> str:

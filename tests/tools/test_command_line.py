@@ -213,3 +213,15 @@ def test_no_message_sends_the_user_of_an_installed_copy_to_the_checkout():
             assert not re.search(r"\btools/\w+\.py", text), file
             own = re.sub(r"docs/\w+\.md of kdkit's repository", "", text)
             assert not re.search(r"\bdocs/\w+\.md", own), file
+
+
+@pytest.mark.parametrize("command", ["configs", "train --help"])
+def test_a_reader_that_leaves_ends_the_command_quietly(command):
+    path = os.pathsep.join([str(ROOT), os.environ.get("PYTHONPATH", "")])
+    with subprocess.Popen(
+        [sys.executable, "-m", "kdkit", *command.split()], stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE, env={**os.environ, "PYTHONPATH": path},
+    ) as process:  # fmt: skip
+        process.stdout.close()
+        assert process.wait(timeout=120) == 1
+        assert process.stderr.read() == b""
