@@ -13,7 +13,7 @@ A config names the package in ``custom_imports``.
 
 from __future__ import annotations
 
-from importlib.metadata import EntryPoint, entry_points
+from importlib.metadata import EntryPoint, distributions
 from typing import TYPE_CHECKING
 
 from mmengine.config import Config
@@ -65,7 +65,16 @@ def task_of(config: Config) -> Task:
 
 
 def _entries(group: str) -> dict[str, EntryPoint]:
-    return {entry.name: entry for entry in entry_points(group=group)}
+    """Return the entry points of a group by name, the first on the path where several have one.
+
+    ``importlib.metadata.entry_points`` looks at one distribution of a name only, and old
+    metadata of kdkit in the current folder (an egg-info) would hide the installed one.
+    """
+    found: dict[str, EntryPoint] = {}
+    for distribution in distributions():
+        for entry in distribution.entry_points.select(group=group):
+            found.setdefault(entry.name, entry)
+    return found
 
 
 def _if_stale() -> str:

@@ -44,9 +44,17 @@ def test_a_config_of_no_task_is_named():
 
 
 def test_metadata_older_than_the_code_is_named(monkeypatch):
-    monkeypatch.setattr(entry_points, "entry_points", lambda group: [])
+    monkeypatch.setattr(entry_points, "distributions", lambda: [])
     with pytest.raises(ValueError, match=r"kdkit itself are missing.* pip install --no-deps -e \."):
         package_of(Config(dict(custom_imports=dict(imports=["kd_cls"]))))
+
+
+def test_old_metadata_on_the_path_hides_nothing(monkeypatch, tmp_path):
+    old = tmp_path / "kdkit.egg-info"
+    old.mkdir()
+    (old / "PKG-INFO").write_text("Metadata-Version: 2.1\nName: kdkit\nVersion: 0.1.0\n")
+    monkeypatch.syspath_prepend(tmp_path)
+    assert package_of_scope("mmdet") == "kd_det"
 
 
 def test_a_package_of_its_own_trains_by_the_command(tmp_path):
