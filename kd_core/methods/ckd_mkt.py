@@ -181,12 +181,12 @@ class CKDMKT(PeerDistiller):
             copies[0].model.state_dict(),
             source=f"phase 1 of the student ({pretrained['checkpoint']})",
         )
-        if start == "pretrained":
+        if start == "scratch":
+            learners = build.peers(configs)
+        else:
             learners = dict(
                 zip(build.names_of(configs), (one for one, _ in first[1:]), strict=True)
             )
-        else:
-            learners = build.peers(configs)
         return cls(learners, copies, weights, layer, build.adapter).attach(student)
 
     def teacher_layers(self, iteration: int) -> dict[str, list[LayerPath]]:
