@@ -56,12 +56,12 @@ def step_costs(case: StepCase, rounds: int, device: torch.device) -> dict[str, A
         ValueError: If the steps do not do the same work.
     """
     actions, parts = case.actions(), case.parts()
-    interleave(actions, _WARM_UP, device, seed_all)
-    times = interleave(actions, rounds, device, seed_all)
+    interleave(actions, _WARM_UP, device, seed_case)
+    times = interleave(actions, rounds, device, seed_case)
     case.check_same_work()
     memory = {}
     for name, action in actions.items():
-        seed_all()
+        seed_case()
         memory[name] = peak_bytes(action, device)
     terms = case.term_actions()
     interleave(terms, 1, device)
@@ -155,7 +155,7 @@ def without_weights(model: Mapping[str, Any]) -> dict[str, Any]:
     return plain
 
 
-def seed_all(seed: int = 0) -> None:
+def seed_case(seed: int = 0) -> None:
     """Seed every generator from which samplers and losses draw."""
     random.seed(seed)
     np.random.seed(seed)

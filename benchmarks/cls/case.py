@@ -14,7 +14,7 @@ from mmengine.registry import MODELS
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from benchmarks.step_costs import DISTILLED, seed_all, term_actions, without_weights
+from benchmarks.step_costs import DISTILLED, seed_case, term_actions, without_weights
 from kd_cls.classifier import image_size_of
 from kd_core import Distiller
 from kd_core.methods.base import NetworksDistiller
@@ -57,7 +57,7 @@ class ClassifierCase:
                 f"{config.model.get('type')}. Name a distillation config."
             )
         model = ConfigDict(without_weights(config.model.to_dict()))
-        seed_all()
+        seed_case()
         distilled: Any = MODELS.build(model)
         student: Any = MODELS.build(student_config(model))
         weights = distilled.state_dict()
@@ -111,7 +111,7 @@ class ClassifierCase:
         """
         found = []
         for model in (self.student, self.distilled):
-            seed_all()
+            seed_case()
             with torch.no_grad():
                 found.append(model(self.data["inputs"]))
         require_agreement("the student alone and the distilled one", "logits", *found)

@@ -9,7 +9,7 @@ from typing import Any
 from torch import Tensor, nn
 
 from benchmarks.cls.case import ClassifierCase, require_agreement
-from benchmarks.step_costs import StepCase, seed_all
+from benchmarks.step_costs import StepCase, seed_case
 from kd_core import Distiller
 from kd_core.layers import LayerPath
 from kd_core.losses import AttentionTransferLoss, SimilarityPreservingLoss, SoftTargetLoss
@@ -97,9 +97,9 @@ class TorchdistillCase:
         """
         if not self.has_same_loss:
             return
-        seed_all()
+        seed_case()
         found = self._loss().detach()
-        seed_all()
+        seed_case()
         require_agreement(f"{PEER} and this code", "total losses", found, self.case.loss())
 
     def _loss(self) -> Tensor:

@@ -13,7 +13,7 @@ from mmengine.config import Config, ConfigDict
 from mmengine.optim import build_optim_wrapper
 from mmengine.structures import InstanceData
 
-from benchmarks.step_costs import seed_all, term_actions, without_weights
+from benchmarks.step_costs import seed_case, term_actions, without_weights
 from kd_det.probe import random_batch
 from kd_engine.build import is_distilled, student_config
 
@@ -48,7 +48,7 @@ class DetectorCase:
                 f"but its model is a plain {config.model.get('type')}. Name a distillation config."
             )
         model = ConfigDict(without_weights(config.model.to_dict()))
-        seed_all()
+        seed_case()
         distilled: Any = MODELS.build(model)
         distilled.init_weights()
         student: Any = MODELS.build(student_config(model))
@@ -97,7 +97,7 @@ class DetectorCase:
         """
         losses = {}
         for name, model in self.students.items():
-            seed_all()
+            seed_case()
             logged = model.parse_losses(model(**self.data, mode="loss"))[1]
             losses[name] = {key: value.item() for key, value in logged.items()}
         alone = {key: value for key, value in losses["student"].items() if key != "loss"}
