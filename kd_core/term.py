@@ -10,6 +10,7 @@ import torch
 from torch import Tensor, nn
 
 from kd_core.layers import Features, LayerPath, levels_of
+from kd_core.normalization import check_normalization, normalize_features
 
 Schedule = Callable[[int], float]
 Layers = str | Sequence[str] | Mapping[str, str | Sequence[str]]
@@ -30,10 +31,13 @@ class Term:
         weight: Factor on the loss, on top of the loss's own ``loss_weight``.
         schedule: Factors of the iteration, multiplied; empty is constant.
         teacher: Name of the teacher, where there are several.
+        normalize: What both sides go through before the loss, after a connector: "standard",
+            "batch" or "unit" (:func:`kd_core.normalization.normalize`); ``None`` for nothing. The
+            role "logits" stays as it is.
 
     Raises:
-        ValueError: If a selector cannot be read, the roles are not the loss's or differ, or the
-            weight is negative or not finite.
+        ValueError: If a selector cannot be read, the roles are not the loss's or differ, the
+            weight is negative or not finite, or the normalization is unknown.
     """
 
     def __init__(
@@ -44,11 +48,14 @@ class Term:
         weight: float = 1.0,
         schedule: Schedule | Sequence[Schedule] = (),
         teacher: str = ONLY_TEACHER,
+        normalize: str | None = None,  # a seventh argument: all but two are for the few
     ) -> None:
         require_factor("weight", weight)
+        check_normalization(normalize)
         self.loss = loss
         self.weight = weight
         self.teacher = teacher
+        self.normalize = normalize
         self.schedules: tuple[Schedule, ...] = (
             tuple(schedule) if isinstance(schedule, Sequence) else (schedule,)
         )
@@ -126,12 +133,17 @@ class Term:
         for role in self.student_layers:
             _check_levels(student[role], teacher[role])
         extra_inputs, connected = extra_inputs or {}, connected or {}
-        if hasattr(self.loss, "roles"):
+        has_roles = hasattr(self.loss, "roles")
+        if not has_roles:
+            student, connected = {**student, **connected}, {}
+        if self.normalize is not None:
+            connected, _ = _normalized(self.normalize, connected, teacher)
+            student, teacher = _normalized(self.normalize, student, teacher)
+        if has_roles:
             more = {"connected": connected} if connected else {}
             value = self.loss(student, teacher, **extra_inputs, **more)
         else:
-            one = connected.get(WHOLE, student[WHOLE])
-            value = self._compare_levels(one, teacher[WHOLE], extra_inputs)
+            value = self._compare_levels(student[WHOLE], teacher[WHOLE], extra_inputs)
         return dict(value) if isinstance(value, Mapping) else {WHOLE: value}
 
     def _compare_levels(
@@ -162,6 +174,19 @@ class Term:
             f"{name} takes layers as a mapping with the roles {', '.join(roles)}, but got "
             f"{sorted(self.student_layers) if WHOLE not in self.student_layers else 'no roles'}."
         )
+
+
+def _normalized(
+    kind: str, student: Mapping[str, Features], teacher: Mapping[str, Features]
+) -> tuple[dict[str, Features], dict[str, Features]]:
+    """Normalize the roles that the student has, except logits."""
+    sides = {
+        role: (features, teacher[role])
+        if role == "logits"
+        else normalize_features(kind, features, teacher[role])
+        for role, features in student.items()
+    }
+    return {role: s for role, (s, _) in sides.items()}, {role: t for role, (_, t) in sides.items()}
 
 
 def require_factor(name: str, value: Any) -> None:

@@ -22,7 +22,7 @@ from kd_engine.weights.source import read_engine_checkpoint as read_engine_check
 from kd_engine.work_dir.run_checkpoint import checkpoint_file
 
 NO_CHECKPOINT = "The teacher has no checkpoint: what its own config does not load is random."
-_TERM_KEYS = ("loss", "layers", "teacher_layers", "weight", "schedule", "teacher")
+_TERM_KEYS = ("loss", "layers", "teacher_layers", "weight", "schedule", "teacher", "normalize")
 _TEACHER_KEYS = ("config", "checkpoint", *OPTIONS, "precision", "same_classes")
 
 
@@ -61,8 +61,8 @@ def build_terms(configs: Mapping[str, Mapping[str, Any]]) -> dict[str, Term]:
     """Build the terms of a config.
 
     Args:
-        configs: Name to ``dict(loss=, layers=, teacher_layers=, weight=, schedule=, teacher=)``;
-            the last four are optional, ``schedule`` is a dict or a list of dicts.
+        configs: Name to ``dict(loss=, layers=, teacher_layers=, weight=, schedule=, teacher=,
+            normalize=)``; the last five are optional, ``schedule`` is a dict or a list of dicts.
 
     Raises:
         ValueError: If a term has an unknown key, or one is missing.
@@ -140,7 +140,7 @@ def _build_term(name: str, config: Mapping[str, Any]) -> Term:
     if unknown or "loss" not in config or "layers" not in config:
         raise ValueError(
             f"term {name!r} must have loss and layers, and may have teacher_layers, weight, "
-            f"schedule and teacher, but it has {sorted(config)}."
+            f"schedule, teacher and normalize, but it has {sorted(config)}."
         )
     schedule = config.get("schedule", ())
     schedules = [schedule] if isinstance(schedule, Mapping) else schedule
@@ -152,6 +152,7 @@ def _build_term(name: str, config: Mapping[str, Any]) -> Term:
             config.get("weight", 1.0),
             [MODELS.build(dict(one)) for one in schedules],
             config.get("teacher", ONLY_TEACHER),
+            config.get("normalize"),
         )
     except (TypeError, ValueError) as error:
         raise ValueError(f"term {name!r}: {error}") from error

@@ -38,7 +38,8 @@ def build_distilled(
     Args:
         adapter: The task.
         student: Model config of the student.
-        terms: Name to ``dict(loss=, layers=, teacher_layers=, weight=, schedule=, teacher=)``.
+        terms: Name to ``dict(loss=, layers=, teacher_layers=, weight=, schedule=, teacher=,
+            normalize=)``.
         teacher: ``dict(config=, checkpoint=, allow_partial=False, precision=None)``. ``config``
             is a file, a name such as ``mmdet::...`` or a model config; ``checkpoint`` a file, URL
             or work dir, or ``None`` where the config loads its own weights; ``key`` and ``prefix``

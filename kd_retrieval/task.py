@@ -68,7 +68,8 @@ def check_asymmetric(config: Config) -> bool:
     for term in terms.values():
         paths = [layer.module for layer in layers_of({"": term}, "student")]
         aligns = getattr(term.loss, "aligns_spaces", False)  # a custom loss may not declare it
-        if aligns and term.weight and set(paths) & set(_EMBEDDING):
+        keeps = term.normalize != "standard"  # which leaves the student its own mean and scales
+        if aligns and keeps and term.weight and set(paths) & set(_EMBEDDING):
             return False
     print_log(
         "student queries are searched in another network's gallery, but no term on 'embedding' "

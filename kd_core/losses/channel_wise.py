@@ -7,8 +7,10 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from kd_core.attention import match_sizes
-from kd_core.checks import check_positive, check_same_channels
+from kd_core.checks import check_choice, check_positive, check_same_channels
 from kd_core.losses.base import DistillationLoss
+
+_TEMPERATURES = {"segmenter": 4.0, "detector": 1.0}
 
 
 class ChannelWiseLoss(DistillationLoss):
@@ -20,15 +22,18 @@ class ChannelWiseLoss(DistillationLoss):
     Shu, Liu, Gao, Yan and Shen, "Channel-Wise Knowledge Distillation for Dense Prediction", ICCV
     2021, https://arxiv.org/abs/2011.13256. Status: the published formula, with the division by C*N
     of mmrazor's code. Channels must be equal; of two sizes the larger is average-pooled to the
-    smaller.
+    smaller. 4 is the paper's temperature; mmrazor, RTMDet and DAMO-YOLO take 1 for the neck of a
+    detector, mmrazor with weight 10, the others with weight 1 on standardized maps (``normalize``
+    of a term).
 
     Args:
-        temperature: Divisor t of both maps, above 0.
+        temperature: Divisor t of both maps, above 0; ``None`` takes the preset's.
         loss_weight: Factor on the returned loss.
+        preset: "segmenter" (temperature 4) or "detector" (temperature 1).
 
     Raises:
-        ValueError: If ``loss_weight`` is negative or not finite, or ``temperature`` is not above 0
-            and finite.
+        ValueError: If ``loss_weight`` is negative or not finite, ``temperature`` is not above 0
+            and finite, or the preset is unknown.
 
     Example:
         >>> import torch
@@ -38,10 +43,16 @@ class ChannelWiseLoss(DistillationLoss):
 
     equal_channels = True
 
-    def __init__(self, temperature: float = 4.0, loss_weight: float = 1.0) -> None:
+    def __init__(
+        self,
+        temperature: float | None = None,
+        loss_weight: float = 1.0,
+        preset: str = "segmenter",
+    ) -> None:
         super().__init__(loss_weight)
-        check_positive(temperature=temperature)
-        self.temperature = temperature
+        check_choice("preset", preset, _TEMPERATURES)
+        self.temperature = _TEMPERATURES[preset] if temperature is None else temperature
+        check_positive(temperature=self.temperature)
 
     def forward(self, student: Tensor, teacher: Tensor) -> Tensor:
         """Compare the two maps channel by channel.

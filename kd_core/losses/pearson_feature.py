@@ -8,6 +8,7 @@ from torch.nn import functional as F
 from kd_core.attention import match_sizes
 from kd_core.checks import check_same_channels
 from kd_core.losses.base import DistillationLoss
+from kd_core.normalization import standardize
 
 
 class PearsonFeatureLoss(DistillationLoss):
@@ -53,12 +54,4 @@ class PearsonFeatureLoss(DistillationLoss):
         """
         student, teacher = match_sizes(student, teacher.detach())
         check_same_channels(student, teacher)
-        return self.loss_weight * F.mse_loss(_standardized(student), _standardized(teacher)) / 2
-
-
-def _standardized(feature: Tensor) -> Tensor:
-    rows = feature.float().transpose(0, 1).flatten(start_dim=1)  # (C, N*H*W)
-    centered = rows - rows.mean(dim=1, keepdim=True)
-    variance = centered.square().sum(dim=1, keepdim=True) / max(rows.shape[1] - 1, 1)
-    # The clamp keeps the gradient of the root finite where a channel is constant.
-    return centered / (variance.clamp(min=1e-24).sqrt() + 1e-6)
+        return self.loss_weight * F.mse_loss(standardize(student), standardize(teacher)) / 2

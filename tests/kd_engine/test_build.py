@@ -66,6 +66,7 @@ class TestTerms:
                     "loss": {"type": "kd_core.losses.HMATLoss"},
                     "layers": {"low": "a"},
                     "schedule": {"type": "kd_core.schedules.Constant", "factor": 0.5},
+                    "normalize": "standard",
                 },
             }
         )
@@ -76,6 +77,7 @@ class TestTerms:
         assert [at.factor(i) for i in (0, 5, 10, 20)] == [0.0, 1.0, 2.0, 0.0]
         assert isinstance(hmat.loss, HMATLoss)
         assert hmat.factor(0) == 0.5
+        assert (at.normalize, hmat.normalize) == (None, "standard")
 
     @pytest.mark.parametrize(
         "config, message",
@@ -88,6 +90,7 @@ class TestTerms:
             ({"loss": AT | {"powre": 2}, "layers": "a"}, "powre"),
             ({"loss": AT, "layers": {"low": "a"}}, "takes layers without roles"),
             ({"loss": AT, "layers": "a", "weight": -1}, "at least 0, but it is -1"),
+            ({"loss": AT, "layers": "a", "normalize": "x"}, "normalize must be one of.*is 'x'"),
         ],
     )
     def test_a_mistake_is_named_with_its_term(self, config, message):

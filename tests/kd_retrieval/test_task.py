@@ -33,6 +33,8 @@ COSINE = term("EmbeddingCosineLoss")
         (dict(distance=DISTANCE), True),
         (dict(distance=DISTANCE, cosine=COSINE), False),
         (dict(imitation=term("FeatureImitationLoss")), False),
+        (dict(imitation=term("FeatureImitationLoss", normalize="unit")), False),
+        (dict(imitation=term("FeatureImitationLoss", normalize="standard")), True),
         (dict(imitation=term("EmbeddingCosineLoss", "projection")), False),
         (dict(imitation=term("FeatureImitationLoss", "trunk.layer4")), True),
         (dict(cosine=dict(COSINE, weight=0.0)), True),

@@ -30,3 +30,11 @@ def test_offset_of_each_channel_does_not_matter():
 def test_bad_temperature_is_refused():
     with pytest.raises(ValueError, match="temperature must be above 0, but it is -1"):
         ChannelWiseLoss(-1)
+
+
+def test_a_preset_gives_the_temperature_that_is_not_given():
+    assert ChannelWiseLoss().temperature == 4.0
+    assert ChannelWiseLoss(preset="detector").temperature == 1.0
+    assert ChannelWiseLoss(2.0, preset="detector").temperature == 2.0
+    with pytest.raises(ValueError, match=r"preset must be one of \['detector', 'segmenter'\]"):
+        ChannelWiseLoss(preset="classifier")
