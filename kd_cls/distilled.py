@@ -21,6 +21,7 @@ def DistilledClassifier(  # noqa: N802  a config names it as a type
     teachers: Mapping[str, Mapping[str, Any]] | None = None,
     gradient_shares: Mapping[str, Any] | None = None,
     dry_run_size: tuple[int, int] | None = None,
+    inherit: Any = None,
 ) -> nn.Module:
     """Build a student :class:`Classifier` and a frozen teacher, and attach a distiller.
 
@@ -29,7 +30,7 @@ def DistilledClassifier(  # noqa: N802  a config names it as a type
     that student or teacher takes, otherwise 32 x 32 pixels.
     """
     return build_distilled(
-        ADAPTER, student, terms, teacher, teachers, gradient_shares, dry_run_size
+        ADAPTER, student, terms, teacher, teachers, gradient_shares, dry_run_size, inherit
     )
 
 

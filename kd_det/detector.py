@@ -20,11 +20,12 @@ def DistilledDetector(  # noqa: N802  a config names it as a type
     teachers: Mapping[str, Mapping[str, Any]] | None = None,
     gradient_shares: Mapping[str, Any] | None = None,
     dry_run_size: tuple[int, int] = (256, 256),
+    inherit: Any = None,
 ) -> nn.Module:
     """Build a student, any detector of mmdet, and a frozen teacher, and attach a distiller.
 
     See :func:`kd_engine.distilled.build_distilled` for the arguments.
     """
     return build_distilled(
-        ADAPTER, student, terms, teacher, teachers, gradient_shares, dry_run_size
+        ADAPTER, student, terms, teacher, teachers, gradient_shares, dry_run_size, inherit
     )

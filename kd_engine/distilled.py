@@ -19,6 +19,7 @@ from kd_core.term import ONLY_TEACHER, layers_of
 from kd_engine.adapter import ModelAdapter
 from kd_engine.build import build_terms, build_trained
 from kd_engine.network_builder import ConfigNetworkBuilder
+from kd_engine.weights.inherit import inherit_later
 
 
 def build_distilled(
@@ -29,6 +30,7 @@ def build_distilled(
     teachers: Mapping[str, Mapping[str, Any]] | None = None,
     gradient_shares: Mapping[str, Any] | None = None,
     dry_run_size: tuple[int, int] | None = None,
+    inherit: Any = None,
 ) -> nn.Module:
     """Build a student and a frozen teacher, or several, and attach a distiller.
 
@@ -50,14 +52,17 @@ def build_distilled(
             norm at one of the student's layers.
         dry_run_size: Height and width in pixels of the images of the dry run; ``None`` takes what
             suits student and teacher.
+        inherit: Modules that start with the teacher's weights, such as ``["neck", "rpn_head"]``,
+            or ``dict(modules=, teacher=, skip_mismatched=False)``; see
+            :mod:`kd_engine.weights.inherit` for when.
 
     Returns:
         The student, with the distiller as its child ``distiller``.
 
     Raises:
         ValueError: If there is not exactly one of ``teacher`` and ``teachers``, a key of a teacher
-            is unknown or missing, a layer does not exist, shapes do not fit, or logits of different
-            classes are compared.
+            is unknown or missing, a layer does not exist, shapes do not fit, logits of different
+            classes are compared, or an inherited module does not fit.
         kd_core.checkpoint.CheckpointError: If the teacher's checkpoint is unsafe, broken or
             does not fit.
     """
@@ -67,7 +72,7 @@ def build_distilled(
         trained, precision = _build_teachers(teacher, teachers)
         shares = None if gradient_shares is None else GradientShares(**gradient_shares)
         with torch.random.fork_rng(devices=[]):
-            attach(
+            distiller = attach(
                 adapter,
                 model,
                 trained,
@@ -76,6 +81,8 @@ def build_distilled(
                 gradient_shares=shares,
                 dry_run_size=dry_run_size,
             )
+        if inherit:
+            inherit_later(distiller, model, inherit)
     return model
 
 

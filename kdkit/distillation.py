@@ -8,6 +8,7 @@ from typing import Any
 from torch import nn
 
 from kd_core import Distiller, FrozenTeacher, Term
+from kd_core.inherit import Inherit, Modules
 from kd_core.term import Layers
 
 ShortTerm = tuple[nn.Module, Layers] | tuple[nn.Module, Layers, Layers]
@@ -18,6 +19,7 @@ def distill(
     teacher: FrozenTeacher | nn.Module | Mapping[str, FrozenTeacher | nn.Module],
     terms: Mapping[str, Term | ShortTerm],
     example: Sequence[Any] | None = None,
+    inherit: Inherit | Modules | Mapping[str, Any] | None = None,
 ) -> Distiller:
     """Attach a teacher to a student, and return the distiller that holds the losses.
 
@@ -32,14 +34,17 @@ def distill(
             ``(loss, layers)`` or ``(loss, layers, teacher_layers)``.
         example: Arguments of one forward, such as ``(images,)``: a dry run checks every loss on
             their shapes and makes the connectors for layers of unequal channels.
+        inherit: Modules of the student that start with the teacher's weights, such as
+            ``["neck", "head"]``; see :meth:`kd_core.inherit.Inherit.of`. They are copied at once,
+            so initialize the student before.
 
     Returns:
         The distiller, attached. ``distiller.losses()`` gives ``loss_<term>`` to scalar after each
         training forward of a student that returns no dict of losses itself.
 
     Raises:
-        ValueError: If there is no term, a layer does not exist, the shapes do not fit a loss, or
-            student and teacher share a layer.
+        ValueError: If there is no term, a layer does not exist, the shapes do not fit a loss,
+            student and teacher share a layer, or an inherited module does not fit.
 
     Example:
         >>> import torch
@@ -59,4 +64,6 @@ def distill(
     made = {name: one if isinstance(one, Term) else Term(*one) for name, one in terms.items()}
     distiller = Distiller(teacher, made)
     distiller.attach(student, example)
+    if inherit:
+        Inherit.of(inherit).run(student, distiller.teachers)
     return distiller

@@ -87,13 +87,28 @@ def classes_of_classifier(
 CLASS_COUNTS: list[Counting] = [classes_of_classifier]
 
 
+def classes_behind(
+    key: str, rows: int, ours: Mapping[str, Any], changed: Collection[str]
+) -> ClassCount | None:
+    """Return the classes behind the rows of a layer, as the first of CLASS_COUNTS knows them.
+
+    Args:
+        key: Key of the layer's weight or bias.
+        rows: Its rows.
+        ours: The model's state dict.
+        changed: Keys whose shapes differ.
+    """
+    found = (count(key, rows, ours, changed) for count in CLASS_COUNTS)
+    return next((one for one in found if one is not None), None)
+
+
 def _count_remedy(mismatched: Sequence[Mismatch], ours: Mapping[str, Any]) -> str:
     changed = {key for key, _, _ in mismatched}
     guess = ""
     for key, there, here in mismatched:
         if not there or not here or there[1:] != here[1:]:
             continue
-        theirs, mine = (_classes(key, shape[0], ours, changed) for shape in (there, here))
+        theirs, mine = (classes_behind(key, shape[0], ours, changed) for shape in (there, here))
         if not (theirs and mine and theirs.classes and mine.classes):
             continue
         sure = " if one row is the background" if mine.background else ""
@@ -105,10 +120,3 @@ def _count_remedy(mismatched: Sequence[Mismatch], ours: Mapping[str, Any]) -> st
             return text
         guess = guess or text
     return guess
-
-
-def _classes(
-    key: str, rows: int, ours: Mapping[str, Any], changed: Collection[str]
-) -> ClassCount | None:
-    found = (count(key, rows, ours, changed) for count in CLASS_COUNTS)
-    return next((one for one in found if one is not None), None)

@@ -24,6 +24,7 @@ _SILENT = (
     "*_dataloader.prefetch_factor", "*_dataloader.timeout", "*_dataloader.multiprocessing_context",
     "*_dataloader.disable_subprocess_warning", "val_dataloader.batch_size", "*.backend_args",
     "model*.init_cfg*", "model*.pretrained*", "model.dry_run_size",
+    "model.inherit*",
 )  # fmt: skip
 _HELD = "  (no effect: the checkpoint's value holds)"
 _LONGER = "  (schedules without an end of their own still end at the old one)"

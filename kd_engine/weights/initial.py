@@ -1,4 +1,4 @@
-"""Initial weights of a training: ``load_from``, and ``Pretrained`` parts."""
+"""Initial weights of a training: ``Pretrained`` parts, ``load_from``, and what is inherited."""
 
 from __future__ import annotations
 
@@ -16,6 +16,7 @@ from torch import nn
 from kd_core.checkpoint.load import CheckpointError
 from kd_engine.build import student_config, without_initial_weights
 from kd_engine.evaluate import build_model
+from kd_engine.weights.inherit import inherit_at_start, inherit_now
 from kd_engine.weights.pretrained import pretrained_files, require_pretrained
 from kd_engine.weights.source import OPTIONS, WeightSource
 
@@ -105,35 +106,38 @@ def load_initial_weights(student: Any, config: Config) -> list[str]:
         report = source.load_into(student)
         what = "all of it" if report.complete else f"{len(report.loaded)} keys of it"
         lines.append(f"{what}: {source.checkpoint}")
-    return lines
+    return lines + inherit_now(student)
 
 
 def start_from_initial_weights(runner: Runner, config: Config) -> None:
-    """Let a runner load ``load_from`` as strictly as a teacher, unless it resumes.
+    """Let a runner load ``load_from`` as strictly as a teacher, and inherit, unless it resumes.
 
     Args:
         runner: A runner that has not trained yet.
         config: Its config.
     """
-    source = None if config.get("resume") else initial_source(config)
-    if source is None:
+    if config.get("resume"):
         return
-    runner._load_from = None  # mmengine's own loading takes what fits, and the iteration too
+    source = initial_source(config)
+    if source is not None:
+        runner._load_from = None  # mmengine's own loading takes what fits, and the iteration too
     runner.register_hook(_LoadInitialWeights(source), priority="VERY_HIGH")
 
 
 class _LoadInitialWeights(Hook):  # type: ignore[misc]
     """Load the student's weights before the first iteration, after they were initialized."""
 
-    def __init__(self, source: WeightSource) -> None:
+    def __init__(self, source: WeightSource | None) -> None:
         self.source = source
 
     def before_train(self, runner: Any) -> None:
-        """Load them."""
+        """Load them, then inherit."""
         model: nn.Module = runner.model.module if is_model_wrapper(runner.model) else runner.model
-        report = self.source.load_into(model)
-        print_log(f"The student starts from {len(report.loaded)} keys of {self.source.checkpoint}.",
-                  "current")  # fmt: skip
+        if self.source is not None:
+            report = self.source.load_into(model)
+            print_log(f"The student starts from {len(report.loaded)} keys of "
+                      f"{self.source.checkpoint}.", "current")  # fmt: skip
+        inherit_at_start(model)
 
 
 def _has_pretrained(node: Any) -> bool:
