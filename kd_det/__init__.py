@@ -19,7 +19,7 @@ from kd_det.class_counts import provide_class_counts  # noqa: E402
 
 provide_class_counts()
 
-from kd_det.backbones import TorchvisionBackbone  # noqa: E402
+from kd_det.backbones import TimmBackbone, TorchvisionBackbone  # noqa: E402
 from kd_det.detector import DistilledDetector  # noqa: E402
 
-__all__ = ["DistilledDetector", "TorchvisionBackbone", "provide_ops"]
+__all__ = ["DistilledDetector", "TimmBackbone", "TorchvisionBackbone", "provide_ops"]

@@ -1,8 +1,10 @@
-"""Torchvision networks as backbones of mmdet detectors."""
+"""Networks of torchvision and timm as backbones of mmdet detectors."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import difflib
+from collections.abc import Mapping, Sequence
+from typing import Any
 
 from mmengine.model import BaseModule
 from torch import Tensor, nn
@@ -10,14 +12,60 @@ from torchvision.models import get_model
 from torchvision.models.feature_extraction import create_feature_extractor
 
 from kd_core.checkpoint.load import load_weights
+from kd_engine.weights.settings import loads_initial_weights
 from kd_engine.weights.source import read_weights
+from kd_engine.weights.zoos import timm_model
 
 
-class TorchvisionBackbone(BaseModule):  # type: ignore[misc]
-    """A torchvision classifier without its head, as a pyramid of feature maps.
+class PyramidBackbone(BaseModule):  # type: ignore[misc]
+    """A network without its head that returns a pyramid of feature maps.
 
-    Keys of the state dict are torchvision's under ``body.``. Batch norms keep their pretrained
+    Keys of the state dict are the network's under ``body.``. Batch norms keep their pretrained
     statistics in training (``norm_eval``), as mmdet's ResNet does.
+
+    Args:
+        body: Module that returns a dict of feature maps (N, C, H, W), fine to coarse.
+        frozen: Modules of the body that are not trained, and stay in eval mode.
+        norm_eval: Keep batch norms in eval mode in training.
+    """
+
+    def __init__(self, body: nn.Module, frozen: Sequence[nn.Module], norm_eval: bool) -> None:
+        super().__init__()
+        self.body = body
+        self.norm_eval = norm_eval
+        self._frozen = list(frozen)
+        for stage in self._frozen:
+            stage.requires_grad_(False)
+
+    def init_weights(self) -> None:
+        """Keep the weights: they were loaded or drawn when the model was made."""
+
+    def forward(self, images: Tensor) -> tuple[Tensor, ...]:
+        """Return the pyramid.
+
+        Args:
+            images: Batch (N, 3, H, W).
+
+        Returns:
+            Feature maps, one for each node.
+        """
+        return tuple(self.body(images).values())
+
+    def train(self, mode: bool = True) -> PyramidBackbone:
+        """Switch the mode; frozen stages and, if asked, batch norms stay in eval mode."""
+        super().train(mode)
+        for stage in self._frozen:
+            stage.eval()
+        if mode and self.norm_eval:
+            for module in self.body.modules():
+                if isinstance(module, nn.modules.batchnorm._BatchNorm):
+                    module.eval()
+        return self
+
+
+@loads_initial_weights("checkpoint")
+class TorchvisionBackbone(PyramidBackbone):
+    """A torchvision classifier without its head.
 
     Args:
         name: Name of the model for ``torchvision.models.get_model``.
@@ -41,40 +89,65 @@ class TorchvisionBackbone(BaseModule):  # type: ignore[misc]
         frozen: int = 0,
         norm_eval: bool = False,
     ) -> None:
-        super().__init__()
-        model = get_model(name, weights=None)
-        if checkpoint is not None:
-            load_weights(model, read_weights(checkpoint), source=checkpoint)
-        self.body = create_feature_extractor(model, {node: str(i) for i, node in enumerate(nodes)})
-        self.norm_eval = norm_eval
-        self._frozen = _leading_stages(self.body, name, frozen) if frozen else []
-        for stage in self._frozen:
-            stage.requires_grad_(False)
+        model = _loaded(get_model(name, weights=None), checkpoint)
+        body = create_feature_extractor(model, {node: str(i) for i, node in enumerate(nodes)})
+        stages = _leading_stages(body, name, frozen) if frozen else []
+        super().__init__(body, stages, norm_eval)
 
-    def init_weights(self) -> None:
-        """Keep the weights: they were loaded or drawn when the model was made."""
 
-    def forward(self, images: Tensor) -> tuple[Tensor, ...]:
-        """Return the pyramid.
+@loads_initial_weights("checkpoint")
+class TimmBackbone(PyramidBackbone):
+    """A timm classifier without its head.
 
-        Args:
-            images: Batch (N, 3, H, W).
+    Args:
+        name: Name for ``timm.create_model``, such as ``tf_efficientnet_lite0``.
+        nodes: Modules whose outputs make the pyramid, fine to coarse, such as ``blocks.1``;
+            ``timm.models.get_graph_node_names`` lists them.
+        checkpoint: File or URL of weights for the whole classifier; ``None`` starts at random.
+        frozen: Modules that are not trained, such as ``conv_stem`` and ``blocks.0``.
+        norm_eval: Keep batch norms in eval mode in training.
+        options: More arguments for the model.
 
-        Returns:
-            Feature maps, one for each node.
-        """
-        return tuple(self.body(images).values())
+    Raises:
+        ImportError: If timm is not installed.
+        kd_core.checkpoint.CheckpointError: If the checkpoint does not fit, strictly.
+        ValueError: If timm has no such model or option, or the model no such node or module.
+    """
 
-    def train(self, mode: bool = True) -> TorchvisionBackbone:
-        """Switch the mode; frozen stages and, if asked, batch norms stay in eval mode."""
-        super().train(mode)
-        for stage in self._frozen:
-            stage.eval()
-        if mode and self.norm_eval:
-            for module in self.body.modules():
-                if isinstance(module, nn.modules.batchnorm._BatchNorm):
-                    module.eval()
-        return self
+    def __init__(
+        self,
+        name: str,
+        nodes: Sequence[str],
+        checkpoint: str | None = None,
+        frozen: Sequence[str] = (),
+        norm_eval: bool = False,
+        options: Mapping[str, Any] | None = None,
+    ) -> None:
+        model = _loaded(timm_model(name, options or {}), checkpoint)
+        from timm.models import create_feature_extractor as trace  # knows what cannot be traced
+
+        _require_modules(model, name, nodes=nodes, frozen=frozen)
+        body = trace(model, {node: str(i) for i, node in enumerate(nodes)})
+        _require_modules(body, f"{name} up to {nodes[-1]}", frozen=frozen)
+        super().__init__(body, [body.get_submodule(one) for one in frozen], norm_eval)
+
+
+def _loaded(model: nn.Module, checkpoint: str | None) -> nn.Module:
+    if checkpoint is not None:
+        load_weights(model, read_weights(checkpoint), source=checkpoint)
+    return model
+
+
+def _require_modules(model: nn.Module, name: str, **asked: Sequence[str]) -> None:
+    known = [path for path, _ in model.named_modules() if path]
+    for argument, paths in asked.items():
+        for path in paths:
+            if path not in known:
+                near = difflib.get_close_matches(path, known, n=5) or known[:5]
+                raise ValueError(
+                    f"{argument} must name modules of {name}, but it has no {path!r}. The nearest "
+                    f"names: {', '.join(near)}."
+                )
 
 
 def _leading_stages(body: nn.Module, name: str, count: int) -> list[nn.Module]:

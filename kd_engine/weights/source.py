@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 from mmengine.runner import CheckpointLoader
@@ -16,6 +17,8 @@ from kd_core.checkpoint.load import (
     read_checkpoint,
     state_dict_of,
 )
+from kd_engine.data.download.public import require_data
+from kd_engine.data.download.weight_sets import FETCHED_WEIGHTS
 from kd_engine.weights.checkpoint import use_safe_checkpoints
 from kd_engine.weights.safe_globals import ALLOWED
 from kd_engine.work_dir.run_checkpoint import checkpoint_file
@@ -113,11 +116,17 @@ def read_engine_checkpoint(path: str) -> dict[str, Any]:
 
     Args:
         path: File or URL, or a name that mmengine knows, such as ``torchvision://resnet18``.
+
+    Raises:
+        FileNotFoundError: If there is no such file; names the command that fetches it, if there is
+            one.
     """
     if "://" in path and not path.startswith(("http://", "https://")):
         use_safe_checkpoints()
         content: dict[str, Any] = CheckpointLoader.load_checkpoint(path, map_location="cpu")
         return content
+    if Path(path).name in FETCHED_WEIGHTS:
+        require_data(path)
     return read_checkpoint(path, allowed=ALLOWED)
 
 

@@ -1,4 +1,4 @@
-"""Fetch public datasets.
+"""Fetch public datasets and pretrained weights.
 
     kdkit fetch coco     COCO 2017, about 20 GB: coco/
     kdkit fetch voc      Pascal VOC 2007 and 2012, about 3 GB: VOCdevkit/
@@ -15,6 +15,8 @@
     kdkit fetch tiny-imagenet  248 MB: tiny-imagenet-200/
     kdkit fetch fashion-mnist  31 MB: fashion_mnist/
     kdkit fetch caltech101     137 MB: 101_ObjectCategories/, for kdkit make-retrieval-sets
+
+    kdkit fetch efficientnet-lite  ImageNet weights of Lite0 and Lite2 for timm, 40 MB: weights/
 
 They go to data/, or to the folder that KD_DATA names. By hand:
 
@@ -52,6 +54,7 @@ NAMES = (
     "cifar100",
     "coco",
     "cub",
+    "efficientnet-lite",
     "fashion-mnist",
     "sop",
     "svhn",
@@ -60,7 +63,7 @@ NAMES = (
 )
 
 
-@subcommand(__doc__, {"NAME...": f"Datasets to fetch: {', '.join(NAMES)}."})
+@subcommand(__doc__, {"NAME...": f"What to fetch: {', '.join(NAMES)}."})
 @click.argument("name", nargs=-1, required=True, type=click.Choice(NAMES), metavar="NAME...")
 @click.option(
     "--out", type=click.Path(path_type=Path), help="Data folder (default: KD_DATA, else data)."
@@ -69,9 +72,12 @@ NAMES = (
 def command(name: tuple[str, ...], out: Path | None, keep_archives: bool) -> None:
     """Fetch."""
     from kd_engine.data.download.public import data_root, fetch_dataset
+    from kd_engine.data.download.weight_sets import WEIGHT_SETS
+    from kd_engine.data.download.weights import fetch_weights
     from kd_engine.errors import clear_errors
 
     root = out or data_root()
     with clear_errors("stopped; run the command again to resume"):
         for one in name:
-            fetch_dataset(one, root, keep_archives=keep_archives)
+            fetch = fetch_weights if one in WEIGHT_SETS else fetch_dataset
+            fetch(one, root, keep_archives=keep_archives)

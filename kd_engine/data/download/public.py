@@ -18,6 +18,7 @@ from kd_engine.data.download.http import (
 )
 from kd_engine.data.download.partial_file import discard_part
 from kd_engine.data.download.unpack import unpack
+from kd_engine.data.download.weight_sets import FETCHED_WEIGHTS
 from kd_engine.data.voc_to_coco import write_coco_splits
 
 DATASETS: dict[str, tuple[Part, ...]] = {**PUBLIC_SETS, **CLASSIFICATION_SETS}
@@ -71,6 +72,34 @@ def fetch_dataset(
             archive.unlink()
 
 
+def fetch_archive(source: Source, folder: Path, retry: RetryPolicy | None = None) -> Path:
+    """Fetch one file, and print how it was verified.
+
+    Args:
+        source: Addresses and checksums.
+        folder: Where it goes, under the name of its first address.
+        retry: How long to try.
+
+    Returns:
+        The file.
+
+    Raises:
+        kd_engine.data.download.http.DownloadError: If it cannot be fetched or the disk is too
+            small.
+    """
+    archive = folder / _name(source)
+    checked = "archive" if archive.is_file() else "size and archive"
+    sha256 = download_file(source, archive, retry)
+    if source.md5 is None and source.sha256 is None:
+        print(
+            f"{archive.name}: no published checksum: {checked} integrity checked only; "
+            f"sha256 {sha256}"
+        )
+    else:
+        print(f"{archive.name}: the checksum is right; sha256 {sha256}")
+    return archive
+
+
 def require_data(path: str | os.PathLike[str]) -> Path:
     """Return the path if something is there, and stop with a remedy otherwise.
 
@@ -105,12 +134,15 @@ def missing_data_message(path: str | os.PathLike[str]) -> str:
     if "digits" in path.parts:
         folder = Path(*path.parts[: path.parts.index("digits") + 1])
         return f"{text}Make it with: kdkit make-digits --out {folder}"
-    names = {part.folder.split("/")[0]: name for name in DATASETS for part in DATASETS[name]}
-    for parent in reversed(path.parts):
-        if parent in names:
+    tops = [(part.folder.split("/")[0], name) for name in DATASETS for part in DATASETS[name]]
+    known = {top: (name, top) for top, name in tops}
+    known |= {file: (name, "weights") for file, name in FETCHED_WEIGHTS.items()}
+    for part in reversed(path.parts):
+        if part in known:
+            name, top = known[part]
             return (
-                f"{text}Fetch it with: kdkit fetch {names[parent]} "
-                f"- or set KD_DATA to the folder that holds {parent}."
+                f"{text}Fetch it with: kdkit fetch {name} "
+                f"- or set KD_DATA to the folder that holds {top}."
             )
     if set(_BY_HAND) & set(path.parts):
         return f"{text}'kdkit fetch --help' says how to get it. Or set KD_DATA."
@@ -129,23 +161,9 @@ def _tidy(part: Part, folder: Path) -> None:
 
 def _fetch_archives(part: Part, folder: Path, retry: RetryPolicy | None) -> list[Path]:
     try:
-        return [_fetch_archive(source, folder, retry) for source in part.sources]
+        return [fetch_archive(source, folder, retry) for source in part.sources]
     except DownloadError as error:
         raise DownloadError(f"{error} {part.by_hand}".strip()) from error
-
-
-def _fetch_archive(source: Source, folder: Path, retry: RetryPolicy | None) -> Path:
-    archive = folder / _name(source)
-    checked = "archive" if archive.is_file() else "size and archive"
-    sha256 = download_file(source, archive, retry)
-    if source.md5 is None and source.sha256 is None:
-        print(
-            f"{archive.name}: no published checksum: {checked} integrity checked only; "
-            f"sha256 {sha256}"
-        )
-    else:
-        print(f"{archive.name}: the checksum is right; sha256 {sha256}")
-    return archive
 
 
 def _name(source: Source) -> str:
