@@ -142,12 +142,15 @@ def test_there_are_configs():
     singles = "kd fitnets at sp cc rkd pkt fsp vid crd dkd dist cd ickd hmat asckd".split()
     several = "dml ckd_mkt ccskd mskd_ssr ctkd byot".split()
     assert {"teacher", "student", *singles, *several} <= methods
+    rows = "student hmat asckd hmat_asckd pkd hmat_pkd hmat_asckd_pkd imitation".split()
+    assert {"teacher", *rows} <= {path.stem for path in CONFIGS if path.parent.name == "det"}
     sets = {str(path.relative_to(FOLDER).with_suffix("")) for path in SETS}
     assert sets >= {
         "cls/data/digits", "cls/data/fashion_mnist", "cls/data/caltech100", "cls/data/cifar100",
         "retrieval/data/digits", "retrieval/data/omniglot", "retrieval/data/caltech100",
         "retrieval/proxy_anchor/data/cub", "retrieval/rkd_protocol/data/cars",
-        "det/data/bccd", "det/data/chess", "det/data/voc",
+        "det/data/bccd", "det/data/chess", "det/data/voc", "det/data/bccd_val",
+        "det/data/chess_val",
     }  # fmt: skip
 
 
@@ -247,7 +250,7 @@ def _classes(config):
 
 OF_DETECTORS = [
     name for name in NAMES if not {"retrieval", "cls"} & set(Path(name).parts)
-    and Path(name).stem.startswith(("hmat", "asckd", "distilled"))
+    and Path(name).stem.startswith(("hmat", "asckd", "pkd", "imit", "inherit", "distilled"))
 ]  # fmt: skip
 
 
@@ -282,8 +285,10 @@ def data(name):
     [
         # 292 images with 2 boxes of no size left out; 72 images.
         ("det/student+bccd", "bccd_voc", (292, 72), None),
+        ("det/student+bccd_val", "bccd_voc", (205, 87, 87), None),
         # One box, the only one of "bishop", left out.
-        ("det/student+chess", "chess_coco", (202, 58, 29), (2107, 386, 376)),
+        ("det/student+chess", "chess_coco", (202, 29, 29), (2107, 376, 376)),
+        ("det/student+chess_val", "chess_coco", (202, 58, 58), (2107, 386, 386)),
     ],
 )
 def test_real_data_loads(config, folder, images, boxes, monkeypatch):

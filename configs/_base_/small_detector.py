@@ -26,7 +26,8 @@ model = dict(
     ),
     test_cfg=dict(rpn=dict(nms_pre=500, max_per_img=250)),
 )
-# Settings of the teacher that differ: ImageNet's MobileNetV2 with an FPN twice as wide.
+# Settings of the teacher that differ: ImageNet's MobileNetV2. Neck and heads are as wide as the
+# student's, so that the student can inherit them.
 teacher = dict(
     backbone=dict(
         _delete_=True,
@@ -37,12 +38,7 @@ teacher = dict(
         frozen=4,
         norm_eval=True,
     ),
-    neck=dict(in_channels=[24, 32, 96, 320], out_channels=128),
-    rpn_head=dict(in_channels=128, feat_channels=128),
-    roi_head=dict(
-        bbox_roi_extractor=dict(out_channels=128),
-        bbox_head=dict(in_channels=128, fc_out_channels=512),
-    ),
+    neck=dict(in_channels=[24, 32, 96, 320]),
 )
 # Beyond 1e-3 the pretrained backbone is destroyed.
 teacher_optim_wrapper = dict(paramwise_cfg=dict(custom_keys=dict(backbone=dict(lr_mult=0.05))))

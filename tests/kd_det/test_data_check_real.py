@@ -62,17 +62,24 @@ def test_coco53_has_no_errors() -> None:
 
 
 @pytest.mark.parametrize(
-    ("config", "data"),
-    [("configs/det/student+bccd", "bccd_voc"), ("configs/det/student+chess", "chess_coco")],
+    ("config", "data", "images"),
+    [
+        ("configs/det/student+bccd", "bccd_voc", 364),
+        ("configs/det/student+bccd_val", "bccd_voc", 292),
+        ("configs/det/student+chess", "chess_coco", 231),
+        ("configs/det/student+chess_val", "chess_coco", 260),
+    ],
 )
-def test_a_run_on_real_data_has_neither_errors_nor_warnings(config: str, data: str) -> None:
+def test_a_run_on_real_data_has_neither_errors_nor_warnings(
+    config: str, data: str, images: int
+) -> None:
     """Boxes, images, splits and evaluators together."""
     _shared(data)
     settings = load_run_config(str(Path(__file__).parents[2] / config))
     reports = check_all(settings)
     assert [report.errors for report in reports] == [[]] * len(reports)
     assert [report.warnings for report in reports] == [[]] * len(reports)
-    assert sum(len(report.files) for report in reports) == dict(bccd_voc=364, chess_coco=289)[data]
+    assert sum(len(report.files) for report in reports) == images
 
 
 def test_the_splits_of_coco53_share_no_image() -> None:

@@ -1,4 +1,4 @@
-"""Chess pieces (native COCO JSON, 202 / 58 / 29 images) and a detector that a CPU can train."""
+"""Chess pieces (native COCO JSON, 202 training and 29 test images) and a small detector."""
 
 _base_ = "../../_base_/small_detector.py"
 
@@ -43,15 +43,6 @@ test_pipeline = [
         meta_keys=("img_id", "img_path", "ori_shape", "img_shape", "scale_factor"),
     ),
 ]
-val_dataloader = dict(
-    dataset=dict(
-        **dataset,
-        ann_file="valid/_annotations.coco.json",
-        data_prefix=dict(img="valid/"),
-        test_mode=True,
-        pipeline=test_pipeline,
-    ),
-)
 test_dataloader = dict(
     dataset=dict(
         **dataset,
@@ -61,12 +52,11 @@ test_dataloader = dict(
         pipeline=test_pipeline,
     ),
 )
-val_evaluator = dict(
-    type="CocoMetric", ann_file=data_root + "valid/_annotations.coco.json", metric="bbox"
-)
+val_dataloader = test_dataloader  # chess_val.py measures on the part valid
 test_evaluator = dict(
     type="CocoMetric", ann_file=data_root + "test/_annotations.coco.json", metric="bbox"
 )
+val_evaluator = test_evaluator
 
 max_epochs = 12
 train_cfg = dict(max_epochs=max_epochs, val_interval=max_epochs)
