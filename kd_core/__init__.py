@@ -7,19 +7,21 @@ from typing import TYPE_CHECKING
 from kd_core.packages import lazy_names
 
 if TYPE_CHECKING:
+    from kd_core.auto_weight import AutoWeight
     from kd_core.distiller import Distiller
-    from kd_core.loss_checks import GradientShares
+    from kd_core.gradient_shares import GradientShares
     from kd_core.teacher import FrozenTeacher
     from kd_core.term import Term
 else:
     __getattr__, __dir__ = lazy_names(
         __name__,
         {
+            "AutoWeight": "kd_core.auto_weight",
             "Distiller": "kd_core.distiller",
             "FrozenTeacher": "kd_core.teacher",
-            "GradientShares": "kd_core.loss_checks",
+            "GradientShares": "kd_core.gradient_shares",
             "Term": "kd_core.term",
         },
     )
 
-__all__ = ["Distiller", "FrozenTeacher", "GradientShares", "Term"]
+__all__ = ["AutoWeight", "Distiller", "FrozenTeacher", "GradientShares", "Term"]

@@ -11,7 +11,7 @@ from torch.nn import functional as F
 
 from kd_core.layers import Features, levels_of
 from kd_core.shapes import ShapeTable, connector_key
-from kd_core.term import Term, placeholders
+from kd_core.term import Term
 
 
 class MapNorm(nn.BatchNorm2d):
@@ -184,7 +184,7 @@ def prepare_and_try(
                 term.prepare({**student[name], **connected}, teacher[name])
                 trial = copy.copy(term)
                 trial.loss = copy.deepcopy(term.loss)
-                extra_inputs = placeholders(term.requires, student[name])
+                extra_inputs = _placeholders(term.requires, student[name])
                 trial.compare(student[name], teacher[name], extra_inputs, connected)
         except (ValueError, RuntimeError) as error:  # torch has its own for sizes
             raise ValueError(f"term {name!r} does not fit: {error}\n{table}") from error
@@ -201,6 +201,14 @@ def idle_parameters(modules: Iterable[nn.ModuleDict], active: Iterable[str]) -> 
     used = set(active)
     idle = [module for of in modules for name, module in of.items() if name not in used]
     return [parameter for module in idle for parameter in module.parameters()]
+
+
+def _placeholders(required: Iterable[str], features: Mapping[str, Features]) -> dict[str, Tensor]:
+    """Return int64 zeros (N,) in the place of extra inputs: a dry run has no labels."""
+    sample = levels_of(next(iter(features.values())))[0]
+    return {
+        name: torch.zeros(len(sample), dtype=torch.long, device=sample.device) for name in required
+    }
 
 
 def _is_alone(norm: nn.modules.batchnorm._BatchNorm, values: Tensor) -> bool:

@@ -9,11 +9,12 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from kd_core.auto_weight import AutoWeights
 from kd_core.base_distiller import BaseDistiller, Call
 from kd_core.connectors import TermConnectors, idle_parameters, prepare_and_try
+from kd_core.gradient_shares import GradientShares
 from kd_core.layers import LayerPath
 from kd_core.loss_checks import (
-    GradientShares,
     check_finite,
     merge_losses,
     require_gradients,
@@ -22,9 +23,15 @@ from kd_core.loss_checks import (
 )
 from kd_core.shapes import AllFeatures, Layouts, ShapeTable, hints_of
 from kd_core.teacher import Forward, FrozenTeacher, eval_mode
-from kd_core.term import ONLY_TEACHER, Term, layers_of, pick_required, require_factor
-
-_LATEST = 100_000  # iterations in which a term is expected to begin
+from kd_core.term import (
+    ONLY_TEACHER,
+    Term,
+    layers_of,
+    pick_required,
+    require_factor,
+    require_teachers,
+    start_of,
+)
 
 
 class Distiller(BaseDistiller):
@@ -74,7 +81,7 @@ class Distiller(BaseDistiller):
                 f"such as 'items', but got {list(terms)}."
             )
         models = teacher if isinstance(teacher, Mapping) else {ONLY_TEACHER: teacher}
-        _require_a_teacher(terms, models)
+        require_teachers(terms, models)
         super().__init__(
             {
                 name: model if isinstance(model, FrozenTeacher) else FrozenTeacher(model)
@@ -86,6 +93,13 @@ class Distiller(BaseDistiller):
         self.check_finite = check_finite
         self.criteria = nn.ModuleDict({name: term.loss for name, term in terms.items()})
         self.connectors = TermConnectors()
+        automatic = {name: term for name, term in self.terms.items() if term.auto}
+        self.auto_weights = AutoWeights(
+            {
+                name: (term.auto, layers_of({name: term}, "student"))
+                for name, term in automatic.items()
+            }
+        )
         self.shape_table: ShapeTable | None = None
         self.layouts: dict[str, Layouts] = {}
         self._teacher_outputs: dict[str, Any] = {}  # of this forward, by term
@@ -129,6 +143,7 @@ class Distiller(BaseDistiller):
             teacher.check(layers_of(self.terms_of(name), "teacher"), _whose(name))
         if self.gradient_shares is not None:
             self.gradient_shares.parameters(student)
+        self.auto_weights.prepare(student)
         if example is not None:
             self._run_example(student, tuple(example), forward)
 
@@ -149,19 +164,8 @@ class Distiller(BaseDistiller):
         return {name: factor for name, factor in factors.items() if factor != 0.0}
 
     def start_iteration(self) -> int:
-        """Return the first iteration at which most terms count, all of them if there is such one.
-
-        Terms of weight 0 are left out, and iterations from 100,000 on.
-        """
-        terms = [term for term in self.terms.values() if term.weight]
-        best = 0, 0
-        for iteration in range(_LATEST):
-            count = sum(term.factor(iteration) != 0.0 for term in terms)
-            if count > best[0]:
-                best = count, iteration
-            if count == len(terms):
-                break
-        return best[1]
+        """Return the first iteration at which most terms count."""
+        return start_of(self.terms.values())
 
     def set_run_length(self, epoch_length: int, total: int | None = None) -> None:
         """Let schedules in epochs, or in shares of the run, know how long it is."""
@@ -191,11 +195,22 @@ class Distiller(BaseDistiller):
             FloatingPointError: If a term, or a loss of the student's own, is not finite.
         """
         factors = self.active_terms()
-        values = self._values(call, factors) if factors else {}
+        found = self._values(call, factors) if factors else {}
+        task = total_loss(call.task).get("task", call.extra_inputs.get("task_loss"))
+        weights = self.auto_weights.weigh(call.student, call.iteration, found, task)
+        values = {}
+        for name, parts in found.items():
+            factor = factors[name] * weights.get(name, 1.0)
+            values[name] = {key: factor * part for key, part in parts.items()}
         result = merge_losses(values, call.task)
         if self.check_finite:
             check_finite(result, call.iteration, call.task)
         result |= self._shares(values, call)
+        like = self.iteration
+        result |= {
+            f"weight_{name}": like.new_tensor(one, dtype=torch.float32)
+            for name, one in weights.items()
+        }
         return result | self.idle_loss(idle_parameters((self.connectors, self.criteria), factors))
 
     def _values(self, call: Call, factors: Mapping[str, float]) -> dict[str, dict[str, Tensor]]:
@@ -218,7 +233,7 @@ class Distiller(BaseDistiller):
                 if require_influence(f"term {name!r}", student[name], values_of_term):
                     self._reached.add(name)
             values[name] = {
-                f"loss_{name}_{part}" if part else f"loss_{name}": factors[name] * value
+                f"loss_{name}_{part}" if part else f"loss_{name}": value
                 for part, value in parts.items()
             }
         return values
@@ -265,17 +280,13 @@ class Distiller(BaseDistiller):
         prepare_and_try(self.terms, self.connectors, self.shape_table, student, teacher)
 
     def _shares(self, values: Mapping[str, Mapping[str, Tensor]], call: Call) -> dict[str, Tensor]:
-        if self.gradient_shares is None or not self.gradient_shares.due(call.iteration):
+        shares = self.gradient_shares
+        if shares is None or not shares.due(call.iteration):
             return {}
         losses = {name: torch.stack(list(v.values())).sum() for name, v in values.items()}
-        losses |= total_loss(call.task)
-        if not losses:
-            return {}
-        shares = self.gradient_shares.measure(call.student, losses)
-        return {
-            self.own("gradient_share_task") if name == "task" else f"gradient_share_{name}": share
-            for name, share in shares.items()
-        }
+        found = shares.measure(call.student, losses | total_loss(call.task))
+        task = self.own("gradient_share_task")
+        return {task if n == "task" else f"gradient_share_{n}": one for n, one in found.items()}
 
     def _clear(self) -> None:
         self._reached.clear()
@@ -284,16 +295,3 @@ class Distiller(BaseDistiller):
 
 def _whose(teacher: str) -> str:
     return "teacher" if teacher == ONLY_TEACHER else f"teacher {teacher!r}"
-
-
-def _require_a_teacher(terms: Mapping[str, Term], teachers: Mapping[str, Any]) -> None:
-    """Require that each term has a teacher, and each teacher a term."""
-    wanted = {term.teacher for term in terms.values()}
-    for name, term in terms.items():
-        if term.teacher not in teachers:
-            raise ValueError(
-                f"the teacher of term {name!r} must be one of {', '.join(map(repr, teachers))}, "
-                f"but it is {term.teacher!r}. Give the term teacher='...'."
-            )
-    if idle := sorted(set(teachers) - wanted):
-        raise ValueError(f"every teacher must have a term, but {idle} have none. Leave them out.")

@@ -6,9 +6,9 @@ import math
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any
 
-import torch
 from torch import Tensor, nn
 
+from kd_core.auto_weight import AutoWeight, auto_weight_of
 from kd_core.layers import Features, LayerPath, levels_of
 from kd_core.normalization import check_normalization, normalize_features
 
@@ -17,6 +17,7 @@ Layers = str | Sequence[str] | Mapping[str, str | Sequence[str]]
 
 
 ONLY_TEACHER = "teacher"  # name of a teacher that needs none
+_LATEST = 100_000  # iterations in which a term is expected to begin
 WHOLE = ""  # the role of a loss without roles
 
 
@@ -28,16 +29,18 @@ class Term:
         layers: The student's layers: a selector, several, or a mapping from role to selectors
             for a loss with roles (HMAT's low, mid, high).
         teacher_layers: The teacher's, in the same form; ``None`` takes the student's.
-        weight: Factor on the loss, on top of the loss's own ``loss_weight``.
+        weight: Factor on the loss, on top of its own ``loss_weight``; "auto", or an
+            :class:`AutoWeight`, steers it so that the term's gradient is a share of the task's.
         schedule: Factors of the iteration, multiplied; empty is constant.
         teacher: Name of the teacher, where there are several.
         normalize: What both sides go through before the loss, after a connector: "standard",
             "batch" or "unit" (:func:`kd_core.normalization.normalize`); ``None`` for nothing. The
             role "logits" stays as it is.
+        share: With ``weight="auto"``, the wanted share; the default is AutoWeight's.
 
     Raises:
         ValueError: If a selector cannot be read, the roles are not the loss's or differ, the
-            weight is negative or not finite, or the normalization is unknown.
+            weight or the normalization is unknown, or weight and share do not go together.
     """
 
     def __init__(
@@ -45,15 +48,17 @@ class Term:
         loss: nn.Module,
         layers: Layers,
         teacher_layers: Layers | None = None,
-        weight: float = 1.0,
+        weight: float | str | AutoWeight = 1.0,
         schedule: Schedule | Sequence[Schedule] = (),
         teacher: str = ONLY_TEACHER,
-        normalize: str | None = None,  # a seventh argument: all but two are for the few
+        normalize: str | None = None,
+        share: float | None = None,  # eight arguments: all but two are for the few
     ) -> None:
-        require_factor("weight", weight)
+        self.auto = auto_weight_of(weight, share)
+        self.weight: Any = 1.0 if self.auto else weight
+        require_factor("weight", self.weight)
         check_normalization(normalize)
         self.loss = loss
-        self.weight = weight
         self.teacher = teacher
         self.normalize = normalize
         self.schedules: tuple[Schedule, ...] = (
@@ -69,8 +74,12 @@ class Term:
         return {"student": self.student_layers, "teacher": self.teacher_layers}[side]
 
     def factor(self, iteration: int) -> float:
-        """Return weight times schedules at an iteration (counted from 0)."""
-        return self.weight * math.prod(schedule(iteration) for schedule in self._in_iterations)
+        """Return weight times schedules at an iteration (counted from 0).
+
+        An automatic weight is not part of it: the distiller multiplies it.
+        """
+        schedules: float = math.prod(schedule(iteration) for schedule in self._in_iterations)
+        return float(self.weight) * schedules
 
     def set_run_length(self, epoch_length: int, total: int | None) -> None:
         """Let the schedules know how many iterations an epoch and the run have."""
@@ -199,6 +208,36 @@ def require_factor(name: str, value: Any) -> None:
         raise ValueError(f"{name} must be finite and at least 0, but it is {value!r}.")
 
 
+def start_of(terms: Iterable[Term]) -> int:
+    """Return the first iteration of 100,000 at which most terms, of those above 0, count."""
+    wanted = [term for term in terms if term.weight]
+    best = 0, 0
+    for iteration in range(_LATEST):
+        count = sum(term.factor(iteration) != 0.0 for term in wanted)
+        if count > best[0]:
+            best = count, iteration
+        if count == len(wanted):
+            break
+    return best[1]
+
+
+def require_teachers(terms: Mapping[str, Term], teachers: Mapping[str, Any]) -> None:
+    """Require that each term has a teacher, and each teacher a term.
+
+    Raises:
+        ValueError: Names what has none.
+    """
+    wanted = {term.teacher for term in terms.values()}
+    for name, term in terms.items():
+        if term.teacher not in teachers:
+            raise ValueError(
+                f"the teacher of term {name!r} must be one of {', '.join(map(repr, teachers))}, "
+                f"but it is {term.teacher!r}. Give the term teacher='...'."
+            )
+    if idle := sorted(set(teachers) - wanted):
+        raise ValueError(f"every teacher must have a term, but {idle} have none. Leave them out.")
+
+
 def layers_of(terms: Mapping[str, Term], side: str) -> list[LayerPath]:
     """Return all layers of some terms.
 
@@ -229,22 +268,6 @@ def pick_required(term: str, required: Iterable[str], known: Mapping[str, Any]) 
             f"losses({missing[0]}={missing[0]})."
         )
     return {name: known[name] for name in required}
-
-
-def placeholders(required: Iterable[str], features: Mapping[str, Features]) -> dict[str, Tensor]:
-    """Return zeros in the place of extra inputs: a dry run has no labels.
-
-    Args:
-        required: The names.
-        features: Role to feature (N, ...) or list of them.
-
-    Returns:
-        Name to int64 zeros (N,).
-    """
-    sample = levels_of(next(iter(features.values())))[0]
-    return {
-        name: torch.zeros(len(sample), dtype=torch.long, device=sample.device) for name in required
-    }
 
 
 def _by_role(layers: Layers) -> dict[str, list[LayerPath]]:

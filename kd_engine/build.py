@@ -22,7 +22,7 @@ from kd_engine.weights.source import read_engine_checkpoint as read_engine_check
 from kd_engine.work_dir.run_checkpoint import checkpoint_file
 
 NO_CHECKPOINT = "The teacher has no checkpoint: what its own config does not load is random."
-_TERM_KEYS = ("loss", "layers", "teacher_layers", "weight", "schedule", "teacher", "normalize")
+_OPTIONAL = ("teacher_layers", "weight", "schedule", "teacher", "normalize", "share")
 _TEACHER_KEYS = ("config", "checkpoint", *OPTIONS, "precision", "same_classes")
 
 
@@ -62,7 +62,8 @@ def build_terms(configs: Mapping[str, Mapping[str, Any]]) -> dict[str, Term]:
 
     Args:
         configs: Name to ``dict(loss=, layers=, teacher_layers=, weight=, schedule=, teacher=,
-            normalize=)``; the last five are optional, ``schedule`` is a dict or a list of dicts.
+            normalize=, share=)``; all but the first two are optional, ``schedule`` is a dict or a
+            list of dicts, ``weight`` a number, "auto" or ``dict(type="kd_core.AutoWeight", ...)``.
 
     Raises:
         ValueError: If a term has an unknown key, or one is missing.
@@ -136,23 +137,25 @@ def build_teacher(
 
 
 def _build_term(name: str, config: Mapping[str, Any]) -> Term:
-    unknown = sorted(set(config) - set(_TERM_KEYS))
+    unknown = sorted(set(config) - {"loss", "layers", *_OPTIONAL})
     if unknown or "loss" not in config or "layers" not in config:
         raise ValueError(
-            f"term {name!r} must have loss and layers, and may have teacher_layers, weight, "
-            f"schedule, teacher and normalize, but it has {sorted(config)}."
+            f"term {name!r} must have loss and layers, and may have {', '.join(_OPTIONAL)}, but it "
+            f"has {sorted(config)}."
         )
     schedule = config.get("schedule", ())
     schedules = [schedule] if isinstance(schedule, Mapping) else schedule
+    weight = config.get("weight", 1.0)
     try:
         return Term(
             MODELS.build(dict(config["loss"])),
             config["layers"],
             config.get("teacher_layers"),
-            config.get("weight", 1.0),
+            MODELS.build(dict(weight)) if isinstance(weight, Mapping) else weight,
             [MODELS.build(dict(one)) for one in schedules],
             config.get("teacher", ONLY_TEACHER),
             config.get("normalize"),
+            config.get("share"),
         )
     except (TypeError, ValueError) as error:
         raise ValueError(f"term {name!r}: {error}") from error
