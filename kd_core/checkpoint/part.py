@@ -50,7 +50,7 @@ def load_part(
         names = {name for name, _ in module.named_modules()}
         given = OrderedDict((k, v) for k, v in weights.items() if _concerns(k, ours, names))
         own = {key: value for key, value in ours.items() if key not in weights}
-        given |= {k: v for k, v in own.items() if k.startswith(optional) or _is_neutral(v)}
+        given |= {k: v for k, v in own.items() if k.startswith(optional) or is_neutral(v)}
     if (versions := getattr(weights, "_metadata", None)) is not None:
         given._metadata = versions  # type: ignore[attr-defined]
     load_weights(module, given, source=source, allow_partial=allow_partial, ignore=ignore)
@@ -63,7 +63,7 @@ def _concerns(key: str, ours: Mapping[str, Any], names: set[str]) -> bool:
     return key in ours or not is_extra
 
 
-def _is_neutral(value: object) -> bool:
+def is_neutral(value: object) -> bool:
     """Return whether a value of the module changes nothing as it is: all 0, all 1, or a table."""
     if not isinstance(value, Tensor) or value.is_meta:
         return False

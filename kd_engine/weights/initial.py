@@ -13,11 +13,10 @@ from mmengine.model import is_model_wrapper
 from mmengine.runner import Runner
 from torch import nn
 
-from kd_core.checkpoint.load import CheckpointError
 from kd_engine.build import student_config, without_initial_weights
 from kd_engine.evaluate import build_model
 from kd_engine.weights.inherit import inherit_at_start, inherit_now
-from kd_engine.weights.pretrained import pretrained_files, require_pretrained
+from kd_engine.weights.pretrained import initialize_strictly
 from kd_engine.weights.source import OPTIONS, WeightSource
 
 _PRETRAINED = "Pretrained"
@@ -92,16 +91,7 @@ def load_initial_weights(student: Any, config: Config) -> list[str]:
         ValueError: If ``load_options`` are wrong.
     """
     source = initial_source(config)
-    try:
-        if hasattr(student, "init_weights"):
-            student.init_weights()
-    except LookupError as error:  # mmdet's Swin, of a file without any key that it knows
-        raise CheckpointError(
-            f"the files of {', '.join(pretrained_files(student))} must fill the parts that name "
-            f"them in init_cfg, but one could not be read ({error!r}). Give the file that belongs "
-            "to the part (convert_weights=True reads names of the original program)."
-        ) from error
-    lines = require_pretrained(student)
+    lines = initialize_strictly(student)
     if source is not None:
         report = source.load_into(student)
         what = "all of it" if report.complete else f"{len(report.loaded)} keys of it"

@@ -8,7 +8,7 @@ from torchvision.models import get_model
 
 from kd_core.checkpoint.load import CheckpointError
 from kd_engine.weights.initial import check_initial_weights
-from kd_engine.weights.pretrained import require_pretrained, use_strict_pretrained
+from kd_engine.weights.pretrained import initialize_strictly, use_strict_pretrained
 
 PLUGIN = dict(cfg=dict(type="ContextBlock", ratio=0.25), position="after_conv3")
 SWIN = dict(
@@ -19,6 +19,8 @@ PVT = dict(
     type="PyramidVisionTransformerV2", embed_dims=8, num_layers=[1, 1, 1, 1],
     num_heads=[1, 1, 1, 1], convert_weights=False,
 )  # fmt: skip
+
+DETECTORS = dict(type="DetectoRS_ResNet", depth=50, base_channels=4, stem_channels=4)
 
 
 @pytest.fixture(autouse=True)
@@ -40,8 +42,7 @@ def files(tmp_path_factory):
 def start(config, checkpoint, **options):
     init_cfg = dict(type="Pretrained", checkpoint=checkpoint, **options)
     backbone = MODELS.build(ConfigDict({**config, "init_cfg": init_cfg}))
-    backbone.init_weights()
-    require_pretrained(backbone)
+    initialize_strictly(backbone)
     return backbone
 
 
@@ -107,7 +108,9 @@ def test_swin_reads_its_own_program_s_file(tmp_path):
 
 
 def test_swin_is_refused_a_file_of_another_network(tmp_path, files):
-    with pytest.raises(CheckpointError, match=r"resnet18\.pth must fill .*SwinTransformer"):
+    with pytest.raises(
+        CheckpointError, match=r"resnet18\.pth must fill .*SwinTransformer.*It lacks patch_embed"
+    ):
         start(SWIN, files["resnet18"])
 
 
@@ -116,6 +119,40 @@ def test_swin_without_a_known_key_is_a_sentence(files):
     config = Config(dict(model={**SWIN, "convert_weights": False, "init_cfg": init_cfg}))
     with pytest.raises(CheckpointError, match=r"resnet18\.pth must fill the parts"):
         check_initial_weights(config)
+
+
+def test_a_shallower_swin_s_file_names_the_blocks_that_would_stay_random(tmp_path):
+    source = MODELS.build({**SWIN, "depths": (1, 1, 1, 1)})
+    torch.save(published(source), tmp_path / "swin.pth")
+    words = r"\d+ of its \d+ parameters .* It lacks stages\.2\.blocks\.1\.attn\.w_msa\."
+    with pytest.raises(CheckpointError, match=words):
+        start(SWIN, str(tmp_path / "swin.pth"))
+    start(SWIN, str(tmp_path / "swin.pth"), allow_partial=True)
+
+
+def test_a_shallower_pvt_s_file_names_the_layers_that_would_stay_random(tmp_path):
+    torch.save(MODELS.build(PVT).state_dict(), tmp_path / "pvt.pth")
+    with pytest.raises(CheckpointError, match=r"It lacks layers\.3\.1\.1\."):
+        start({**PVT, "num_layers": [1, 1, 1, 2]}, str(tmp_path / "pvt.pth"))
+
+
+def test_detectors_rs_is_compared_with_its_file(tmp_path):
+    torch.save(MODELS.build(DETECTORS).state_dict(), tmp_path / "a.pth")
+    start(DETECTORS, str(tmp_path / "a.pth"))
+    with pytest.raises(CheckpointError, match=r"DetectoRS_ResNet.* It lacks layer3\.6\.conv1\."):
+        start({**DETECTORS, "depth": 101}, str(tmp_path / "a.pth"))
+
+
+def test_a_head_that_sets_biases_after_loading_is_refused(tmp_path, tiny):
+    config = tiny.yolox()
+    torch.save(tiny.build(config).state_dict(), tmp_path / "a.pth")
+    options = dict(checkpoint=str(tmp_path / "a.pth"), prefix="bbox_head.")
+    start(config["bbox_head"], **options)  # the file has just what it sets
+    weights = torch.load(tmp_path / "a.pth")
+    weights["bbox_head.multi_level_conv_cls.1.bias"] += 1
+    torch.save(weights, tmp_path / "a.pth")
+    with pytest.raises(CheckpointError, match=r"sets multi_level_conv_cls\.1\.bias anew after"):
+        start(config["bbox_head"], **options)
 
 
 def test_pvt_is_compared_with_its_file(tmp_path, files):

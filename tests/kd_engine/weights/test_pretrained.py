@@ -8,7 +8,7 @@ from torch import nn
 
 from kd_core.checkpoint.load import CheckpointError
 from kd_engine.weights.checkpoint import use_safe_checkpoints
-from kd_engine.weights.pretrained import require_pretrained, use_strict_pretrained
+from kd_engine.weights.pretrained import initialize_strictly, use_strict_pretrained
 
 
 class Backbone(BaseModule):
@@ -49,7 +49,7 @@ def file(tmp_path):
 
 def initialized(init_cfg, kind=Backbone, **options):
     model = Detector(kind(init_cfg, **options))
-    model.init_weights()
+    model.lines = initialize_strictly(model)
     return model
 
 
@@ -57,7 +57,7 @@ def initialized(init_cfg, kind=Backbone, **options):
 def test_a_backbone_starts_from_a_classifier_s_file(file, kind):
     model = initialized(dict(type=kind, checkpoint=file[0]))
     assert torch.equal(model.backbone.conv1.weight, file[1]["conv1.weight"])
-    assert require_pretrained(model) == [f"backbone: {file[0]}"]
+    assert model.lines == [f"backbone: {file[0]}"]
 
 
 @pytest.mark.parametrize("kind", ["Pretrained", PretrainedInit])
@@ -70,7 +70,6 @@ def test_unless_that_is_allowed(file):
     options = dict(type="Pretrained", checkpoint=file[0], allow_partial=True)
     model = initialized(options, width=5)
     assert torch.equal(model.backbone.layer1.bias, file[1]["layer1.bias"])
-    require_pretrained(model)
 
 
 def test_a_detector_s_file_needs_its_prefix(tmp_path):
@@ -105,8 +104,45 @@ def test_parts_that_read_their_file_themselves_are_compared_with_it(tmp_path):
     weights = Backbone().state_dict()
     torch.save({key.replace("conv1", "stem"): value for key, value in weights.items()}, path)
     options = dict(type="Pretrained", checkpoint=path)
-    assert require_pretrained(initialized(options, OwnReader)) == [f"backbone: {path}"]
+    assert initialized(options, OwnReader).lines == [f"backbone: {path}"]
     torch.save({f"other.{key}": value for key, value in weights.items()}, path)
     with pytest.raises(CheckpointError, match=r"0 of its 4 parameters are values of the file"):
-        require_pretrained(initialized(options, OwnReader))
-    require_pretrained(initialized({**options, "allow_partial": True}, OwnReader))
+        initialized(options, OwnReader)
+    initialized({**options, "allow_partial": True}, OwnReader)
+
+
+def test_parts_that_read_their_file_themselves_name_what_they_missed(tmp_path):
+    path = str(tmp_path / "a.pth")
+    weights = Backbone().state_dict()
+    torch.save({key: weights[key] for key in weights if key != "conv1.weight"}, path)
+    options = dict(type="Pretrained", checkpoint=path)
+    words = r"3 of its 4 parameters are values of the file\. It lacks conv1\.weight\."
+    with pytest.raises(CheckpointError, match=words):
+        initialized(options, OwnReader)
+
+
+class Resetting(Backbone):
+    """Sets a bias after it has loaded its file, as YOLOX's head does."""
+
+    def init_weights(self):
+        super().init_weights()
+        self.layer1.bias.data.fill_(-4.6)
+
+
+def test_what_is_set_anew_after_loading_is_named(file):
+    options = dict(type="Pretrained", checkpoint=file[0])
+    with pytest.raises(
+        CheckpointError, match=r"Resetting sets layer1\.bias anew .*inherit=\['back"
+    ):
+        initialized(options, Resetting)
+    initialized({**options, "allow_partial": True}, Resetting)
+
+
+def test_what_the_whole_model_loads_later_may_replace_a_part(file, tmp_path):
+    torch.manual_seed(2)
+    source = Detector(Backbone())
+    torch.save(source.state_dict(), tmp_path / "whole.pth")
+    whole = dict(type="Pretrained", checkpoint=str(tmp_path / "whole.pth"))
+    model = Detector(Backbone(dict(type="Pretrained", checkpoint=file[0])), whole)
+    assert len(initialize_strictly(model)) == 2
+    assert torch.equal(model.backbone.conv1.weight, source.backbone.conv1.weight)
