@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import copy
 import os
 from typing import Any
 
 import mmengine.runner
+from mmengine.config import Config
 from mmengine.dist import master_only
 from mmengine.logging import MMLogger
 from torch import nn
@@ -28,6 +30,8 @@ class Runner(mmengine.runner.Runner):  # type: ignore[misc]
 
     def __init__(self, *arguments: Any, **options: Any) -> None:
         set_status("building the model")
+        if isinstance(options.get("cfg"), Config):
+            options["cfg"] = _FormattedOnce.of(options["cfg"])
         super().__init__(*arguments, **options)
         self._report = RunReportHook()
         self.register_hook(FoundNothingHook(), priority="HIGHEST")
@@ -57,6 +61,30 @@ class Runner(mmengine.runner.Runner):  # type: ignore[misc]
         model: nn.Module = super().train()
         self.logger.info(self._report.last_line(self))
         return model
+
+
+class _FormattedOnce(Config):  # type: ignore[misc]
+    """Config that is formatted again only where it has changed.
+
+    mmengine wants its text for the log, for the dump and for every checkpoint.
+    """
+
+    _latest = ("", "")  # what was formatted, and its text
+
+    @classmethod
+    def of(cls, config: Config) -> Config:
+        """Return a copy of a config that is of this class."""
+        copied = copy.copy(config)
+        object.__setattr__(copied, "__class__", cls)
+        return copied
+
+    @property
+    def pretty_text(self) -> str:
+        """Return the config as the text of a Python program."""
+        content = repr(self)
+        if self._latest[0] != content:
+            type(self)._latest = content, super().pretty_text
+        return self._latest[1]
 
 
 def _is_dump(path: str) -> bool:
