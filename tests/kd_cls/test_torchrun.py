@@ -1,9 +1,6 @@
 """Two processes on gloo, through kdkit train, on an odd number of test images."""
 
 import json
-import os
-import subprocess
-import sys
 from pathlib import Path
 
 import pytest
@@ -14,6 +11,8 @@ import kd_cls  # noqa: F401
 from kd_core.checkpoint.load import read_checkpoint
 from kd_engine.evaluate import evaluate_model
 from kd_engine.weights.checkpoint import ALLOWED
+
+from ..forked import train_on_ranks
 
 ROOT = Path(__file__).parents[2]
 
@@ -41,21 +40,16 @@ def test_accuracy_is_that_of_one_process(tmp_path):
     config = tmp_path / "two.py"
     base, out = str(ROOT / "configs/cls/data/digits.py"), str(tmp_path / "two.npz")
     config.write_text(CONFIG.format(base=base, out=out))
-    done = subprocess.run(
-        [sys.executable, "-m", "torch.distributed.run", "--nproc_per_node=2",
-         "--rdzv-backend=c10d", "--rdzv-endpoint=localhost:0", "tools/train.py", str(config),
-         "--work-dir", str(tmp_path / "run"), "--launcher", "pytorch"],
-        cwd=ROOT, capture_output=True, text=True, timeout=600,
-        env={**os.environ, "PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1", "KD_TRACEBACK": "1"},
-    )  # fmt: skip
-    assert done.returncode == 0, done.stderr[-3000:]
-    (scalars,) = (tmp_path / "run").glob("*/vis_data/scalars.json")
+    work_dir, log = tmp_path / "run", tmp_path / "log.txt"
+    codes = train_on_ranks(["train", config, "--work-dir", work_dir], log)
+    assert codes == [0, 0], log.read_text()[-3000:]
+    (scalars,) = work_dir.glob("*/vis_data/scalars.json")
     rows = [json.loads(line) for line in scalars.read_text().splitlines()]
     logged = [row for row in rows if "cls/top1" in row][-1]
     alone = Config.fromfile(config)
     alone.work_dir = str(tmp_path)
     alone.test_evaluator = dict(type="kd_cls.ClassificationMetric", teacher_predictions=out)
-    found = evaluate_model(alone, str(tmp_path / "run/epoch_1.pth"))
+    found = evaluate_model(alone, str(work_dir / "epoch_1.pth"))
     assert found.pop("cls/agreement") == 100  # with what two processes wrote
     assert {key: logged[key] for key in found} == pytest.approx(found, abs=1e-6)
     assert 0 < found["cls/top1"] < 100
@@ -87,15 +81,10 @@ def test_networks_beside_the_student_train_in_two_processes(tmp_path, gamma):
     config = tmp_path / "several.py"
     base = str(ROOT / "configs/cls/data/digits.py")
     config.write_text(METHODS.format(base=base, gamma=gamma))
-    done = subprocess.run(
-        [sys.executable, "-m", "torch.distributed.run", "--nproc_per_node=2",
-         "--rdzv-backend=c10d", "--rdzv-endpoint=localhost:0", "tools/train.py", str(config),
-         "--work-dir", str(tmp_path / "run"), "--launcher", "pytorch"],
-        cwd=ROOT, capture_output=True, text=True, timeout=600,
-        env={**os.environ, "PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1", "KD_TRACEBACK": "1"},
-    )  # fmt: skip
+    work_dir, log = tmp_path / "run", tmp_path / "log.txt"
+    train_on_ranks(["train", config, "--work-dir", work_dir], log)
     # gloo now and then aborts a process at its exit, after the run: the checkpoint tells
-    assert (tmp_path / "run/epoch_1.pth").is_file(), done.stderr[-3000:]
-    state = read_checkpoint(str(tmp_path / "run/epoch_1.pth"), ALLOWED)["state_dict"]
+    assert (work_dir / "epoch_1.pth").is_file(), log.read_text()[-3000:]
+    state = read_checkpoint(str(work_dir / "epoch_1.pth"), ALLOWED)["state_dict"]
     assert state["distiller.iteration"] == 3
     assert all(torch.isfinite(value).all() for value in state.values())

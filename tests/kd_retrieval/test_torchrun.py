@@ -1,8 +1,6 @@
 """Two processes on gloo, through kdkit train, on an odd number of images to search."""
 
 import json
-import os
-import subprocess
 import sys
 from pathlib import Path
 
@@ -16,6 +14,8 @@ from PIL import Image
 
 import kd_retrieval  # noqa: F401
 from kd_engine.evaluate import evaluate_model
+
+from ..forked import train_on_ranks
 
 ROOT = Path(__file__).parents[2]
 SEARCHED = 21
@@ -82,17 +82,11 @@ def run(tmp_path_factory):
     config = folder / "two.py"
     base = str(ROOT / "configs/retrieval/data/digits.py")
     config.write_text(CONFIG.format(base=base, data=str(folder / "data")))
-    done = subprocess.run(
-        [sys.executable, "-m", "torch.distributed.run", "--nproc_per_node=2",
-         "--rdzv-backend=c10d", "--rdzv-endpoint=localhost:0", "tools/train.py", str(config),
-         "--work-dir", str(folder / "run"), "--launcher", "pytorch"],
-        cwd=ROOT, capture_output=True, text=True, timeout=600,
-        env={**os.environ, "PYTHONPATH": f"{ROOT}{os.pathsep}{folder}", "OMP_NUM_THREADS": "1",
-             "KD_TRACEBACK": "1"},
-    )  # fmt: skip
-    assert done.returncode == 0, done.stderr[-3000:]
+    work_dir, log = folder / "run", folder / "log.txt"
+    codes = train_on_ranks(["train", config, "--work-dir", work_dir], log, path=[folder])
+    assert codes == [0, 0], log.read_text()[-3000:]
     sys.path.insert(0, str(folder))
-    yield folder / "run", Config.fromfile(config)
+    yield work_dir, Config.fromfile(config)
     sys.path.remove(str(folder))
 
 

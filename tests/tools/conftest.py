@@ -4,12 +4,13 @@ from pathlib import Path
 
 import pytest
 import torch
-from mmengine.utils import ManagerMixin
 
 import kd_det  # noqa: F401  before mmdet
 from kdkit.cli import main
 from kdkit.demo.digit_scenes import SceneOptions
 from kdkit.demo.digit_set import make_detection_set
+
+from ..forked import forget_instances
 
 ROOT = Path(__file__).parents[2]
 
@@ -202,22 +203,12 @@ def classification(tmp_path_factory):
     return make_runs(tmp_path_factory.mktemp("classification"))
 
 
-def forget_instances(kind):
-    """Forget mmengine's loggers, visualizers and the like: it names them by the second.
-
-    A command has a process of its own and finds none; two runs of a test may begin in one second.
-    """
-    kind._instance_dict.clear()
-    for below in kind.__subclasses__():
-        forget_instances(below)
-
-
 @pytest.fixture
 def run_tool(capsys):
     """Run a subcommand in this process; returns exit code, output and error output."""
 
     def run(name, *arguments):
-        forget_instances(ManagerMixin)
+        forget_instances()
         capsys.readouterr()
         code = run_command(name, *arguments)
         captured = capsys.readouterr()

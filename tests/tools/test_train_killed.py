@@ -1,19 +1,17 @@
 """kdkit train on a detector, ended by kill -9 and resumed with --resume."""
 
 import json
-import os
 import random
 import signal
-import subprocess
-import sys
 import time
-from pathlib import Path
 
 import pytest
 
 from kd_core.checkpoint.load import read_checkpoint
 from kd_engine.resume.last_checkpoint import last_whole_checkpoint
 from kd_engine.weights.checkpoint import ALLOWED
+
+from ..forked import start
 
 EPOCHS, STEPS = 10, 3  # steps of an epoch
 
@@ -23,20 +21,9 @@ pytestmark = [
 ]
 
 
-def start(command, log):
-    root = Path(__file__).parents[2]
-    path = os.pathsep.join([str(root), os.environ.get("PYTHONPATH", "")])
-    return subprocess.Popen(
-        [sys.executable, str(root / "tools/train.py"), *map(str, command)],
-        env={**os.environ, "PYTHONPATH": path, "OMP_NUM_THREADS": "1"},
-        stdout=log.open("a"),
-        stderr=subprocess.STDOUT,
-    )
-
-
 def wait_for(condition, process, log):
     while not condition():
-        assert process.poll() is None, log.read_text()
+        assert process.is_alive(), log.read_text()
         time.sleep(0.0005)
 
 
@@ -46,7 +33,8 @@ def epochs(run):
 
 def kill(process):
     process.kill()
-    assert process.wait() == -signal.SIGKILL
+    process.join()
+    assert process.exitcode == -signal.SIGKILL
 
 
 def check_all_whole(run):
@@ -67,7 +55,7 @@ def trained_steps(run):
 def test_killed_twice_it_resumes_to_the_end(place, run_tool, tmp_path):
     run, log = tmp_path / "run", tmp_path / "log.txt"
     settings = [f"train_cfg.max_epochs={EPOCHS}", "default_hooks.logger.interval=1"]
-    command = [place.distilled, "--work-dir", run, "--resume", "--cfg-options", *settings]
+    command = ["train", place.distilled, "--work-dir", run, "--resume", "--cfg-options", *settings]
 
     process = start(command, log)  # killed at any moment after its first checkpoint
     wait_for(lambda: epochs(run), process, log)
@@ -84,7 +72,7 @@ def test_killed_twice_it_resumes_to_the_end(place, run_tool, tmp_path):
     second = epochs(run)[-1]
     assert first < second < EPOCHS
 
-    code, _, error = run_tool("train", *command)
+    code, _, error = run_tool(*command)
     assert code == 0, error
     check_all_whole(run)
     assert epochs(run)[-1] == EPOCHS
