@@ -11,8 +11,7 @@ import torch
 from mmengine.config import Config
 from torch import Tensor, nn
 
-from kd_det.probe import random_batch, read_test_batch
-from kd_engine.data.required import require_datasets
+from kd_det.probe import test_batch
 from kd_engine.export_check import models_to_compare
 
 _CLOSE = 1e-4  # pixels, scores; on a CPU the two are equal
@@ -41,7 +40,7 @@ def check_export(config: Config, checkpoint: str, exported: str, plain: str) -> 
         ValueError: If the predictions differ, or there is none.
     """
     alone, distilled = models_to_compare(config, checkpoint, exported, plain, _of_every_score)
-    batch, source = _images(config)
+    batch, source = test_batch(config)
     boxes = _compare(_predict(alone, batch), _predict(distilled, batch))
     return (
         f"plain {type(alone).__name__} loads {Path(exported).name} strictly and predicts the same "
@@ -63,15 +62,6 @@ def _without_threshold(content: Any) -> Any:
         key: 0.0 if key == "score_thr" else _without_threshold(value)
         for key, value in content.items()
     }
-
-
-def _images(config: Config) -> tuple[dict[str, Any], str]:
-    try:
-        require_datasets(config, ("test_dataloader",))
-    except FileNotFoundError as error:
-        return random_batch(), f"2 random images (its test data is absent: {error})"
-    batch = read_test_batch(config)
-    return batch, f"{len(batch['inputs'])} images of its test data"
 
 
 def _predict(model: nn.Module, batch: dict[str, Any]) -> list[dict[str, Tensor]]:

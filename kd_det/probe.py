@@ -14,9 +14,12 @@ from mmengine.structures import InstanceData
 from torch import nn
 
 from kd_core.teacher import eval_mode
+from kd_engine.data.required import require_datasets
+
+_SIZE = (256, 320)  # height and width in pixels
 
 
-def random_batch(count: int = 2, size: tuple[int, int] = (256, 320)) -> dict[str, Any]:
+def random_batch(count: int = 2, size: tuple[int, int] = _SIZE) -> dict[str, Any]:
     """Make noise images as a data loader would yield them; always the same.
 
     Args:
@@ -69,7 +72,41 @@ def read_test_batch(config: Config, count: int = 4) -> dict[str, Any]:
     return batch
 
 
-def dry_run(model: nn.Module, size: tuple[int, int] = (256, 320)) -> None:
+def test_batch(
+    config: Config, count: int = 4, size: tuple[int, int] | None = None
+) -> tuple[dict[str, Any], str]:
+    """Read the first images of a config's test data, or make random ones if it is absent.
+
+    Args:
+        config: The config of a run.
+        count: How many.
+        size: Height and width of random images; None takes the test pipeline's.
+
+    Returns:
+        A batch as a data loader yields it, and a text about its origin.
+    """
+    try:
+        require_datasets(config, ("test_dataloader",))
+    except FileNotFoundError as error:
+        batch = random_batch(count, size or size_of_test_images(config))
+        return batch, f"{count} random image(s) (its test data is absent: {error})"
+    batch = read_test_batch(config, count)
+    return batch, f"{len(batch['inputs'])} image(s) of its test data"
+
+
+def size_of_test_images(config: Config) -> tuple[int, int]:
+    """Return the height and width to which the test pipeline resizes, at most; or 256 x 320."""
+    dataset = (config.get("test_dataloader") or {}).get("dataset") or {}
+    while "pipeline" not in dataset and "dataset" in dataset:
+        dataset = dataset["dataset"]
+    scales = [one["scale"] for one in dataset.get("pipeline", ()) if one.get("scale")]
+    if not scales or isinstance(scales[-1], int | float):
+        return _SIZE
+    width, height = scales[-1]
+    return int(height), int(width)
+
+
+def dry_run(model: nn.Module, size: tuple[int, int] = _SIZE) -> None:
     """Run a detector on random images, without gradients; its modes stay as they are."""
     detector: Any = model
     with torch.no_grad(), eval_mode(model):

@@ -18,7 +18,7 @@ from kd_det.detector import ADAPTER
 from kd_det.export_check import check_export
 from kd_det.metric_names import metric_names
 from kd_det.mmcv_ops import provide_ops
-from kd_det.probe import dry_run
+from kd_det.probe import dry_run, random_batch, test_batch
 from kd_engine.doctor.data_warnings import warning_line
 from kd_engine.evaluate import plain_config
 from kd_engine.export_files import python_command
@@ -28,6 +28,7 @@ from kd_engine.task import Task
 class Detection(Task):
     """mmdet's detectors; see :class:`kd_engine.task.Task`."""
 
+    data_dependent = True  # proposals, and the boxes that NMS compares
     export_defaults = dict(  # without a visualizer mmdet's DetInferencer fails
         visualizer=dict(
             type="DetLocalVisualizer",
@@ -81,6 +82,27 @@ class Detection(Task):
     def dry_run(self, model: nn.Module, size: tuple[int, int] | None = None) -> None:
         """Run a detector on random images of 256 x 320, or another size."""
         dry_run(model, size or (256, 320))
+
+    def test_image(self, config: Config, size: tuple[int, int] | None = None) -> tuple[Any, str]:
+        """Return one test image, as a batch, and a text about its origin and size."""
+        if size is not None:
+            batch, origin = random_batch(1, size), "a random image"
+        else:
+            batch, origin = test_batch(config, 1)
+        height, width = batch["inputs"][0].shape[1:]
+        return batch, f"{origin}, {height} x {width}"
+
+    def predict(self, model: nn.Module, image: Any) -> Any:
+        """Predict the boxes of an image, as ``kdkit test`` does."""
+        detector: Any = model
+        return detector.test_step(image)
+
+    def uncounted(self, model: nn.Module) -> str:
+        """Return the deformable convolutions of a compiled mmcv, of which torch sees nothing."""
+        if provide_ops() != "compiled":
+            return ""
+        kinds = {type(module).__name__ for module in model.modules()}
+        return ", ".join(sorted(kind for kind in kinds if "DeformConv2d" in kind))
 
     def check_export(self, config: Config, checkpoint: str, exported: str, plain: str) -> str:
         """Compare the boxes of the exported student with those of the distilled model."""

@@ -9,7 +9,12 @@ from mmengine.config import Config
 from torch import nn
 
 from kd_engine.adapter import ModelAdapter
-from kd_engine.doctor.probe import run_once
+from kd_engine.doctor.probe import (
+    normalized,
+    probe_images,
+    random_images,
+    run_once,
+)
 from kd_engine.export_check import compare_export
 from kd_engine.export_files import kdkit_command
 
@@ -27,6 +32,7 @@ class Task:
 
     export_defaults: Mapping[str, Any] = {}  # settings that an exported config needs
     output = "outputs"  # what the model makes of images, in the plural
+    data_dependent = False  # whether what a model computes depends on what it finds in an image
 
     def __init__(self, adapter: ModelAdapter | None = None) -> None:
         self.adapter = adapter or ModelAdapter()
@@ -80,6 +86,28 @@ class Task:
             size: Height and width in pixels; ``None`` takes what suits the model.
         """
         run_once(model, size or self.adapter.image_size(model))
+
+    def test_image(self, config: Config, size: tuple[int, int] | None = None) -> tuple[Any, str]:
+        """Return one test image as :meth:`predict` takes it, and a text about its origin and size.
+
+        Args:
+            config: The config of a run.
+            size: Height and width in pixels of a random image; None takes the first one of the
+                test data, or a random one of that size if the data is absent.
+        """
+        if size is not None:
+            images, origin = random_images(1, size), "a random image"
+        else:
+            images, origin = probe_images(config, 1)
+        return images, f"{origin}, {images.shape[2]} x {images.shape[3]}"
+
+    def predict(self, model: nn.Module, image: Any) -> Any:
+        """Run a model on an image of :meth:`test_image`, from its pixels to what it finds."""
+        return model(normalized(model, image), mode="tensor")
+
+    def uncounted(self, model: nn.Module) -> str:
+        """Return which layers of a model hide their multiply-adds from a counter, or ""."""
+        return ""
 
     def check_export(self, config: Config, checkpoint: str, exported: str, plain: str) -> str:
         """Compare an exported student with the distilled model: see ``compare_export``."""
