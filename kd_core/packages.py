@@ -14,6 +14,7 @@ _EXTRAS = {
     "faiss": "retrieval",
     "pytorch_metric_learning": "retrieval",
     "timm": "cls",
+    "scipy": "onedl",
     "onnx": "onnx",
     "onnxruntime": "onnx",
     "onnxscript": "onnx",

@@ -14,7 +14,7 @@ _LONGEST_VALUE = 70
 _LONGEST_LIST = 20
 
 # Settings that decide a run; the rest are variables, tests and logs.
-_DECIDES = (
+DECIDES = (
     "model", "data_preprocessor", "train_dataloader", "val_dataloader", "val_evaluator",
     "train_cfg", "val_cfg", "optim_wrapper", "param_scheduler", "auto_scale_lr", "custom_hooks",
     "randomness", "activation_checkpointing",
@@ -74,7 +74,7 @@ def changes_between(before: Mapping[str, Any], after: Mapping[str, Any]) -> list
     """
     found = [
         change
-        for key in _DECIDES
+        for key in DECIDES
         for change in _compare(before.get(key), after.get(key), key)
         if not _matches(change.path, _SILENT)
     ]

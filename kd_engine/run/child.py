@@ -10,7 +10,8 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
 from types import FrameType
 
 _PARENT = "KD_PARENT_PID"
@@ -33,9 +34,48 @@ def run_child(arguments: Sequence[str]) -> int:
     Raises:
         SystemExit: If this process was asked to end, with the code that a shell expects.
     """
-    environment = {**os.environ, _PARENT: str(os.getpid())}
-    with _signals_raise():
-        return subprocess.run([sys.executable, *arguments], env=environment).returncode
+    with signals_raise():
+        return subprocess.run([sys.executable, *arguments], env=_environment({})).returncode
+
+
+def start_child(
+    arguments: Sequence[str], settings: Mapping[str, str], log: Path
+) -> subprocess.Popen[bytes]:
+    """Start a Python program without waiting for its end.
+
+    Args:
+        arguments: The program and its arguments.
+        settings: Environment variables that it gets besides those of this process.
+        log: File that its output is added to.
+
+    Returns:
+        The process. Start it from the main thread, and end it before this process ends: see
+        :func:`signals_raise`.
+    """
+    log.parent.mkdir(parents=True, exist_ok=True)
+    with log.open("ab") as file:
+        return subprocess.Popen(
+            [sys.executable, *arguments],
+            env=_environment(settings),
+            stdin=subprocess.DEVNULL,
+            stdout=file,
+            stderr=subprocess.STDOUT,
+        )
+
+
+@contextlib.contextmanager
+def signals_raise() -> Iterator[None]:
+    """Turn requests to end into SystemExit, unless the program handles or ignores them."""
+    names = ("SIGTERM", "SIGHUP") if threading.current_thread() is threading.main_thread() else ()
+    numbers = [getattr(signal, name) for name in names if hasattr(signal, name)]
+    changed = [number for number in numbers if signal.getsignal(number) == signal.SIG_DFL]
+    for number in changed:
+        signal.signal(number, _raise)
+    try:
+        yield
+    finally:
+        for number in changed:
+            signal.signal(number, signal.SIG_DFL)
 
 
 def end_with_parent() -> None:
@@ -57,6 +97,10 @@ def end_with_parent() -> None:
         threading.Thread(target=_watch, args=(parent,), daemon=True).start()
 
 
+def _environment(settings: Mapping[str, str]) -> dict[str, str]:
+    return {**os.environ, **settings, _PARENT: str(os.getpid())}
+
+
 def _tell_system() -> bool:
     with contextlib.suppress(OSError, AttributeError):
         library = ctypes.CDLL(None)
@@ -68,21 +112,6 @@ def _watch(parent: int) -> None:
     while os.getppid() == parent:
         time.sleep(_POLL)
     os._exit(1)
-
-
-@contextlib.contextmanager
-def _signals_raise() -> Iterator[None]:
-    """Turn requests to end into exceptions, unless the program handles or ignores them."""
-    names = ("SIGTERM", "SIGHUP") if threading.current_thread() is threading.main_thread() else ()
-    numbers = [getattr(signal, name) for name in names if hasattr(signal, name)]
-    changed = [number for number in numbers if signal.getsignal(number) == signal.SIG_DFL]
-    for number in changed:
-        signal.signal(number, _raise)
-    try:
-        yield
-    finally:
-        for number in changed:
-            signal.signal(number, signal.SIG_DFL)
 
 
 def _raise(number: int, frame: FrameType | None) -> None:

@@ -1,103 +1,137 @@
-"""Train several configs, one after another, and tabulate their scores.
+"""Compare configs over several seeds: train each with every seed, then say whether it helps.
 
-    kdkit compare configs/cls/student.py configs/cls/kd.py configs/cls/hmat.py --with-teacher
-    kdkit compare kdkit::det/student+bccd kdkit::det/hmat+bccd --seeds 0 1 2
+    kdkit compare kdkit::cls/kd+digits --seeds 5 --with-teacher
+    kdkit compare kdkit::det/student+bccd kdkit::det/hmat+bccd --seed-list 0 1 2
+    kdkit compare --from work_dirs/compare/cls/kd+digits/results.json
 
-Each run is one of kdkit train in a process of its own, with its usual work dir,
-work_dirs/<folder>/<config>, and seed<N> in it for each seed. Runs that are finished are not
-trained again, and one that has stopped resumes, so that the same command carries on after an
-interrupt. The configs must be measured alike: the same data, the same evaluator.
+Without a plain config, the student alone of each distilled one is trained, too. Each run is one
+of kdkit train in a process of its own. Runs that are finished are not trained again, and one that
+has stopped resumes, so the same command carries on after an interrupt, and takes up further
+configs and seeds. Ends with a table of paired differences and a verdict in words; they and all
+scores are in results.json and results.md of the work dir, work_dirs/compare/<first config>.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import click
 
 from kdkit.cli.command import PROGRAM, ConfigName, ManyOption, cfg_options, subcommand
 
+if TYPE_CHECKING:
+    from kd_engine.compare.report import Report
+
 
 @subcommand(__doc__, {"CONFIG...": "Configs to compare, as kdkit train takes them."})
-@click.argument("configs", nargs=-1, required=True, type=ConfigName(), metavar="CONFIG...")
+@click.argument("configs", nargs=-1, type=ConfigName(), metavar="CONFIG...")
 @click.option(
     "--seeds",
     cls=ManyOption,
     multiple=True,
+    type=int,
+    metavar="N",
+    help="How many seeds: 5 stands for 0, 1, 2, 3, 4 (default: 1, which proves nothing).",
+)
+@click.option(
+    "--seed-list",
+    cls=ManyOption,
+    multiple=True,
     type=click.IntRange(0),
-    metavar="N...",
-    help="Train each config with each of these seeds (default: once, with its own).",
+    metavar="SEED...",
+    help="The seeds themselves, instead.",
+)
+@click.option("--with-teacher", is_flag=True, help="Train first what a config needs.")
+@click.option("--only-given", is_flag=True, help="Build no student alone of distilled configs.")
+@click.option(
+    "--jobs",
+    type=click.IntRange(1),
+    help="Trainings side by side, with logs in files (default: one for each GPU).",
 )
 @click.option(
     "--work-dir",
-    type=click.Path(path_type=Path),
-    help="Folder of the runs (default: each has its usual one).",
+    type=click.Path(path_type=Path, file_okay=False),
+    help="Folder of the runs (default: work_dirs/compare/<first config>).",
 )
-@click.option("--with-teacher", is_flag=True, help="Train first what a config needs.")
+@click.option(
+    "--results",
+    type=click.Path(path_type=Path, dir_okay=False),
+    metavar="FILE.json",
+    help="Results file, extended if it is there (default: results.json of the work dir).",
+)
+@click.option(
+    "--from",
+    "source",
+    type=click.Path(path_type=Path, dir_okay=False),
+    metavar="FILE.json",
+    help="Train nothing: print table and verdict of a results file again.",
+)
 @click.option(
     "--metrics",
     cls=ManyOption,
     multiple=True,
     metavar="NAME...",
-    help="Columns (default: all metrics that the runs have in common).",
+    help="Columns; the verdict is about the first (default: all metrics that the runs share).",
+)
+@click.option(
+    "--lower-is-better/--higher-is-better",
+    default=None,
+    help="Direction of the first metric (default: by its name; loss, error and the like: lower).",
 )
 @cfg_options("Change settings of all configs.")
 def command(
     configs: tuple[str, ...],
     seeds: tuple[int, ...],
-    work_dir: Path | None,
+    seed_list: tuple[int, ...],
     with_teacher: bool,
+    only_given: bool,
+    jobs: int | None,
+    work_dir: Path | None,
+    results: Path | None,
+    source: Path | None,
     metrics: tuple[str, ...],
+    lower_is_better: bool | None,
     cfg_options: tuple[str, ...],
 ) -> None:
     """Compare."""
-    from kd_engine.doctor.summary import table_of_runs
+    chosen = _seeds(seeds, seed_list)
+    if bool(configs) == bool(source):
+        raise click.UsageError("give configs to compare, or --from FILE.json, and not both")
+
+    from kd_engine.compare.comparison import Place, Plan, compare, report_of
+    from kd_engine.compare.jobs import gpus
+    from kd_engine.config.load import parse_options
     from kd_engine.errors import clear_errors
 
     with clear_errors("interrupted; the same command carries on"):
-        runs = _runs(configs, seeds, work_dir)
-        todo = [(config, seed, folder) for config, own in runs for seed, folder in own.items()]
-        for number, (config, seed, folder) in enumerate(todo, 1):
-            print(f"{number} of {len(todo)}: {config}, in {folder}", flush=True)
-            options = [f"randomness.seed={seed}"] if seed is not None else []
-            _train(config, folder, with_teacher, [*cfg_options, *options])
-        groups = [(config, list(own.values())) for config, own in runs]
-        print(f"\n{table_of_runs(groups, metrics or None)}")
+        if source:
+            _show(report_of(source, metrics, lower_is_better))
+            return
+        options = parse_options(cfg_options)
+        plan = Plan(configs, chosen, options, only_given, metrics, lower_is_better)
+        folder = work_dir or plan.folder
+        file = results or folder / "results.json"
+        place = Place(folder, file, PROGRAM, with_teacher, jobs or len(gpus()) or 1)
+        report = compare(plan, place)
+        _show(report)
+        print(f"\n{file}, {file.with_suffix('.md').name}")
+        if report.failures:
+            raise SystemExit(1)
 
 
-def _runs(
-    configs: Sequence[str], seeds: Sequence[int], root: Path | None
-) -> list[tuple[str, dict[int | None, Path]]]:
-    """Return, for each config, its seeds and their work dirs.
-
-    Raises:
-        ValueError: If two configs would share a work dir.
-    """
-    from kd_engine.work_dir.default import default_work_dir
-
-    found: dict[Path, str] = {}
-    for config in configs:
-        usual = default_work_dir(config)
-        folder = usual if root is None else root / usual.relative_to("work_dirs")
-        if folder in found:
-            raise ValueError(
-                f"each config must have a work dir of its own, but {found[folder]} and {config} "
-                f"have {folder}. Name each config once."
-            )
-        found[folder] = config
-    return [
-        (config, {seed: folder / f"seed{seed}" for seed in seeds} or {None: folder})
-        for folder, config in found.items()
-    ]
+def _seeds(number: tuple[int, ...], listed: tuple[int, ...]) -> tuple[int, ...]:
+    if len(number) > 1:
+        raise click.UsageError(
+            f"--seeds takes one number, how many seeds, but there are {len(number)}. For these "
+            f"seeds themselves: --seed-list {' '.join(map(str, number))}"
+        )
+    if number and number[0] < 1:
+        raise click.UsageError(f"--seeds must be 1 or more, but it is {number[0]}.")
+    if number and listed:
+        raise click.UsageError("--seeds and --seed-list exclude each other. Give one of them.")
+    return tuple(dict.fromkeys(listed)) or tuple(range(number[0] if number else 1))
 
 
-def _train(config: str, folder: Path, with_teacher: bool, changes: Sequence[str]) -> None:
-    """Train in a process of its own, which has said what was wrong if it fails."""
-    from kd_engine.run.child import run_child
-
-    options = ["--work-dir", str(folder), "--resume", *["--with-teacher"] * with_teacher]
-    if changes:
-        options += ["--cfg-options", *changes]
-    if code := run_child([*PROGRAM, "train", config, *options]):
-        raise SystemExit(code)
+def _show(report: Report) -> None:
+    print(f"\n{report.markdown()}")

@@ -1,77 +1,173 @@
-"""kdkit compare: which trainings it starts, and the table of their scores."""
+"""kdkit compare: which trainings it starts, what it keeps, and its verdict."""
 
 import json
+from pathlib import Path
 
 import pytest
 
 from kd_engine.run import child
+from kd_engine.work_dir.lock import hold_work_dir
 from kdkit.cli.command import PROGRAM
 
-from .classification_run import ALONE, SHORT, TEACHER
+STUDENT, KD, HMAT = (f"kdkit::cls/{name}+digits" for name in ("student", "kd", "hmat"))
+TEACHER = Path("work_dirs/cls/teacher+digits/epoch_6.pth")
+
+
+class Trainings:
+    """Stand-in for the trainings: scores by arm and seed, and the runs that were asked for."""
+
+    def __init__(self):
+        self.calls = []
+        self.gain = 2.0
+        self.failing = ()
+
+    def __call__(self, arguments):
+        assert tuple(arguments[: len(PROGRAM) + 1]) == (*PROGRAM, "train")
+        config, _, folder, *options = arguments[len(PROGRAM) + 1 :]
+        assert options == ["--resume", "--cfg-options", f"randomness.seed={folder[-1]}"]
+        arm, seed = Path(folder).parent.name.rpartition("-")[0], int(folder[-1])
+        self.calls.append((arm, seed))
+        if (arm, seed) in self.failing:
+            return 3
+        gain = 0 if "DistilledClassifier" not in Path(config).read_text() else self.gain
+        logs = Path(folder, "20260101_000000/vis_data")
+        logs.mkdir(parents=True)
+        lines = [{"loss": 1.0, "iter": 2, "time": 3.0, "step": 2},
+                 {"cls/top1": 70 + seed + gain * (1 + seed / 100), "step": 1}]  # fmt: skip
+        (logs / "scalars.json").write_text("\n".join(map(json.dumps, lines)))
+        return 0
 
 
 @pytest.fixture
 def trained(monkeypatch, tmp_path):
-    """Stand in for the trainings; returns their arguments."""
-    calls = []
-
-    def run(arguments):
-        assert tuple(arguments[: len(PROGRAM) + 1]) == (*PROGRAM, "train")
-        config, _, folder, *options = arguments[len(PROGRAM) + 1 :]
-        calls.append((config, folder, options))
-        seed = float(folder[-1]) if "seed" in folder else 0.0
-        logs = tmp_path / folder / "20260101_000000/vis_data"
-        logs.mkdir(parents=True)
-        score = {"cls/top1": seed + len(config), "step": 1}
-        (logs / "scalars.json").write_text(json.dumps(score))
-        return 3 if config == "broken.py" else 0
-
-    monkeypatch.setattr(child, "run_child", run)
+    made = Trainings()
+    monkeypatch.setattr(child, "run_child", made)
     monkeypatch.chdir(tmp_path)
-    return calls
+    TEACHER.parent.mkdir(parents=True)
+    TEACHER.write_bytes(b"weights")
+    return made
 
 
-def test_each_config_is_trained_in_its_usual_work_dir(trained, run_tool):
-    code, text, error = run_tool("compare", "a.py", "sub/bb.py")
+def results():
+    (file,) = Path().glob("work_dirs/compare/**/results.json")
+    return json.loads(file.read_text())
+
+
+def test_a_distilled_config_is_compared_with_its_student_alone(trained, run_tool):
+    code, text, error = run_tool("compare", KD, "--seeds", "3")
     assert code == 0, error
-    assert trained == [("a.py", "work_dirs/a", ["--resume"]),
-                       ("sub/bb.py", "work_dirs/sub/bb", ["--resume"])]  # fmt: skip
-    assert "2 of 2: sub/bb.py, in work_dirs/sub/bb" in text
-    assert text.splitlines()[-2:] == [
-        "| a.py      | 1     | 4.000    |", "| sub/bb.py | 1     | 9.000    |"
-    ]  # fmt: skip
+    assert trained.calls == [(arm, seed) for arm in ("alone", "kd+digits") for seed in (0, 1, 2)]
+    assert "2 of 6: alone, seed 1, in work_dirs/compare/cls/kd+digits/alone-" in text
+    assert "kd+digits helps: +2.02 top1, 95 % interval +1.97 to +2.07, better with 3 of 3" in text
+    found = results()
+    assert [arm["name"] for arm in found["arms"]] == ["alone", "kd+digits"]
+    run = found["runs"][-1]
+    assert (run["seed"], run["metrics"], run["seconds"]) == (2, {"cls/top1": 74.04}, 6.0)
+    assert run["version"]["kdkit"] and run["machine"]["system"] and len(run["trained"]) == 1
+    assert Path("work_dirs/compare/cls/kd+digits/results.md").read_text() in text
+    assert "Scores are of the test data" in text
 
 
-def test_each_seed_is_a_run(trained, run_tool, tmp_path):
-    code, text, error = run_tool("compare", "a.py", "--seeds", "1", "2", "1", "--with-teacher",
-                                 "--work-dir", "w", "--cfg-options", "x=1")  # fmt: skip
+def test_a_plain_config_that_is_given_is_the_baseline(trained, run_tool):
+    code, text, error = run_tool("compare", STUDENT, KD, "--seed-list", "1", "4", "1")
     assert code == 0, error
-    options = ["--resume", "--with-teacher", "--cfg-options", "x=1"]
-    assert trained == [
-        ("a.py", f"w/a/seed{seed}", [*options, f"randomness.seed={seed}"]) for seed in (1, 2)
-    ]
-    assert text.splitlines()[-1] == "| a.py | 2     | 5.500 +- 0.707 |"
+    assert trained.calls == [(arm, seed) for arm in ("student+digits", "kd+digits")
+                             for seed in (1, 4)]  # fmt: skip
+    assert "Differences are to student+digits" in text
 
 
-def test_a_training_that_fails_ends_it_with_its_exit_code(trained, run_tool):
-    code, _, _ = run_tool("compare", "broken.py", "a.py")
-    assert code == 3 and len(trained) == 1
+def test_finished_runs_are_not_trained_again_and_others_join(trained, run_tool):
+    assert run_tool("compare", KD, "--seeds", "2")[0] == 0
+    trained.calls.clear()
+    assert run_tool("compare", KD, "--seeds", "2")[0] == 0
+    assert trained.calls == []
+    code, text, _ = run_tool("compare", KD, HMAT, "--seeds", "3", "--only-given")
+    assert code == 0
+    assert trained.calls == [("kd+digits", 2), *(("hmat+digits", seed) for seed in range(3))]
+    assert "| alone       |     2 |" in text and "| hmat+digits |     3 |" in text
+    assert (
+        run_tool("compare", KD, "--seeds", "2", "--cfg-options", "train_cfg.max_epochs=7")[0] == 0
+    )
+    assert trained.calls[-1] == ("kd+digits", 1) and len(trained.calls) == 8
 
 
-def test_two_configs_need_two_work_dirs(trained, run_tool):
-    code, _, error = run_tool("compare", "a.py", "./a.py")
-    assert code == 1 and "work dir of its own" in error and not trained
+def test_a_results_file_stands_for_runs_of_other_machines(trained, run_tool, tmp_path, monkeypatch):
+    kept = tmp_path / "kept/digits.json"
+    command = ["compare", KD, "--results", kept, "--seeds"]
+    assert run_tool(*command, "2")[0] == 0
+    (tmp_path / "elsewhere").mkdir()
+    monkeypatch.chdir(tmp_path / "elsewhere")
+    trained.calls.clear()
+    assert run_tool(*command, "2")[0] == 0 and not trained.calls  # not even the teacher is needed
+    code, _, error = run_tool(*command, "3")
+    assert code == 1 and "teacher is trained before this, but its checkpoint" in error
+    assert not trained.calls
+    code, text, _ = run_tool("compare", "--from", kept)
+    assert code == 0 and "kd+digits helps" in text and "| kd+digits |     2 |" in text
 
 
-@pytest.mark.slow
-def test_finished_runs_are_not_trained_again(run_tool, tmp_path):
-    command = ["compare", ALONE, TEACHER, "--work-dir", tmp_path, "--cfg-options", *SHORT,
-               "train_cfg.max_epochs=1"]  # fmt: skip
-    code, first, error = run_tool(*command)
-    assert code == 0, error
-    written = {path: path.stat().st_mtime_ns for path in tmp_path.rglob("*.pth")}
-    assert len(written) == 2
-    code, second, error = run_tool(*command)
-    assert code == 0, error
-    assert {path: path.stat().st_mtime_ns for path in tmp_path.rglob("*.pth")} == written
-    assert "cls/top1" in second and first.splitlines()[-2:] == second.splitlines()[-2:]
+def test_a_seed_that_fails_is_named_and_the_others_compared(trained, run_tool):
+    trained.failing = [("kd+digits", 1)]
+    code, text, _ = run_tool("compare", KD, "--seeds", "3")
+    assert code == 1 and len(trained.calls) == 6
+    assert "failed: kd+digits, seed 1 ended with exit code 3" in text
+    assert "better with 2 of 2 seeds" in text
+    trained.calls.clear()
+    trained.failing = ()
+    assert run_tool("compare", KD, "--seeds", "3")[0] == 0
+    assert trained.calls == [("kd+digits", 1)]
+
+
+def test_if_all_fail_it_says_so(trained, run_tool):
+    trained.failing = [("student+digits", 0)]
+    code, _, error = run_tool("compare", STUDENT)
+    assert code == 1 and "no run has finished. student+digits, seed 0 ended with exit" in error
+
+
+def test_a_killed_comparison_carries_on(trained, run_tool, monkeypatch):
+    def killed(arguments):
+        if len(trained.calls) == 2:
+            raise KeyboardInterrupt
+        return trained(arguments)
+
+    monkeypatch.setattr(child, "run_child", killed)
+    code, _, error = run_tool("compare", KD, "--seeds", "2")
+    assert code == 130 and "the same command carries on" in error
+    monkeypatch.setattr(child, "run_child", trained)
+    code, text, _ = run_tool("compare", KD, "--seeds", "2")
+    assert code == 0 and len(trained.calls) == 4 and "better with 2 of 2" in text
+
+
+def test_two_comparisons_in_one_folder_are_refused(trained, run_tool):
+    with hold_work_dir("w") as lock:
+        lock.sign("other.py")
+        code, _, error = run_tool("compare", KD, "--work-dir", "w")
+    assert code == 1 and "w is in use by process" in error and not trained.calls
+
+
+@pytest.mark.parametrize(
+    ("arguments", "code", "said"),
+    [
+        ((KD, f"{KD}"), 1, "each config must be compared once"),
+        ((STUDENT, "kdkit::cls/student"), 1, "are the same"),
+        ((STUDENT, "kdkit::cls/student+fashion_mnist"), 1, "must be scored on the same data"),
+        ((KD, "--seeds", "0", "1", "2"), 2, "For these seeds themselves: --seed-list 0 1 2"),
+        ((KD, "--seeds", "0"), 2, "--seeds must be 1 or more"),
+        ((KD, "--seeds", "2", "--seed-list", "7"), 2, "exclude each other"),
+        ((), 2, "give configs to compare, or --from"),
+        ((KD, "--from", "a.json"), 2, "and not both"),
+        (("--from", "a.json"), 1, "there is no results file a.json"),
+        ((KD, "--cfg-options", "val_evaluator=None"), 1, "lacks val_evaluator"),
+    ],
+)
+def test_bad_input_is_refused(arguments, code, said, trained, run_tool):
+    found, _, error = run_tool("compare", *arguments)
+    assert found == code and said in " ".join(error.split()), error
+    assert not trained.calls
+
+
+def test_an_unknown_metric_names_the_nearest(trained, run_tool):
+    code, _, error = run_tool("compare", KD, "--metrics", "top1")
+    assert code == 1 and "'top1' is not. Nearest names: cls/top1." in " ".join(error.split())
+    assert run_tool("compare", KD, "--metrics", "cls/top1", "--lower-is-better")[0] == 0
+    assert len(trained.calls) == 2

@@ -1,0 +1,1 @@
+"""Comparison of trainings over seeds: runs, paired statistics, a verdict in words."""
