@@ -159,6 +159,24 @@ def pooled_channels(feature: Tensor) -> Tensor:
     return without_float64(feature).mean(dim=(2, 3), dtype=torch.float32)
 
 
+def unit_channels(feature: Tensor, power: float = 1.0) -> Tensor:
+    """Mean of |F|^p over positions, as a vector of root mean square 1: sqrt(C) unit(mean |F|^p).
+
+    Args:
+        feature: Feature map (N, C, H, W).
+        power: Exponent p on the absolute activations, at least 1.
+
+    Returns:
+        Vector (N, C) in float32, each of Euclidean length sqrt(C) (an all-zero map gives zeros).
+    """
+    check_feature_map(feature)
+    strength = without_float64(feature).abs()
+    if power != 1:
+        strength = strength.float().pow(power)
+    pooled = strength.mean(dim=(2, 3), dtype=torch.float32)  # (N, C)
+    return F.normalize(pooled, dim=1, eps=EPSILON) * feature.shape[1] ** 0.5
+
+
 def pool_to(feature: Tensor, side: int | tuple[int, int]) -> Tensor:
     """Average-pool a map to at most side x side positions.
 

@@ -47,6 +47,20 @@ def check_positive(**values: float) -> None:
             raise ValueError(f"{name} must be {rule}, but it is {value}.")
 
 
+def check_power(power: float) -> None:
+    """Require an exponent of absolute activations.
+
+    Args:
+        power: The exponent.
+
+    Raises:
+        ValueError: If it is not a number, below 1 or not finite.
+    """
+    check_positive(power=power)
+    if power < 1:
+        raise ValueError(f"power must be at least 1, but it is {power}.")
+
+
 def check_feature_map(feature: Tensor, name: str = "feature") -> None:
     """Require one feature map.
 

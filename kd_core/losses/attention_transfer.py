@@ -6,7 +6,7 @@ import torch
 from torch import Tensor
 
 from kd_core.attention import activation_attention, match_sizes
-from kd_core.checks import check_choice, check_positive
+from kd_core.checks import check_choice, check_power
 from kd_core.losses.base import DistillationLoss
 
 
@@ -50,9 +50,7 @@ class AttentionTransferLoss(DistillationLoss):
         loss_weight: float = 1.0,
     ) -> None:
         super().__init__(loss_weight)
-        check_positive(power=power)
-        if power < 1:
-            raise ValueError(f"power must be at least 1, but it is {power}.")
+        check_power(power)
         check_choice("form", form, ("code", "paper"))
         check_choice("reduction", reduction, ("mean", "sum"))
         if form == "paper" and reduction == "sum":

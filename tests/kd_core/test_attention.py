@@ -15,6 +15,7 @@ FUNCTIONS = [
     attention.channel_correlation,
     attention.channel_softmax_attention,
     attention.pooled_channels,
+    attention.unit_channels,
 ]
 
 
@@ -22,7 +23,17 @@ def test_shapes():
     feature = torch.randn(2, 5, 6, 4)
     shapes = [tuple(function(feature).shape) for function in FUNCTIONS]
     square, channels = (2, 24, 24), (2, 5, 5)
-    assert shapes == [(2, 24), square, square, (2, 24), channels, channels, channels, (2, 5)]
+    assert shapes == [
+        (2, 24),
+        square,
+        square,
+        (2, 24),
+        channels,
+        channels,
+        channels,
+        (2, 5),
+        (2, 5),
+    ]
     assert attention.position_attention(feature, side=3).shape == (2, 9, 9)
     assert attention.position_attention(feature, side=5).shape == (2, 20, 20)
 

@@ -21,6 +21,15 @@ def channels(*rows):
         ("softmax", channels((0.0,), (0.0,)), channels((math.log(3) ** 0.5,), (0.0,)), 0.03125),
         # Means (1, 0) against (3, 0).
         ("pooled", channels((0.0, 2.0), (1.0, -1.0)), channels((3.0, 3.0), (0.0, 0.0)), 2.0),
+        # Strengths (3, 4) against (0, 2): sqrt(2) times (0.6, 0.8) against (0, 1).
+        ("pooled_unit", channels((3.0, -3.0), (8.0, 0.0)), channels((0.0, 0.0), (2.0, 2.0)), 0.4),
+        # Means (1, 0) against (3, 0), whose mean square is 9 / 2.
+        (
+            "pooled_batch",
+            channels((0.0, 2.0), (1.0, -1.0)),
+            channels((3.0, 3.0), (0.0, 0.0)),
+            4 / 9,
+        ),
     ],
 )
 def test_value_worked_out_by_hand(form, student, teacher, expected):
@@ -36,16 +45,42 @@ def test_authors_code_of_icc(agrees_with_reference):
     )
 
 
-@pytest.mark.parametrize(
-    "form, matters", [("cosine", 0), ("icc", 0), ("softmax", 1), ("pooled", 1)]
-)
-def test_scale_of_each_sample_matters_only_to_softmax_and_pooled(form, matters):
+def test_power_of_the_pooled_strengths():
+    # Mean squares (2, 0) against (0, 8): sqrt(2) times (1, 0) against (0, 1).
+    student, teacher = channels((2.0, 0.0), (0.0, 0.0)), channels((0.0, 0.0), (4.0, 0.0))
+    assert ChannelAttentionLoss("pooled_unit", 2.0)(student, teacher).item() == pytest.approx(2.0)
+    # Mean squares (5, 12.5): (0.4, 1) / sqrt(1.16). Mean strengths (2, 2.5): (0.8, 1) / sqrt(1.64).
+    student, teacher = channels((1.0, 3.0), (0.0, 5.0)), channels((0.0, 0.0), (1.0, 1.0))
+    for power, cosine in ((1.0, 1.64**-0.5), (2.0, 1.16**-0.5)):
+        value = ChannelAttentionLoss("pooled_unit", power)(student, teacher)
+        assert value.item() == pytest.approx(2 - 2 * cosine, rel=1e-5)
+
+
+FORMS = ["cosine", "icc", "softmax", "pooled", "pooled_unit", "pooled_batch"]
+
+
+@pytest.mark.parametrize("form", FORMS)
+def test_whose_scale_counts(form):
     torch.manual_seed(0)
-    student, teacher = torch.randn(2, 4, 3, 3), torch.randn(2, 4, 3, 3)
-    scaled = torch.tensor([7.0, 0.01]).reshape(2, 1, 1, 1) * student
+    student, teacher = torch.randn(2, 4, 3, 3) + 0.2, torch.randn(2, 4, 3, 3) + 0.2
     loss = ChannelAttentionLoss(form)
-    change = (loss(scaled, teacher) / loss(student, teacher) - 1).abs().item()
-    assert (change > 1e-3) == bool(matters)
+    each = torch.tensor([7.0, 0.01]).reshape(2, 1, 1, 1)
+    pairs = {
+        "student": (10 * student, teacher),
+        "teacher": (student, 10 * teacher),
+        "sample": (each * student, teacher),
+        "both": (10 * student, 10 * teacher),
+    }
+    expected = loss(student, teacher).item()
+    counts = {name for name, pair in pairs.items() if abs(loss(*pair).item() / expected - 1) > 1e-3}
+    free = {"cosine", "icc", "pooled_unit"}
+    relative = {"student", "teacher", "sample"}
+    assert counts == (set() if form in free else relative if form == "pooled_batch" else set(pairs))
+
+
+def test_bad_power_is_refused():
+    with pytest.raises(ValueError, match=r"power must be at least 1, but it is 0\.5"):
+        ChannelAttentionLoss("pooled_unit", 0.5)
 
 
 def test_order_of_channels_matters():
@@ -58,5 +93,7 @@ def test_order_of_channels_matters():
 
 
 def test_bad_form_is_refused():
-    with pytest.raises(ValueError, match=r"form must be one of \['cosine', 'icc', 'pooled', 'soft"):
+    with pytest.raises(
+        ValueError, match=r"form must be one of \['cosine', 'icc', 'pooled', 'pooled_b"
+    ):
         ChannelAttentionLoss("other")

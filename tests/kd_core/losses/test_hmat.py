@@ -125,8 +125,11 @@ def test_options_reach_their_parts():
     "options, message",
     [
         ({"depth": {}}, r"parts \['activation', 'channel', 'position', 'soft_t.*has \['depth'\]"),
-        ({"channel": {"side": 4}}, r"options of 'channel' must be among \['form'\].*\['side'\]"),
-        ({"channel": {"loss_weight": 4}}, r"must be among \['form'\].*\['loss_weight'\]"),
+        (
+            {"channel": {"side": 4}},
+            r"options of 'channel' must be among \['form', 'power'\].*\['side'\]",
+        ),
+        ({"channel": {"loss_weight": 4}}, r"must be among \['form', 'power'\].*\['loss_weight'\]"),
         ({"position": {"side": 0}}, "side must be at least 1"),
     ],
 )
