@@ -6,6 +6,8 @@ otherwise need much memory are in kd_core/gram.py.
 
 from __future__ import annotations
 
+import math
+
 import torch
 from torch import Tensor
 from torch.nn import functional as F
@@ -174,7 +176,7 @@ def unit_channels(feature: Tensor, power: float = 1.0) -> Tensor:
     if power != 1:
         strength = strength.float().pow(power)
     pooled = strength.mean(dim=(2, 3), dtype=torch.float32)  # (N, C)
-    return F.normalize(pooled, dim=1, eps=EPSILON) * feature.shape[1] ** 0.5
+    return F.normalize(pooled, dim=1, eps=EPSILON) * math.sqrt(feature.shape[1])
 
 
 def pool_to(feature: Tensor, side: int | tuple[int, int]) -> Tensor:
