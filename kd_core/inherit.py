@@ -99,7 +99,7 @@ class Inherit:
                 f"is {name!r}."
             )
         found = teachers[name]
-        whose = "teacher" if len(teachers) == 1 else f"teacher {name!r}"
+        whose = "teacher" if len(teachers) == 1 else f"teacher {name}"
         return whose, found.model if isinstance(found, FrozenTeacher) else found
 
     def check(self, student: nn.Module, teachers: Mapping[str, FrozenTeacher | nn.Module]) -> None:

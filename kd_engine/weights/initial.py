@@ -13,8 +13,10 @@ from mmengine.model import is_model_wrapper
 from mmengine.runner import Runner
 from torch import nn
 
+from kd_core.inherit import Inherit
+from kd_core.term import ONLY_TEACHER
 from kd_engine.build import student_config, without_initial_weights
-from kd_engine.evaluate import build_model
+from kd_engine.evaluate import build_model, referred_model
 from kd_engine.weights.inherit import inherit_at_start, inherit_now
 from kd_engine.weights.pretrained import initialize_strictly
 from kd_engine.weights.source import OPTIONS, WeightSource
@@ -73,6 +75,29 @@ def check_initial_weights(config: Config) -> list[str]:
     with torch.random.fork_rng(devices=[]):
         student = build_model(config, without_initial_weights(plain) if whole else plain)
         return load_initial_weights(student, config)
+
+
+def check_inherit(config: Config) -> None:
+    """Require that a student can inherit what its config says, before its teacher is trained.
+
+    Both are built without their weights, and random numbers continue as if they had not been.
+
+    Args:
+        config: A run's config, distilled or plain.
+
+    Raises:
+        ValueError: If ``inherit`` is wrong, or something does not fit.
+    """
+    model = config.model
+    if not model.get("inherit"):
+        return
+    references = model.get("teachers") or {ONLY_TEACHER: model["teacher"]}
+    with torch.random.fork_rng(devices=[]):
+        student, *teachers = (
+            build_model(config, without_initial_weights(one))
+            for one in (student_config(model), *map(referred_model, references.values()))
+        )
+    Inherit.of(model.inherit).check(student, dict(zip(references, teachers, strict=True)))
 
 
 def load_initial_weights(student: Any, config: Config) -> list[str]:

@@ -102,6 +102,7 @@ def _shapes(config: Any) -> None:
 
     from kd_engine.build import is_distilled
     from kd_engine.distilled import shape_text
+    from kd_engine.doctor.inherit_proposal import inherit_proposal
     from kd_engine.entry_points import task_of
     from kd_engine.evaluate import build_model
     from kd_engine.run.prerequisites import references_of
@@ -114,7 +115,7 @@ def _shapes(config: Any) -> None:
         reference["checkpoint"] = None
     built = build_model(config, model)
     if is_distilled(model):
-        print(shape_text(built.distiller))
+        print("\n".join([shape_text(built.distiller), *inherit_proposal(built, config)]))
     else:
         print(f"plain {type(built).__name__}, no teacher")
 

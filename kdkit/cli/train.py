@@ -122,7 +122,11 @@ def _prepare(config: Config, resume: str | None, with_teacher: bool, amp: bool) 
     from kd_engine.run.prerequisites import require_trained, settle_work_dirs, train_missing
     from kd_engine.run.runner import Runner
     from kd_engine.terminal import set_status
-    from kd_engine.weights.initial import check_initial_weights, start_from_initial_weights
+    from kd_engine.weights.initial import (
+        check_inherit,
+        check_initial_weights,
+        start_from_initial_weights,
+    )
 
     share_statistics(config)
     require_training(config)
@@ -138,6 +142,7 @@ def _prepare(config: Config, resume: str | None, with_teacher: bool, amp: bool) 
     if not config.resume:
         check_initial_weights(config)
     if with_teacher:
+        check_inherit(config)
         set_status("")  # the trainings say themselves what they are doing
         train_missing(config, [*PROGRAM, "train"])
         set_status("loading what was trained before")

@@ -7,14 +7,20 @@ import pytest
 import torch
 from mmengine.config import Config
 from mmengine.model import BaseModel
+from mmengine.registry import MODELS
 from mmengine.runner import Runner
 from torch import nn
 from torch.utils.data import DataLoader
 
+import kd_engine.weights.inherit
 from kd_core import Distiller, Term
 from kd_engine.weights.checkpoint import use_safe_checkpoints
-from kd_engine.weights.inherit import inherit_later
-from kd_engine.weights.initial import load_initial_weights, start_from_initial_weights
+from kd_engine.weights.inherit import inherit_at_start, inherit_later
+from kd_engine.weights.initial import (
+    check_inherit,
+    load_initial_weights,
+    start_from_initial_weights,
+)
 
 
 class Net(BaseModel):
@@ -148,3 +154,37 @@ def test_check_says_it():
 def test_what_does_not_fit_is_refused_when_the_model_is_built():
     with pytest.raises(ValueError, match="no layer 'heads'. Nearest names: head"):
         distilled(inherit=["heads"])
+
+
+def test_all_processes_start_with_the_first_one_s_weights(monkeypatch):
+    monkeypatch.setattr(kd_engine.weights.inherit, "broadcast", lambda value: value.fill_(1))
+    plain, model = distilled(inherit=()), distilled()
+    inherit_at_start(plain)
+    assert not (plain.head.weight == 1).any()
+    inherit_at_start(model)
+    assert all((value == 1).all() for value in model.state_dict().values())
+
+
+def distilled_config(teacher, inherit, **model):
+    MODELS.register_module(name="InheritNet", module=Net, force=True)
+    student = dict(type="InheritNet")
+    teacher = dict(config=dict(type="InheritNet", **teacher), checkpoint="none.pth")
+    model = dict(student=student, inherit=inherit, **(model or dict(teacher=teacher)))
+    return Config(dict(model=model, default_scope="mmengine"))
+
+
+def test_a_check_before_the_teacher_exists():
+    torch.manual_seed(0)
+    expected = torch.rand(1)
+    torch.manual_seed(0)
+    check_inherit(distilled_config(dict(width=5), ["head"]))
+    assert torch.equal(torch.rand(1), expected)
+    with pytest.raises(ValueError, match="body: 2 features against the teacher's 5"):
+        check_inherit(distilled_config(dict(width=5), ["body"]))
+    large = dict(config=dict(type="InheritNet", width=5), checkpoint=None)
+    with pytest.raises(ValueError, match="body: 2 features against the teacher large's 5"):
+        teachers = dict(small=large, large=large)
+        check_inherit(
+            distilled_config({}, dict(modules="body", teacher="large"), teachers=teachers)
+        )
+    check_inherit(Config(dict(model=dict(type="InheritNet"))))
