@@ -130,9 +130,9 @@ def inherit_weights(
     skip_mismatched: bool = False,
     whose: str = "teacher",
 ) -> InheritReport:
-    """Copy parameters and buffers of named modules from a teacher to its student.
+    """Copy what named modules of a teacher have in their ``state_dict`` to its student.
 
-    All of them or none: every tensor of the named modules must be on both sides, in one shape.
+    Parameters and buffers, all or none: each must be on both sides, in one shape.
     Nothing random happens, and what may be trained stays as it is.
 
     Args:

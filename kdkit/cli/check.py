@@ -4,9 +4,10 @@
     kdkit check configs/det/hmat_asckd+bccd --images --gradients neck
 
 It says what is wrong and how to fix it. Sections: environment; config (the shape table of student
-and teacher); weights (of the teacher, strictly, and the student's own); data (annotations and
-classes; with --images every image is decoded); one training step on one real batch, with the value
-of each loss (with --gradients LAYER also its share of the gradient at that layer of the student).
+and teacher, and what the student could inherit); weights (of the teacher, strictly, and the
+student's own); data (annotations and classes; with --images every image is decoded); one training
+step on one real batch, with the value of each loss (with --gradients LAYER also its share of the
+gradient at that layer of the student).
 The exit code is 1 if anything is wrong. Nothing is trained and nothing is written.
 """
 
