@@ -15,6 +15,7 @@ from torch import nn
 
 from kd_core.teacher import eval_mode
 from kd_engine.data.required import require_datasets
+from kd_engine.doctor.probe import counted
 
 _SIZE = (256, 320)  # height and width in pixels
 
@@ -89,9 +90,9 @@ def test_batch(
         require_datasets(config, ("test_dataloader",))
     except FileNotFoundError as error:
         batch = random_batch(count, size or size_of_test_images(config))
-        return batch, f"{count} random image(s) (its test data is absent: {error})"
+        return batch, f"{counted(count, 'random image')} (its test data is absent: {error})"
     batch = read_test_batch(config, count)
-    return batch, f"{len(batch['inputs'])} image(s) of its test data"
+    return batch, f"{counted(len(batch['inputs']), 'image')} of its test data"
 
 
 def size_of_test_images(config: Config) -> tuple[int, int]:

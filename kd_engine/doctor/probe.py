@@ -34,9 +34,14 @@ def probe_images(
         data = _test_data(config)
     except FileNotFoundError as error:
         images = random_images(count, size or size_of_test_images(config))
-        return images, f"{count} random image(s) (its test data is absent: {error})"
+        return images, f"{counted(count, 'random image')} (its test data is absent: {error})"
     found = torch.stack([data[i]["inputs"] for i in range(min(count, len(data)))])
-    return found, f"{len(found)} image(s) of its test data"
+    return found, f"{counted(len(found), 'image')} of its test data"
+
+
+def counted(number: int, what: str) -> str:
+    """Return a number of things in words, such as "2 images"."""
+    return f"{number} {what}{'s' * (number != 1)}"
 
 
 def random_images(count: int, size: tuple[int, int]) -> Tensor:

@@ -6,14 +6,10 @@ import contextlib
 import functools
 import io
 import logging
-import statistics
-import time
-import warnings
 from collections.abc import Mapping
 from typing import Any
 
 import torch
-from mmengine.analysis import get_model_complexity_info
 from mmengine.evaluator import Evaluator
 from mmengine.logging import MMLogger
 from mmengine.registry import MODELS
@@ -22,9 +18,11 @@ from torch import nn
 
 from kd_core.checkpoint.load import load_weights, state_dict_of
 from kd_engine.build import read_engine_checkpoint, student_config
+from kd_engine.cost.latency import latencies
+from kd_engine.cost.macs import count_macs
 from kdkit.demo.runs import Run
 
-ROUNDS = 30
+ROUNDS, WARM_UP = 30, 2
 
 
 def trained_model(run: Run) -> nn.Module:
@@ -63,40 +61,23 @@ def evaluate(run: Run, model: Any) -> tuple[dict[str, float], list[Any]]:
     return {"map": scores["coco/bbox_mAP"], "map50": scores["coco/bbox_mAP_50"]}, found
 
 
-@torch.no_grad()
 def size_and_arithmetic(model: Any, batch: Mapping[str, Any]) -> dict[str, float]:
-    """Count parameters, and multiply-adds of the forward of one image (mmengine's counter)."""
+    """Count parameters, and multiply-adds of the prediction of one image."""
     parameters = sum(parameter.numel() for parameter in model.parameters())
-    data = model.data_preprocessor(batch)
-    forward = model.forward
-    model.forward = functools.partial(forward, data_samples=data["data_samples"])
-    try:
-        with warnings.catch_warnings(), _quiet_logs():
-            warnings.simplefilter("ignore")
-            counted = get_model_complexity_info(
-                model, inputs=(data["inputs"],), show_table=False, show_arch=False
-            )
-    finally:
-        del model.forward  # the class's own again
-    return {"parameters": parameters, "gflops": counted["flops"] / 1e9}
+    macs = count_macs(model, functools.partial(model.test_step, batch))
+    return {"parameters": parameters, "gflops": macs / 1e9}
 
 
-@torch.no_grad()
 def milliseconds(models: Mapping[str, Any], batch: Any, rounds: int = ROUNDS) -> dict[str, float]:
     """Time prediction of one image: median over rounds in which the models take turns."""
-    times: dict[str, list[float]] = {name: [] for name in models}
-    for number in range(rounds + 2):
-        for name, model in models.items():
-            start = time.perf_counter()
-            model.test_step(batch)
-            if number >= 2:  # the first rounds warm up
-                times[name].append(1000 * (time.perf_counter() - start))
-    return {name: statistics.median(values) for name, values in times.items()}
+    runs = {name: functools.partial(model.test_step, batch) for name, model in models.items()}
+    found = latencies(runs, torch.device("cpu"), rounds, WARM_UP)
+    return {name: 1000 * latency.median for name, latency in found.items()}
 
 
 @contextlib.contextmanager
 def _quiet_logs() -> Any:
-    """Silence the logs of each evaluation and of operators that are not counted."""
+    """Silence the logs of each evaluation."""
     before, logger = logging.root.manager.disable, MMLogger.get_current_instance()
     level = logger.level
     logging.disable(logging.WARNING)
