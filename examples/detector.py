@@ -15,7 +15,7 @@ from torch.utils.data import DataLoader, RandomSampler
 from kd_engine.config.file import read_config
 from kdkit.demo.digit_set import make_detection_set
 
-CONFIGS = Path(__file__).parents[1] / "configs/demo"  # small Faster R-CNNs, HMAT and ASCKD
+CONFIGS = Path(__file__).parents[1] / "configs/demo"  # small Faster R-CNNs
 
 
 def digits(folder, dataset, steps):

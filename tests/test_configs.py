@@ -139,7 +139,8 @@ def test_there_are_configs():
     singles = "kd fitnets at sp cc rkd pkt fsp vid crd dkd dist cd ickd hmat asckd".split()
     several = "dml ckd_mkt ccskd mskd_ssr ctkd byot".split()
     assert {"teacher", "student", *singles, *several} <= methods
-    rows = "student hmat asckd hmat_asckd pkd hmat_pkd hmat_asckd_pkd imitation".split()
+    rows = "student hmat asckd hmat_asckd pkd hmat_pkd hmat_asckd_pkd imitation inherit".split()
+    rows += ["inherit_imitation", "inherit_imitation_hmat_asckd"]
     assert {"teacher", *rows} <= {path.stem for path in CONFIGS if path.parent.name == "det"}
     sets = {str(path.relative_to(FOLDER).with_suffix("")) for path in SETS}
     assert sets >= {

@@ -66,8 +66,8 @@ def test_the_detector_trains_with_the_terms_losses(run, tmp_path):
     printed = run("detector", 2)
     steps = re.findall(r"step (\d): (.*)", printed)
     assert [step for step, _ in steps] == ["1", "2", "1", "2"]
-    assert ["loss_hmat_position" in losses for _, losses in steps] == [False, False, True, True]
-    assert "neck[1:3]" in printed and "mmdet's own FasterRCNN" in printed
+    assert ["loss_imitation" in losses for _, losses in steps] == [False, False, True, True]
+    assert "neck[0:4]" in printed and "mmdet's own FasterRCNN" in printed
     assert not list(tmp_path.iterdir())
 
 

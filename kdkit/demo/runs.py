@@ -19,6 +19,13 @@ from kd_engine.resume.last_checkpoint import last_whole_checkpoint
 
 _FINGERPRINT = "fingerprint"
 _IMAGES_OF_A_BATCH = 8
+# Config and its name in tables and drawings.
+TITLES = {
+    "teacher": "teacher",
+    "student": "student alone",
+    "equal_time": "student alone, equal time",
+    "distilled": "distilled student",
+}
 
 
 @dataclass(frozen=True)
@@ -29,13 +36,15 @@ class DemoOptions:
         folder: Where everything goes, an absolute path.
         train_images: Images to train on.
         val_images: Images to measure on.
-        epochs: Epochs of each run; ``None`` keeps the configs'.
+        epochs: Epochs of the student, the others in proportion; ``None`` keeps the configs'.
+        seed: Seed of all trainings; the images are always the same.
     """
 
     folder: Path
     train_images: int = 480
     val_images: int = 96
     epochs: int | None = None
+    seed: int = 0
 
     @property
     def data(self) -> Path:
@@ -104,36 +113,33 @@ class Run:
 
 
 def demo_runs(configs: Path, options: DemoOptions) -> dict[str, Run]:
-    """Read the three configs for a folder and a size.
+    """Read the configs for a folder and a size.
 
     Args:
-        configs: Folder of ``teacher.py``, ``student.py`` and ``distilled.py``.
+        configs: Folder of a config for each of ``TITLES``.
         options: Folder and size.
 
     Returns:
-        ``teacher``, ``student`` and ``distilled``.
+        Name to run, the teacher first.
     """
+    found = {name: read_config(str(configs / f"{name}.py")) for name in TITLES}
+    own = found["student"].train_cfg.max_epochs
     runs: dict[str, Run] = {}
-    for name, title in (
-        ("teacher", "teacher"),
-        ("student", "student alone"),
-        ("distilled", "distilled student"),
-    ):
-        config = read_config(str(configs / f"{name}.py"))
-        config.merge_from_dict(_changes(config, options))
+    for name, config in found.items():
+        epochs = max(1, round(config.train_cfg.max_epochs * (options.epochs or own) / own))
+        config.merge_from_dict(_changes(config, options, epochs))
         before = ""
         if "teacher" in config.model:
             config.model.teacher.config = str(configs / "teacher.py")
             config.model.teacher.checkpoint = str(runs["teacher"].checkpoint)
             before = runs["teacher"].fingerprint
         fingerprint = _fingerprint(config.to_dict(), before, options)
-        runs[name] = Run(name, title, config, options.folder / name, fingerprint)
+        runs[name] = Run(name, TITLES[name], config, options.folder / name, fingerprint)
     return runs
 
 
-def _changes(config: Config, options: DemoOptions) -> dict[str, Any]:
+def _changes(config: Config, options: DemoOptions, epochs: int) -> dict[str, Any]:
     root = f"{options.data}/"
-    epochs = options.epochs or config.train_cfg.max_epochs
     interval = max(1, min(10, options.train_images // (2 * _IMAGES_OF_A_BATCH)))
     annotations = f"{root}annotations/instances_val.json"
     return {
@@ -143,6 +149,7 @@ def _changes(config: Config, options: DemoOptions) -> dict[str, Any]:
         "val_evaluator.ann_file": annotations,
         "test_evaluator.ann_file": annotations,
         "train_cfg.max_epochs": epochs,
+        "randomness.seed": options.seed,
         "param_scheduler": [
             dict(one, end=epochs) if one.get("by_epoch") else dict(one)
             for one in config.param_scheduler

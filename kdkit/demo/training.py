@@ -11,7 +11,7 @@ import sys
 import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
-from multiprocessing import connection
+from multiprocessing import connection, forkserver
 from pathlib import Path
 from typing import Any
 
@@ -72,10 +72,7 @@ def train_together(runs: Sequence[Run], show: Callable[[list[Watch]], None]) -> 
     Raises:
         ChildProcessError: If a training fails; the others are ended.
     """
-    method = "forkserver" if "forkserver" in multiprocessing.get_all_start_methods() else "spawn"
-    context: Any = multiprocessing.get_context(method)
-    if method == "forkserver":
-        context.set_forkserver_preload(["kdkit.demo.training"])
+    context = _context()
     threads = max(1, (os.cpu_count() or 1) // len(runs))
     watches, processes = [], []
     try:
@@ -99,6 +96,20 @@ def train_together(runs: Sequence[Run], show: Callable[[list[Watch]], None]) -> 
         for process in processes:
             process.kill()
             process.join()
+
+
+def start_server() -> None:
+    """Start the server of the trainings, so that its imports run while the images are drawn."""
+    if _context().get_start_method() == "forkserver":
+        forkserver.ensure_running()
+
+
+def _context() -> Any:
+    method = "forkserver" if "forkserver" in multiprocessing.get_all_start_methods() else "spawn"
+    context: Any = multiprocessing.get_context(method)
+    if method == "forkserver":
+        context.set_forkserver_preload(["kdkit.demo.imports"])
+    return context
 
 
 def _train(arguments: list[str], log: str, threads: int) -> None:

@@ -31,7 +31,7 @@ model = dict(
         ),
         late=dict(  # its connectors get no gradient before iteration 2
             loss=dict(type="kd_core.losses.FeatureImitationLoss"),
-            layers="neck[2]",
+            layers="backbone[2]",
             schedule=dict(type="kd_core.schedules.LinearWarmup", begin=1, end=3),
         ),
     ),

@@ -1,0 +1,19 @@
+# kdkit train kdkit::det/inherit_imitation+bccd --with-teacher
+"""FPN and heads inherited from the teacher, trained before, and imitation of its neck."""
+
+_base_ = "data/bccd.py"
+
+model = dict(
+    _delete_=True,
+    type="kd_det.DistilledDetector",
+    student=_base_.model,
+    teacher=_base_.trained.teacher,
+    # The laterals of the FPN stay the student's own: they read its backbone.
+    inherit=["neck.fpn_convs", "rpn_head", "roi_head"],
+    terms=dict(
+        imitation=dict(
+            loss=dict(type="kd_core.losses.FeatureImitationLoss"), layers="neck[0:4]", weight=5.0
+        ),
+    ),
+)
+model["terms"]["imitation"].update(_base_.tuned.get("imitation", {}))

@@ -1,0 +1,28 @@
+# kdkit train kdkit::det/inherit_imitation_hmat_asckd+bccd --with-teacher
+"""FPN and heads inherited from the teacher, imitation of its neck, HMAT and ASCKD."""
+
+_base_ = "data/bccd.py"
+
+model = dict(
+    _delete_=True,
+    type="kd_det.DistilledDetector",
+    student=_base_.model,
+    teacher=_base_.trained.teacher,
+    # The laterals of the FPN stay the student's own: they read its backbone.
+    inherit=["neck.fpn_convs", "rpn_head", "roi_head"],
+    terms=dict(
+        imitation=dict(
+            loss=dict(type="kd_core.losses.FeatureImitationLoss"), layers="neck[0:4]", weight=5.0
+        ),
+        hmat=dict(
+            loss=dict(type="kd_core.losses.HMATLoss", preset="detector"),
+            layers=dict(low="neck[0]", mid="neck[1:3]", high="neck[3]"),
+        ),
+        asckd=dict(
+            loss=dict(type="kd_core.losses.ASCKDLoss", loss_weight=10.0), layers="neck[0:4]"
+        ),
+    ),
+)
+model["terms"]["imitation"].update(_base_.tuned.get("imitation", {}))
+model["terms"]["hmat"].update(_base_.tuned.get("hmat", {}))
+model["terms"]["asckd"].update(_base_.tuned.get("asckd", {}))
