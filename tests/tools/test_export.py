@@ -69,7 +69,7 @@ def test_without_data_random_images_serve(place, run_tool, tmp_path):
         "--cfg-options", f"test_dataloader.dataset.data_root={tmp_path / 'nowhere'}",
     )  # fmt: skip
     assert code == 0, error
-    assert re.search(r"predicts the same [1-9]\d* boxes .* on 2 random images", text)
+    assert re.search(r"predicts the same [1-9]\d* boxes .* on 4 random images", text)
 
 
 def test_the_teacher_is_not_needed(place, run_tool, tmp_path):
