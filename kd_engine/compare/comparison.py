@@ -10,10 +10,12 @@ from typing import Any
 
 from kd_core.checkpoint.atomic import write_whole
 from kd_engine.compare.arms import TrainedArm, given_arms, with_students_alone
+from kd_engine.compare.equal_time import with_equal_time
 from kd_engine.compare.fairness import require_same_test
 from kd_engine.compare.finished import finished_run
 from kd_engine.compare.jobs import Job, OnEnd, last_lines, run_one_by_one, run_side_by_side
 from kd_engine.compare.origin import Origin
+from kd_engine.compare.plot import draw
 from kd_engine.compare.report import Report
 from kd_engine.compare.requirements import prepare
 from kd_engine.compare.results import read_results, write_results
@@ -30,6 +32,8 @@ class Plan:
         seeds: Seeds that each is trained with.
         options: Changes of all configs, dotted keys and values.
         only_given: Whether no student alone is built from distilled configs.
+        equal_time: Times as long that the student alone is trained besides; MEASURED for the
+            distilled run's time, None for no such arm.
         metrics: Metrics to show, the verdict is about the first; none for all.
         lower_is_better: Direction of the first metric; None to read it off its name.
     """
@@ -38,6 +42,7 @@ class Plan:
     seeds: tuple[int, ...]
     options: Mapping[str, Any] = field(default_factory=dict)
     only_given: bool = False
+    equal_time: float | None = None
     metrics: tuple[str, ...] = ()
     lower_is_better: bool | None = None
 
@@ -89,6 +94,8 @@ def compare(plan: Plan, place: Place) -> Report:
         lock.sign(plan.configs[0])
         work = _Work(plan, place)
         work.train(work.arms)
+        if plan.equal_time is not None:
+            work.train_longer(plan.equal_time)
         return work.report()
 
 
@@ -102,6 +109,7 @@ class _Work:
         self.arms = given if plan.only_given else with_students_alone(given, results.arms)
         self.results = results.with_arms(one.arm for one in self.arms)
         self.failures: list[str] = []
+        self.notes: list[str] = []
         require_same_test(self.results.arms)
 
     def train(self, arms: Sequence[TrainedArm]) -> None:
@@ -123,11 +131,20 @@ class _Work:
 
         self._run(list(found), on_end)
 
+    def train_longer(self, ratio: float) -> None:
+        """Train the students alone that have the time of the distilled ones."""
+        arms, problems = with_equal_time(self.arms, self.results, ratio)
+        self.results = self.results.with_arms(one.arm for one in arms)
+        self.train([one for one in arms if one.arm.kind == "longer"])
+        self.notes += problems
+
     def report(self) -> Report:
         """Write the report and return it."""
         report = Report(
             self.results, self.plan.metrics, self.plan.lower_is_better, tuple(self.failures)
         )
+        for note in self.notes:
+            print(f"note: {note}")
         write_report(report, self.place.results)
         return report
 
@@ -214,11 +231,12 @@ def report_of(path: Path, metrics: Sequence[str], lower_is_better: bool | None) 
 
 
 def write_report(report: Report, path: Path) -> None:
-    """Write a report: results as JSON, table and verdict as Markdown.
+    """Write a report: results as JSON, table and verdict as Markdown, and a plot.
 
     Args:
         report: The report.
-        path: The JSON file; the other has the same name with another suffix.
+        path: The JSON file; the others have the same name with another suffix.
     """
+    draw(report, path.with_suffix(".png"))
     write_whole(path.with_suffix(".md"), f"{report.markdown()}\n".encode())
     write_results(path, report.results, report.conclusions())

@@ -1,6 +1,7 @@
 """Compare configs over several seeds: train each with every seed, then say whether it helps.
 
     kdkit compare kdkit::cls/kd+digits --seeds 5 --with-teacher
+    kdkit compare kdkit::cls/kd+digits --seeds 5 --equal-time --jobs 2
     kdkit compare kdkit::det/student+bccd kdkit::det/hmat+bccd --seed-list 0 1 2
     kdkit compare --from work_dirs/compare/cls/kd+digits/results.json
 
@@ -8,11 +9,12 @@ Without a plain config, the student alone of each distilled one is trained, too.
 of kdkit train in a process of its own. Runs that are finished are not trained again, and one that
 has stopped resumes, so the same command carries on after an interrupt, and takes up further
 configs and seeds. Ends with a table of paired differences and a verdict in words; they and all
-scores are in results.json and results.md of the work dir, work_dirs/compare/<first config>.
+scores are in results.json, .md and .png of the work dir, work_dirs/compare/<first config>.
 """
 
 from __future__ import annotations
 
+import math
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -41,6 +43,15 @@ if TYPE_CHECKING:
     type=click.IntRange(0),
     metavar="SEED...",
     help="The seeds themselves, instead.",
+)
+@click.option(
+    "--equal-time",
+    is_flag=False,
+    flag_value="measured",
+    metavar="[RATIO]",
+    callback=lambda context, option, value: _ratio(value),
+    help="Also train the student alone for as long as the distilled one takes: RATIO times its "
+    "epochs (default: as measured in these runs).",
 )
 @click.option("--with-teacher", is_flag=True, help="Train first what a config needs.")
 @click.option("--only-given", is_flag=True, help="Build no student alone of distilled configs.")
@@ -84,6 +95,7 @@ def command(
     configs: tuple[str, ...],
     seeds: tuple[int, ...],
     seed_list: tuple[int, ...],
+    equal_time: float | None,
     with_teacher: bool,
     only_given: bool,
     jobs: int | None,
@@ -109,13 +121,14 @@ def command(
             _show(report_of(source, metrics, lower_is_better))
             return
         options = parse_options(cfg_options)
-        plan = Plan(configs, chosen, options, only_given, metrics, lower_is_better)
+        plan = Plan(configs, chosen, options, only_given, equal_time, metrics, lower_is_better)
         folder = work_dir or plan.folder
         file = results or folder / "results.json"
         place = Place(folder, file, PROGRAM, with_teacher, jobs or len(gpus()) or 1)
         report = compare(plan, place)
         _show(report)
-        print(f"\n{file}, {file.with_suffix('.md').name}")
+        others = [file.with_suffix(suffix).name for suffix in (".md", ".png")]
+        print(f"\n{file}, {', '.join(others)}")
         if report.failures:
             raise SystemExit(1)
 
@@ -131,6 +144,18 @@ def _seeds(number: tuple[int, ...], listed: tuple[int, ...]) -> tuple[int, ...]:
     if number and listed:
         raise click.UsageError("--seeds and --seed-list exclude each other. Give one of them.")
     return tuple(dict.fromkeys(listed)) or tuple(range(number[0] if number else 1))
+
+
+def _ratio(value: str | None) -> float | None:
+    if value is None:
+        return None
+    try:
+        ratio = 0.0 if value == "measured" else float(value)
+    except ValueError:
+        ratio = -1.0
+    if value != "measured" and not 0 < ratio < math.inf:
+        raise click.BadParameter(f"it must be a number above 0, or left out, but it is {value!r}")
+    return ratio
 
 
 def _show(report: Report) -> None:

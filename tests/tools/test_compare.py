@@ -18,7 +18,7 @@ class Trainings:
 
     def __init__(self):
         self.calls = []
-        self.gain = 2.0
+        self.gain, self.longer_gain = 2.0, 1.0
         self.failing = ()
 
     def __call__(self, arguments):
@@ -29,10 +29,11 @@ class Trainings:
         self.calls.append((arm, seed))
         if (arm, seed) in self.failing:
             return 3
-        gain = 0 if "DistilledClassifier" not in Path(config).read_text() else self.gain
+        distilled = "DistilledClassifier" in Path(config).read_text()
+        gain = self.gain if distilled else self.longer_gain if "epochs" in arm else 0
         logs = Path(folder, "20260101_000000/vis_data")
         logs.mkdir(parents=True)
-        lines = [{"loss": 1.0, "iter": 2, "time": 3.0, "step": 2},
+        lines = [{"loss": 1.0, "iter": 2, "time": 5.0 if distilled else 3.0, "step": 2},
                  {"cls/top1": 70 + seed + gain * (1 + seed / 100), "step": 1}]  # fmt: skip
         (logs / "scalars.json").write_text("\n".join(map(json.dumps, lines)))
         return 0
@@ -62,10 +63,12 @@ def test_a_distilled_config_is_compared_with_its_student_alone(trained, run_tool
     found = results()
     assert [arm["name"] for arm in found["arms"]] == ["alone", "kd+digits"]
     run = found["runs"][-1]
-    assert (run["seed"], run["metrics"], run["seconds"]) == (2, {"cls/top1": 74.04}, 6.0)
+    assert (run["seed"], run["metrics"], run["seconds"]) == (2, {"cls/top1": 74.04}, 10.0)
     assert run["version"]["kdkit"] and run["machine"]["system"] and len(run["trained"]) == 1
     assert Path("work_dirs/compare/cls/kd+digits/results.md").read_text() in text
     assert "Scores are of the test data" in text
+    (plot,) = Path().glob("work_dirs/compare/cls/kd+digits/results.png")
+    assert plot.read_bytes().startswith(b"\x89PNG")
 
 
 def test_a_plain_config_that_is_given_is_the_baseline(trained, run_tool):
@@ -89,6 +92,30 @@ def test_finished_runs_are_not_trained_again_and_others_join(trained, run_tool):
         run_tool("compare", KD, "--seeds", "2", "--cfg-options", "train_cfg.max_epochs=7")[0] == 0
     )
     assert trained.calls[-1] == ("kd+digits", 1) and len(trained.calls) == 8
+
+
+def test_equal_time_is_measured_once(trained, run_tool):
+    """A distilled iteration takes 5 seconds, one of the student alone 3: 10 epochs for 6."""
+    command = ["compare", KD, "--equal-time", "--seeds"]
+    code, text, error = run_tool(*command, "2")
+    assert code == 0, error
+    assert trained.calls[-2:] == [("alone__10_epochs", seed) for seed in (0, 1)]
+    assert "| alone, 10 epochs |     2 |" in text
+    assert "More epochs do not replace it: kd+digits against alone, 10 epochs: +1.00 top1" in text
+    (config,) = Path().glob("work_dirs/compare/cls/kd+digits/alone__*/config.py")
+    assert "max_epochs=10" in config.read_text() and "end=10" in config.read_text()
+    trained.calls.clear()
+    code, text, _ = run_tool(*command, "4")
+    assert code == 0 and len(trained.calls) == 6
+    assert trained.calls[-1] == ("alone__10_epochs", 3) and "another budget" not in text
+
+
+def test_equal_time_may_be_a_ratio(trained, run_tool):
+    code, text, _ = run_tool("compare", KD, "--equal-time", "2.5")
+    assert code == 0 and trained.calls[-1] == ("alone__15_epochs", 0)
+    assert run_tool("compare", KD, "--equal-time", "1.0")[0] == 0
+    assert len(trained.calls) == 3
+    assert run_tool("compare", KD, "--equal-time", "x")[0] == 2
 
 
 def test_a_results_file_stands_for_runs_of_other_machines(trained, run_tool, tmp_path, monkeypatch):
