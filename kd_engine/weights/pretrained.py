@@ -21,6 +21,7 @@ from kd_core.checkpoint.part import is_neutral, load_part
 from kd_engine.weights.source import TRAINING_ONLY
 
 _LOADED = "_kd_pretrained"  # of a module whose file was loaded here: keys and marks of its values
+_MORE = "_kd_pretrained_more"  # first parts of the keys that the file has besides
 _SHOWN = 4
 _TYPES = ("Pretrained", PretrainedInit)
 _ENOUGH = 0.5  # share of a module's parameters that must come from the file
@@ -119,7 +120,9 @@ def _require_filled(model: nn.Module, missed: Mapping[nn.Module, list[str]]) -> 
                 "load_from, or let the student inherit the part from its teacher "
                 f"(model.inherit={[name]}): both come after all initialization."
             )
-    return [f"{name or 'the model'}: {_file(options)}" for name, _, options in parts]
+    return [
+        f"{name or 'the model'}: {_described(module, options)}" for name, module, options in parts
+    ]
 
 
 def _load(self: Any, module: nn.Module) -> None:
@@ -137,6 +140,9 @@ def _load(self: Any, module: nn.Module) -> None:
         ignore=TRAINING_ONLY,
     )
     object.__setattr__(module, _LOADED, _marks(module, report.loaded))
+    object.__setattr__(
+        module, _MORE, list(dict.fromkeys(k.split(".")[0] for k, _ in report.unexpected))
+    )
     text = f"{type(module).__name__} starts from {self.checkpoint}: {len(report.loaded)} keys"
     for what, keys in (("without", report.missing), ("the file also has", report.unexpected)):
         text += f", {what} {_some([key for key, _ in keys])}" if keys else ""
@@ -166,6 +172,12 @@ def _pretrained_parts(model: nn.Module) -> Iterator[tuple[str, nn.Module, Mappin
 
 def _file(options: Mapping[str, Any]) -> str:
     return str(options.get("checkpoint"))
+
+
+def _described(module: nn.Module, options: Mapping[str, Any]) -> str:
+    """Return the file of a part; where a prefix took a part of it, also what has no place here."""
+    more, prefix = getattr(module, _MORE, ()), options.get("prefix")
+    return _file(options) + (f", whose {prefix} also has {_some(more)}" if more and prefix else "")
 
 
 def _marks(module: nn.Module, keys: Iterable[str]) -> dict[str, tuple[int, float, float]]:

@@ -59,6 +59,7 @@ def test_equal_configs_have_no_changes():
         ("work_dir", "x"), ("train_dataloader", None), ("log_level", "INFO"), ("launcher", "slurm"),
         ("test_evaluator", dict(type="x")), ("resume", True), ("data_root", "elsewhere"),
         ("default_hooks.logger", dict(interval=3)), ("model.init_cfg", dict(type="Pretrained")),
+        ("model.inherit", dict(modules=["neck"])),
         ("default_hooks.checkpoint", dict(max_keep_ckpts=3)),
     ],
 )  # fmt: skip

@@ -6,6 +6,7 @@ import mmengine.runner.runner
 import pytest
 import torch
 from mmengine.config import Config
+from mmengine.hooks import Hook
 from mmengine.model import BaseModel
 from mmengine.registry import MODELS
 from mmengine.runner import Runner
@@ -127,6 +128,29 @@ def test_a_run_that_resumes_keeps_what_it_has_learned(tmp_path, ours):
     again = dict(load_from=str(tmp_path / "iter_1.pth"), resume=True)
     model = train(distilled(), tmp_path, ours, iterations=2, **again)
     assert (model.head.weight == 3).all()
+
+
+class Seen(Hook):
+    """Notes whether the model has inherited when the first iteration begins."""
+
+    def before_train_iter(self, runner, batch_idx, data_batch=None):
+        self.inherited = is_inherited(runner.model)
+
+
+def test_our_run_inherits_before_its_first_step(tmp_path):
+    made, seen = runner(distilled(), tmp_path), Seen()
+    start_from_initial_weights(made, Config())
+    made.register_hook(seen)
+    made.train()
+    assert seen.inherited
+
+
+def test_what_was_inherited_at_the_start_is_not_again_at_the_first_step():
+    model = distilled()
+    inherit_at_start(model)
+    nn.init.zeros_(model.head.weight)
+    model.train()(torch.ones(2, 3))
+    assert (model.head.weight == 0).all()
 
 
 def test_a_loop_of_ones_own_inherits_once_at_its_first_step():

@@ -82,6 +82,15 @@ def test_a_detector_s_file_needs_its_prefix(tmp_path):
     assert torch.equal(model.backbone.conv1.weight, source.backbone.conv1.weight)
 
 
+def test_what_a_prefix_has_besides_is_named(tmp_path):
+    source = Detector(Backbone())
+    source.backbone.layer2 = nn.Sequential(nn.Linear(2, 2), nn.Linear(2, 2))
+    torch.save(source.state_dict(), tmp_path / "a.pth")
+    path = str(tmp_path / "a.pth")
+    model = initialized(dict(type="Pretrained", checkpoint=path, prefix="backbone."))
+    assert model.lines == [f"backbone: {path}, whose backbone. also has layer2"]
+
+
 def test_a_whole_model_starts_without_what_was_trained_beside_it(tmp_path):
     source = Detector(Backbone())
     weights = {**source.state_dict(), "distiller.iteration": torch.tensor(40)}
