@@ -50,7 +50,7 @@ def evaluate(run: Run, model: Any) -> tuple[dict[str, float], list[Any]]:
     """
     loader = validation_batches(run)
     found = []
-    with contextlib.redirect_stdout(io.StringIO()), _quiet_logs():
+    with contextlib.redirect_stdout(io.StringIO()), quiet_logs():
         evaluator = Evaluator(run.config.val_evaluator)
         evaluator.dataset_meta = loader.dataset.metainfo
         for batch in loader:
@@ -76,7 +76,7 @@ def milliseconds(models: Mapping[str, Any], batch: Any, rounds: int = ROUNDS) ->
 
 
 @contextlib.contextmanager
-def _quiet_logs() -> Any:
+def quiet_logs() -> Any:
     """Silence the logs of each evaluation."""
     before, logger = logging.root.manager.disable, MMLogger.get_current_instance()
     level = logger.level

@@ -10,6 +10,7 @@ from kd_core.checkpoint.file_lock import hold_lock
 from kd_engine.config.builtin import configs_folder
 from kdkit.demo.digit_scenes import SceneOptions
 from kdkit.demo.digit_set import make_detection_set
+from kdkit.demo.measure import quiet_logs
 from kdkit.demo.report import FILES, report
 from kdkit.demo.runs import DemoOptions, Run, demo_runs
 from kdkit.demo.training import Progress, start_server, train_together
@@ -34,7 +35,8 @@ def run_demo(options: DemoOptions) -> None:
             options.data, options.train_images, options.val_images, scene=SCENE, overwrite=True
         )
         print(f"digits: {'made' if made else 'there already'} ({options.data})", flush=True)
-        runs = demo_runs(configs_folder() / "demo", options)
+        with quiet_logs():
+            runs = demo_runs(configs_folder() / "demo", options)
         plan = {"+".join(names): seconds for names, seconds in STAGES.items()}
         progress = Progress({**plan, "report": REPORT_SECONDS})
         for names in STAGES:

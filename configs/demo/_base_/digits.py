@@ -87,7 +87,7 @@ optim_wrapper = dict(
 default_hooks = dict(logger=dict(interval=10))
 
 # equal_time: as many epochs of the student alone as the distilled one takes.
-epochs = dict(student=10, equal_time=12, teacher=12)
+epochs = dict(student=8, equal_time=10, teacher=12)
 schedules = {
     phase: dict(
         train_cfg=dict(max_epochs=number, val_interval=2),
