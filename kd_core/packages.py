@@ -15,6 +15,7 @@ _EXTRAS = {
     "pytorch_metric_learning": "retrieval",
     "timm": "cls",
     "scipy": "onedl",
+    "ray": "ray",
     "onnx": "onnx",
     "onnxruntime": "onnx",
     "onnxscript": "onnx",

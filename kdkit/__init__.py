@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from kd_core.distiller import Distiller
     from kd_core.teacher import FrozenTeacher
     from kd_core.term import Term
+    from kdkit.comparison import compare
     from kdkit.distillation import distill
 else:
     __getattr__, __dir__ = lazy_names(
@@ -22,11 +23,12 @@ else:
             "Distiller": "kd_core.distiller",
             "FrozenTeacher": "kd_core.teacher",
             "Term": "kd_core.term",
+            "compare": "kdkit.comparison",
             "distill": "kdkit.distillation",
         },
     )
 
-__all__ = ["Distiller", "FrozenTeacher", "Term", "__version__", "distill"]
+__all__ = ["Distiller", "FrozenTeacher", "Term", "__version__", "compare", "distill"]
 
 try:
     __version__ = metadata.version("kdkit")

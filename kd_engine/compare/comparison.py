@@ -16,6 +16,7 @@ from kd_engine.compare.finished import finished_run
 from kd_engine.compare.jobs import Job, OnEnd, last_lines, run_one_by_one, run_side_by_side
 from kd_engine.compare.origin import Origin
 from kd_engine.compare.plot import draw
+from kd_engine.compare.ray_jobs import run_on_ray
 from kd_engine.compare.report import Report
 from kd_engine.compare.requirements import prepare
 from kd_engine.compare.results import read_results, write_results
@@ -63,6 +64,7 @@ class Place:
         program: Arguments of Python that run ``kdkit``.
         with_teacher: Whether missing teachers are trained first.
         jobs: Trainings at a time.
+        ray: Address of a Ray cluster that runs them instead.
     """
 
     work_dir: Path
@@ -70,6 +72,7 @@ class Place:
     program: tuple[str, ...]
     with_teacher: bool = False
     jobs: int = 1
+    ray: str | None = None
 
 
 def compare(plan: Plan, place: Place) -> Report:
@@ -145,7 +148,7 @@ class _Work:
         )
         for note in self.notes:
             print(f"note: {note}")
-        write_report(report, self.place.results)
+        report.files = write_report(report, self.place.results)
         return report
 
     @property
@@ -157,7 +160,9 @@ class _Work:
         return [seed for seed in self.plan.seeds if seed not in done]
 
     def _run(self, jobs: Sequence[Job], on_end: OnEnd) -> None:
-        if self.place.jobs > 1:
+        if self.place.ray is not None:
+            run_on_ray(jobs, self.place.ray, on_end)
+        elif self.place.jobs > 1:
             run_side_by_side(jobs, self.place.jobs, on_end)
         else:
             run_one_by_one(jobs, on_end)
@@ -230,13 +235,18 @@ def report_of(path: Path, metrics: Sequence[str], lower_is_better: bool | None) 
     return Report(read_results(path), metrics, lower_is_better)
 
 
-def write_report(report: Report, path: Path) -> None:
+def write_report(report: Report, path: Path) -> tuple[Path, ...]:
     """Write a report: results as JSON, table and verdict as Markdown, and a plot.
 
     Args:
         report: The report.
         path: The JSON file; the others have the same name with another suffix.
+
+    Returns:
+        The files.
     """
-    draw(report, path.with_suffix(".png"))
-    write_whole(path.with_suffix(".md"), f"{report.markdown()}\n".encode())
+    markdown, plot = path.with_suffix(".md"), path.with_suffix(".png")
+    draw(report, plot)
+    write_whole(markdown, f"{report.markdown()}\n".encode())
     write_results(path, report.results, report.conclusions())
+    return path, markdown, plot

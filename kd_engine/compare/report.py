@@ -6,6 +6,7 @@ import statistics
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
+from pathlib import Path
 from typing import Any
 
 from kd_core.table import markdown_table
@@ -55,6 +56,7 @@ class Report:
         failures: Sequence[str] = (),
     ) -> None:
         self.results, self.failures = results, tuple(failures)
+        self.files: tuple[Path, ...] = ()  # where it was written
         self.runs = {arm.name: results.runs_of(arm) for arm in results.arms}
         every = [run for runs in self.runs.values() for run in runs.values()]
         self.metrics = choose_metrics([run.metrics for run in every], metrics)

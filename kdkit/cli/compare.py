@@ -16,14 +16,10 @@ from __future__ import annotations
 
 import math
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import click
 
-from kdkit.cli.command import PROGRAM, ConfigName, ManyOption, cfg_options, subcommand
-
-if TYPE_CHECKING:
-    from kd_engine.compare.report import Report
+from kdkit.cli.command import ConfigName, ManyOption, cfg_options, exclusive, subcommand
 
 
 @subcommand(__doc__, {"CONFIG...": "Configs to compare, as kdkit train takes them."})
@@ -61,6 +57,11 @@ if TYPE_CHECKING:
     help="Trainings side by side, with logs in files (default: one for each GPU).",
 )
 @click.option(
+    "--ray",
+    metavar="ADDRESS",
+    help="Run the trainings on this Ray cluster: auto, ray://HOST:10001, or local.",
+)
+@click.option(
     "--work-dir",
     type=click.Path(path_type=Path, file_okay=False),
     help="Folder of the runs (default: work_dirs/compare/<first config>).",
@@ -95,10 +96,11 @@ def command(
     configs: tuple[str, ...],
     seeds: tuple[int, ...],
     seed_list: tuple[int, ...],
-    equal_time: float | None,
+    equal_time: bool | float,
     with_teacher: bool,
     only_given: bool,
     jobs: int | None,
+    ray: str | None,
     work_dir: Path | None,
     results: Path | None,
     source: Path | None,
@@ -108,27 +110,34 @@ def command(
 ) -> None:
     """Compare."""
     chosen = _seeds(seeds, seed_list)
+    exclusive({"--jobs": jobs, "--ray": ray})
     if bool(configs) == bool(source):
         raise click.UsageError("give configs to compare, or --from FILE.json, and not both")
 
-    from kd_engine.compare.comparison import Place, Plan, compare, report_of
-    from kd_engine.compare.jobs import gpus
+    from kd_engine.compare.comparison import report_of
     from kd_engine.config.load import parse_options
     from kd_engine.errors import clear_errors
+    from kdkit.comparison import compare
 
     with clear_errors("interrupted; the same command carries on"):
         if source:
-            _show(report_of(source, metrics, lower_is_better))
+            print(f"\n{report_of(source, metrics, lower_is_better).markdown()}")
             return
-        options = parse_options(cfg_options)
-        plan = Plan(configs, chosen, options, only_given, equal_time, metrics, lower_is_better)
-        folder = work_dir or plan.folder
-        file = results or folder / "results.json"
-        place = Place(folder, file, PROGRAM, with_teacher, jobs or len(gpus()) or 1)
-        report = compare(plan, place)
-        _show(report)
-        others = [file.with_suffix(suffix).name for suffix in (".md", ".png")]
-        print(f"\n{file}, {', '.join(others)}")
+        report = compare(
+            configs,
+            chosen,
+            options=parse_options(cfg_options),
+            only_given=only_given,
+            equal_time=equal_time,
+            with_teacher=with_teacher,
+            jobs=jobs,
+            ray=ray,
+            work_dir=work_dir,
+            results=results,
+            metrics=metrics,
+            lower_is_better=lower_is_better,
+        )
+        print(f"\n{report.markdown()}\n\n{', '.join(map(str, report.files))}")
         if report.failures:
             raise SystemExit(1)
 
@@ -146,17 +155,14 @@ def _seeds(number: tuple[int, ...], listed: tuple[int, ...]) -> tuple[int, ...]:
     return tuple(dict.fromkeys(listed)) or tuple(range(number[0] if number else 1))
 
 
-def _ratio(value: str | None) -> float | None:
-    if value is None:
-        return None
+def _ratio(value: str | None) -> bool | float:
+    """Return whether there is an arm of equal time, or times how many epochs."""
+    if value in (None, "measured"):
+        return value is not None
     try:
-        ratio = 0.0 if value == "measured" else float(value)
+        ratio = float(value or "")
     except ValueError:
-        ratio = -1.0
-    if value != "measured" and not 0 < ratio < math.inf:
+        ratio = math.nan
+    if not 0 < ratio < math.inf:
         raise click.BadParameter(f"it must be a number above 0, or left out, but it is {value!r}")
     return ratio
-
-
-def _show(report: Report) -> None:
-    print(f"\n{report.markdown()}")

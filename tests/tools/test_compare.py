@@ -5,6 +5,7 @@ from pathlib import Path
 
 import pytest
 
+import kdkit
 from kd_engine.run import child
 from kd_engine.work_dir.lock import hold_work_dir
 from kdkit.cli.command import PROGRAM
@@ -172,6 +173,18 @@ def test_two_comparisons_in_one_folder_are_refused(trained, run_tool):
     assert code == 1 and "w is in use by process" in error and not trained.calls
 
 
+def test_a_notebook_calls_a_function(trained):
+    report = kdkit.compare(KD, seeds=[3, 5], equal_time=2)
+    assert trained.calls == [(arm, seed) for arm in ("alone", "kd+digits", "alone__12_epochs")
+                             for seed in (3, 5)]  # fmt: skip
+    assert report.verdict().startswith("kd+digits helps: +2.08 top1")
+    assert report._repr_markdown_() == report.files[1].read_text().rstrip()
+    kdkit.compare([KD], seeds=1)
+    assert trained.calls[6:] == [("alone", 0), ("kd+digits", 0)]
+    with pytest.raises(ValueError, match=r"but it has configs \[\] and seeds \[0\]"):
+        kdkit.compare([], seeds=1)
+
+
 @pytest.mark.parametrize(
     ("arguments", "code", "said"),
     [
@@ -181,6 +194,7 @@ def test_two_comparisons_in_one_folder_are_refused(trained, run_tool):
         ((KD, "--seeds", "0", "1", "2"), 2, "For these seeds themselves: --seed-list 0 1 2"),
         ((KD, "--seeds", "0"), 2, "--seeds must be 1 or more"),
         ((KD, "--seeds", "2", "--seed-list", "7"), 2, "exclude each other"),
+        ((KD, "--jobs", "2", "--ray", "auto"), 2, "--jobs and --ray exclude each other"),
         ((), 2, "give configs to compare, or --from"),
         ((KD, "--from", "a.json"), 2, "and not both"),
         (("--from", "a.json"), 1, "there is no results file a.json"),
