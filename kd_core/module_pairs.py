@@ -60,7 +60,11 @@ def widths_in_the_way(
     Returns:
         Such as "64 channels against the teacher's 128"; "" without misfits.
     """
-    shaped = [(m.key, m.student, m.teacher) for m in misfits if m.student and m.teacher]
+    shaped = [
+        (misfit.key, misfit.student, misfit.teacher)
+        for misfit in misfits
+        if misfit.student is not None and misfit.teacher is not None
+    ]
     changed = {key for key, _, _ in shaped}
     classes: Counter[tuple[int, int]] = Counter()
     widths: Counter[tuple[int, int, str]] = Counter()
@@ -217,7 +221,7 @@ def _classes(
     key: str, here: Shape, there: Shape, ours: Mapping[str, Any], changed: Collection[str]
 ) -> tuple[int, int] | None:
     """Return the numbers of classes behind the rows of two weights that differ in no more."""
-    if here[1:] != there[1:]:
+    if not here or not there or here[1:] != there[1:]:
         return None
     mine, theirs = (classes_behind(key, shape[0], ours, changed) for shape in (here, there))
     return (mine.classes, theirs.classes) if mine and theirs else None

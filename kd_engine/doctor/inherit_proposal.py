@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from typing import Any
 
 from torch import nn
@@ -41,25 +41,42 @@ def inherit_proposal(student: nn.Module, config: Mapping[str, Any]) -> list[str]
 
 def _lines(student: nn.Module, teacher: FrozenTeacher, name: str | None) -> list[str]:
     whose = "teacher" if name is None else f"teacher {name}"
-    pairs = [_pair(path, module, teacher.model) for path, module in _parts(student)]
-    first, others = pairs[:1], pairs[1:]
-    found = [pair for pair in others if pair is not None]
+    found = list(_candidates(student, teacher.model))
     fitting = [pair.path for pair in found if not pair.misfits()]
-    if len(fitting) == len(others) and not any(pair is None or pair.misfits() for pair in first):
-        return []  # a copy of the teacher would have nothing to learn
     lines = []
     if fitting:
-        verb = "has" if len(fitting) == 1 else "have"
+        verb, them = ("has", "it") if len(fitting) == 1 else ("have", "them")
         request = str(fitting) if name is None else f"dict(modules={fitting}, teacher={name!r})"
         lines.append(
             f"{_and(fitting)} {verb} the {whose}'s shapes: model.inherit={request} would start "
-            f"{'it' if len(fitting) == 1 else 'them'} from it"
+            f"{them} from it"
         )
     if blocked := [pair.obstacle(whose) for pair in found if _differs_in_width(pair)]:
         more = len(blocked) - _SHOWN
         text = "; ".join(blocked[:_SHOWN]) + (f"; and {more} more" if more > 0 else "")
         lines.append(f"cannot be inherited: {text}")
     return lines
+
+
+def _candidates(student: nn.Module, teacher: nn.Module) -> Iterator[ModulePair]:
+    """Yield the parts behind the first one, each with the teacher's of that name.
+
+    The next one, a detector's neck, reads the first: of its own parts some may fit.
+    """
+    pairs = [_pair(path, module, teacher) for path, module in _parts(student)]
+    if not any(pair is None or pair.misfits() for pair in pairs):
+        return  # a copy of the teacher would have nothing to learn
+    for number, pair in enumerate(pairs[1:]):
+        if pair is not None:
+            yield from [pair] if number or "." in pair.path else _split(pair, teacher)
+
+
+def _split(pair: ModulePair, teacher: nn.Module) -> list[ModulePair]:
+    """Return a part of a model, or its own parts if it does not fit and some of them do."""
+    parts = (_pair(f"{pair.path}.{n}", child, teacher) for n, child in _children(pair.module))
+    found = [one for one in parts if one is not None]
+    fits = any(not one.misfits() for one in found)
+    return found if fits and _differs_in_width(pair) else [pair]
 
 
 def _parts(student: nn.Module) -> list[tuple[str, nn.Module]]:
@@ -86,7 +103,7 @@ def _pair(path: str, module: nn.Module, teacher: nn.Module) -> ModulePair | None
 def _differs_in_width(pair: ModulePair) -> bool:
     """Return whether both have the same tensors, in other shapes."""
     misfits = pair.misfits()
-    return bool(misfits) and all(one.student and one.teacher for one in misfits)
+    return bool(misfits) and not any(None in (one.student, one.teacher) for one in misfits)
 
 
 def _and(names: list[str]) -> str:

@@ -120,6 +120,15 @@ def test_what_does_not_fit_stops_with_both_shapes_and_the_width(pair, changes, m
     assert all(torch.equal(student.state_dict()[key], before[key]) for key in before)
 
 
+def test_a_number_against_a_list_of_one(pair):
+    student, teacher = pair
+    student.head.scale, teacher.head.scale = (
+        nn.Parameter(torch.ones(shape)) for shape in ((), (1,))
+    )
+    with pytest.raises(ValueError, match="head: 0 dimensions of a tensor against the teacher's 1"):
+        inherit_weights(student, teacher, ["head"])
+
+
 def test_the_table_names_each_tensor(pair):
     with pytest.raises(ValueError) as caught:
         inherit_weights(pair[0], Net(neck=16, extra=True), ["head"])

@@ -57,6 +57,20 @@ def test_widths_and_classes_that_stand_in_the_way():
     ]
 
 
+def test_of_a_neck_the_parts_that_do_not_read_the_backbone_fit():
+    student, teacher = detector(backbone=4), detector(backbone=9, classes=80)
+    for model, width in ((student, 4), (teacher, 9)):
+        model.neck = nn.Module()
+        model.neck.lateral, model.neck.out = nn.Conv2d(width, 8, 1), nn.Conv2d(8, 8, 3)
+        model.bbox_head.shared = nn.Linear(5, 5)
+    assert proposal(student, teacher) == [
+        "neck.out and rpn_head have the teacher's shapes: model.inherit=['neck.out', 'rpn_head'] "
+        "would start them from it",
+        "cannot be inherited: neck.lateral: 4 input channels against the teacher's 9; "
+        "bbox_head: 3 classes against the teacher's 80",
+    ]
+
+
 def test_another_structure_is_no_line_of_its_own():
     (line,) = proposal(detector(extra=1), detector(backbone=9, extra=2))
     assert line.startswith("neck and bbox_head have")
