@@ -21,6 +21,7 @@ def compare(
     options: Mapping[str, Any] | None = None,
     only_given: bool = False,
     equal_time: bool | float = False,
+    cost: bool = False,
     with_teacher: bool = False,
     jobs: int | None = None,
     ray: str | None = None,
@@ -39,6 +40,7 @@ def compare(
         only_given: Whether no student alone is built.
         equal_time: Whether the student alone is also trained for as long as the distilled one
             takes: True for the time that is measured, or times its epochs.
+        cost: Whether costs and the joint score of accuracy and compression are measured, too.
         with_teacher: Whether missing teachers are trained first.
         jobs: Trainings side by side; None for one for each GPU, or one.
         ray: Address of a Ray cluster that runs them instead.
@@ -63,6 +65,7 @@ def compare(
         options=options or {},
         only_given=only_given,
         equal_time=None if equal_time is False else ratio,
+        cost=cost,
         metrics=tuple(metrics),
         lower_is_better=lower_is_better,
     )

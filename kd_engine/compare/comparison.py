@@ -14,12 +14,14 @@ from kd_engine.compare.equal_time import with_equal_time
 from kd_engine.compare.fairness import require_same_test
 from kd_engine.compare.finished import finished_run
 from kd_engine.compare.jobs import Job, OnEnd, last_lines, run_one_by_one, run_side_by_side
+from kd_engine.compare.joint import joint_of, measure_costs
 from kd_engine.compare.origin import Origin
 from kd_engine.compare.plot import draw
 from kd_engine.compare.ray_jobs import run_on_ray
 from kd_engine.compare.report import Report
 from kd_engine.compare.requirements import prepare
 from kd_engine.compare.results import read_results, write_results
+from kd_engine.terminal import short_terminal
 from kd_engine.work_dir.default import default_work_dir
 from kd_engine.work_dir.lock import hold_work_dir
 
@@ -35,6 +37,7 @@ class Plan:
         only_given: Whether no student alone is built from distilled configs.
         equal_time: Times as long that the student alone is trained besides; MEASURED for the
             distilled run's time, None for no such arm.
+        cost: Whether costs and the joint score are measured.
         metrics: Metrics to show, the verdict is about the first; none for all.
         lower_is_better: Direction of the first metric; None to read it off its name.
     """
@@ -44,6 +47,7 @@ class Plan:
     options: Mapping[str, Any] = field(default_factory=dict)
     only_given: bool = False
     equal_time: float | None = None
+    cost: bool = False
     metrics: tuple[str, ...] = ()
     lower_is_better: bool | None = None
 
@@ -99,6 +103,8 @@ def compare(plan: Plan, place: Place) -> Report:
         work.train(work.arms)
         if plan.equal_time is not None:
             work.train_longer(plan.equal_time)
+        if plan.cost:
+            work.measure()
         return work.report()
 
 
@@ -137,14 +143,21 @@ class _Work:
     def train_longer(self, ratio: float) -> None:
         """Train the students alone that have the time of the distilled ones."""
         arms, problems = with_equal_time(self.arms, self.results, ratio)
+        self.arms = list({one.arm.name: one for one in (*self.arms, *arms)}.values())
         self.results = self.results.with_arms(one.arm for one in arms)
         self.train([one for one in arms if one.arm.kind == "longer"])
         self.notes += problems
 
+    def measure(self) -> None:
+        """Measure what the arms and their teacher cost."""
+        with short_terminal("measuring costs"):
+            costs = measure_costs(self.arms, self.results, self.place.work_dir)
+        self.results = dataclasses.replace(self.results, costs=costs)
+
     def report(self) -> Report:
         """Write the report and return it."""
-        report = Report(
-            self.results, self.plan.metrics, self.plan.lower_is_better, tuple(self.failures)
+        report = _with_joint(
+            Report(self.results, self.plan.metrics, self.plan.lower_is_better, self.failures)
         )
         for note in self.notes:
             print(f"note: {note}")
@@ -232,7 +245,12 @@ def report_of(path: Path, metrics: Sequence[str], lower_is_better: bool | None) 
     """
     if not path.is_file():
         raise FileNotFoundError(f"there is no results file {path}. Correct the path.")
-    return Report(read_results(path), metrics, lower_is_better)
+    return _with_joint(Report(read_results(path), metrics, lower_is_better))
+
+
+def _with_joint(report: Report) -> Report:
+    report.joint = joint_of(report)
+    return report
 
 
 def write_report(report: Report, path: Path) -> tuple[Path, ...]:

@@ -57,6 +57,7 @@ class Report:
     ) -> None:
         self.results, self.failures = results, tuple(failures)
         self.files: tuple[Path, ...] = ()  # where it was written
+        self.joint: list[str] = []  # lines on costs and the joint score
         self.runs = {arm.name: results.runs_of(arm) for arm in results.arms}
         every = [run for runs in self.runs.values() for run in runs.values()]
         self.metrics = choose_metrics([run.metrics for run in every], metrics)
@@ -135,7 +136,8 @@ class Report:
         """Return table, verdict, warnings, failures and what the figures are."""
         said = [f"warning: {text}" for text in self.warnings]
         said += [f"failed: {text}" for text in self.failures]
-        parts = [self.table(), self.verdict(), "\n".join(said), self._explained()]
+        joint = "\n".join(self.joint)
+        parts = [self.table(), self.verdict(), joint, "\n".join(said), self._explained()]
         return "\n\n".join(part for part in parts if part)
 
     def _repr_markdown_(self) -> str:

@@ -95,10 +95,12 @@ class Results:
     Attributes:
         arms: Arms, in the order of the table.
         runs: Finished runs, of these arms and of others.
+        costs: Costs of the arms and their teacher; see :mod:`kd_engine.compare.joint`.
     """
 
     arms: tuple[Arm, ...] = ()
     runs: tuple[Run, ...] = ()
+    costs: Mapping[str, Any] | None = None
 
     def runs_of(self, arm: Arm) -> dict[int, Run]:
         """Return seed to finished run of an arm."""
@@ -165,6 +167,7 @@ def read_results(path: Path) -> Results:
                 for arm in content["arms"]
             ),
             runs=tuple(_run(run) for run in content["runs"]),
+            costs=content.get("costs"),
         )
     except (ValueError, KeyError, TypeError) as error:
         raise ValueError(
@@ -185,6 +188,7 @@ def write_results(path: Path, results: Results, conclusions: Mapping[str, Any]) 
         "format": _FORMAT,
         "arms": [dataclasses.asdict(arm) for arm in results.arms],
         **conclusions,
+        "costs": results.costs,
         "runs": [dataclasses.asdict(run) for run in results.runs],
     }
     text = json.dumps(_finite(content), indent=1, allow_nan=False)

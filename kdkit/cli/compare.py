@@ -49,6 +49,11 @@ from kdkit.cli.command import ConfigName, ManyOption, cfg_options, exclusive, su
     help="Also train the student alone for as long as the distilled one takes: RATIO times its "
     "epochs (default: as measured in these runs).",
 )
+@click.option(
+    "--cost",
+    is_flag=True,
+    help="Also measure the teacher's score, what all models cost, and the joint score.",
+)
 @click.option("--with-teacher", is_flag=True, help="Train first what a config needs.")
 @click.option("--only-given", is_flag=True, help="Build no student alone of distilled configs.")
 @click.option(
@@ -97,6 +102,7 @@ def command(
     seeds: tuple[int, ...],
     seed_list: tuple[int, ...],
     equal_time: bool | float,
+    cost: bool,
     with_teacher: bool,
     only_given: bool,
     jobs: int | None,
@@ -129,6 +135,7 @@ def command(
             options=parse_options(cfg_options),
             only_given=only_given,
             equal_time=equal_time,
+            cost=cost,
             with_teacher=with_teacher,
             jobs=jobs,
             ray=ray,
