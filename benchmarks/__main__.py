@@ -3,15 +3,16 @@
     python -m benchmarks distill
     python -m benchmarks distill configs/det/hmat_asckd+bccd --size 240 320 --batch 8
     python -m benchmarks distill --device cuda --size 800 1333 --out benchmark.json
-    python -m benchmarks distill configs/cls/kd+digits --threads 1
+    python -m benchmarks distill configs/cls/kd+digits --threads 1 --auto-weights
     python -m benchmarks recall
     python -m benchmarks recall --sizes sop512 200k --rounds 3 --threads 2 --out recall.json
 
 distill: the time of a distilled training step over that of the steps of its networks alone: the
 student's own step and the teacher's forward (a detector's extract_feat), or all networks of a
-method that trains several; the peak memory of each; the time of each term; of detectors the memory
-of HMAT on a map of stride 4; of classifiers the step of torchdistill, if it is installed and has
-the method. Weights and images are random: no dataset and no download is needed.
+method that trains several; the peak memory of each; the time of each term, and of automatic
+weights; of detectors the memory of HMAT on a map of stride 4; of classifiers the step of
+torchdistill, if it is installed and has the method. Weights and images are random: no dataset and
+no download is needed.
 
 recall: the time of recall_at_k, all K, over that of a search of one neighbor by FAISS, and of
 pytorch-metric-learning's precision at 1; the memory it takes. Embeddings are synthetic.
@@ -54,12 +55,16 @@ def _distill(options: argparse.Namespace) -> None:
     import torch
     from mmengine.logging import MMLogger
 
+    from benchmarks.step_costs import with_auto_weights
+
     MMLogger.get_current_instance().setLevel("ERROR")
     if options.threads:
         torch.set_num_threads(options.threads)
     keep_freed_memory()  # as kdkit train does
     config = load_run_config(options.config)
     module = _benchmark_of(config, options.config)
+    if options.auto_weights:
+        config.model = with_auto_weights(config.model.to_dict())
     report = module.measure_distillation(config, module.Settings(**_given(options, module)))
     report["config"] = options.config
     print(module.describe(report))
@@ -126,6 +131,9 @@ def _add_distill(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--rounds", type=_positive, help="default: 12; of classifiers 60")
     parser.add_argument("--threads", type=_positive, help="of torch (default: its own)")
     parser.add_argument("--device", help="cpu (default), cuda or cuda:<n>")
+    parser.add_argument(
+        "--auto-weights", action="store_true", help="let all terms have weight='auto'"
+    )
     parser.add_argument(
         "--hmat-size", nargs=2, type=_positive, metavar=("HEIGHT", "WIDTH"),
         help="detectors: pixels of the two images of the memory measurement (default: 800 1333)",

@@ -13,20 +13,26 @@ from torch import Tensor, nn
 
 from benchmarks.measure import describe_machine, interleave, peak_bytes, ratios, spread
 from kd_core import Distiller
+from kd_core.auto_weight import AUTO, AutoWeights
 from kd_core.layers import FeatureHooks
 from kd_core.term import layers_of, pick_required
 from kd_engine.build import student_config, without_initial_weights
 from kd_engine.config.file import read_config
 
 RATIO_LIMIT = 1.05
+WEIGHT_LIMIT = 0.02  # share of the time for automatic weights
 DISTILLED = "distilled"
 CLOCKS = ("wall", "cpu")
 _WARM_UP = 2
+_FIRST_MEASUREMENTS = 8  # after which the gaps have their full length
+_NONE = AutoWeights({})
 _REFERENCE = {"config", "checkpoint"}
 
 
 class StepCase(Protocol):
     """Training steps to compare: they do the same work on the same batch."""
+
+    distiller: Any
 
     def actions(self) -> dict[str, Callable[[], None]]:
         """Return the timed actions: ``distilled``, the ``parts``, and peers if there are any."""
@@ -82,7 +88,45 @@ def step_costs(case: StepCase, rounds: int, device: torch.device) -> dict[str, A
         },
         "terms_seconds": interleave(terms, rounds, device),
         "peak_bytes": memory,
+        "auto_weights": auto_weight_cost(case, rounds, device),
     }
+
+
+def auto_weight_cost(case: StepCase, rounds: int, device: torch.device) -> dict[str, Any] | None:
+    """Compare distilled steps in which automatic weights are measured with those between them.
+
+    Returns:
+        Seconds of both, iterations from one measurement to the next, and the share of the time
+        that measuring takes; ``None`` if no weight is automatic.
+    """
+    distiller, step = case.distiller, case.actions()[DISTILLED]
+    controllers = [one for _, one in getattr(distiller, "auto_weights", _NONE).controllers()]
+    if not controllers:
+        return None
+
+    def run(iterations: int) -> None:
+        distiller.set_iteration(distiller.current_iteration() + iterations)
+        step()
+
+    far = max(controller.gap for controller in controllers)
+    actions = {"between": lambda: run(0), "measuring": lambda: run(far)}
+    interleave({"measuring": actions["measuring"]}, _FIRST_MEASUREMENTS, device, seed_case)
+    times = interleave(actions, rounds, device, seed_case)
+    extra = {
+        clock: [(ratio - 1) / far for ratio in found]
+        for clock, found in _ratios(times, "measuring", ["between"]).items()
+    }
+    return {"seconds": times, "gap": far, "share": _spreads(extra), "share_limit": WEIGHT_LIMIT}
+
+
+def with_auto_weights(model: Mapping[str, Any]) -> dict[str, Any]:
+    """Return a model config whose terms all have automatic weights."""
+    terms = model.get("terms", {})
+    changed = {
+        name: {key: value for key, value in term.items() if key != "share"} | {"weight": AUTO}
+        for name, term in terms.items()
+    }
+    return {**model, "terms": changed} if changed else dict(model)
 
 
 def cost_lines(report: Mapping[str, Any], titles: Mapping[str, str] | None = None) -> list[str]:
@@ -105,7 +149,7 @@ def cost_lines(report: Mapping[str, Any], titles: Mapping[str, str] | None = Non
     for peer, ratio in report["peer_ratio"].items():
         lines += ["", *_ratio_lines(f"{peer} / ({parts})", ratio)]
         lines += _ratio_lines(f"{DISTILLED} / {peer}", report["ratio_to_peer"][peer])
-    return lines
+    return lines + _auto_weight_lines(report.get("auto_weights"))
 
 
 def row(title: str, *cells: str) -> str:
@@ -183,6 +227,18 @@ def _ratio_lines(title: str, ratio: Mapping[str, Mapping[str, float]]) -> list[s
             f"{found['q1']:.3f}-{found['q3']:.3f}", f"{found['min']:.3f}-{found['max']:.3f}",
         ))  # fmt: skip
     return lines
+
+
+def _auto_weight_lines(found: Mapping[str, Any] | None) -> list[str]:
+    if found is None:
+        return []
+    lines = ["", row("automatic weights, distilled step", "wall ms", "CPU ms")]
+    for name, times in found["seconds"].items():
+        title = "  that measures" if name == "measuring" else f"  {name} two measurements"
+        lines.append(row(title, *_milliseconds(times)))
+    shares = [f"{found['share'][clock]['median']:.2%}" for clock in CLOCKS]
+    lines.append(row(f"  share of the time, one in {found['gap']}", *shares))
+    return [*lines, f"  wanted: at most {found['share_limit']:.0%}"]
 
 
 def _milliseconds(times: Mapping[str, list[float]]) -> list[str]:

@@ -1,4 +1,4 @@
-"""Automatic weights: each term's gradient is steered to a wanted share of the task's."""
+"""Automatic weights of terms: the norm of each one's gradient is steered to a wanted share."""
 
 from __future__ import annotations
 
@@ -21,20 +21,20 @@ _BOUND = math.log(1e6)  # of weights, either way
 
 @dataclass(frozen=True)
 class AutoWeight:
-    """Settings of an automatic weight: the term's gradient is steered to a share of the task's.
+    """Settings of an automatic weight: the term's gradient is steered to a share of both.
 
-        weight * norm of the term's gradient = share * norm of the task's gradient
+        share = weight * |term's gradient| / (weight * |term's gradient| + |task's gradient|)
 
-    Both are gradients by the parameters of the student's layers that the term compares, or of one
-    named layer; with several processes the means of their norms. They are measured in the steps 0,
-    1, 3, 7, 15, ... of the term, until the gaps have grown to the interval. The logarithm of the
-    weight is a running mean: of all measurements at first, later each one counts a fifth. A
-    measurement far above the weight counts as ten times the weight; one more than ten times below
-    it counts at once. Weights stay between 1e-6 and 1e6. Where one of the two gradients is zero,
-    the weight stays as it is.
+    So 0.5 makes the two norms equal, whatever other terms there are. The gradients are those by the
+    parameters of the student's layers that the term compares, or of one named layer; with several
+    processes the norms are means. They are measured in the steps 0, 1, 3, 7, 15, ... of the term,
+    until the gaps have grown to the interval. The logarithm of the weight is a running mean: of all
+    measurements at first, later each one counts a fifth. A measurement far above the weight counts
+    as ten times the weight; one more than ten times below it counts at once. Weights stay between
+    1e-6 and 1e6. Where one of the two gradients is zero, the weight stays as it is.
 
     Args:
-        share: Wanted norm of the term's gradient over that of the task's, between 0 and 1.
+        share: Wanted share of the gradient, between 0 and 1.
         layer: The student's layer whose parameters are measured, such as ``neck``; ``None`` takes
             the layers that the term compares, where one has no trained parameters the nearest
             module around it that has.
@@ -52,8 +52,8 @@ class AutoWeight:
     def __post_init__(self) -> None:
         if not isinstance(self.share, int | float) or not 0 < self.share < 1:
             raise ValueError(
-                "share must be above 0 and below 1 (the norm of the term's gradient over that of "
-                f"the task's), but it is {self.share!r}."
+                "share must be above 0 and below 1 (the term's gradient norm over the sum of its "
+                f"own and the task's), but it is {self.share!r}."
             )
         if not self.interval >= 1:
             raise ValueError(f"interval must be at least 1, but it is {self.interval}.")
@@ -84,7 +84,7 @@ class _State(NamedTuple):
 
 
 class WeightController(nn.Module):
-    """The automatic weight of a term, and what it needs to continue after a resume.
+    """The automatic weight of a term; its buffers are what a resume needs.
 
     Args:
         term: Name of the term, for messages.
@@ -105,9 +105,9 @@ class WeightController(nn.Module):
         named = settings.layer is not None
         self.layers = [LayerPath.parse(settings.layer or "")] if named else list(layers)
         self._around = not named
-        self._interval = settings.interval * count
+        self.gap = settings.interval * count  # of measurements, after the first ones
         self._cached: _State | None = _State(0.0, 0, -1)
-        self.ratio = math.nan  # term's gradient norm over the task's, in the last measurement
+        self.ratio: float | None = None  # term's gradient over the task's, if just measured
         self.register_buffer("log_weight", torch.zeros((), dtype=torch.float32))
         self.register_buffer("measured", torch.zeros((), dtype=torch.long))
         self.register_buffer("last", torch.full((), -1, dtype=torch.long))
@@ -131,7 +131,7 @@ class WeightController(nn.Module):
         state = self._state()
         if state.last < 0 or not state.measured:
             return True
-        gap: int = min(self._interval, 2 ** min(state.measured, 30) // 2)
+        gap: int = min(self.gap, 2 ** min(state.measured, 30) // 2)
         return iteration >= state.last + gap
 
     def update(self, iteration: int, norm: float, task_norm: float) -> None:
@@ -143,9 +143,11 @@ class WeightController(nn.Module):
             task_norm: Gradient norm of the task.
         """
         log_weight, measured, _ = self._state()
+        self.ratio = None
         if 0 < norm < math.inf and 0 < task_norm < math.inf:
             self.ratio = norm / task_norm
-            target = math.log(self.settings.share) + math.log(task_norm) - math.log(norm)
+            wanted = self.settings.share / (1 - self.settings.share)
+            target = math.log(wanted) + math.log(task_norm) - math.log(norm)
             log_weight = _moved(log_weight, min(max(target, -_BOUND), _BOUND), measured)
             measured += 1
         self._store(_State(log_weight, measured, iteration))
@@ -211,7 +213,7 @@ class AutoWeights(nn.ModuleDict):
                 self[name] = WeightController(name, settings, layers, count)
 
     def controllers(self) -> Iterator[tuple[str, WeightController]]:
-        """Yield each term's controller."""
+        """Yield each."""
         for name, controller in self.items():
             assert isinstance(controller, WeightController)
             yield name, controller
@@ -295,5 +297,4 @@ def _measure(
     if distributed.is_available() and distributed.is_initialized():
         distributed.all_reduce(norms)
         norms /= distributed.get_world_size()
-    found: list[list[float]] = norms.tolist()
-    return found
+    return [list(map(float, pair)) for pair in norms.tolist()]

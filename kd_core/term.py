@@ -30,7 +30,7 @@ class Term:
             for a loss with roles (HMAT's low, mid, high).
         teacher_layers: The teacher's, in the same form; ``None`` takes the student's.
         weight: Factor on the loss, on top of its own ``loss_weight``; "auto", or an
-            :class:`AutoWeight`, steers it so that the term's gradient is a share of the task's.
+            :class:`AutoWeight`, steers it to a share of the gradient.
         schedule: Factors of the iteration, multiplied; empty is constant.
         teacher: Name of the teacher, where there are several.
         normalize: What both sides go through before the loss, after a connector: "standard",

@@ -71,6 +71,11 @@ def build_terms(configs: Mapping[str, Mapping[str, Any]]) -> dict[str, Term]:
     return {name: _build_term(name, config) for name, config in configs.items()}
 
 
+def build_weight(weight: Any) -> Any:
+    """Return the weight of a config's term: a dict is built, such as that of an ``AutoWeight``."""
+    return MODELS.build(dict(weight)) if isinstance(weight, Mapping) else weight
+
+
 def build_trained(
     reference: Mapping[str, Any], name: str = "teacher"
 ) -> tuple[nn.Module, torch.dtype | None]:
@@ -145,13 +150,12 @@ def _build_term(name: str, config: Mapping[str, Any]) -> Term:
         )
     schedule = config.get("schedule", ())
     schedules = [schedule] if isinstance(schedule, Mapping) else schedule
-    weight = config.get("weight", 1.0)
     try:
         return Term(
             MODELS.build(dict(config["loss"])),
             config["layers"],
             config.get("teacher_layers"),
-            MODELS.build(dict(weight)) if isinstance(weight, Mapping) else weight,
+            build_weight(config.get("weight", 1.0)),
             [MODELS.build(dict(one)) for one in schedules],
             config.get("teacher", ONLY_TEACHER),
             config.get("normalize"),

@@ -66,6 +66,7 @@ class TorchdistillCase:
 
     def __init__(self, case: ClassifierCase, terms: _Terms) -> None:
         self.case = case
+        self.distiller: Any = case.distiller
         self.term_actions = case.term_actions
         self.parts = case.parts
         self.has_same_loss = not any(
@@ -124,7 +125,7 @@ def peer_terms(terms: Mapping[str, Term], cross_entropy: float = 1.0) -> _Terms 
     result: _Terms = {"ce": _cross_entropy(cross_entropy)}
     for name, term in terms.items():
         write, pairs = _WRITERS.get(type(term.loss)), _pairs(term)
-        written = None if write is None or pairs is None else write(term.loss, pairs)
+        written = None if write is None or pairs is None or term.auto else write(term.loss, pairs)
         if written is None:
             return None
         for number, (criterion, factor) in enumerate(written):

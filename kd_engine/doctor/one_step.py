@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
 
@@ -63,18 +64,8 @@ def one_step(model: nn.Module, config: Config, layer: str | None = None) -> Step
         FloatingPointError: If a loss or the gradient is not finite; names which.
         ValueError: If the layer does not exist or does not train, or there is no training data.
     """
-    if not config.get("train_dataloader"):
-        raise ValueError("a training step needs a train_dataloader, but the config has none.")
-    loader = Runner.build_dataloader({**config.train_dataloader, **_ALONE}, seed=0)
-    batch = next(iter(loader), None)
-    if batch is None:
-        raise ValueError(
-            "a training step needs a batch, but train_dataloader gives none. Lower its batch_size, "
-            "set drop_last=False, or correct what selects from its data."
-        )
-    network: Any = model.to(get_device()).train()
-    data = network.data_preprocessor(batch, True)
-    set_run_length(model, len(loader), planned_iterations(config.get("train_cfg") or {}, loader))
+    data = next(training_batches(model, config))
+    network: Any = model
     attached = attached_distillers(model).values()
     iteration = max((distiller.start_iteration() for distiller in attached), default=0)
     for distiller in attached:
@@ -94,6 +85,31 @@ def one_step(model: nn.Module, config: Config, layer: str | None = None) -> Step
         len(data["inputs"]),
         iteration,
     )
+
+
+def training_batches(model: nn.Module, config: Config) -> Iterator[dict[str, Any]]:
+    """Yield a config's training batches, the same ones each time, as a training step gets them.
+
+    Args:
+        model: Their model, which is put in training mode on the machine's device.
+        config: Its config, with a ``train_dataloader``.
+
+    Raises:
+        ValueError: If there is no training data.
+    """
+    if not config.get("train_dataloader"):
+        raise ValueError("a training step needs a train_dataloader, but the config has none.")
+    loader = Runner.build_dataloader({**config.train_dataloader, **_ALONE}, seed=0)
+    network: Any = model.to(get_device()).train()
+    set_run_length(model, len(loader), planned_iterations(config.get("train_cfg") or {}, loader))
+    batch = None
+    for batch in loader:
+        yield network.data_preprocessor(batch, True)
+    if batch is None:
+        raise ValueError(
+            "a training step needs a batch, but train_dataloader gives none. Lower its batch_size, "
+            "set drop_last=False, or correct what selects from its data."
+        )
 
 
 def _require_finite(values: dict[str, Tensor]) -> None:

@@ -17,7 +17,7 @@ from kdkit.cli.command import SETTINGS
 
 COMMANDS = {
     "Train and measure": ("train", "test", "compare", "summarise"),
-    "Before training": ("configs", "check", "layers", "cost"),
+    "Before training": ("configs", "check", "layers", "cost", "calibrate"),
     "Use a student": ("export", "export-onnx", "embed", "search"),
     "Data": ("fetch", "make-digits", "make-retrieval-sets"),
     "The whole of it": ("demo", "benchmark"),

@@ -2,7 +2,14 @@ import pytest
 import torch
 from torch import nn
 
-from benchmarks.step_costs import cost_lines, step_costs, term_actions, without_weights
+from benchmarks.step_costs import (
+    auto_weight_cost,
+    cost_lines,
+    step_costs,
+    term_actions,
+    with_auto_weights,
+    without_weights,
+)
 from kd_core import Distiller, Term
 
 CPU = torch.device("cpu")
@@ -84,6 +91,8 @@ def test_a_term_alone_gets_captured_features_and_what_it_needs():
 class Toy:
     """Steps that take memory instead of time."""
 
+    distiller = None
+
     def __init__(self, same=True):
         self.same, self.ran = same, []
 
@@ -128,3 +137,46 @@ def test_ratios_are_over_all_parts_together_and_peers_are_compared_both_ways():
 def test_other_work_stops_it():
     with pytest.raises(ValueError, match="another work"):
         step_costs(Toy(same=False), 1, CPU)
+
+
+class Steps(Toy):
+    """A step of a student with an automatic weight, whose measurements are counted."""
+
+    def __init__(self):
+        super().__init__()
+        self.student = Network()
+        term = Term(nn.MSELoss(), "layer", weight="auto")
+        self.distiller = Distiller(Network(), {"a": term, "b": term})
+        self.distiller.attach(self.student)
+        self.seen = []
+
+    def run(self, name):
+        count = int(self.distiller.auto_weights["a"].measured)
+        task = self.student(torch.ones(2, 3)).sum()
+        self.distiller.losses(task_loss=task)
+        self.seen.append(int(self.distiller.auto_weights["a"].measured) - count)
+
+
+def test_steps_that_measure_automatic_weights_are_compared_with_those_between():
+    steps = Steps()
+    found = auto_weight_cost(steps, 4, CPU)
+    assert steps.seen[:8] == [1] * 8 and sorted(steps.seen[8:]) == [0] * 4 + [1] * 4
+    assert found["gap"] == 100  # of two terms
+    times = found["seconds"]
+    extra = [m / b - 1 for m, b in zip(times["measuring"]["wall"], times["between"]["wall"],
+                                       strict=True)]  # fmt: skip
+    assert found["share"]["wall"]["max"] == pytest.approx(max(extra) / 100)
+    report = step_costs(Toy(), 1, CPU)
+    assert report["auto_weights"] is None
+    text = "\n".join(cost_lines(report | {"auto_weights": found}))
+    assert "one in 100" in text and "wanted: at most 2%" in text
+    assert "automatic weights" not in "\n".join(cost_lines(report))
+
+
+def test_all_terms_can_get_automatic_weights():
+    model = dict(type="x", terms=dict(a=dict(layers="y", weight=2.0, share=0.1), b=dict()))
+    assert with_auto_weights(model)["terms"] == dict(
+        a=dict(layers="y", weight="auto"), b=dict(weight="auto")
+    )
+    assert model["terms"]["a"]["weight"] == 2.0
+    assert with_auto_weights(dict(type="x")) == dict(type="x")

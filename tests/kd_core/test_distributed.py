@@ -35,26 +35,28 @@ def work(rank, port):
         "late": Term(ChannelWiseLoss(), "high", schedule=LinearWarmup(begin=2, end=3)),
         "early": Term(VIDLoss(), "high", schedule=Stop(at=1)),
         "off": Term(AttentionTransferLoss(), "high", weight=0.0),
+        "steered": Term(AttentionTransferLoss(), "high", weight="auto"),
     }
     images = torch.randn(2, 3, 8, 8, generator=torch.Generator().manual_seed(rank))
     Distiller(Net(8), terms).attach(student, example=(images,))
     model = nn.parallel.DistributedDataParallel(student)
     optimizer = torch.optim.SGD(model.parameters(), lr=0.1)
-    logged = []
+    logged, steered = [], []
     for _ in range(5):
         losses = model(images)
         logged.append(sorted(losses))
+        steered.append(float(losses["weight_steered"]))
         optimizer.zero_grad()
         sum(losses.values()).backward()
         optimizer.step()
     weights = {
         key: value.tolist()
         for key, value in student.state_dict().items()
-        if key.endswith(("project.weight", "high.weight", "iteration"))
+        if key.endswith(("project.weight", "high.weight", "iteration", "log_weight"))
     }
     torch.distributed.barrier()  # nobody leaves before all are done
     torch.distributed.destroy_process_group()
-    print(json.dumps([logged, weights]), flush=True)
+    print(json.dumps([logged, weights, steered]), flush=True)
     os._exit(0)  # a thread of gloo may still run, which an ordinary exit takes for an error
 
 
@@ -75,16 +77,20 @@ def test_what_is_trained_for_a_term_at_zero_does_not_stop_ddp():
     ]
     outputs = [process.communicate(timeout=300) for process in processes]
     assert all(process.returncode == 0 for process in processes), outputs
-    (logged, weights), other = (json.loads(out.splitlines()[-1]) for out, _ in outputs)
-    names = [[key.removeprefix("loss_") for key in step] for step in logged]
+    (logged, weights, steered), other = (json.loads(out.splitlines()[-1]) for out, _ in outputs)
+    both = ["loss_steered", "loss_task", "weight_steered"]
+    assert all(step[-3:] == both for step in logged)
+    names = [[key.removeprefix("loss_") for key in step[:-3]] for step in logged]
     assert names == [
-        ["early", "idle_connectors", "task"],
-        ["idle_connectors", "task"],
-        ["idle_connectors", "task"],
-        ["idle_connectors", "late", "task"],
-        ["idle_connectors", "late", "task"],
+        ["early", "idle_connectors"],
+        ["idle_connectors"],
+        ["idle_connectors"],
+        ["idle_connectors", "late"],
+        ["idle_connectors", "late"],
     ]
-    assert [logged, weights] == other  # both processes hold the same weights
+    # Both processes hold the same weights, though each has other images.
+    assert [logged, weights, steered] == other
+    assert len(set(steered)) > 2 and min(steered) > 0
     assert weights["distiller.iteration"] == 5
 
 

@@ -66,6 +66,8 @@ def test_the_other_programs_run(tmp_path):
     assert float(re.findall(r"^sum of DKD and CRD: (.*)$", result.stdout, re.MULTILINE)[0]) > 0
     assert "['loss_at', 'loss_kd', 'loss_rkd']" in result.stdout
     assert "high" in result.stdout and "layer4" in result.stdout
+    steered = re.findall(r"^weight of at: (.*)$", result.stdout, re.MULTILINE)
+    assert len(steered) == 3 and all(float(weight) > 0 for weight in steered)
     lines = [line for line in result.stdout.splitlines() if line.startswith("{")]
     assert ["loss_at" in line for line in lines] == [False, True, True]
     assert ["gradient_share_sp" in line for line in lines] == [True, False, True]

@@ -120,6 +120,21 @@ def test_check(classification, run_tool):
     assert code == 1 and f"first: kdkit train {shown_path(str(TEACHER))}" in text
 
 
+def test_calibrate(classification, run_tool):
+    options = ("--batches", "2", "--cfg-options", *classification.named)
+    code, text, error = run_tool("calibrate", MANY, *options, "model.terms.hmat.weight=auto")
+    assert code == 0, error
+    assert re.search(r"^hmat +auto +0\.\d\d at weight 1 +0\.\d\d to 0\.\d\d", text, re.M)
+    (pasted,) = re.findall(r"^--cfg-options (.*)$", text, re.M)
+    code, text, error = run_tool("calibrate", MANY, *options, pasted)
+    assert code == 0, error
+    assert re.search(rf"^hmat +{pasted.split('=')[1]} +0\.30 ", text, re.M)
+    code, _, error = run_tool("calibrate", ALONE)
+    assert code == 1 and "weights of terms, but the config's model, kd_cls.Classifier, has" in error
+    code, _, error = run_tool("calibrate", MANY, "--share", "1")
+    assert code == 1 and "share must be above 0 and below 1" in error
+
+
 def test_the_layers_are_listed(classification, run_tool):
     code, text, error = run_tool("layers", DISTILLED, "--depth", "2")
     assert code == 0, error
