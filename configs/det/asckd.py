@@ -1,5 +1,5 @@
 # kdkit train kdkit::det/asckd+bccd --with-teacher
-"""ASCKD from the neck of the teacher, trained before; weight measured on BCCD only."""
+"""ASCKD alone, from the neck of the teacher: it harmed on BCCD (docs/results.md)."""
 
 _base_ = "data/bccd.py"
 

@@ -12,7 +12,10 @@ model = dict(
     inherit=["neck.fpn_convs", "rpn_head", "roi_head"],
     terms=dict(
         imitation=dict(
-            loss=dict(type="kd_core.losses.FeatureImitationLoss"), layers="neck[0:4]", weight=5.0
+            loss=dict(type="kd_core.losses.FeatureImitationLoss"),
+            layers="neck[0:4]",
+            normalize="batch",  # the weight does not depend on the teacher's scale
+            weight=5.0,
         ),
     ),
 )

@@ -12,14 +12,23 @@ model = dict(
     inherit=["neck.fpn_convs", "rpn_head", "roi_head"],
     terms=dict(
         imitation=dict(
-            loss=dict(type="kd_core.losses.FeatureImitationLoss"), layers="neck[0:4]", weight=5.0
+            loss=dict(type="kd_core.losses.FeatureImitationLoss"),
+            layers="neck[0:4]",
+            normalize="batch",  # the weight does not depend on the teacher's scale
+            weight=5.0,
         ),
+        # A small share of the gradient: fixed weights took from imitation, in trials on digits.
         hmat=dict(
             loss=dict(type="kd_core.losses.HMATLoss", preset="detector"),
             layers=dict(low="neck[0]", mid="neck[1:3]", high="neck[3]"),
+            weight="auto",
+            share=0.1,
         ),
         asckd=dict(
-            loss=dict(type="kd_core.losses.ASCKDLoss", loss_weight=10.0), layers="neck[0:4]"
+            loss=dict(type="kd_core.losses.ASCKDLoss"),
+            layers="neck[0:4]",
+            weight="auto",
+            share=0.1,
         ),
     ),
 )
