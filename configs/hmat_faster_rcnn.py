@@ -21,9 +21,8 @@ model = dict(
         "faster_rcnn_r101_fpn_2x_coco_bbox_mAP-0.398_20200504_210455-1d2dac9c.pth",
     ),
     terms=dict(
-        # The weights that suit CIFAR (100, 1000, 50) are about 40 times too strong for a detector.
-        # These were measured on BCCD (configs/det) only. Look at the gradient shares on COCO:
-        # --cfg-options model.gradient_shares.layer=neck
+        # The preset's weights were measured on BCCD (configs/det) only. Look at the gradient
+        # shares on COCO: --cfg-options model.gradient_shares.layer=neck
         hmat=dict(
             loss=dict(type="kd_core.losses.HMATLoss", preset="detector"),
             layers=dict(low="neck[0]", mid="neck[1:3]", high="neck[3]"),

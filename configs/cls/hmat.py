@@ -12,6 +12,7 @@ model = dict(
         hmat=dict(
             loss=dict(
                 type="kd_core.losses.HMATLoss",
+                preset="classifier",
                 options=dict(position=dict(side=8)),  # of 32-pixel images; 16 is for larger ones
             ),
             layers=dict(low=_base_.stages[0], mid=_base_.stages[1], high=_base_.stages[-1]),

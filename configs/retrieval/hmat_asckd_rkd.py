@@ -10,12 +10,7 @@ model = dict(
     teacher=_base_.trained.teacher,
     terms=dict(
         hmat=dict(
-            loss=dict(
-                type="kd_core.losses.HMATLoss",
-                position_weight=2.5,
-                activation_weight=25.0,
-                channel_weight=1.25,
-            ),
+            loss=dict(type="kd_core.losses.HMATLoss", preset="embedder"),
             layers=_base_.layers,
         ),
         asckd=dict(

@@ -30,12 +30,14 @@ _ROLES_OF = {
     "soft_target": ("logits",),
 }
 _WEIGHTS: dict[str, dict[str, float]] = {
-    "classifier": {"position": 100.0, "activation": 1000.0, "channel": 50.0, "soft_target": 0.0},
+    "classifier": {"position": 10.0, "activation": 100.0, "channel": 30.0, "soft_target": 0.0},
+    "embedder": {"position": 2.5, "activation": 25.0, "channel": 1.25, "soft_target": 0.0},
     "detector": {"position": 10.0, "activation": 2.0, "channel": 5.0, "soft_target": 0.0},
 }
 _OPTIONS: dict[str, dict[str, dict[str, Any]]] = {
-    "classifier": {},
-    "detector": {"activation": {"reduction": "sum"}},
+    "classifier": {"channel": {"form": "pooled_batch"}},
+    "embedder": {"channel": {"form": "cosine"}},
+    "detector": {"activation": {"reduction": "sum"}, "channel": {"form": "cosine"}},
 }
 
 
@@ -51,15 +53,16 @@ class HMATLoss(DistillationLoss):
     Gou, Sun, Yu, Wan and Tao, "Hierarchical Multi-Attention Transfer for Knowledge Distillation",
     ACM TOMM 20(2), 2023, https://doi.org/10.1145/3568679. Status: reconstruction. The abstract
     fixes which attention belongs to which level; the formulas are ours (see the four losses, each
-    usable alone). Its weights depend on the size of the maps:
+    usable alone), and pooled channels are the likelier reading of its channel part.
 
-        preset      position  activation  channel  soft_target  activation's reduction
-        classifier       100        1000       50            0  mean over positions
-        detector          10           2        5            0  sum over positions
+        preset      position  activation  channel  soft_target  channel's form, activation's sum
+        classifier        10         100       30            0  pooled_batch; mean over positions
+        embedder         2.5          25     1.25            0  cosine; mean over positions
+        detector          10           2        5            0  cosine; sum over positions
 
-    "classifier" suits 32-pixel images, where each term's gradient is 1 to 5 times that of
-    cross-entropy. "detector" suits the levels of a feature pyramid: the mean over positions shrinks
-    as the map grows, and the sum does not. Measure the weights again elsewhere.
+    "classifier" was chosen on validation images of 32 pixels. "detector" suits the levels of a
+    feature pyramid: the mean over positions shrinks as the map grows, and the sum does not. In
+    none does the teacher's scale count. Measure the weights again elsewhere.
 
     Args:
         position_weight: Factor on the position part; 0 leaves it out, ``None`` takes the preset's.
@@ -69,7 +72,8 @@ class HMATLoss(DistillationLoss):
         options: Part -> keyword arguments of its loss, e.g. ``dict(position=dict(side=8))``; they
             go before the preset's.
         loss_weight: Factor on every part.
-        preset: "classifier" or "detector": the weights and options that are not given.
+        preset: "classifier", "embedder" or "detector": the weights and options that are not
+            given.
 
     Raises:
         ValueError: If a weight is negative or not finite, a part, an option or the preset is

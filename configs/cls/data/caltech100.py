@@ -70,7 +70,6 @@ ccskd = dict(start=2, decay=[2, 5], every=1)
 tuned = dict(
     fitnets=dict(weight=10.0),  # a tenth of RepDistiller's
     fsp=dict(weight=5.0),  # a tenth of RepDistiller's, which diverges there
-    hmat=dict(weight=0.1),  # of 1, 0.1 and 0.01
     distance=dict(weight=2.5),  # a tenth of RepDistiller's
     angle=dict(weight=5.0),  # a tenth of RepDistiller's
     sp=dict(weight=300.0),  # a tenth of RepDistiller's

@@ -103,12 +103,5 @@ peer = teacher  # the student's peer in methods without a teacher
 layers = dict(low="trunk.layer1", mid=["trunk.layer2", "trunk.layer3"], high="trunk.layer4")
 # Chosen on the training classes only (docs/results.md).
 tuned = dict(
-    hmat=dict(
-        loss=dict(
-            type="kd_core.losses.HMATLoss",
-            position_weight=1.0,
-            activation_weight=10.0,
-            channel_weight=0.5,
-        ),
-    ),
+    hmat=dict(weight=0.4),  # of 1 and 0.4
 )

@@ -106,6 +106,7 @@ CASES = [
     pytest.param(FeatureImitationLoss, {}, (2, 8), (2, 8), id="imitation-vectors"),
     pytest.param(FlowOfSolutionProcedureLoss, {}, (2, 8, 4, 4), (2, 8, 6, 3), id="flow"),
     pytest.param(HMATLoss, {}, (2, 8, 5, 5), (2, 8, 4, 4), id="hmat"),
+    pytest.param(HMATLoss, {"preset": "embedder"}, (2, 8, 5, 5), (2, 8, 4, 4), id="hmat-embedder"),
     pytest.param(PearsonFeatureLoss, {}, (2, 8, 4, 4), (2, 8, 6, 3), id="pearson"),
     pytest.param(PearsonFeatureLoss, {}, (2, 8, 4, 4), (2, 8, 4, 4), id="pearson-equal-sizes"),
     pytest.param(PositionAttentionLoss, {}, (2, 8, 4, 4), (2, 16, 6, 3), id="position"),
@@ -148,6 +149,7 @@ OWN_STATISTICS = {  # a rank's own bank, its own mean and variance
     (CRDLoss, None),
     (PearsonFeatureLoss, None),
     (ChannelAttentionLoss, "pooled_batch"),
+    (HMATLoss, None),  # the channel part of its default preset is pooled_batch
 }
 OF_STAGES = {FlowOfSolutionProcedureLoss}  # they need more than one map
 BESIDE = {"labels": torch.tensor([0, 1, 2, 0, 1]), "ids": torch.tensor([4, 0, 8, 3, 1])}
@@ -234,7 +236,7 @@ class TestContract:
         self, make, options, student_shape, teacher_shape
     ):
         """Two ranks train the same as one, or the loss has ``gather``: see test_gather.py."""
-        if (make, options.get("form")) in OWN_STATISTICS:
+        if (make, options.get("form", options.get("preset"))) in OWN_STATISTICS:
             pytest.skip("its page says so")
         loss = make(**options)
         whole = [torch.cat([one, one.roll(1, -1)]) for one in inputs(student_shape, teacher_shape)]

@@ -27,7 +27,7 @@ def maps(channels=8, **sizes):
 
 def test_value_worked_out_by_hand():
     # Low: cosines 1 against -1 off the diagonal, mean square 2. Mid: attention (1, 0) against
-    # (0, 1), mean square 1. High: the same attention; cosines of channels identity against ones.
+    # (0, 1), mean square 1. High: the same attention; means of channels (1/2, 1/2) against (1, 1).
     low = [torch.tensor([1.0, sign]).reshape(1, 1, 1, 2) for sign in (1, -1)]
     mid = [torch.tensor(x).reshape(1, 1, 1, 2) for x in ([1.0, 0.0], [0.0, 1.0])]
     high = [
@@ -38,9 +38,11 @@ def test_value_worked_out_by_hand():
     )
     losses = HMATLoss()(student, teacher)
     assert set(losses) == {"position", "activation", "channel"}
-    assert losses["position"].item() == pytest.approx(100 * 2.0)
-    assert losses["activation"].item() == pytest.approx(1000 * 1.0)
-    assert losses["channel"].item() == pytest.approx(50 * 0.5)
+    assert losses["position"].item() == pytest.approx(10 * 2.0)
+    assert losses["activation"].item() == pytest.approx(100 * 1.0)
+    assert losses["channel"].item() == pytest.approx(30 * 0.25)
+    others = HMATLoss(preset="embedder")(student, teacher)  # cosines of channels: I against ones
+    assert others["channel"].item() == pytest.approx(1.25 * 0.5)
 
 
 def test_levels_of_a_role_are_summed():
@@ -62,7 +64,8 @@ def test_levels_of_a_role_are_summed():
     assert losses["activation"].item() == pytest.approx(
         1.5 * total(AttentionTransferLoss(), "mid", "high")
     )
-    assert losses["channel"].item() == pytest.approx(2 * total(ChannelAttentionLoss(), "high"))
+    channel = ChannelAttentionLoss("pooled_batch")
+    assert losses["channel"].item() == pytest.approx(2 * total(channel, "high"))
 
 
 def test_each_part_is_left_out_at_weight_zero():
@@ -169,13 +172,35 @@ def test_detector_size_costs_less_than_300_megabytes(peak_bytes, roles, options)
     assert peak_bytes(before, "step(student, teacher)") < 300e6
 
 
-def test_a_preset_gives_the_weights_and_options_that_are_not_given():
-    usual = dict(position=100.0, activation=1000.0, channel=50.0, soft_target=0.0)
-    assert HMATLoss().weights == HMATLoss(preset="classifier").weights == usual
-    assert HMATLoss().parts["activation"].reduction == "mean"
-    detector = HMATLoss(preset="detector")
-    assert detector.weights == dict(position=10.0, activation=2.0, channel=5.0, soft_target=0.0)
-    assert detector.parts["activation"].reduction == "sum"
+PRESETS = {
+    "classifier": (10.0, 100.0, 30.0, "mean", "pooled_batch"),
+    "embedder": (2.5, 25.0, 1.25, "mean", "cosine"),
+    "detector": (10.0, 2.0, 5.0, "sum", "cosine"),
+}
+
+
+@pytest.mark.parametrize("preset", [None, *PRESETS])
+def test_a_preset_gives_weights_and_options(preset):
+    loss = HMATLoss() if preset is None else HMATLoss(preset=preset)
+    *weights, reduction, form = PRESETS[preset or "classifier"]
+    parts = ("position", "activation", "channel", "soft_target")
+    assert loss.weights == dict(zip(parts, [*weights, 0.0], strict=True))
+    assert loss.parts["activation"].reduction == reduction
+    assert loss.parts["channel"].form == form
+
+
+@pytest.mark.parametrize("preset", PRESETS)
+def test_the_scale_of_the_two_networks_does_not_count_in_any_preset(preset):
+    torch.manual_seed(0)
+    student, teacher = (maps(low=6, mid=5, high=4) for _ in range(2))
+    loss = HMATLoss(preset=preset)
+    expected = loss(student, teacher)
+    scaled = ({role: 10 * value for role, value in side.items()} for side in (student, teacher))
+    for part, value in loss(*scaled).items():
+        assert value.item() == pytest.approx(expected[part].item(), rel=1e-4)
+
+
+def test_what_is_given_goes_before_the_preset():
     options = dict(activation=dict(power=4.0), position=dict(side=8))
     mixed = HMATLoss(channel_weight=0.0, options=options, preset="detector")
     assert mixed.weights == dict(position=10.0, activation=2.0, channel=0.0, soft_target=0.0)
@@ -184,11 +209,3 @@ def test_a_preset_gives_the_weights_and_options_that_are_not_given():
     assert mixed.parts["position"].side == 8
     with pytest.raises(ValueError, match="preset must be"):
         HMATLoss(preset="segmenter")
-
-
-def test_the_detector_preset_is_what_the_configs_spelt_out():
-    torch.manual_seed(0)
-    student, teacher = (maps(low=20, mid=10, high=5) for _ in range(2))
-    options = dict(activation=dict(reduction="sum"))
-    spelt_out = HMATLoss(10.0, 2.0, 5.0, options=options)(student, teacher)
-    assert HMATLoss(preset="detector")(student, teacher) == spelt_out
