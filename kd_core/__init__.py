@@ -10,6 +10,7 @@ if TYPE_CHECKING:
     from kd_core.auto_weight import AutoWeight
     from kd_core.distiller import Distiller
     from kd_core.gradient_shares import GradientShares
+    from kd_core.inherit import inherit_weights
     from kd_core.teacher import FrozenTeacher
     from kd_core.term import Term
 else:
@@ -20,8 +21,9 @@ else:
             "Distiller": "kd_core.distiller",
             "FrozenTeacher": "kd_core.teacher",
             "GradientShares": "kd_core.gradient_shares",
+            "inherit_weights": "kd_core.inherit",
             "Term": "kd_core.term",
         },
     )
 
-__all__ = ["AutoWeight", "Distiller", "FrozenTeacher", "GradientShares", "Term"]
+__all__ = ["AutoWeight", "Distiller", "FrozenTeacher", "GradientShares", "Term", "inherit_weights"]

@@ -24,6 +24,7 @@ model = dict(
     student={{{{_base_.model}}}},
     teacher=dict(config="kdkit::cls/teacher+digits", checkpoint=None),
     terms=dict(kd=dict(loss=dict(type="kd_core.losses.SoftTargetLoss"), layers="logits")),
+    inherit=["network.classifier"],
 )
 train_dataloader = dict(batch_size=8, num_batch_per_epoch=4)
 test_dataloader = dict(batch_size=50)
@@ -43,6 +44,7 @@ def test_accuracy_is_that_of_one_process(tmp_path):
     work_dir, log = tmp_path / "run", tmp_path / "log.txt"
     codes = train_on_ranks(["train", config, "--work-dir", work_dir], log)
     assert codes == [0, 0], log.read_text()[-3000:]
+    assert "The student starts with network.classifier (2 tensors)" in log.read_text()
     (scalars,) = work_dir.glob("*/vis_data/scalars.json")
     rows = [json.loads(line) for line in scalars.read_text().splitlines()]
     logged = [row for row in rows if "cls/top1" in row][-1]
