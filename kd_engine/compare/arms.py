@@ -13,8 +13,8 @@ from mmengine.config import Config
 
 from kd_engine.build import is_distilled, student_config
 from kd_engine.compare.fairness import warnings_of
-from kd_engine.compare.fingerprint import data_digest, fingerprint
-from kd_engine.compare.results import Arm, Kind
+from kd_engine.compare.fingerprint import data_digest, digests_of, fingerprint
+from kd_engine.compare.results import SCORED, Arm, Kind
 from kd_engine.config.keys import require_settings
 from kd_engine.config.load import load_run_config
 from kd_engine.config.parts import require_training
@@ -130,8 +130,9 @@ def make_arm(name: str, source: str, config: Config, kind: Kind) -> TrainedArm:
     """
     for key in _OF_A_RUN:
         config.pop(key, None)
-    scored = data_digest(config.val_dataloader)
-    on_test = bool(config.get("test_dataloader")) and scored == data_digest(config.test_dataloader)
+    digests = digests_of(config)
+    test = config.get("test_dataloader")
+    on_test = bool(test) and digests[SCORED] == data_digest(test)
     arm = Arm(
         name,
         source,
@@ -139,8 +140,7 @@ def make_arm(name: str, source: str, config: Config, kind: Kind) -> TrainedArm:
         kind,
         length=_length(config.train_cfg),
         batch_size=config.train_dataloader.get("batch_size"),
-        train_data=data_digest(config.train_dataloader),
-        scored_data=scored,
+        digests=digests,
         scored_on_test=on_test,
         warnings=tuple(warnings_of(config, on_test)),
     )

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
-from kd_engine.compare.results import Arm, Run
+from kd_engine.compare.results import SAME, SCORED, Arm, Run
 from kd_engine.resume.last_checkpoint import checkpoint_hooks
 
 
@@ -41,7 +41,7 @@ def require_same_test(arms: Sequence[Arm]) -> None:
     """
     first, *others = arms
     for other in others:
-        if first.scored_data != other.scored_data:
+        if first.digests.get(SCORED) != other.digests.get(SCORED):
             raise ValueError(
                 "runs that are compared must be scored on the same data, but val_dataloader reads "
                 f"other data in {first.name} ({first.config}) than in {other.name} "
@@ -59,12 +59,19 @@ def unfair(arms: Sequence[Arm], pairs: Iterable[tuple[Arm, Arm]]) -> Iterator[st
     """
     for arm, other in pairs:
         both = f"{arm.name} and {other.name}"
-        if arm.length != other.length and "longer" not in (arm.kind, other.kind):
+        same_time = "longer" not in (arm.kind, other.kind)
+        if arm.length != other.length and same_time:
             yield f"{both} have another budget: {arm.length} and {other.length}."
         if arm.batch_size != other.batch_size:
             yield f"{both} have other batch sizes: {arm.batch_size} and {other.batch_size}."
-        if arm.train_data != other.train_data:
-            yield f"{both} are trained on other data."
+        differing = [
+            name
+            for name in SAME
+            if arm.digests.get(name) != other.digests.get(name)
+            and (same_time or name != "schedule")
+        ]
+        if differing:
+            yield f"{both} differ in more than distillation: {', '.join(differing)}."
     for arm in arms:
         yield from (f"{arm.name}: {text}." for text in arm.warnings)
 

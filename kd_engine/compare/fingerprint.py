@@ -12,16 +12,19 @@ import fnmatch
 import hashlib
 import json
 import os
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from pathlib import Path
 from typing import Any
 
 from mmengine.config import Config
 
+from kd_engine.build import student_config
+from kd_engine.compare.results import SAME
 from kd_engine.config.builtin import SCOPE, configs_folder
 from kd_engine.config.changes import DECIDES
 from kd_engine.config.compose import is_file_here
 from kd_engine.config.file import read_config
+from kd_engine.config.keys import listed
 from kd_engine.run.prerequisites import references_of
 
 _KEYS = (*DECIDES, "load_from", "load_options", "default_hooks")
@@ -53,6 +56,40 @@ def data_digest(loader: Mapping[str, Any]) -> str:
         loader: Its config.
     """
     return _digest(_images_of(_plain(loader.get("dataset"), "dataset")))
+
+
+def digests_of(config: Config) -> dict[str, str]:
+    """Return digests of what the arms of a comparison should have in common.
+
+    Args:
+        config: A run's whole config.
+
+    Returns:
+        Name, of :data:`kd_engine.compare.results.SAME`, to digest.
+    """
+    dataset = _plain(config.train_dataloader.get("dataset"), "dataset")
+    parts = (
+        student_config(config.to_dict()["model"]),
+        _images_of(dataset),
+        _only(dataset, _OF_TRANSFORMS),
+        config.get("optim_wrapper"),
+        listed(config.get("param_scheduler")),
+        _images_of(_plain(config.val_dataloader.get("dataset"), "dataset")),
+    )
+    return {name: _digest(_plain(part, name)) for name, part in zip(SAME, parts, strict=True)}
+
+
+def _only(value: Any, keys: Collection[str]) -> list[Any]:
+    """Return what plain values have under some keys, at any depth."""
+    if isinstance(value, list):
+        return [found for item in value for found in _only(item, keys)]
+    if not isinstance(value, dict):
+        return []
+    return [
+        found
+        for key, item in value.items()
+        for found in ([item] if key in keys else _only(item, keys))
+    ]
 
 
 def _images_of(value: Any) -> Any:

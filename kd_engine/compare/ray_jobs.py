@@ -7,6 +7,8 @@ same folders, as those of a Slurm cluster do.
 from __future__ import annotations
 
 import os
+import re
+import socket
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -16,6 +18,7 @@ from kd_engine.compare.jobs import Job, OnEnd
 from kd_engine.compare.origin import Origin, origin
 from kd_engine.run.child import start_child
 
+_PATIENCE = 10.0  # seconds until a cluster answers
 _PASSED_ON = ("KD_DATA",)  # environment variables that a training reads
 
 
@@ -39,8 +42,9 @@ def run_on_ray(jobs: Sequence[Job], address: str, on_end: OnEnd) -> None:
         return
     ray = _ray()
     try:
+        _require_answer(address)
         ray.init(address=address, log_to_driver=False)
-    except ConnectionError as error:
+    except OSError as error:  # a ConnectionError, or a name that is not known
         raise ConnectionError(
             f"a cluster of Ray must answer at {address!r}, but none does ({error}). Start it with "
             "ray start --head, or correct --ray."
@@ -94,6 +98,16 @@ def _outcome(ray: Any, ended: Any) -> tuple[int, Origin]:
     except ray.exceptions.RayError as error:
         print(f"Ray: {error}", flush=True)
         return 1, Origin({}, {})
+
+
+def _require_answer(address: str) -> None:
+    """Require that something listens at HOST:PORT; Ray itself would wait for minutes.
+
+    Raises:
+        OSError: If nothing does.
+    """
+    if found := re.fullmatch(r"(?:ray://)?([^:/]+|\[.+\]):(\d+)", address):
+        socket.create_connection((found[1].strip("[]"), int(found[2])), _PATIENCE).close()
 
 
 def _ray() -> Any:

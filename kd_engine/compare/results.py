@@ -19,6 +19,9 @@ from kd_core.checkpoint.atomic import write_whole
 
 _FORMAT = "kdkit compare 1"
 
+SCORED = "scored images"
+SAME = ("student", "training images", "transforms", "optimizer", "schedule", SCORED)
+
 Kind = Literal["plain", "distilled", "longer"]
 
 
@@ -37,8 +40,7 @@ class Arm:
         longer: Name of the arm without distillation that has this one's time, if there is one.
         factor: Times that a "longer" arm's training is as long.
         derived: Whether it was made from a distilled arm's config, and not given.
-        train_data: Digest of what is trained on.
-        scored_data: Digest of what is scored.
+        digests: Digest of what arms should have in common, by its name: see :data:`SAME`.
         scored_on_test: Whether that is the test data.
         warnings: Reasons why its score may be too good, a sentence each.
     """
@@ -53,8 +55,7 @@ class Arm:
     longer: str | None = None
     factor: float | None = None
     derived: bool = False
-    train_data: str = ""
-    scored_data: str = ""
+    digests: Mapping[str, str] = field(default_factory=dict)
     scored_on_test: bool = False
     warnings: tuple[str, ...] = ()
 

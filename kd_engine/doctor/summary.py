@@ -58,39 +58,12 @@ def summary_table(folders: Iterable[Path], metrics: Sequence[str]) -> str:
         ValueError: If a run lacks a metric or has no validation.
     """
     groups = [(folder.name, sorted(folder.glob("seed*")) or [folder]) for folder in folders]
-    return table_of_runs(groups, metrics)
-
-
-def table_of_runs(
-    groups: Iterable[tuple[str, Sequence[Path]]], metrics: Sequence[str] | None = None
-) -> str:
-    """Make a Markdown table with a row for each group of runs.
-
-    Args:
-        groups: Name and runs of each row; the runs of a row differ by their seeds.
-        metrics: Columns; None for those that every run has, in the order of the first run.
-
-    Returns:
-        As :func:`summary_table`.
-
-    Raises:
-        ValueError: If a run lacks a metric or has no validation, or no metric is in all of them.
-    """
     measured = [(name, runs, [last_metrics(run) for run in runs]) for name, runs in groups]
-    results = [result for _, _, of_group in measured for result in of_group]
-    if metrics is None:
-        first, *others = [found for found, _ in results]
-        metrics = [name for name in first if all(name in found for found in others)]
-        if not metrics:
-            raise ValueError(
-                "runs in one table must share a metric, but no metric is in all of them. Compare "
-                "runs of one task, measured by the same evaluator."
-            )
     rows: list[tuple[str, ...]] = []
     for name, runs, of_group in measured:
         found = [values for values, _ in of_group]
         rows.append((name, str(len(runs)), *(_cell(runs, found, metric) for metric in metrics)))
-    notes = [note for _, of_run in results for note in of_run]
+    notes = [note for _, _, of_group in measured for _, of_run in of_group for note in of_run]
     lines = markdown_table(("run", "seeds", *metrics), rows)
     return "\n".join([*lines, *(["", *notes] if notes else [])])
 

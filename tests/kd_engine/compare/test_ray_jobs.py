@@ -1,6 +1,7 @@
 """Trainings on Ray: the wiring, with a stand-in for Ray that runs tasks at once."""
 
 import os
+import socket
 import sys
 from types import SimpleNamespace
 
@@ -91,9 +92,19 @@ def test_without_gpus_none_is_asked_for(ray, tmp_path):
     assert ray.asked[0][0] == {"num_cpus": 1, "num_gpus": 0}
 
 
-def test_a_cluster_that_does_not_answer_is_named(ray, tmp_path):
-    with pytest.raises(ConnectionError, match="must answer at 'nowhere', but none does"):
-        run_on_ray(jobs(tmp_path, (0,)), "nowhere", print)
+@pytest.mark.parametrize("address", ["nowhere", "{}", "ray://{}"])
+def test_a_cluster_that_does_not_answer_is_named(address, ray, tmp_path):
+    with socket.socket() as closed:  # bound, and nothing listens
+        closed.bind(("127.0.0.1", 0))
+        address = address.format(f"127.0.0.1:{closed.getsockname()[1]}")
+        with pytest.raises(ConnectionError, match=f"must answer at '{address}', but none does"):
+            run_on_ray(jobs(tmp_path, (0,)), address, print)
+
+
+def test_a_cluster_that_listens_is_joined(ray, tmp_path):
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        run_on_ray(jobs(tmp_path, (0,)), f"127.0.0.1:{server.getsockname()[1]}", print)
+    assert len(ray.asked) == 1
 
 
 def test_nothing_to_do_needs_no_cluster(ray):

@@ -106,7 +106,8 @@ def test_the_table_has_a_row_for_each_arm():
 def test_unfair_arms_are_named():
     found = results({"alone": ALONE, "hmat": plus([0.03, 0.034])})
     alone, hmat = found.arms
-    other = dataclasses.replace(hmat, length="12 epochs", batch_size=4, train_data="x",
+    other = dataclasses.replace(hmat, length="12 epochs", batch_size=4,
+                                digests={"student": "x", "schedule": "y"},
                                 warnings=("its length is chosen on the test data",),
                                 scored_on_test=True)  # fmt: skip
     runs = [dataclasses.replace(run, trained={"teacher": str(run.seed)}, notes=("odd",),
@@ -116,7 +117,7 @@ def test_unfair_arms_are_named():
     assert report.warnings == [
         "hmat and alone have another budget: 12 epochs and 8 epochs.",
         "hmat and alone have other batch sizes: 4 and 8.",
-        "hmat and alone are trained on other data.",
+        "hmat and alone differ in more than distillation: student, schedule.",
         "hmat: its length is chosen on the test data.",
         "hmat: its seeds had 2 different checkpoints as teacher.",
         "the runs were made by several versions of kdkit: 0, 1.",

@@ -2,7 +2,7 @@ import json
 
 import pytest
 
-from kd_engine.doctor.summary import last_metrics, summary_table, table_of_runs
+from kd_engine.doctor.summary import last_metrics, summary_table
 
 
 def write_run(folder, *entries):
@@ -64,18 +64,3 @@ def test_a_cut_line_is_left_out_by_name(tmp_path):
     log.write_text('{"cls/top')
     with pytest.raises(ValueError, match="has no validation.*line 1, is cut off"):
         last_metrics(tmp_path)
-
-
-def test_without_a_choice_the_metrics_that_all_runs_have_are_shown(tmp_path):
-    write_run(tmp_path / "a", {"c/top1": 0.5, "c/top5": 0.7, "c/map": 0.1, "step": 1})
-    write_run(tmp_path / "b", {"c/top5": 0.9, "c/top1": 0.6, "step": 1})
-    groups = [(name, [tmp_path / name]) for name in "ab"]
-    assert table_of_runs(groups).splitlines() == [
-        "| run | seeds | c/top1 | c/top5 |",
-        "| --- | ----- | ------ | ------ |",
-        "| a   | 1     | 0.500  | 0.700  |",
-        "| b   | 1     | 0.600  | 0.900  |",
-    ]
-    write_run(tmp_path / "c", {"c/recall": 0.5, "step": 1})
-    with pytest.raises(ValueError, match="no metric is in all of them"):
-        table_of_runs([*groups, ("c", [tmp_path / "c"])])
