@@ -14,7 +14,7 @@ from kd_engine.compare.equal_time import with_equal_time
 from kd_engine.compare.fairness import require_same_test
 from kd_engine.compare.finished import finished_run
 from kd_engine.compare.jobs import Job, OnEnd, last_lines, run_one_by_one, run_side_by_side
-from kd_engine.compare.joint import joint_of, measure_costs
+from kd_engine.compare.joint import joint_of, measure_costs, require_teacher
 from kd_engine.compare.origin import Origin
 from kd_engine.compare.plot import draw
 from kd_engine.compare.ray_jobs import run_on_ray
@@ -120,6 +120,8 @@ class _Work:
         self.failures: list[str] = []
         self.notes: list[str] = []
         require_same_test(self.results.arms)
+        if plan.cost:  # before anything slow
+            require_teacher(self.arms)
 
     def train(self, arms: Sequence[TrainedArm]) -> None:
         """Train what is missing of some arms."""

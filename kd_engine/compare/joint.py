@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import copy
 import dataclasses
+import hashlib
+import math
 import statistics
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -14,8 +16,8 @@ from mmengine.config import Config
 from kd_engine.build import student_config
 from kd_engine.compare.arms import TrainedArm
 from kd_engine.compare.report import Report
-from kd_engine.compare.results import Arm, Results
-from kd_engine.cost.latency import Latency, devices_of
+from kd_engine.compare.results import Results
+from kd_engine.cost.latency import devices_of
 from kd_engine.cost.measure import Candidate, ModelCost, measure
 from kd_engine.cost.score import References
 from kd_engine.cost.table import Arm as CostArm
@@ -30,10 +32,25 @@ _TEACHER = "teacher"
 _SCORED = ("dataloader", "evaluator")
 
 
+def require_teacher(arms: Sequence[TrainedArm]) -> TrainedArm:
+    """Return the first distilled arm with one teacher.
+
+    Raises:
+        ValueError: If there is none.
+    """
+    for one in arms:
+        if _reference(one):
+            return one
+    raise ValueError(
+        "a joint score is relative to a teacher, but no config has exactly one. Leave --cost out."
+    )
+
+
 def measure_costs(arms: Sequence[TrainedArm], results: Results, work_dir: Path) -> dict[str, Any]:
     """Score the teacher on the data that the students are scored on, and measure what all cost.
 
     The teacher is that of the first distilled arm; a distilled arm with another one is left out.
+    Arms with the same student share one measurement, so that they do not differ by its noise.
 
     Args:
         arms: All arms that are trained.
@@ -44,28 +61,30 @@ def measure_costs(arms: Sequence[TrainedArm], results: Results, work_dir: Path) 
         Plain values for :class:`kd_engine.compare.results.Results`.
 
     Raises:
-        ValueError: If no arm has one teacher.
+        ValueError: If no arm has one teacher, or it is not a network.
     """
-    taught = [one for one in arms if _reference(one)]
-    if not taught:
-        raise ValueError(
-            "a joint score is relative to a teacher, but no config has exactly one. Leave --cost "
-            "out."
-        )
-    first = taught[0]
+    first = require_teacher(arms)
     config = copy.deepcopy(first.config)
     config.work_dir, config.launcher = str(work_dir / _TEACHER), "none"
     require_trained(config)  # a work dir becomes its checkpoint
     model, source = teacher_of(config)
     candidates = {_TEACHER: Candidate(config, model, source)}
+    students: dict[str, str] = {}  # of each arm that is measured, the name of its student
     for one in arms:
         if one.arm.kind != "distilled" or _reference(one) == _reference(first):
-            candidates[one.arm.fingerprint] = _candidate(one, results, work_dir)
+            name = f"student {_digest(one)}"
+            students[one.arm.fingerprint] = name
+            if name not in candidates or candidates[name].source is None:
+                candidates[name] = _candidate(one, results, work_dir)
     measured = measure(candidates, task_of(config), devices_of(()))
+    if _TEACHER not in measured.models:
+        raise ValueError(f"a joint score needs a network as teacher. {' '.join(measured.notes)}")
+    names = {_TEACHER: _TEACHER, **students}
     return {
         "scores": evaluate_model(_scored_as_test(config), source, model),
-        "models": {name: dataclasses.asdict(cost) for name, cost in measured.models.items()},
+        "models": {key: dataclasses.asdict(measured.models[name]) for key, name in names.items()},
         "image": measured.image,
+        "notes": list(measured.notes),
     }
 
 
@@ -73,26 +92,29 @@ def joint_of(report: Report) -> list[str]:
     """Write the joint scores of a report, as far as costs are in its results.
 
     Returns:
-        Lines of Markdown for each device; none without costs.
+        Lines of Markdown for each device, or why there is no joint score; none without costs.
     """
     costs = report.results.costs
-    if not costs or report.metrics[0] not in costs["scores"] or report.scale.lower_is_better:
+    if not costs:
         return []
-    models = {name: _cost(values) for name, values in costs["models"].items()}
-    teacher, score = models[_TEACHER], float(costs["scores"][report.metrics[0]])
-    rows = [CostArm(_TEACHER, score, None, teacher)]
-    rows += [
-        row
-        for arm in report.results.arms
-        if (row := _row(report, arm, models.get(arm.fingerprint))) is not None
-    ]
-    alone = next((pair.baseline.name for pair in report.pairs if pair.arm.kind == "distilled"), "")
-    named = alone if alone in [row.name for row in rows] else None
+    scale, score = report.scale, costs["scores"].get(report.metrics[0])
+    if score is None or scale.lower_is_better:
+        why = "the teacher has none" if score is None else "less of it is better"
+        return [f"No joint score of {scale.name}: {why}."]
+    models = {key: ModelCost.of(values) for key, values in costs["models"].items()}
+    teacher = CostArm(_TEACHER, score, None, models[_TEACHER])
+    rows = [teacher, *_rows(report, models)]
     lines = []
-    for device in teacher.latency:
-        references = References(report.scale.name, score, teacher.on(device), device)
-        lines += ["", *joint_lines(rows, references, named, report.scale.percent)]
-    return lines[1:]
+    try:
+        for device in teacher.cost.latency:
+            references = References(scale.name, score, teacher.cost.on(device), device)
+            lines += ["", *joint_lines(rows, references, scale.heading, scale.value)]
+    except ValueError as error:  # a teacher that finds nothing
+        return [f"No joint score: {error}"]
+    known = {row.name for row in rows}
+    if left := [arm.name for arm in report.results.arms if arm.name not in known]:
+        lines.append(f"Without cost, or without a score of each seed: {', '.join(left)}.")
+    return [*lines[1:], f"Costs: of one image, {costs['image']}.", *costs["notes"]]
 
 
 def _reference(one: TrainedArm) -> tuple[str, str] | None:
@@ -118,14 +140,24 @@ def _scored_as_test(config: Config) -> Config:
     return config
 
 
-def _cost(values: Mapping[str, Any]) -> ModelCost:
-    latency = {device: Latency(**times) for device, times in values["latency"].items()}
-    return ModelCost(**{**values, "latency": latency})
+def _digest(one: TrainedArm) -> str:
+    """Return a digest of an arm's student, without what only its training needs."""
+    plain = student_config(one.config.model)
+    plain.pop("criterion", None)
+    return hashlib.sha256(repr(plain).encode()).hexdigest()[:8]
 
 
-def _row(report: Report, arm: Arm, cost: ModelCost | None) -> CostArm | None:
-    values = list(report.scores(arm, report.metrics[0]).values())
-    if cost is None or not values:
-        return None
-    deviation = statistics.stdev(values) if len(values) > 1 else None
-    return CostArm(arm.name, statistics.fmean(values), deviation, cost)
+def _rows(report: Report, models: Mapping[str, ModelCost]) -> list[CostArm]:
+    """Return the arms whose costs are known and whose scores are finite."""
+    baselines = {pair.arm.name: pair.baseline for pair in report.pairs}
+    found: dict[str, CostArm] = {}
+    for arm in report.results.arms:
+        values = list(report.scores(arm, report.metrics[0]).values())
+        if arm.fingerprint in models and values and all(map(math.isfinite, values)):
+            deviation = statistics.stdev(values) if len(values) > 1 else None
+            baseline = baselines.get(arm.name)
+            plain = baseline is not None and baseline.kind == "plain" and baseline.name in found
+            alone = baseline.name if baseline is not None and plain else None
+            cost = models[arm.fingerprint]
+            found[arm.name] = CostArm(arm.name, statistics.fmean(values), deviation, cost, alone)
+    return list(found.values())

@@ -74,6 +74,12 @@ class ModelCost:
     latency: Mapping[str, Latency]
     weights: str
 
+    @classmethod
+    def of(cls, content: Mapping[str, Any]) -> ModelCost:
+        """Return the costs that ``dataclasses.asdict`` made plain values of."""
+        latency = {device: Latency(**one) for device, one in content["latency"].items()}
+        return cls(**{**content, "latency": latency})
+
     def on(self, device: str) -> Cost:
         """Return the costs that a joint score takes, with the latency on a device."""
         return Cost(self.stored_bytes, self.macs, self.latency[device].median)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
 
@@ -11,7 +11,6 @@ from kd_engine.cost.latency import WARM_UP, Latency
 from kd_engine.cost.measure import Measurement, ModelCost
 from kd_engine.cost.score import (
     RHO_TARGET,
-    JointScore,
     References,
     compression,
     gap_closed,
@@ -23,6 +22,7 @@ MACS = (
     "MACs: multiply-adds (FLOP / 2) of convolutions, matrix products and attention, by "
     "torch.utils.flop_counter; normalization, activation, pooling and NMS count as nothing"
 )
+_COSTS = ("parameters", "stored", "MACs", "latency")
 
 
 @dataclass(frozen=True)
@@ -34,12 +34,14 @@ class Arm:
         score: Its score; the mean where there are several seeds.
         deviation: Deviation of the score over seeds; None for one seed.
         cost: Its costs.
+        alone: Name of the model that is its student trained alone, if there is one.
     """
 
     name: str
     score: float
     deviation: float | None
     cost: ModelCost
+    alone: str | None = None
 
 
 def cost_lines(measured: Measurement) -> list[str]:
@@ -49,8 +51,8 @@ def cost_lines(measured: Measurement) -> list[str]:
         (name, *_sizes(cost), *(_spread(cost.latency[device]) for device in devices))
         for name, cost in measured.models.items()
     ]
-    numbers = [f"latency [{number}]" for number in range(1, len(devices) + 1)]
-    header = ("model", "parameters", "stored", "MACs", *(numbers if devices[1:] else ["latency"]))
+    numbers = [f"{_COSTS[-1]} [{number}]" for number in range(1, len(devices) + 1)]
+    header = ("model", *_COSTS[:-1], *(numbers if devices[1:] else _COSTS[-1:]))
     rounds = next(iter(measured.models.values())).latency[devices[0]].rounds
     named = [f"[{number}] " * bool(devices[1:]) + one for number, one in enumerate(devices, 1)]
     return [
@@ -89,45 +91,43 @@ def compression_lines(measured: Measurement, teacher: str, student: str) -> list
 
 
 def joint_lines(
-    arms: Sequence[Arm], references: References, alone: str | None = None, percent: bool = False
+    arms: Sequence[Arm], references: References, scores: str, show: Callable[[float], str]
 ) -> list[str]:
     """Write scores and costs, then joint scores and the gap closed, as Markdown tables.
 
     Args:
         arms: The models; the teacher may be one of them.
         references: What the joint scores are relative to.
-        alone: Name of the student that was trained alone; None leaves the gap closed out.
-        percent: Show scores times 100.
+        scores: Heading of the scores.
+        show: Writes a score or a deviation.
 
     Returns:
         Lines: the raw table, the table of R, rho, E, S and gap closed, the references in words.
 
     Raises:
-        ValueError: If there is no arm of the name ``alone``.
+        ValueError: If an arm's student alone is not among them.
     """
-    found = {arm.name: joint_score(arm.score, arm.cost.on(references.device), references)
-             for arm in arms}  # fmt: skip
-    gaps = _gaps(arms, references, alone)
-    show = _percent if percent else _plain
     raw = [
-        (arm.name, show(arm.score, arm.deviation), *_sizes(arm.cost),
+        (arm.name, _shown(arm, show), *_sizes(arm.cost),
          _spread(arm.cost.latency[references.device]))
         for arm in arms
     ]  # fmt: skip
+    gaps = [_gap(arm, arms, references) for arm in arms]
+    closed = any(arm.alone for arm in arms)
     joint = [
-        (arm.name, *_joint(arm, found[arm.name]), *([gaps[arm.name]] if gaps else []))
-        for arm in arms
+        (arm.name, *_joint(arm, references), *[gap] * closed)
+        for arm, gap in zip(arms, gaps, strict=True)
     ]
-    scores = ("model", "R", "rho", "E", "S = R x E", *(["gap closed"] if gaps else []))
+    head = ("model", "R", "rho", "E", "S = R x E", *["gap closed"] * closed)
     return [
         *markdown_table(
-            ("model", references.metric, "parameters", "stored", "MACs", "latency"), raw, "<>>>>>"
+            ("model", scores, "parameters", "stored", "MACs", "latency"), raw, "<>>>>>"
         ),
         "",
-        *markdown_table(scores, joint, "<" + ">" * (len(scores) - 1)),
+        *markdown_table(head, joint, "<" + ">" * (len(head) - 1)),
         "",
         f"S is relative to: {references.describe()}.",
-        *([_GAP.format(alone=alone)] if gaps else []),
+        *[_GAP] * closed,
     ]
 
 
@@ -142,8 +142,8 @@ def as_json(measured: Measurement) -> dict[str, Any]:
 
 
 _GAP = (
-    "gap closed: (model - {alone}) / (teacher - {alone}); blank where the teacher leads by less "
-    "than two deviations of {alone}, or that has one seed."
+    "Gap closed: (model - its student alone) / (teacher - its student alone); blank where the "
+    "teacher leads by less than two deviations of the student alone, or that has one seed."
 )
 
 
@@ -160,10 +160,11 @@ def _spread(latency: Latency) -> str:
     return f"{median:.2f} ms ({low:.2f} to {high:.2f})"
 
 
-def _joint(arm: Arm, found: JointScore) -> tuple[str, str, str, str]:
-    references = found.references
+def _joint(arm: Arm, references: References) -> tuple[str, str, str, str]:
+    found = joint_score(arm.score, arm.cost.on(references.device), references)
     scale = found.efficiency / (references.teacher_score - references.worthless)
-    scatter = "" if arm.deviation is None else f" +- {scale * arm.deviation:.2f}"
+    shaky = arm.deviation is not None and found.retention > 0  # at 0 it is cut off
+    scatter = f" +- {scale * (arm.deviation or 0):.2f}" if shaky else ""
     return (
         f"{found.retention:.2f}",
         f"{found.rho:.2f}",
@@ -172,31 +173,18 @@ def _joint(arm: Arm, found: JointScore) -> tuple[str, str, str, str]:
     )
 
 
-def _gaps(
-    arms: Sequence[Arm], references: References, alone: str | None
-) -> Mapping[str, str] | None:
-    if alone is None:
-        return None
-    named = {arm.name: arm for arm in arms}
-    if alone not in named:
+def _gap(arm: Arm, arms: Sequence[Arm], references: References) -> str:
+    if arm.alone is None:
+        return ""
+    named = {one.name: one for one in arms}
+    if arm.alone not in named:
         raise ValueError(
-            f"the student alone must be one of {', '.join(named)}, but it is {alone!r}."
+            f"the student alone must be one of {', '.join(named)}, but it is {arm.alone!r}."
         )
-    plain = named[alone]
-    shares = {
-        name: gap_closed(plain.score, arm.score, references.teacher_score, plain.deviation)
-        for name, arm in named.items()
-    }
-    return {
-        name: "" if share is None or name == alone else f"{share:.0%}"
-        for name, share in shares.items()
-    }
+    alone = named[arm.alone]
+    share = gap_closed(alone.score, arm.score, references.teacher_score, alone.deviation)
+    return "" if share is None else f"{share:.0%}"
 
 
-def _plain(score: float, deviation: float | None) -> str:
-    return f"{score:.3f}" + ("" if deviation is None else f" +- {deviation:.3f}")
-
-
-def _percent(score: float, deviation: float | None) -> str:
-    scatter = "" if deviation is None else f" +- {100 * deviation:.1f}"
-    return f"{100 * score:.1f}{scatter}"
+def _shown(arm: Arm, show: Callable[[float], str]) -> str:
+    return show(arm.score) + ("" if arm.deviation is None else f" +- {show(arm.deviation)}")

@@ -4,8 +4,11 @@ import json
 from pathlib import Path
 
 import pytest
+import torch
 
 import kdkit
+from kd_engine.config.load import load_run_config
+from kd_engine.cost.measure import candidates_of
 from kd_engine.run import child
 from kd_engine.work_dir.lock import hold_work_dir
 from kdkit.cli.command import PROGRAM
@@ -212,3 +215,24 @@ def test_an_unknown_metric_names_the_nearest(trained, run_tool):
     assert code == 1 and "'top1' is not. Nearest names: cls/top1." in " ".join(error.split())
     assert run_tool("compare", KD, "--metrics", "cls/top1", "--lower-is-better")[0] == 0
     assert len(trained.calls) == 2
+
+
+def test_joint_scores_of_accuracy_and_compression(trained, run_tool):
+    TEACHER.unlink()
+    built = candidates_of(load_run_config(KD))["teacher"].build()
+    torch.save(built.state_dict(), TEACHER)
+    code, text, error = run_tool("compare", KD, "--seeds", "2", "--equal-time", "2", "--cost")
+    assert code == 0, error
+    rows = [line.split() for line in text.splitlines() if line.startswith("| teacher ")]
+    assert len(rows) == 2 and "272,474" in rows[0] and rows[1][3:9:2] == ["1.00", "1.00", "0.00"]
+    assert text.count("| kd+digits ") == 3 and text.count("| alone, 12 epochs ") == 3
+    assert "S is relative to: teacher's top1 " in text and "tau 0.1" in text
+    (file,) = Path().glob("work_dirs/compare/**/results.json")
+    code, again, error = run_tool("compare", "--from", file)
+    assert code == 0, error
+    assert again.strip() in text  # the costs are kept
+
+
+def test_a_joint_score_needs_a_teacher(trained, run_tool):
+    code, _, error = run_tool("compare", STUDENT, "--cost")
+    assert code == 1 and "no config has exactly one" in error and not trained.calls
