@@ -40,10 +40,10 @@ class Inheritance:
         return self.request.run(student, distiller.teachers).text
 
     def _before_forward(self, student: nn.Module, args: Any) -> None:
-        distiller: Any = student.distiller
         if not student.training:
             return
-        if distiller.current_iteration():  # a run that resumes
+        distiller: Any = getattr(student, "distiller", None)
+        if distiller is None or distiller.current_iteration():  # detached, or a run that resumes
             self._handle.remove()
         else:
             _log(self.run(student))

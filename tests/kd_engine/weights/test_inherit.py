@@ -169,6 +169,13 @@ def test_a_loop_of_ones_own_inherits_once_at_its_first_step():
     assert is_inherited(averaged)
 
 
+def test_a_student_that_is_detached_first_is_a_plain_one():
+    model = distilled()
+    model.distiller.detach()
+    model.train()(torch.ones(2, 3))
+    assert not is_inherited(model) and not model._forward_pre_hooks
+
+
 def test_check_says_it():
     model = distilled()
     assert load_initial_weights(model, Config()) == ["head (2 tensors) of the teacher"]
