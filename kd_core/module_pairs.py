@@ -197,12 +197,14 @@ def _all_texts(named: Iterable[Any]) -> bool:
 
 def _module(model: nn.Module, path: str, whose: str) -> nn.Module:
     selector = LayerPath.parse(path)
-    if selector.keys or not path:
+    found = find_layer(model, selector, whose)
+    if selector.keys or found is model:
         raise ValueError(
-            "only whole modules are inherited, by paths such as 'neck' or 'roi_head.bbox_head', "
-            f"but got {path!r}."
+            "only whole modules of a model are inherited, by paths such as 'neck' or "
+            f"'roi_head.bbox_head', but got {path!r}. Where all of it fits, load the teacher's "
+            "checkpoint into the student."
         )
-    return find_layer(model, selector, whose)
+    return found
 
 
 def _layer(key: str) -> str:

@@ -82,8 +82,10 @@ def test_modules_of_other_names(pair):
     "modules, words",
     [
         (["nek"], r"the student \(Net\) has no layer 'nek'\. Nearest names: neck"),
-        (["neck[0]"], r"only whole modules are inherited, .* but got 'neck\[0\]'"),
-        ([""], "only whole modules are inherited"),
+        (["neck[0]"], r"only whole modules of a model .* but got 'neck\[0\]'"),
+        (["neck["], r"must read like .* but it is 'neck\['"),
+        ([""], "only whole modules of a model .* but got ''"),
+        (["output"], "only whole modules of a model .* but got 'output'"),
         (["neck.2"], r"only a module with parameters or buffers .* neck\.2 \(ReLU\) has none"),
         (["neck", "neck.0"], r"'neck\.0' is inside of another"),
         (["neck", "neck"], r"each once, but they are \['neck', 'neck'\]"),
