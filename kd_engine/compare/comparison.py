@@ -216,6 +216,8 @@ class _Work:
                 return
             self.results = self.results.with_runs([run])
             self._save()
+            scores = ", ".join(f"{metric} {value:.4g}" for metric, value in run.metrics.items())
+            print(f"finished: {name}: {scores}", flush=True)
             return
         said = last_lines(job.log)
         self._fail(f"{name} ended with exit code {code}{': ' if said else ''}{said}")

@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
+import math
 import statistics
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
+from itertools import chain, repeat
 from pathlib import Path
 from typing import Any
 
 from kd_core.table import markdown_table
 from kd_engine.compare.fairness import unfair, unlike, versions_differ
-from kd_engine.compare.results import Arm, Results, Run
+from kd_engine.compare.results import Arm, Kind, Results, Run
 from kd_engine.compare.scale import Scale, choose_metrics, scale_of
 from kd_engine.compare.statistics import LEVEL, POWER, Difference, paired_difference
 from kd_engine.compare.verdict import verdict, verdict_on_time
@@ -89,7 +91,8 @@ class Report:
             baseline = self._baseline(arm)
             if baseline is not None and self.runs[arm.name]:
                 difference = self._difference(arm, baseline)
-                sentence = verdict(arm.name, difference, self.scale, baseline.name)
+                distils = (arm.kind, baseline.kind) == ("distilled", "plain")
+                sentence = verdict(arm.name, difference, self.scale, baseline.name, distils)
                 found.append(Pair(arm, baseline, difference, sentence))
         return found
 
@@ -153,8 +156,16 @@ class Report:
         for arm in arms:
             found += unlike(arm, self.runs[arm.name].values())
         found += self._without_effect()
+        found += self._not_finite()
         found += versions_differ(every)
         return found + [note for run in every for note in run.notes]
+
+    def _not_finite(self) -> Iterator[str]:
+        """Yield the seeds with a score that is NaN or infinite."""
+        for arm in self.results.arms:
+            scores = self.scores(arm, self.scale.metric)
+            if seeds := [str(seed) for seed in scores if not math.isfinite(scores[seed])]:
+                yield f"{arm.name}: the score of seed {', '.join(seeds)} is not finite, left out."
 
     def _without_effect(self) -> Iterator[str]:
         """Yield the arms where all seeds give the same score."""
@@ -207,7 +218,7 @@ class Report:
 
     def _mean(self, arm: Arm, metric: str) -> str:
         scale = self.scales[metric]
-        values = list(self.scores(arm, metric).values())
+        values = [one for one in self.scores(arm, metric).values() if math.isfinite(one)]
         if not values:
             return "-"
         mean = scale.value(statistics.fmean(values))
@@ -260,7 +271,8 @@ def report_of_scores(
         >>> print(found.verdict())
         kd helps: +1.97 top1, 95 % interval +1.45 to +2.48, better with 3 of 3 seeds.
     """
-    arms = tuple(Arm(name, name, name) for name in scores)
+    kinds: Iterator[Kind] = chain(["plain"], repeat("distilled"))
+    arms = tuple(Arm(name, name, name, kind) for name, kind in zip(scores, kinds, strict=False))
     runs = tuple(
         Run(name, name, seed, {metric: value})
         for name, of_arm in scores.items()

@@ -7,7 +7,11 @@ from kd_engine.compare.statistics import Difference
 
 
 def verdict(
-    arm: str, difference: Difference, scale: Scale, baseline: str = "the student alone"
+    arm: str,
+    difference: Difference,
+    scale: Scale,
+    baseline: str = "the student alone",
+    distils: bool = True,
 ) -> str:
     """Say whether an arm is better than its baseline.
 
@@ -16,6 +20,7 @@ def verdict(
         difference: Its scores minus those of the baseline.
         scale: How the metric is written.
         baseline: What it is compared with.
+        distils: Whether the two differ by distillation, which then "helps" or "harms".
 
     Example:
         >>> gains = Difference({0: 0.030, 1: 0.034, 2: 0.029})
@@ -26,13 +31,13 @@ def verdict(
     change = f"{scale.change(difference.mean)} {scale.name}"
     figures = f"{change}, 95 % interval {_interval(difference, scale)}, {_counted(difference)}"
     if outcome == "better":
-        return f"{arm} helps: {figures}."
+        return f"{arm} {'helps' if distils else f'is better than {baseline}'}: {figures}."
     if outcome == "worse":
-        return f"{arm} harms: {figures}."
+        return f"{arm} {'harms' if distils else f'is worse than {baseline}'}: {figures}."
     if outcome == "unclear":
-        return (
-            f"{arm} cannot be told from noise with {seeds} seeds: {figures}; {_needed(difference)}."
-        )
+        name = arm if distils else f"{arm} against {baseline}"
+        needed = _needed(difference)
+        return f"{name} cannot be told from noise with {seeds} seeds: {figures}; {needed}."
     if outcome == "single":
         return (
             f"{arm} with one seed: {change}, which proves nothing, because another seed may turn "

@@ -13,6 +13,9 @@ from kd_engine.run import child
 from kd_engine.work_dir.lock import hold_work_dir
 from kdkit.cli.command import PROGRAM
 
+from .classification_run import ALONE, SHORT
+from .classification_run import TEACHER as TEACHER_CONFIG
+
 STUDENT, KD, HMAT = (f"kdkit::cls/{name}+digits" for name in ("student", "kd", "hmat"))
 TEACHER = Path("work_dirs/cls/teacher+digits/epoch_6.pth")
 
@@ -63,6 +66,7 @@ def test_a_distilled_config_is_compared_with_its_student_alone(trained, run_tool
     assert code == 0, error
     assert trained.calls == [(arm, seed) for arm in ("alone", "kd+digits") for seed in (0, 1, 2)]
     assert "2 of 6: alone, seed 1, in work_dirs/compare/cls/kd+digits/alone-" in text
+    assert "finished: kd+digits, seed 2: cls/top1 74.04\n" in text
     assert "kd+digits helps: +2.02 top1, 95 % interval +1.97 to +2.07, better with 3 of 3" in text
     found = results()
     assert [arm["name"] for arm in found["arms"]] == ["alone", "kd+digits"]
@@ -186,6 +190,24 @@ def test_a_notebook_calls_a_function(trained):
     assert trained.calls[6:] == [("alone", 0), ("kd+digits", 0)]
     with pytest.raises(ValueError, match=r"but it has configs \[\] and seeds \[0\]"):
         kdkit.compare([], seeds=1)
+
+
+@pytest.mark.slow
+def test_real_trainings_side_by_side(run_tool, tmp_path):
+    command = ["compare", ALONE, TEACHER_CONFIG, "--jobs", "2", "--work-dir", tmp_path,
+               "--cfg-options", *SHORT, "train_cfg.max_epochs=1"]  # fmt: skip
+    code, text, error = run_tool(*command)
+    assert code == 0, error
+    assert "teacher+digits with one seed:" in text and "cls/top1" in text
+    content = json.loads((tmp_path / "results.json").read_text())
+    assert all(run["seconds"] > 0 for run in content["runs"])
+    written = {path: path.stat().st_mtime_ns for path in tmp_path.rglob("*.pth")}
+    assert len(written) == 2
+    (tmp_path / "results.json").unlink()
+    code, again, error = run_tool(*command)
+    assert code == 0, error  # their folders hold finished runs
+    assert {path: path.stat().st_mtime_ns for path in tmp_path.rglob("*.pth")} == written
+    assert text.split("\n\n")[1] == again.split("\n\n")[1]  # the table
 
 
 @pytest.mark.parametrize(

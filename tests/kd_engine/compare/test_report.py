@@ -64,6 +64,21 @@ def test_noise_is_said_with_the_seeds_that_would_be_needed():
     assert found.endswith("; more than 1000 would be needed.")
 
 
+def test_without_distillation_between_them_nothing_helps():
+    scores = {"alone": ALONE, "wide": plus([0.03, 0.034, 0.029]), "slow": plus([-0.1, -0.09])}
+    first, second = verdict(scores, wide="plain", slow="plain").splitlines()
+    assert first.startswith("wide is better than alone: +3.10 mAP")
+    assert second.startswith("slow is worse than alone: -9.50 mAP")
+    found = verdict({"kd": ALONE, "hmat": plus([0.03, -0.01])}, kd="distilled")
+    assert found.startswith("hmat against kd cannot be told from noise with 2 seeds")
+
+
+def test_seeds_that_are_left_out_are_named():
+    report = Report(results({"alone": ALONE, "hmat": {0: 0.33, 1: math.nan, 2: 0.34}}))
+    assert report.warnings == ["hmat: the score of seed 1 is not finite, left out."]
+    assert "| hmat  |     3 |    33.50 +- 0.71 |" in report.table()  # the mean of the others
+
+
 def test_one_seed_proves_nothing():
     found = verdict({"alone": {0: 0.3}, "hmat": {0: 0.4}})
     assert found.startswith("hmat with one seed: +10.00 mAP, which proves nothing")
