@@ -25,7 +25,6 @@ DISTILLED = "distilled"
 CLOCKS = ("wall", "cpu")
 _WARM_UP = 2
 _FIRST_MEASUREMENTS = 8  # after which the gaps have their full length
-_NONE = AutoWeights({})
 _REFERENCE = {"config", "checkpoint"}
 
 
@@ -100,7 +99,8 @@ def auto_weight_cost(case: StepCase, rounds: int, device: torch.device) -> dict[
         that measuring takes; ``None`` if no weight is automatic.
     """
     distiller, step = case.distiller, case.actions()[DISTILLED]
-    controllers = [one for _, one in getattr(distiller, "auto_weights", _NONE).controllers()]
+    weights = getattr(distiller, "auto_weights", None) or AutoWeights({})
+    controllers = [one for _, one in weights.controllers()]
     if not controllers:
         return None
 

@@ -11,6 +11,7 @@ if TYPE_CHECKING:
     from kd_core.distiller import Distiller
     from kd_core.gradient_shares import GradientShares
     from kd_core.inherit import inherit_weights
+    from kd_core.normalization import Normalization
     from kd_core.teacher import FrozenTeacher
     from kd_core.term import Term
 else:
@@ -22,8 +23,17 @@ else:
             "FrozenTeacher": "kd_core.teacher",
             "GradientShares": "kd_core.gradient_shares",
             "inherit_weights": "kd_core.inherit",
+            "Normalization": "kd_core.normalization",
             "Term": "kd_core.term",
         },
     )
 
-__all__ = ["AutoWeight", "Distiller", "FrozenTeacher", "GradientShares", "Term", "inherit_weights"]
+__all__ = [
+    "AutoWeight",
+    "Distiller",
+    "FrozenTeacher",
+    "GradientShares",
+    "Normalization",
+    "Term",
+    "inherit_weights",
+]

@@ -58,6 +58,10 @@ class AutoWeight:
         if not self.interval >= 1:
             raise ValueError(f"interval must be at least 1, but it is {self.interval}.")
 
+    def of_terms(self, terms: Mapping[str, tuple[AutoWeight, Sequence[LayerPath]]]) -> AutoWeights:
+        """Return the automatic weights of all terms that have one; see :class:`AutoWeights`."""
+        return AutoWeights(terms)
+
 
 def auto_weight_of(weight: Any, share: float | None) -> AutoWeight | None:
     """Return the settings of a term's weight and share; ``None`` if the weight is a number.
@@ -202,15 +206,13 @@ class AutoWeights(nn.ModuleDict):
     """The automatic weights of a distiller's terms, saved as ``<term>.log_weight`` and so on.
 
     Args:
-        terms: Name to the settings, ``None`` of a fixed weight, and the student's layers.
+        terms: Name to the settings, and the student's layers that the term compares.
     """
 
-    def __init__(self, terms: Mapping[str, tuple[AutoWeight | None, Sequence[LayerPath]]]) -> None:
+    def __init__(self, terms: Mapping[str, tuple[AutoWeight, Sequence[LayerPath]]]) -> None:
         super().__init__()
-        count = sum(settings is not None for settings, _ in terms.values())
         for name, (settings, layers) in terms.items():
-            if settings is not None:
-                self[name] = WeightController(name, settings, layers, count)
+            self[name] = WeightController(name, settings, layers, len(terms))
 
     def controllers(self) -> Iterator[tuple[str, WeightController]]:
         """Yield each."""
@@ -259,14 +261,6 @@ class AutoWeights(nn.ModuleDict):
             for controller, norms in zip(active.values(), norms_of, strict=True):
                 controller.update(iteration, *norms)
         return {name: controller.weight for name, controller in active.items()}
-
-    def logged(self, weights: Mapping[str, float]) -> dict[str, Tensor]:
-        """Return weights as scalars on the student's device, by their logged names."""
-        controllers = dict(self.controllers())
-        return {
-            f"weight_{name}": torch.full_like(controllers[name].log_weight, weight)
-            for name, weight in weights.items()
-        }
 
 
 def _moved(log_weight: float, target: float, measured: int) -> float:

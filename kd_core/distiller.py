@@ -9,12 +9,11 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from kd_core.auto_weight import AutoWeights
 from kd_core.base_distiller import BaseDistiller, Call
 from kd_core.connectors import TermConnectors, idle_parameters, prepare_and_try
-from kd_core.gradient_shares import GradientShares
 from kd_core.layers import LayerPath
 from kd_core.loss_checks import (
+    GradientMeter,
     check_finite,
     merge_losses,
     require_gradients,
@@ -69,7 +68,7 @@ class Distiller(BaseDistiller):
         self,
         teacher: FrozenTeacher | nn.Module | Mapping[str, FrozenTeacher | nn.Module],
         terms: Mapping[str, Term],
-        gradient_shares: GradientShares | None = None,
+        gradient_shares: GradientMeter | None = None,
         check_finite: bool = True,
     ) -> None:
         taken = ("", "task", *dir(nn.ModuleDict))
@@ -93,13 +92,14 @@ class Distiller(BaseDistiller):
         self.check_finite = check_finite
         self.criteria = nn.ModuleDict({name: term.loss for name, term in terms.items()})
         self.connectors = TermConnectors()
-        automatic = {name: term for name, term in self.terms.items() if term.auto}
-        self.auto_weights = AutoWeights(
-            {
-                name: (term.auto, layers_of({name: term}, "student"))
-                for name, term in automatic.items()
-            }
-        )
+        automatic = {
+            name: (term.auto, layers_of({name: term}, "student"))
+            for name, term in self.terms.items()
+            if term.auto
+        }
+        self.auto_weights: Any = None  # the weights that are measured in training
+        if automatic:
+            self.auto_weights = next(iter(automatic.values()))[0].of_terms(automatic)
         self.shape_table: ShapeTable | None = None
         self.layouts: dict[str, Layouts] = {}
         self._teacher_outputs: dict[str, Any] = {}  # of this forward, by term
@@ -143,7 +143,8 @@ class Distiller(BaseDistiller):
             teacher.check(layers_of(self.terms_of(name), "teacher"), _whose(name))
         if self.gradient_shares is not None:
             self.gradient_shares.parameters(student)
-        self.auto_weights.prepare(student)
+        if self.auto_weights is not None:
+            self.auto_weights.prepare(student)
         if example is not None:
             self._run_example(student, tuple(example), forward)
 
@@ -196,8 +197,7 @@ class Distiller(BaseDistiller):
         """
         factors = self.active_terms()
         found = self._values(call, factors) if factors else {}
-        task = total_loss(call.task).get("task", call.extra_inputs.get("task_loss"))
-        weights = self.auto_weights.weigh(call.student, call.iteration, found, task)
+        weights = self._weigh(found, call)
         values = {}
         for name, parts in found.items():
             factor = factors[name] * weights.get(name, 1.0)
@@ -206,12 +206,15 @@ class Distiller(BaseDistiller):
         if self.check_finite:
             check_finite(result, call.iteration, call.task)
         result |= self._shares(values, call)
-        like = self.iteration
-        result |= {
-            f"weight_{name}": like.new_tensor(one, dtype=torch.float32)
-            for name, one in weights.items()
-        }
+        for name, weight in weights.items():
+            result[f"weight_{name}"] = self.iteration.new_tensor(weight, dtype=torch.float32)
         return result | self.idle_loss(idle_parameters((self.connectors, self.criteria), factors))
+
+    def _weigh(self, losses: Mapping[str, Mapping[str, Tensor]], call: Call) -> dict[str, float]:
+        if self.auto_weights is None:
+            return {}
+        task = total_loss(call.task).get("task", call.extra_inputs.get("task_loss"))
+        return dict(self.auto_weights.weigh(call.student, call.iteration, losses, task))
 
     def _values(self, call: Call, factors: Mapping[str, float]) -> dict[str, dict[str, Tensor]]:
         known = call.named()

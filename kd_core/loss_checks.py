@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import warnings
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import Any, Protocol
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from kd_core.layers import Features, LayerPath, levels_of
 
@@ -16,6 +16,19 @@ _CAUSES = (
     "runs inside a reentrant activation checkpoint (with_cp=True), or its output is detached. "
     "Select a later layer, or one outside the checkpoint, or unfreeze it (frozen_stages=-1)"
 )
+
+
+class GradientMeter(Protocol):
+    """Measurement of each loss's share of the gradient, :class:`kd_core.GradientShares`."""
+
+    def due(self, iteration: int) -> bool:
+        """Return whether shares are measured at an iteration."""
+
+    def parameters(self, student: nn.Module) -> list[nn.Parameter]:
+        """Return the parameters whose gradients are measured."""
+
+    def measure(self, student: nn.Module, losses: Mapping[str, Tensor]) -> dict[str, Tensor]:
+        """Return each loss's share."""
 
 
 def merge_losses(

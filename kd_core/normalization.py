@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+
 from torch import Tensor
 
 from kd_core.checks import check_choice
@@ -11,40 +13,43 @@ NORMALIZATIONS = ("standard", "batch", "unit")
 _SMALLEST = 1e-6  # of a deviation or length: what is smaller is damped, not blown up
 
 
-def check_normalization(kind: str | None) -> None:
-    """Require one of the normalizations, or none.
-
-    Raises:
-        ValueError: If it is unknown.
-    """
-    if kind is not None:
-        check_choice("normalize", kind, NORMALIZATIONS)
-
-
-def normalize_features(
-    kind: str, student: Features, teacher: Features
-) -> tuple[Features, Features]:
-    """Normalize each level of both sides; see :func:`normalize`.
+@dataclass(frozen=True)
+class Normalization:
+    """Normalization of both sides of a term, its ``normalize``; see :func:`normalize`.
 
     Args:
-        kind: One of ``NORMALIZATIONS``.
-        student: Map (N, C_s, H, W), vectors (N, C_s), or a list of them.
-        teacher: As many levels.
-
-    Returns:
-        The same of both sides, in float32.
+        kind: "standard", "batch" or "unit".
 
     Raises:
-        ValueError: If the kind is unknown, or a level is neither a map nor vectors.
+        ValueError: If the kind is unknown.
     """
-    pairs = zip(levels_of(student), levels_of(teacher), strict=True)
-    levels = [normalize(kind, *pair) for pair in pairs]
-    sides = tuple([pair[side] for pair in levels] for side in (0, 1))
-    one_student, one_teacher = (
-        side if isinstance(given, list) else side[0]
-        for side, given in zip(sides, (student, teacher), strict=True)
-    )
-    return one_student, one_teacher
+
+    kind: str
+
+    def __post_init__(self) -> None:
+        check_choice("normalize", self.kind, NORMALIZATIONS)
+
+    def __call__(self, student: Features, teacher: Features) -> tuple[Features, Features]:
+        """Normalize each level of both sides.
+
+        Args:
+            student: Map (N, C_s, H, W), vectors (N, C_s), or a list of them.
+            teacher: As many levels.
+
+        Returns:
+            The same of both sides, in float32.
+
+        Raises:
+            ValueError: If a level is neither a map nor vectors.
+        """
+        pairs = zip(levels_of(student), levels_of(teacher), strict=True)
+        levels = [normalize(self.kind, *pair) for pair in pairs]
+        sides = tuple([pair[side] for pair in levels] for side in (0, 1))
+        one_student, one_teacher = (
+            side if isinstance(given, list) else side[0]
+            for side, given in zip(sides, (student, teacher), strict=True)
+        )
+        return one_student, one_teacher
 
 
 def normalize(kind: str, student: Tensor, teacher: Tensor) -> tuple[Tensor, Tensor]:

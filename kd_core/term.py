@@ -4,21 +4,27 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from typing import Any
+from typing import Any, Protocol
 
 from torch import Tensor, nn
 
-from kd_core.auto_weight import AutoWeight, auto_weight_of
 from kd_core.layers import Features, LayerPath, levels_of
-from kd_core.normalization import check_normalization, normalize_features
 
 Schedule = Callable[[int], float]
 Layers = str | Sequence[str] | Mapping[str, str | Sequence[str]]
+Normalize = Callable[[Features, Features], tuple[Features, Features]]
 
 
 ONLY_TEACHER = "teacher"  # name of a teacher that needs none
 _LATEST = 100_000  # iterations in which a term is expected to begin
 WHOLE = ""  # the role of a loss without roles
+
+
+class MeasuredWeight(Protocol):
+    """Weight that is measured in training, such as :class:`kd_core.AutoWeight`."""
+
+    def of_terms(self, terms: Mapping[str, tuple[Any, Sequence[LayerPath]]]) -> nn.Module:
+        """Return the weights of terms: of each its own, and the student's layers it compares."""
 
 
 class Term:
@@ -29,18 +35,16 @@ class Term:
         layers: The student's layers: a selector, several, or a mapping from role to selectors
             for a loss with roles (HMAT's low, mid, high).
         teacher_layers: The teacher's, in the same form; ``None`` takes the student's.
-        weight: Factor on the loss, on top of its own ``loss_weight``; "auto", or an
-            :class:`AutoWeight`, steers it to a share of the gradient.
+        weight: Factor on the loss, on top of its own ``loss_weight``; a
+            :class:`kd_core.AutoWeight` steers it to a share of the gradient.
         schedule: Factors of the iteration, multiplied; empty is constant.
         teacher: Name of the teacher, where there are several.
-        normalize: What both sides go through before the loss, after a connector: "standard",
-            "batch" or "unit" (:func:`kd_core.normalization.normalize`); ``None`` for nothing. The
-            role "logits" stays as it is.
-        share: With ``weight="auto"``, the wanted share; the default is AutoWeight's.
+        normalize: What both sides go through before the loss, after a connector, such as
+            :class:`kd_core.Normalization`; ``None`` for nothing. The role "logits" stays as it is.
 
     Raises:
-        ValueError: If a selector cannot be read, the roles are not the loss's or differ, the
-            weight or the normalization is unknown, or weight and share do not go together.
+        ValueError: If a selector cannot be read, the roles are not the loss's or differ, or the
+            weight or normalize is a name, or the weight is negative or not finite.
     """
 
     def __init__(
@@ -48,16 +52,20 @@ class Term:
         loss: nn.Module,
         layers: Layers,
         teacher_layers: Layers | None = None,
-        weight: float | str | AutoWeight = 1.0,
+        weight: float | MeasuredWeight = 1.0,
         schedule: Schedule | Sequence[Schedule] = (),
         teacher: str = ONLY_TEACHER,
-        normalize: str | None = None,
-        share: float | None = None,  # eight arguments: all but two are for the few
+        normalize: Normalize | None = None,  # a seventh argument: all but two are for the few
     ) -> None:
-        self.auto = auto_weight_of(weight, share)
+        if isinstance(weight, str) or isinstance(normalize, str):
+            raise ValueError(
+                "a Term takes no names, as a config does, but kd_core.AutoWeight(share=0.3) as its "
+                f"weight and kd_core.Normalization('standard') as normalize; it got {weight!r} and "
+                f"{normalize!r}."
+            )
+        self.auto: Any = weight if hasattr(weight, "of_terms") else None
         self.weight: Any = 1.0 if self.auto else weight
         require_factor("weight", self.weight)
-        check_normalization(normalize)
         self.loss = loss
         self.teacher = teacher
         self.normalize = normalize
@@ -74,10 +82,7 @@ class Term:
         return {"student": self.student_layers, "teacher": self.teacher_layers}[side]
 
     def factor(self, iteration: int) -> float:
-        """Return weight times schedules at an iteration (counted from 0).
-
-        An automatic weight is not part of it: the distiller multiplies it.
-        """
+        """Return weight times schedules at an iteration, from 0; 1 as a measured weight."""
         schedules: float = math.prod(schedule(iteration) for schedule in self._in_iterations)
         return float(self.weight) * schedules
 
@@ -186,15 +191,11 @@ class Term:
 
 
 def _normalized(
-    kind: str, student: Mapping[str, Features], teacher: Mapping[str, Features]
+    normalize: Normalize, student: Mapping[str, Features], teacher: Mapping[str, Features]
 ) -> tuple[dict[str, Features], dict[str, Features]]:
     """Normalize the roles that the student has, except logits."""
-    sides = {
-        role: (features, teacher[role])
-        if role == "logits"
-        else normalize_features(kind, features, teacher[role])
-        for role, features in student.items()
-    }
+    sides = {role: (one, teacher[role]) for role, one in student.items()}
+    sides |= {role: normalize(*pair) for role, pair in sides.items() if role != "logits"}
     return {role: s for role, (s, _) in sides.items()}, {role: t for role, (_, t) in sides.items()}
 
 

@@ -12,7 +12,8 @@ from mmengine.logging import print_log
 from mmengine.registry import MODELS
 from torch import nn
 
-from kd_core import Term
+from kd_core import Normalization, Term
+from kd_core.auto_weight import auto_weight_of
 from kd_core.term import ONLY_TEACHER
 from kd_engine.config.file import read_config
 from kd_engine.weights.settings import initial_weight_settings
@@ -149,17 +150,22 @@ def _build_term(name: str, config: Mapping[str, Any]) -> Term:
             f"has {sorted(config)}."
         )
     schedule = config.get("schedule", ())
+    normalize = config.get("normalize")
     schedules = [schedule] if isinstance(schedule, Mapping) else schedule
     try:
         return Term(
             MODELS.build(dict(config["loss"])),
             config["layers"],
             config.get("teacher_layers"),
-            build_weight(config.get("weight", 1.0)),
+            _weight(config),
             [MODELS.build(dict(one)) for one in schedules],
             config.get("teacher", ONLY_TEACHER),
-            config.get("normalize"),
-            config.get("share"),
+            None if normalize is None else Normalization(normalize),
         )
     except (TypeError, ValueError) as error:
         raise ValueError(f"term {name!r}: {error}") from error
+
+
+def _weight(config: Mapping[str, Any]) -> Any:
+    weight = build_weight(config.get("weight", 1.0))
+    return auto_weight_of(weight, config.get("share")) or weight

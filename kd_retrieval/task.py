@@ -7,6 +7,7 @@ import logging
 from mmengine.config import Config
 from mmengine.logging import print_log
 
+from kd_core import Normalization
 from kd_core.term import layers_of
 from kd_engine.build import build_terms, is_distilled
 from kd_engine.config.keys import listed
@@ -68,7 +69,8 @@ def check_asymmetric(config: Config) -> bool:
     for term in terms.values():
         paths = [layer.module for layer in layers_of({"": term}, "student")]
         aligns = getattr(term.loss, "aligns_spaces", False)  # a custom loss may not declare it
-        keeps = term.normalize != "standard"  # which leaves the student its own mean and scales
+        # "standard" leaves the student its own mean and scales.
+        keeps = term.normalize != Normalization("standard")
         if aligns and keeps and term.weight and set(paths) & set(_EMBEDDING):
             return False
     print_log(

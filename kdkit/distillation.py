@@ -7,11 +7,13 @@ from typing import Any
 
 from torch import nn
 
-from kd_core import Distiller, FrozenTeacher, Term
+from kd_core import Distiller, FrozenTeacher, Normalization, Term
+from kd_core.auto_weight import auto_weight_of
 from kd_core.inherit import Inherit, Modules
 from kd_core.term import Layers
 
-ShortTerm = tuple[nn.Module, Layers] | tuple[nn.Module, Layers, Layers]
+ShortTerm = tuple[nn.Module, Layers] | tuple[nn.Module, Layers, Layers] | Mapping[str, Any]
+_OTHERS = ("teacher_layers", "weight", "share", "schedule", "teacher", "normalize")
 
 
 def distill(
@@ -31,7 +33,8 @@ def distill(
         teacher: The trained model; it is frozen, and no part of the student's ``state_dict``. Or
             name to each of several: then each term is a :class:`Term` that names its teacher.
         terms: Name to a :class:`Term`, or in short to its loss and layers,
-            ``(loss, layers)`` or ``(loss, layers, teacher_layers)``.
+            ``(loss, layers)`` or ``(loss, layers, teacher_layers)``, or to a dict as in a config:
+            ``dict(loss=..., layers=..., weight="auto", share=0.3, normalize="standard")``.
         example: Arguments of one forward, such as ``(images,)``: a dry run checks every loss on
             their shapes and makes the connectors for layers of unequal channels.
         inherit: Modules of the student that start with the teacher's weights, such as
@@ -43,8 +46,9 @@ def distill(
         training forward of a student that returns no dict of losses itself.
 
     Raises:
-        ValueError: If there is no term, a layer does not exist, the shapes do not fit a loss,
-            student and teacher share a layer, or an inherited module does not fit.
+        ValueError: If there is no term, one has an unknown option, a layer does not exist, the
+            shapes do not fit a loss, student and teacher share a layer, or an inherited module
+            does not fit.
 
     Example:
         >>> import torch
@@ -61,9 +65,27 @@ def distill(
         >>> list(distiller.detach().state_dict())
         ['0.weight', '0.bias']
     """
-    made = {name: one if isinstance(one, Term) else Term(*one) for name, one in terms.items()}
+    made = {name: _term(name, one) for name, one in terms.items()}
     distiller = Distiller(teacher, made)
     distiller.attach(student, example)
     if inherit:
         Inherit.of(inherit).run(student, distiller.teachers)
     return distiller
+
+
+def _term(name: str, given: Term | ShortTerm) -> Term:
+    if isinstance(given, Term):
+        return given
+    if not isinstance(given, Mapping):
+        return Term(*given)
+    options = dict(given)
+    if set(options) - {"loss", "layers", *_OTHERS} or not {"loss", "layers"} <= set(options):
+        raise ValueError(
+            f"term {name!r} must have loss and layers, and may have {', '.join(_OTHERS)}, but it "
+            f"has {sorted(options)}."
+        )
+    weight = options.get("weight", 1.0)
+    options["weight"] = auto_weight_of(weight, options.pop("share", None)) or weight
+    if isinstance(options.get("normalize"), str):
+        options["normalize"] = Normalization(options["normalize"])
+    return Term(**options)

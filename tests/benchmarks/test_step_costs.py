@@ -10,7 +10,7 @@ from benchmarks.step_costs import (
     with_auto_weights,
     without_weights,
 )
-from kd_core import Distiller, Term
+from kd_core import AutoWeight, Distiller, Term
 
 CPU = torch.device("cpu")
 
@@ -145,7 +145,7 @@ class Steps(Toy):
     def __init__(self):
         super().__init__()
         self.student = Network()
-        term = Term(nn.MSELoss(), "layer", weight="auto")
+        term = Term(nn.MSELoss(), "layer", weight=AutoWeight())
         self.distiller = Distiller(Network(), {"a": term, "b": term})
         self.distiller.attach(self.student)
         self.seen = []

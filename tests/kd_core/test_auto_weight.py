@@ -6,6 +6,7 @@ import torch
 from torch import nn
 
 from kd_core import AutoWeight, Distiller, GradientShares, Term
+from kd_core.auto_weight import auto_weight_of
 from kd_core.losses import FeatureImitationLoss
 from kd_core.schedules import LinearWarmup
 
@@ -48,7 +49,7 @@ class Squared(nn.Module):
 
 
 def attached(loss=None, layers="shared", more=None, shares=None, **term):
-    term = {"weight": "auto"} | term
+    term = {"weight": AutoWeight()} | term
     terms = {"a": Term(loss or Scaled(), layers, **term)} | (more or {})
     return Distiller(TwoTerms(), terms, shares).attach(TwoTerms())
 
@@ -59,7 +60,7 @@ def weights_of(student, steps, name="weight_a"):
 
 def test_the_weight_is_worked_out_by_hand():
     # By w the task 2 w gives 2, the term 3 w gives 3: with x = 0.2 the shares are 0.6 and 2 of 2.6.
-    logged = attached(share=SHARE)(ONE)
+    logged = attached(weight=AutoWeight(SHARE))(ONE)
     assert float(logged["weight_a"]) == pytest.approx(0.2)
     assert logged["loss_a_one"].item() == pytest.approx(0.2)
     assert logged["loss_a_two"].item() == pytest.approx(0.4)
@@ -67,7 +68,7 @@ def test_the_weight_is_worked_out_by_hand():
 
 
 def test_the_default_share():
-    assert Term(Scaled(), "shared", weight="auto").auto == AutoWeight(share=0.3)
+    assert Term(Scaled(), "shared", weight=AutoWeight()).auto == AutoWeight(share=0.3)
     assert Term(Scaled(), "shared").auto is None
 
 
@@ -91,7 +92,7 @@ def test_it_reaches_the_share_of_a_network_in_training():
     found = {}
     for share in (0.1, 0.5):
         torch.manual_seed(1)
-        term = Term(FeatureImitationLoss(loss_weight=50.0), "body", weight="auto", share=share)
+        term = Term(FeatureImitationLoss(loss_weight=50.0), "body", weight=AutoWeight(share))
         student = Distiller(Net(16), {"a": term}, GradientShares("body", 1)).attach(Net(8))
         optimizer = torch.optim.SGD(student.parameters(), lr=0.01)
         ratios = []
@@ -107,7 +108,7 @@ def test_it_reaches_the_share_of_a_network_in_training():
 
 
 def test_it_is_multiplied_with_the_schedule_and_measured_from_the_first_step_that_counts():
-    student = attached(share=SHARE, schedule=LinearWarmup(begin=2, end=6))
+    student = attached(weight=AutoWeight(SHARE), schedule=LinearWarmup(begin=2, end=6))
     steps = [student(ONE) for _ in range(7)]
     assert ["weight_a" in step for step in steps] == [False] * 3 + [True] * 4
     assert [float(step["weight_a"]) for step in steps[3:]] == pytest.approx([0.2] * 4)
@@ -163,7 +164,7 @@ def test_zero_gradients_keep_the_weight():
 
 def test_before_the_first_measurement_the_weight_is_zero():
     loss = Scaled(0.0)
-    student = attached(loss, share=SHARE)
+    student = attached(loss, weight=AutoWeight(SHARE))
     assert weights_of(student, 2) == [0.0, 0.0]
     loss.scale = 3.0
     assert weights_of(student, 1) == pytest.approx([0.2])
@@ -234,7 +235,7 @@ def test_float16_neither_loses_nor_overflows(factor):
             return {"loss_out": factor * 1e-3 * out.sum()}
 
     student = Half()
-    term = Term(Scaled(3e-3), "low", weight="auto", share=0.5)
+    term = Term(Scaled(3e-3), "low", weight=AutoWeight(0.5))
     Distiller(Half(), {"a": term}).attach(student)
     found = float(student(torch.ones(1, 2))["weight_a"])
     assert found == pytest.approx(factor * 1e-3 / 3e-3, rel=2e-3)
@@ -242,7 +243,7 @@ def test_float16_neither_loses_nor_overflows(factor):
 
 def test_the_gradients_are_those_of_the_weight():
     found = []
-    for weight in (dict(share=SHARE), dict(weight=0.2)):
+    for weight in (dict(weight=AutoWeight(SHARE)), dict(weight=0.2)):
         student = attached(**weight)
         losses = student(ONE)
         (losses["loss_a_one"] + losses["loss_a_two"] + losses["loss_out"][0]).backward()
@@ -252,7 +253,7 @@ def test_the_gradients_are_those_of_the_weight():
 
 def test_a_plain_loop_gives_the_task_loss():
     student = nn.Sequential(nn.Linear(3, 2))
-    term = Term(FeatureImitationLoss(), "0", weight="auto", share=0.5)
+    term = Term(FeatureImitationLoss(), "0", weight=AutoWeight(0.5))
     Distiller(nn.Sequential(nn.Linear(3, 2)), {"a": term}, GradientShares("0")).attach(student)
     loss = student(torch.randn(4, 3)).square().mean()
     logged = student.distiller.losses(task_loss=loss)
@@ -266,7 +267,7 @@ class TestBadInput:
     @pytest.mark.parametrize("share", [0, 1, -0.1, 2, math.nan, "0.3"])
     def test_a_share_outside(self, share):
         with pytest.raises(ValueError, match="share must be above 0 and below 1"):
-            Term(Scaled(), "shared", weight="auto", share=share)
+            Term(Scaled(), "shared", weight=AutoWeight(share))
 
     def test_an_interval_below_one(self):
         with pytest.raises(ValueError, match="interval must be at least 1, but it is 0"):
@@ -274,12 +275,16 @@ class TestBadInput:
 
     def test_another_text(self):
         with pytest.raises(ValueError, match="a number or 'auto', but it is 'Auto'"):
-            Term(Scaled(), "shared", weight="Auto")
+            auto_weight_of("Auto", None)
 
     @pytest.mark.parametrize("weight", [1.0, AutoWeight(0.5)])
     def test_a_share_without_auto(self, weight):
         with pytest.raises(ValueError, match="a share belongs to weight='auto', but weight is"):
-            Term(Scaled(), "shared", weight=weight, share=0.3)
+            auto_weight_of(weight, 0.3)
+
+    def test_a_name_instead_of_settings(self):
+        with pytest.raises(ValueError, match=r"AutoWeight\(share=0.3\) .* it got 'auto' and None"):
+            Term(Scaled(), "shared", weight="auto")
 
     def test_an_unknown_layer(self):
         with pytest.raises(ValueError, match="no layer 'shraed'.*shared"):
@@ -288,7 +293,7 @@ class TestBadInput:
     def test_a_layer_that_does_not_train(self):
         student = TwoTerms()
         student.requires_grad_(False)
-        term = Term(Scaled(), "shared", weight="auto")
+        term = Term(Scaled(), "shared", weight=AutoWeight())
         with pytest.raises(ValueError, match="term 'a' needs a layer that trains, but 'shared'"):
             Distiller(TwoTerms(), {"a": term}).attach(student)
         with pytest.raises(ValueError, match="term 'a' needs a layer that trains, but 'relu'"):

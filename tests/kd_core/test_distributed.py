@@ -10,7 +10,7 @@ from pathlib import Path
 import torch
 from torch import nn
 
-from kd_core import Distiller, Term
+from kd_core import AutoWeight, Distiller, Term
 from kd_core.losses import AttentionTransferLoss, ChannelWiseLoss, VIDLoss
 from kd_core.schedules import LinearWarmup, Stop
 
@@ -35,7 +35,7 @@ def work(rank, port):
         "late": Term(ChannelWiseLoss(), "high", schedule=LinearWarmup(begin=2, end=3)),
         "early": Term(VIDLoss(), "high", schedule=Stop(at=1)),
         "off": Term(AttentionTransferLoss(), "high", weight=0.0),
-        "steered": Term(AttentionTransferLoss(), "high", weight="auto"),
+        "steered": Term(AttentionTransferLoss(), "high", weight=AutoWeight()),
     }
     images = torch.randn(2, 3, 8, 8, generator=torch.Generator().manual_seed(rank))
     Distiller(Net(8), terms).attach(student, example=(images,))

@@ -2,7 +2,7 @@ import pytest
 import torch
 from torch import nn
 
-from kd_core import Distiller, Term
+from kd_core import Distiller, Normalization, Term
 from kd_core.losses import (
     AttentionTransferLoss,
     ChannelWiseLoss,
@@ -24,7 +24,8 @@ def pair(shape=MAPS, dtype=torch.float32):
 
 
 def compare(kind, student, teacher, loss=None):
-    term = Term(loss or FeatureImitationLoss(), "a", normalize=kind)
+    normalization = None if kind is None else Normalization(kind)
+    term = Term(loss or FeatureImitationLoss(), "a", normalize=normalization)
     return term.compare({"": student}, {"": teacher})[""]
 
 
@@ -133,7 +134,7 @@ class TestRoles:
         narrow = student[:, :2]
         logits = torch.randn(3, 7), torch.randn(3, 7)
         loss = HMATLoss(0.0, 1.0, 1.0, 1.0, options={"channel": {"form": "pooled"}})
-        term = Term(loss, {"high": "a", "logits": "b"}, normalize="standard")
+        term = Term(loss, {"high": "a", "logits": "b"}, normalize=Normalization("standard"))
         found = term.compare(
             {"high": narrow, "logits": logits[0]},
             {"high": [teacher], "logits": logits[1]},
@@ -148,7 +149,7 @@ class TestRoles:
     def test_a_connector_runs_before(self):
         student, teacher = nn.Sequential(nn.Conv2d(3, 2, 3)), nn.Sequential(nn.Conv2d(3, 4, 3))
         images = torch.randn(2, 3, 8, 8)
-        term = Term(FeatureImitationLoss(), "0", normalize="standard")
+        term = Term(FeatureImitationLoss(), "0", normalize=Normalization("standard"))
         Distiller(teacher, {"imitation": term}).attach(student, example=(images,))
         feature = student(images)
         value = student.distiller.losses()["loss_imitation"]
@@ -161,7 +162,7 @@ class TestRefused:
     @pytest.mark.parametrize("kind", ["other", "", True])
     def test_an_unknown_kind(self, kind):
         with pytest.raises(ValueError, match=r"one of \['batch', 'standard', 'unit'\], but it is"):
-            Term(FeatureImitationLoss(), "a", normalize=kind)
+            Normalization(kind)
 
     @pytest.mark.parametrize("shape", [(2, 3, 4), (5,), (0, 3)])
     def test_what_is_neither_a_map_nor_vectors(self, shape):

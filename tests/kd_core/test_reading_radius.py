@@ -30,10 +30,9 @@ def to_read(module):
     return seen
 
 
-def test_the_distiller_is_read_with_twelve_others():
+def test_the_distiller_is_read_with_eight_others():
     expected = {"base_distiller", "connectors", "layers", "loss_checks", "shapes", "table"}
-    of_terms = {"term", "normalization", "checks", "auto_weight", "gradient_shares"}
-    assert to_read("distiller") == expected | of_terms | {"teacher"}
+    assert to_read("distiller") == expected | {"teacher", "term"}
 
 
 def test_mutual_learning_is_read_with_eight_others():

@@ -4,6 +4,7 @@ import pytest
 import torch
 from torch import nn
 
+from kd_core import Normalization
 from kd_core.checkpoint.load import CheckpointError
 from kd_core.losses import AttentionTransferLoss, HMATLoss
 from kd_engine.build import (
@@ -77,7 +78,7 @@ class TestTerms:
         assert [at.factor(i) for i in (0, 5, 10, 20)] == [0.0, 1.0, 2.0, 0.0]
         assert isinstance(hmat.loss, HMATLoss)
         assert hmat.factor(0) == 0.5
-        assert (at.normalize, hmat.normalize) == (None, "standard")
+        assert (at.normalize, hmat.normalize) == (None, Normalization("standard"))
 
     @pytest.mark.parametrize(
         "config, message",

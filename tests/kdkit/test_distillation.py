@@ -3,6 +3,7 @@ import torch
 from torch import nn
 
 import kdkit
+from kd_core import AutoWeight, Normalization
 from kd_core.losses import FeatureImitationLoss, SoftTargetLoss
 
 
@@ -38,3 +39,28 @@ def test_a_wrong_layer_is_named_at_once():
     with pytest.raises(ValueError, match="7"):
         kdkit.distill(student, teacher, {"kd": (SoftTargetLoss(), "7")})
     assert not hasattr(student, "distiller")
+
+
+def test_a_term_as_in_a_config():
+    student, teacher = networks()
+    term = dict(loss=FeatureImitationLoss(), layers="1", teacher_layers="0", normalize="unit")
+    terms = {"a": term | dict(weight="auto", share=0.2), "b": term | dict(weight=2.0)}
+    distiller = kdkit.distill(student, teacher, terms)
+    made = distiller.terms
+    assert made["a"].auto == AutoWeight(0.2) and made["b"].auto is None
+    assert made["a"].normalize == made["b"].normalize == Normalization("unit")
+    assert made["b"].weight == 2 and made["a"].teacher_layers[""][0].text == "0"
+
+
+@pytest.mark.parametrize(
+    ("term", "message"),
+    [
+        (dict(loss=SoftTargetLoss(), layers="1", wieght=2), "term 'kd' must have .* has .*wieght"),
+        (dict(loss=SoftTargetLoss()), "term 'kd' must have loss and layers"),
+        (dict(loss=SoftTargetLoss(), layers="1", share=0.3), "a share belongs to weight='auto'"),
+        (dict(loss=SoftTargetLoss(), layers="1", normalize="x"), "normalize must be one of"),
+    ],
+)
+def test_a_wrong_dict_is_named(term, message):
+    with pytest.raises(ValueError, match=message):
+        kdkit.distill(*networks(), {"kd": term})
