@@ -54,7 +54,7 @@ def _lines(student: nn.Module, teacher: FrozenTeacher, name: str | None) -> list
     if blocked := [pair.obstacle(whose) for pair in found if _differs_in_width(pair)]:
         more = len(blocked) - _SHOWN
         text = "; ".join(blocked[:_SHOWN]) + (f"; and {more} more" if more > 0 else "")
-        lines.append(f"cannot be inherited: {text}")
+        lines.append(f"cannot be inherited as a whole: {text}")
     return lines
 
 

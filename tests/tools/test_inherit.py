@@ -50,8 +50,9 @@ def test_check_says_what_is_inherited_and_what_was_left_out(place, run_tool, cap
 def test_check_names_the_widths_that_stand_in_the_way(place, run_tool):
     _, text, _ = run_tool("check", place.distilled)
     assert (
-        "\ncannot be inherited: neck: 16 channels against the teacher's 24; rpn_head: 16 channels "
-        "against the teacher's 24; roi_head: 784 input features against the teacher's 1176\n"
+        "\ncannot be inherited as a whole: neck: 16 channels against the teacher's 24; "
+        "rpn_head: 16 channels against the teacher's 24; "
+        "roi_head: 784 input features against the teacher's 1176\n"
     ) in text
 
 

@@ -46,12 +46,12 @@ def test_all_heads_fit():
 def test_widths_and_classes_that_stand_in_the_way():
     assert proposal(detector(), detector(backbone=9, neck=16)) == [
         "bbox_head has the teacher's shapes: model.inherit=['bbox_head'] would start it from it",
-        "cannot be inherited: neck: 8 channels against the teacher's 16; "
+        "cannot be inherited as a whole: neck: 8 channels against the teacher's 16; "
         "rpn_head: 8 channels against the teacher's 16",
     ]
     lines = proposal(detector(), detector(backbone=9, neck=16, classes=80))
     assert lines == [
-        "cannot be inherited: neck: 8 channels against the teacher's 16; "
+        "cannot be inherited as a whole: neck: 8 channels against the teacher's 16; "
         "rpn_head: 8 channels against the teacher's 16; "
         "bbox_head: 3 classes against the teacher's 80"
     ]
@@ -66,7 +66,7 @@ def test_of_a_neck_the_parts_that_do_not_read_the_backbone_fit():
     assert proposal(student, teacher) == [
         "neck.out and rpn_head have the teacher's shapes: model.inherit=['neck.out', 'rpn_head'] "
         "would start them from it",
-        "cannot be inherited: neck.lateral: 4 input channels against the teacher's 9; "
+        "cannot be inherited as a whole: neck.lateral: 4 input channels against the teacher's 9; "
         "bbox_head: 3 classes against the teacher's 80",
     ]
 
@@ -80,7 +80,7 @@ def test_the_parts_of_an_only_part():
     layer = "network.stem"
     assert proposal(classifier(), classifier(stage=9), layer=layer) == [
         "network.fc has the teacher's shapes: model.inherit=['network.fc'] would start it from it",
-        "cannot be inherited: network.stage: 4 input features against the teacher's 9",
+        "cannot be inherited as a whole: network.stage: 4 input features against the teacher's 9",
     ]
 
 
