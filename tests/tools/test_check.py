@@ -43,6 +43,16 @@ def test_all_is_ok(place, run_tool):
     assert sum(shares) == pytest.approx(100, abs=0.1)
 
 
+def test_calibrate(place, run_tool):
+    code, text, error = run_tool("calibrate", place.distilled, "--batches", "1", "--share", "0.5")
+    assert code == 0, error
+    (pasted,) = re.findall(r"^--cfg-options (.*)$", text, re.M)
+    options = ("--batches", "1", "--cfg-options", *pasted.split())
+    code, text, error = run_tool("calibrate", place.distilled, *options)
+    assert code == 0, error
+    assert re.findall(r"^(at|imitation) +[\d.e-]+ +0\.50 ", text, re.M) == ["at", "imitation"]
+
+
 def test_plain_config(place, run_tool):
     code, text, _ = run_tool("check", place.teacher)
     assert code == 0, text

@@ -131,6 +131,17 @@ def test_check(retrieval, run_tool):
     assert code == 1 and f"first: kdkit train {shown_path(str(TEACHER))}" in text
 
 
+def test_calibrate(retrieval, run_tool):
+    options = ("--batches", "2", "--cfg-options", *retrieval.named)
+    code, text, error = run_tool("calibrate", MANY, *options)
+    assert code == 0, error
+    (pasted,) = re.findall(r"^--cfg-options (.*)$", text, re.M)
+    assert len(pasted.split()) == 4
+    code, text, error = run_tool("calibrate", MANY, *options, *pasted.split())
+    assert code == 0, error
+    assert len(re.findall(r"^(?:hmat|asckd|distance|angle) .* 0\.30 ", text, re.M)) == 4
+
+
 def test_the_layers_are_listed(retrieval, run_tool):
     code, text, error = run_tool("layers", DISTILLED, "--depth", "2")
     assert code == 0, error
