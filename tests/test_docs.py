@@ -24,9 +24,9 @@ def write_blocks(page, folder):
     return names
 
 
-def build_student(folder, monkeypatch):
+def build_student(folder, monkeypatch, name="my_student.py"):
     monkeypatch.chdir(folder)
-    config = load_run_config("my_student.py")
+    config = load_run_config(name)
     config.model.teacher.checkpoint = None
     for model in (config.model, config.model.student):
         model.pop("init_cfg", None)
@@ -38,11 +38,13 @@ def build_student(folder, monkeypatch):
 
 def test_the_page_on_my_detector(tmp_path, monkeypatch):
     names = write_blocks("docs/your_detector.md", tmp_path)
-    assert names == ["my_student_alone.py", "my_student.py"]
+    assert names == ["my_student_alone.py", "my_student.py", "my_inheriting_student.py"]
     (tmp_path / "my_teacher.py").write_text('_base_ = "my_student_alone.py"\n')
     kind, student = build_student(tmp_path, monkeypatch)
     assert type(student).__name__ == kind == "FasterRCNN"
     assert set(student.distiller.terms) == {"hmat", "asckd"}
+    _, student = build_student(tmp_path, monkeypatch, names[2])
+    assert set(student.distiller.terms) == {"imitation"}
 
 
 def test_the_readme(tmp_path, monkeypatch):

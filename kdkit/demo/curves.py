@@ -81,6 +81,7 @@ def draw_curves(runs: Mapping[str, Run], final: Mapping[str, float], path: Path)
     )
     bars.bar_label(drawn, fmt="%.1f", fontsize=13)
     bars.set(title="Final mAP", ylabel="COCO mAP")
+    bars.margins(y=0.12)  # room for the labels
     for axes, title, across, unit in (
         (score, "Validation mAP", "minutes of training", "COCO mAP"),
         (task, "Task loss (training)", "epoch", "sum of the detector's losses"),

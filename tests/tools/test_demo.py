@@ -91,7 +91,7 @@ def test_the_table_has_a_row_for_each_model(demo):
     assert rows["teacher"]["gflops"] > rows["student"]["gflops"] > 0
     # the distilled student carries neither teacher nor connectors
     assert rows["distilled"]["parameters"] == rows["student"]["parameters"]
-    assert [rows[name]["epochs"] for name in NAMES] == [3, 2, 2, 2]
+    assert [rows[name]["epochs"] for name in NAMES] == [2, 2, 2, 2]
     assert all(row["minutes"] > 0 for row in rows.values())
     assert re.search(r"^Distillation (helped|did not clearly help here)", text, re.MULTILINE)
     assert all(row["ms"] > 0 and -1 <= row["map"] <= 1 for row in rows.values())

@@ -87,10 +87,10 @@ optim_wrapper = dict(
 default_hooks = dict(logger=dict(interval=10))
 
 # equal_time: as many epochs of the student alone as the distilled one takes.
-epochs = dict(student=8, equal_time=10, teacher=12)
+epochs = dict(student=12, equal_time=15, teacher=12)
 schedules = {
     phase: dict(
-        train_cfg=dict(max_epochs=number, val_interval=2),
+        train_cfg=dict(max_epochs=number, val_interval=3),
         param_scheduler=[
             dict(type="LinearLR", start_factor=0.01, by_epoch=False, begin=0, end=60),
             dict(
