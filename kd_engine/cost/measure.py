@@ -211,6 +211,6 @@ def _notes(
     guessed = [name for name, cost in costs.items() if cost.weights == RANDOM]
     if task.data_dependent and guessed:
         yield (
-            f"{', '.join(guessed)}: random weights, so that another number of boxes goes through "
-            "its last layers and NMS than after training. Name a checkpoint for exact figures."
+            f"{', '.join(guessed)}: random weights; after training another number of boxes may "
+            "go through its last layers and NMS. Name a checkpoint for exact figures."
         )
