@@ -22,6 +22,7 @@ from kd_engine.weights.source import TRAINING_ONLY
 
 _LOADED = "_kd_pretrained"  # of a module whose file was loaded here: keys and marks of its values
 _MORE = "_kd_pretrained_more"  # first parts of the keys that the file has besides
+_ADDED = ".rfp_conv."  # mmdet's DetectoRS adds it to each block, and draws it
 _SHOWN = 4
 _TYPES = ("Pretrained", PretrainedInit)
 _ENOUGH = 0.5  # share of a module's parameters that must come from the file
@@ -212,7 +213,8 @@ def _require_values(name: str, module: nn.Module, checkpoint: str, missed: Seque
         if any(bool((one == mine.detach().cpu()).all()) for one in values.get(mine.shape, ()))
     ]
     state = module.state_dict(keep_vars=True)
-    absent = [key for key in missed if key in state and not is_neutral(state[key])]
+    needed = [key for key in missed if key in state and _ADDED not in key]
+    absent = [key for key in needed if not is_neutral(state[key])]
     if absent or len(found) < _ENOUGH * len(own):
         other = [key for key in own if key not in found]
         raise CheckpointError(

@@ -138,7 +138,8 @@ def test_a_shallower_pvt_s_file_names_the_layers_that_would_stay_random(tmp_path
 
 def test_detectors_rs_is_compared_with_its_file(tmp_path):
     torch.save(MODELS.build(DETECTORS).state_dict(), tmp_path / "a.pth")
-    start(DETECTORS, str(tmp_path / "a.pth"))
+    for more in ({}, dict(rfp_inplanes=4)):  # with layers that no file of a classifier has
+        start({**DETECTORS, **more}, str(tmp_path / "a.pth"))
     with pytest.raises(CheckpointError, match=r"DetectoRS_ResNet.* It lacks layer3\.6\.conv1\."):
         start({**DETECTORS, "depth": 101}, str(tmp_path / "a.pth"))
 
