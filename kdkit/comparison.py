@@ -46,7 +46,7 @@ def compare(
         ray: Address of a Ray cluster that runs them instead.
         work_dir: Folder of the runs; None for ``work_dirs/compare/<first config>``.
         results: JSON file that is extended; None for ``results.json`` of that folder.
-        metrics: Columns, the verdict is about the first; none for all that the runs share.
+        metrics: Columns, the verdict is about the first; none for four that the runs share.
         lower_is_better: Direction of the first metric; None to read it off its name.
 
     Returns:

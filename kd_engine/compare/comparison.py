@@ -38,7 +38,7 @@ class Plan:
         equal_time: Times as long that the student alone is trained besides; MEASURED for the
             distilled run's time, None for no such arm.
         cost: Whether costs and the joint score are measured.
-        metrics: Metrics to show, the verdict is about the first; none for all.
+        metrics: Metrics to show, the verdict is about the first; none for four.
         lower_is_better: Direction of the first metric; None to read it off its name.
     """
 

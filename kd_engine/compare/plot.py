@@ -73,6 +73,6 @@ def _draw_differences(axes: Any, report: Report, pairs: list[Pair]) -> None:
 
 def _label(axes: Any, names: list[str], title: str) -> None:
     axes.set_yticks(range(len(names)), names)
-    axes.set_ylim(len(names) - 0.5, -0.5)
+    axes.set_ylim(max(1, len(names)) - 0.5, -0.5)
     axes.set_title(title)
     axes.grid(axis="x", alpha=0.3)

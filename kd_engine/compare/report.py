@@ -41,7 +41,7 @@ class Report:
 
     Args:
         results: The arms, and their runs.
-        metrics: Columns, the verdict is about the first; none for all that the runs share.
+        metrics: Columns, the verdict is about the first; none for four that the runs share.
         lower_is_better: Direction of the first metric; None to read it off its name.
         failures: Runs that have failed, a sentence each.
 

@@ -14,6 +14,7 @@ _LOWER = {
     "loss", "error", "err", "mae", "mse", "rmse", "nll", "ece", "eer", "perplexity",
     "distance", "latency", "time",
 }  # fmt: skip
+_SHOWN = 4  # metrics, unless others are asked for
 _PREFERRED = ("coco/bbox_mAP",)  # where a detector is scored by several evaluators
 
 
@@ -45,7 +46,9 @@ class Scale:
 
     def value(self, value: float) -> str:
         """Write a score or a deviation."""
-        return "-" if math.isnan(value) else f"{self._shown(value):.{self.decimals}f}"
+        if math.isnan(value) or (self.percent and value == -1):  # COCO's for "no such objects"
+            return "-"
+        return f"{self._shown(value):.{self.decimals}f}"
 
     def change(self, value: float) -> str:
         """Write a difference, with its sign."""
@@ -86,7 +89,7 @@ def choose_metrics(found: Sequence[Iterable[str]], wanted: Sequence[str] = ()) -
 
     Args:
         found: Names of the metrics of each run.
-        wanted: Names that were asked for; none for all that every run has.
+        wanted: Names that were asked for; none for the first four that every run has.
 
     Raises:
         ValueError: If a name is not in every run, or the runs have none in common.
@@ -108,4 +111,4 @@ def choose_metrics(found: Sequence[Iterable[str]], wanted: Sequence[str] = ()) -
                 f"{nearest_names(name, common)}"
             )
     preferred = [name for name in _PREFERRED if name in common]
-    return list(dict.fromkeys(wanted or [*preferred, *common]))
+    return list(dict.fromkeys(wanted)) or list(dict.fromkeys([*preferred, *common]))[:_SHOWN]

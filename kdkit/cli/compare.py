@@ -26,9 +26,7 @@ from kdkit.cli.command import ConfigName, ManyOption, cfg_options, exclusive, su
 @click.argument("configs", nargs=-1, type=ConfigName(), metavar="CONFIG...")
 @click.option(
     "--seeds",
-    cls=ManyOption,
-    multiple=True,
-    type=int,
+    type=click.IntRange(1),
     metavar="N",
     help="How many seeds: 5 stands for 0, 1, 2, 3, 4 (default: 1, which proves nothing).",
 )
@@ -89,7 +87,7 @@ from kdkit.cli.command import ConfigName, ManyOption, cfg_options, exclusive, su
     cls=ManyOption,
     multiple=True,
     metavar="NAME...",
-    help="Columns; the verdict is about the first (default: all metrics that the runs share).",
+    help="Columns; the verdict is about the first (default: four that the runs share).",
 )
 @click.option(
     "--lower-is-better/--higher-is-better",
@@ -99,7 +97,7 @@ from kdkit.cli.command import ConfigName, ManyOption, cfg_options, exclusive, su
 @cfg_options("Change settings of all configs.")
 def command(
     configs: tuple[str, ...],
-    seeds: tuple[int, ...],
+    seeds: int | None,
     seed_list: tuple[int, ...],
     equal_time: bool | float,
     cost: bool,
@@ -115,8 +113,13 @@ def command(
     cfg_options: tuple[str, ...],
 ) -> None:
     """Compare."""
-    chosen = _seeds(seeds, seed_list)
+    exclusive({"--seeds": seeds, "--seed-list": seed_list})
     exclusive({"--jobs": jobs, "--ray": ray})
+    if numbers := [name for name in configs if name.isdecimal()]:
+        raise click.UsageError(
+            "--seeds takes one number, how many seeds. For seeds themselves: --seed-list "
+            f"{' '.join([*([str(seeds)] if seeds else []), *numbers])}"
+        )
     if bool(configs) == bool(source):
         raise click.UsageError("give configs to compare, or --from FILE.json, and not both")
 
@@ -131,7 +134,7 @@ def command(
             return
         report = compare(
             configs,
-            chosen,
+            seed_list or seeds or 1,
             options=parse_options(cfg_options),
             only_given=only_given,
             equal_time=equal_time,
@@ -147,19 +150,6 @@ def command(
         print(f"\n{report.markdown()}\n\n{', '.join(map(str, report.files))}")
         if report.failures:
             raise SystemExit(1)
-
-
-def _seeds(number: tuple[int, ...], listed: tuple[int, ...]) -> tuple[int, ...]:
-    if len(number) > 1:
-        raise click.UsageError(
-            f"--seeds takes one number, how many seeds, but there are {len(number)}. For these "
-            f"seeds themselves: --seed-list {' '.join(map(str, number))}"
-        )
-    if number and number[0] < 1:
-        raise click.UsageError(f"--seeds must be 1 or more, but it is {number[0]}.")
-    if number and listed:
-        raise click.UsageError("--seeds and --seed-list exclude each other. Give one of them.")
-    return tuple(dict.fromkeys(listed)) or tuple(range(number[0] if number else 1))
 
 
 def _ratio(value: str | None) -> bool | float:
