@@ -110,6 +110,8 @@ class Report:
 
     def verdict(self) -> str:
         """Return what is proved, one line for each pair."""
+        if len(self.results.arms) == 1:
+            return f"{self.results.arms[0].name} is alone: give a config to compare it with."
         timed = {pair.arm.name: pair.sentence for pair in self.pairs_in_time}
         lines = []
         for pair in self.pairs:

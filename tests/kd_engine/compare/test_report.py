@@ -79,6 +79,10 @@ def test_seeds_that_are_left_out_are_named():
     assert "| hmat  |     3 |    33.50 +- 0.71 |" in report.table()  # the mean of the others
 
 
+def test_one_arm_is_compared_with_nothing():
+    assert verdict({"hmat": ALONE}) == "hmat is alone: give a config to compare it with."
+
+
 def test_one_seed_proves_nothing():
     found = verdict({"alone": {0: 0.3}, "hmat": {0: 0.4}})
     assert found.startswith("hmat with one seed: +10.00 mAP, which proves nothing")
