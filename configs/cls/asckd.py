@@ -10,7 +10,7 @@ model = dict(
     teacher=_base_.trained.teacher,
     terms=dict(
         asckd=dict(
-            loss=dict(type="kd_core.losses.ASCKDLoss"),
+            loss=dict(type="kd_core.losses.ASCKDLoss", relation="centered", loss_weight=0.3),
             layers=_base_.stages,
         ),
     ),

@@ -62,6 +62,5 @@ samples = 1797  # ids of training and test images, for CRD
 # The authors' schedule for 200 epochs, at the same shares of 6: 60, 160 and 30 of 200.
 ccskd = dict(start=2, decay=[2, 5], every=1)
 tuned = dict(
-    asckd=dict(weight=0.3),  # of 1, 0.3, 0.1 and 0.03, on the validation digits
     hmat=dict(weight=0.3),  # position and activation as chosen on the validation digits
 )
