@@ -45,7 +45,7 @@ class AutoWeight:
         ValueError: If the share is not between 0 and 1, or ``interval`` is below 1.
     """
 
-    share: float = 0.3
+    share: float = 0.5
     layer: str | None = None
     interval: int = 50
 
