@@ -158,6 +158,7 @@ class _Work:
 
     def report(self) -> Report:
         """Write the report and return it."""
+        self._save()
         report = _with_joint(
             Report(self.results, self.plan.metrics, self.plan.lower_is_better, self.failures)
         )
@@ -232,6 +233,10 @@ class _Work:
         self.results = self.results.with_arms([dataclasses.replace(one.arm, warnings=every)])
 
     def _save(self) -> None:
+        """Write the results, with what another comparison has added to the file meanwhile."""
+        found = read_results(self.place.results)
+        new = [arm for arm in found.arms if self.results.arm(arm.name) is None]
+        self.results = self.results.with_runs(found.runs).with_arms(new)
         write_results(self.place.results, self.results, {})
 
 

@@ -141,6 +141,22 @@ def test_a_results_file_stands_for_runs_of_other_machines(trained, run_tool, tmp
     assert code == 0 and "kd+digits helps" in text and "| kd+digits |     2 |" in text
 
 
+def test_what_another_comparison_adds_to_the_file_stays(trained, run_tool, monkeypatch):
+    """Two comparisons in two folders share a results file."""
+
+    def both(arguments):
+        if not trained.calls:
+            trained.calls.append("other")
+            assert run_tool("compare", HMAT, "--only-given", "--results", "a.json")[0] == 0
+        return trained(arguments)
+
+    monkeypatch.setattr(child, "run_child", both)
+    assert run_tool("compare", KD, "--results", "a.json")[0] == 0
+    found = json.loads(Path("a.json").read_text())
+    assert sorted(run["config"] for run in found["runs"]) == [HMAT, KD, KD]
+    assert [arm["name"] for arm in found["arms"]] == ["alone", "kd+digits", "hmat+digits"]
+
+
 def test_a_seed_that_fails_is_named_and_the_others_compared(trained, run_tool):
     trained.failing = [("kd+digits", 1)]
     code, text, _ = run_tool("compare", KD, "--seeds", "3")
