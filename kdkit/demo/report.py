@@ -106,8 +106,8 @@ def summary(result: Mapping[str, Any]) -> str:
             "",
             verdict({row["name"]: 100 * row["map"] for row in result["models"]}),
             "",
-            f"One seed ({result['seed']}) and {result['images']} validation images: three seeds "
-            "are in docs/results.md. The time of a training is without that of its teacher.",
+            f"One seed ({result['seed']}) and {result['images']} validation images prove little; "
+            "docs/results.md has more seeds. A training's time is without that of its teacher.",
             f"GFLOPs are multiply-adds. Times: median of single images, {result['threads']} "
             f"threads, torch {result['torch']}, {result['machine']}.",
         ]
