@@ -64,11 +64,15 @@ class ClassifierAdapter(ModelAdapter):
 
     def stages(self, network: nn.Module, name: str) -> list[str]:
         """Return the stages of a classifier's network."""
+        assert isinstance(network, Classifier)
+        if network.stages is not None:
+            return list(network.stages)
         count = getattr(network.network, "num_stages", None)
         if count is None:
             raise ValueError(
-                f"{type(network.network).__name__} does not name its stages. Name its layers, such "
-                "as layers=['network.layer1', 'network.layer2']; kdkit layers prints them."
+                f"{type(network.network).__name__} does not name its stages. Name their layers, "
+                "such as ['network.layer1', 'network.layer2'], as stages= of the Classifier or "
+                "layers= of the method; kdkit layers prints them."
             )
         return [f"network.stage{number}" for number in range(1, count + 1)]
 

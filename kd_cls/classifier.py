@@ -30,6 +30,8 @@ class Classifier(BaseModel):  # type: ignore[misc]
             ``None`` takes any.
         loss_weight: Factor on the cross-entropy, such as 0.1 next to soft targets of weight 0.9.
         data_preprocessor: mmengine's; the default normalizes RGB with ImageNet's statistics.
+        stages: Layers that end the network's stages, such as ``network.layer1``, for methods that
+            compare stages; ``None`` takes those that a CIFAR network has.
 
     Raises:
         ValueError: If the network is unknown, nothing says how many classes it has, or
@@ -49,13 +51,14 @@ class Classifier(BaseModel):  # type: ignore[misc]
         image_size: int | tuple[int, int] | None = None,
         loss_weight: float = 1.0,
         data_preprocessor: Mapping[str, Any] | nn.Module | None = None,
+        stages: Sequence[str] | None = None,
     ) -> None:
         super().__init__(data_preprocessor=data_preprocessor or IMAGENET)
         check_weights(loss_weight=loss_weight)
         self.network = build_network(network, "network", _NETWORKS)
         self.logits = nn.Identity()
         self.num_classes = _num_classes(self.network, num_classes)
-        self.loss_weight = loss_weight
+        self.loss_weight, self.stages = loss_weight, stages
         both = (image_size, image_size) if isinstance(image_size, int) else image_size
         self.image_size: tuple[int, int] | None = None if both is None else (both[0], both[1])
 

@@ -63,9 +63,13 @@ WITHOUT = {  # what a method needs and a dataset lacks
     "configs/cls/ccskd+cifar100_resnet20": "ccskd",
     "configs/retrieval/dml+caltech100": "peer",  # its teacher is not trained
     "configs/retrieval/ckd_mkt+caltech100": "student",
+    "configs/retrieval/dml+caltech100_lite": "peer",
+    "configs/retrieval/ckd_mkt+caltech100_lite": "student",
 }
 NAMES = [name for name in NAMES if name not in WITHOUT]
-UNTRAINED = {"kdkit::retrieval/teacher+caltech100"}  # it is evaluated as it is
+UNTRAINED = {  # evaluated as they are
+    f"kdkit::retrieval/teacher+caltech100{variant}" for variant in ("", "_lite", "_lite_val")
+}
 CLASSES = {"CUB200": 100, "Cars196": 98, "Caltech100": 50, "Omniglot": 136, "BuiltInDigits": 6,
            "kd_cls.BuiltInDigits": 10, "kd_cls.FashionMNIST": 10, "kd_cls.Caltech100": 100,
            "kd_cls.CIFAR100": 100}  # fmt: skip
@@ -124,7 +128,7 @@ def without_downloads(node):
         return node
     gone = {"init_cfg"} if dict(node.get("init_cfg") or {}).get("type") == "Pretrained" else set()
     if _is_of_torchvision(node):
-        gone |= {"weights", "pretrained"}
+        gone |= {"weights", "pretrained", "new_head"}
     return {
         key: None if key == "checkpoint" else without_downloads(value)
         for key, value in node.items()

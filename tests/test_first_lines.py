@@ -31,6 +31,9 @@ OTHERS = {
     "kdkit::retrieval/hmat_asckd_rkd+omniglot": "omniglot",
     "kdkit::retrieval/hmat_asckd_rkd+caltech100": "caltech100",
     "kdkit::det/hmat_asckd+chess": "chess_coco",
+    "kdkit::cls/kd+caltech100_lite": "caltech100, or weights",
+    "kdkit::retrieval/hmat_asckd_rkd+caltech100_lite": "caltech100, or weights",
+    "kdkit::det/inherit_imitation+chess_lite": "chess_coco, or weights",
 }
 FETCHED = {
     "coco": "kdkit fetch coco",

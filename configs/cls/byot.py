@@ -3,4 +3,4 @@
 
 _base_ = "data/digits.py"
 
-model = dict(_delete_=True, type="kd_cls.BYOT", student=_base_.model)
+model = dict(_delete_=True, type="kd_cls.BYOT", student=_base_.model, pooled=_base_.pool)

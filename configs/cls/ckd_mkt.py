@@ -9,4 +9,5 @@ model = dict(
     student=_base_.model,
     pretrained=_base_.trained.student,
     peers=[_base_.trained.peer],
+    layer=_base_.pool,
 )

@@ -9,6 +9,7 @@ from torch.nn import functional as F
 from torchvision.models import VisionTransformer
 
 from kd_cls import CifarNetwork, Classifier
+from kd_cls.adapter import ClassifierAdapter
 from kd_cls.classifier import image_size_of
 
 from .toy_classifiers import STUDENT, ToyNetwork, batch
@@ -140,3 +141,13 @@ def test_what_a_mode_lacks_is_named():
 def test_an_unknown_network_is_named():
     with pytest.raises(ValueError, match="kd_cls.CifarNetwork, .* 'kd_cls.CifarNet'"):
         build(network=dict(type="kd_cls.CifarNet", name="resnet8"))
+
+
+def test_stages_are_those_that_a_classifier_names_or_its_network_has():
+    own = [f"network.stage{number}" for number in (1, 2, 3)]
+    adapter = ClassifierAdapter()
+    assert adapter.stages(build(), "student") == own
+    assert adapter.stages(build(stages=("network.stage2",)), "student") == ["network.stage2"]
+    untold = dict(network=dict(type="ToyNetwork", told=False), num_classes=10)
+    with pytest.raises(ValueError, match="ToyNetwork does not name its stages.*stages= of"):
+        adapter.stages(build(**untold), "student")

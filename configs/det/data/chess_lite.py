@@ -1,0 +1,16 @@
+"""Chess with a pretrained pair: EfficientNet-Lite2 teaches Lite0."""
+
+_base_ = ["chess.py", "../../_base_/lite_pair.py"]
+
+model = _base_.lite.student
+teacher = dict(_delete_=True, **_base_.lite.teacher)
+optim_wrapper = _base_.teacher_optim_wrapper  # the student's backbone is pretrained as well
+schedules = _base_.lite.schedules
+train_cfg = _base_.lite.schedules.student.train_cfg
+param_scheduler = _base_.lite.schedules.student.param_scheduler
+trained = dict(
+    teacher=dict(
+        config="kdkit::det/teacher+chess_lite",
+        checkpoint="work_dirs/det/teacher+chess_lite/epoch_8.pth",
+    ),
+)
