@@ -17,8 +17,8 @@ from kdkit.demo.training import Progress, start_server, train_together
 
 SCENE = SceneOptions(size=96, max_digits=4, min_side=20, max_side=48, occlusion=0.1)
 # Runs that are trained side by side, and their seconds on two free cores.
-STAGES = {("teacher", "student"): 150.0, ("equal_time", "distilled"): 100.0}
-REPORT_SECONDS = 20.0
+STAGES = {("teacher", "student"): 150.0, ("equal_time", "distilled"): 130.0}
+REPORT_SECONDS = 15.0
 
 
 def run_demo(options: DemoOptions) -> None:
