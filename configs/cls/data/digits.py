@@ -61,6 +61,3 @@ trained["peer"] = trained["teacher"]  # its schedule is the student's
 samples = 1797  # ids of training and test images, for CRD
 # The authors' schedule for 200 epochs, at the same shares of 6: 60, 160 and 30 of 200.
 ccskd = dict(start=2, decay=[2, 5], every=1)
-tuned = dict(
-    hmat=dict(weight=0.3),  # position and activation as chosen on the validation digits
-)
