@@ -7,7 +7,7 @@
 
 q is the score of model m and teacher t, c are stored bytes, multiply-adds and latency. R has no
 upper limit: a student that is better than its teacher may exceed 1. The score is ours; its
-weaknesses are in docs/cost.md.
+weaknesses are in docs/cost.md of kdkit's repository.
 """
 
 from __future__ import annotations

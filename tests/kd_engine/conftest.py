@@ -56,6 +56,9 @@ def warnings() -> Iterator[list[str]]:
     handler = logging.Handler(logging.WARNING)
     handler.emit = lambda record: texts.append(record.getMessage())  # type: ignore[method-assign]
     logger = MMLogger.get_current_instance()
+    level = logger.level
+    logger.setLevel(logging.WARNING)  # an earlier run may have asked for errors alone
     logger.addHandler(handler)
     yield texts
     logger.removeHandler(handler)
+    logger.setLevel(level)

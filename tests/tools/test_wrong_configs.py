@@ -34,7 +34,7 @@ CASES = {
     ),
     "term's weight": (
         TERM.format('weight="abc"'),
-        "term 'at': weight must be finite and at least 0, but it is 'abc'",
+        "term 'at': weight must be a number or 'auto', but it is 'abc'",
     ),
     "layers": (TERM.format("layers=5"), "term 'at': layers must be a name .* but got 5"),
     "schedule's setting": (
