@@ -107,7 +107,8 @@ def summary(result: Mapping[str, Any]) -> str:
             verdict({row["name"]: 100 * row["map"] for row in result["models"]}),
             "",
             f"One seed ({result['seed']}) and {result['images']} validation images prove little; "
-            "docs/results.md has more seeds. A training's time is without that of its teacher.",
+            "docs/results.md of kdkit's repository has more seeds. A training's time is without "
+            "that of its teacher.",
             f"GFLOPs are multiply-adds. Times: median of single images, {result['threads']} "
             f"threads, torch {result['torch']}, {result['machine']}.",
         ]
