@@ -13,7 +13,7 @@ from torch import Tensor, nn
 
 from benchmarks.measure import describe_machine, interleave, peak_bytes, ratios, spread
 from kd_core import Distiller
-from kd_core.auto_weight import AUTO, AutoWeights
+from kd_core.gradients.auto_weight import AUTO, AutoWeights
 from kd_core.layers import FeatureHooks
 from kd_core.term import layers_of, pick_required
 from kd_engine.build import student_config, without_initial_weights

@@ -7,10 +7,10 @@ from typing import TYPE_CHECKING
 from kd_core.packages import lazy_names
 
 if TYPE_CHECKING:
-    from kd_core.auto_weight import AutoWeight
+    from kd_core.checkpoint.inherit import inherit_weights
     from kd_core.distiller import Distiller
-    from kd_core.gradient_shares import GradientShares
-    from kd_core.inherit import inherit_weights
+    from kd_core.gradients.auto_weight import AutoWeight
+    from kd_core.gradients.gradient_shares import GradientShares
     from kd_core.normalization import Normalization
     from kd_core.teacher import FrozenTeacher
     from kd_core.term import Term
@@ -18,11 +18,11 @@ else:
     __getattr__, __dir__ = lazy_names(
         __name__,
         {
-            "AutoWeight": "kd_core.auto_weight",
+            "AutoWeight": "kd_core.gradients.auto_weight",
             "Distiller": "kd_core.distiller",
             "FrozenTeacher": "kd_core.teacher",
-            "GradientShares": "kd_core.gradient_shares",
-            "inherit_weights": "kd_core.inherit",
+            "GradientShares": "kd_core.gradients.gradient_shares",
+            "inherit_weights": "kd_core.checkpoint.inherit",
             "Normalization": "kd_core.normalization",
             "Term": "kd_core.term",
         },

@@ -1,7 +1,7 @@
 """Attention maps of feature maps: pure functions, no parameters, no state.
 
 All of them take any floating dtype and compute in float32, also under autocast. Products that would
-otherwise need much memory are in kd_core/gram.py.
+otherwise need much memory are in kd_core/relations/gram.py.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from kd_core.checks import check_feature_map, check_feature_maps, check_positive, without_autocast
-from kd_core.gram import EPSILON, cosine_gram, energy, gram, without_float64
+from kd_core.relations.gram import EPSILON, cosine_gram, energy, gram, without_float64
 
 
 def activation_attention(feature: Tensor, power: float = 2.0) -> Tensor:

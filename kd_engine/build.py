@@ -13,7 +13,7 @@ from mmengine.registry import MODELS
 from torch import nn
 
 from kd_core import Normalization, Term
-from kd_core.auto_weight import auto_weight_of
+from kd_core.gradients.auto_weight import auto_weight_of
 from kd_core.term import ONLY_TEACHER
 from kd_engine.config.file import read_config
 from kd_engine.weights.settings import initial_weight_settings

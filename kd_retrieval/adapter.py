@@ -8,7 +8,7 @@ from typing import Any
 from torch import Tensor, nn
 
 from kd_core import Term
-from kd_core.relation import similarity_scores
+from kd_core.relations.samples import similarity_scores
 from kd_engine.adapter import ModelAdapter
 from kd_engine.data.renormalize import Renormalize
 from kd_retrieval.cached_teacher import StoredEmbeddings

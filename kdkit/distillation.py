@@ -8,8 +8,8 @@ from typing import Any
 from torch import nn
 
 from kd_core import Distiller, FrozenTeacher, Normalization, Term
-from kd_core.auto_weight import auto_weight_of
-from kd_core.inherit import Inherit, Modules
+from kd_core.checkpoint.inherit import Inherit, Modules
+from kd_core.gradients.auto_weight import auto_weight_of
 from kd_core.term import Layers
 
 ShortTerm = tuple[nn.Module, Layers] | tuple[nn.Module, Layers, Layers] | Mapping[str, Any]
@@ -38,8 +38,8 @@ def distill(
         example: Arguments of one forward, such as ``(images,)``: a dry run checks every loss on
             their shapes and makes the connectors for layers of unequal channels.
         inherit: Modules of the student that start with the teacher's weights, such as
-            ``["neck", "head"]``; see :meth:`kd_core.inherit.Inherit.of`. They are copied at once,
-            so initialize the student before.
+            ``["neck", "head"]``; see :meth:`kd_core.checkpoint.inherit.Inherit.of`. They are copied
+            at once, so initialize the student before.
 
     Returns:
         The distiller, attached. ``distiller.losses()`` gives ``loss_<term>`` to scalar after each

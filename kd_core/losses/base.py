@@ -57,8 +57,9 @@ class RelationLoss(DistillationLoss):
 
     Args:
         loss_weight: Factor on the returned loss.
-        gather: Relate the samples of all ranks (:mod:`kd_core.gather`). Without it, each rank
-            relates its own batch: training with several GPUs is training with smaller batches.
+        gather: Relate the samples of all ranks (:mod:`kd_core.relations.gather`). Without it,
+            each rank relates its own batch: training with several GPUs is training with smaller
+            batches.
 
     Raises:
         ValueError: If ``loss_weight`` is negative or not finite.

@@ -9,9 +9,9 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from kd_core.checks import check_positive, check_same_batch, without_autocast
-from kd_core.gather import gather_pair
 from kd_core.losses.base import RelationLoss
-from kd_core.relation import EPSILON, flat_rows
+from kd_core.relations.gather import gather_pair
+from kd_core.relations.samples import EPSILON, flat_rows
 
 
 class CorrelationCongruenceLoss(RelationLoss):
@@ -31,8 +31,9 @@ class CorrelationCongruenceLoss(RelationLoss):
         gamma: Sharpness of the kernel, above 0.
         order: Last power of the series, at least 1.
         loss_weight: Factor on the returned loss.
-        gather: Relate the samples of all ranks (:mod:`kd_core.gather`). Without it, each rank
-            relates its own batch: training with several GPUs is training with smaller batches.
+        gather: Relate the samples of all ranks (:mod:`kd_core.relations.gather`). Without it,
+            each rank relates its own batch: training with several GPUs is training with smaller
+            batches.
 
     Raises:
         ValueError: If ``loss_weight`` is negative or not finite, or gamma or order is out of range.

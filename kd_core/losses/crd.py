@@ -15,7 +15,7 @@ from kd_core.checks import (
     without_autocast,
 )
 from kd_core.losses.base import DistillationLoss
-from kd_core.relation import flat_rows
+from kd_core.relations.samples import flat_rows
 
 _UNKNOWN = -1  # label of a sample that has not been in any batch yet
 

@@ -8,9 +8,9 @@ import torch
 from torch import Tensor
 
 from kd_core.checks import check_choice, check_positive, check_same_batch
-from kd_core.gather import gather_pair
 from kd_core.losses.base import RelationLoss
-from kd_core.relation import distances
+from kd_core.relations.gather import gather_pair
+from kd_core.relations.samples import distances
 
 
 class DarkRankLoss(RelationLoss):
@@ -34,8 +34,9 @@ class DarkRankLoss(RelationLoss):
         beta: Power of the distances, at least 1.
         length: Neighbors in a list, 2 to 6 for 'soft' (720 orders), 1 or more for 'hard'.
         loss_weight: Factor on the returned loss.
-        gather: Relate the samples of all ranks (:mod:`kd_core.gather`). Without it, each rank
-            relates its own batch: training with several GPUs is training with smaller batches.
+        gather: Relate the samples of all ranks (:mod:`kd_core.relations.gather`). Without it,
+            each rank relates its own batch: training with several GPUs is training with smaller
+            batches.
 
     Raises:
         ValueError: If ``loss_weight`` is negative or not finite, or the form is unknown or a number

@@ -6,8 +6,8 @@ import torch
 from torch import Tensor
 
 from kd_core.checks import check_choice, check_logits, check_positive, check_weights
-from kd_core.gather import gather_pair
 from kd_core.losses.base import RelationLoss
+from kd_core.relations.gather import gather_pair
 
 _EPSILONS = {"code": 1e-8, "paper": 0.0}
 _SMALLEST = 1e-30
@@ -37,8 +37,9 @@ class DISTLoss(RelationLoss):
         temperature: Divisor t of both logits, above 0.
         form: 'code' or 'paper'.
         loss_weight: Factor on the returned loss.
-        gather: Relate the samples of all ranks (:mod:`kd_core.gather`). Without it, each rank
-            relates its own batch: training with several GPUs is training with smaller batches.
+        gather: Relate the samples of all ranks (:mod:`kd_core.relations.gather`). Without it,
+            each rank relates its own batch: training with several GPUs is training with smaller
+            batches.
 
     Raises:
         ValueError: If a weight is negative or not finite, or ``temperature`` is not above 0 and

@@ -7,7 +7,7 @@ from torch import Tensor
 
 from kd_core.checks import check_same_batch, check_same_channels
 from kd_core.losses.base import DistillationLoss
-from kd_core.relation import EPSILON, flat_rows
+from kd_core.relations.samples import EPSILON, flat_rows
 
 
 class EmbeddingCosineLoss(DistillationLoss):

@@ -6,9 +6,9 @@ import torch
 from torch import Tensor
 
 from kd_core.checks import check_same_batch, without_autocast
-from kd_core.gather import gather_pair
 from kd_core.losses.base import RelationLoss
-from kd_core.relation import flat_rows
+from kd_core.relations.gather import gather_pair
+from kd_core.relations.samples import flat_rows
 
 _EPSILON = 1e-7  # the authors'
 
@@ -26,8 +26,9 @@ class ProbabilisticTransferLoss(RelationLoss):
 
     Args:
         loss_weight: Factor on the returned loss.
-        gather: Relate the samples of all ranks (:mod:`kd_core.gather`). Without it, each rank
-            relates its own batch: training with several GPUs is training with smaller batches.
+        gather: Relate the samples of all ranks (:mod:`kd_core.relations.gather`). Without it,
+            each rank relates its own batch: training with several GPUs is training with smaller
+            batches.
 
     Raises:
         ValueError: If ``loss_weight`` is negative or not finite.

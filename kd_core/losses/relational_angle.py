@@ -5,9 +5,9 @@ from __future__ import annotations
 from torch import Tensor
 
 from kd_core.checks import check_same_batch
-from kd_core.gather import gather_pair
 from kd_core.losses.base import RelationLoss
-from kd_core.relation import angle_difference
+from kd_core.relations.gather import gather_pair
+from kd_core.relations.samples import angle_difference
 
 
 class RelationalAngleLoss(RelationLoss):
@@ -28,8 +28,9 @@ class RelationalAngleLoss(RelationLoss):
 
     Args:
         loss_weight: Factor on the returned loss.
-        gather: Relate the samples of all ranks (:mod:`kd_core.gather`). Without it, each rank
-            relates its own batch: training with several GPUs is training with smaller batches.
+        gather: Relate the samples of all ranks (:mod:`kd_core.relations.gather`). Without it,
+            each rank relates its own batch: training with several GPUs is training with smaller
+            batches.
 
     Raises:
         ValueError: If ``loss_weight`` is negative or not finite.

@@ -6,9 +6,9 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from kd_core.checks import check_same_batch
-from kd_core.gather import gather_pair
 from kd_core.losses.base import RelationLoss
-from kd_core.relation import relative_distances
+from kd_core.relations.gather import gather_pair
+from kd_core.relations.samples import relative_distances
 
 
 class RelationalDistanceLoss(RelationLoss):
@@ -24,8 +24,9 @@ class RelationalDistanceLoss(RelationLoss):
 
     Args:
         loss_weight: Factor on the returned loss.
-        gather: Relate the samples of all ranks (:mod:`kd_core.gather`). Without it, each rank
-            relates its own batch: training with several GPUs is training with smaller batches.
+        gather: Relate the samples of all ranks (:mod:`kd_core.relations.gather`). Without it,
+            each rank relates its own batch: training with several GPUs is training with smaller
+            batches.
 
     Raises:
         ValueError: If ``loss_weight`` is negative or not finite.

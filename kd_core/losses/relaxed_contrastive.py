@@ -7,9 +7,9 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from kd_core.checks import check_positive, check_same_batch
-from kd_core.gather import gather_pair
 from kd_core.losses.base import RelationLoss
-from kd_core.relation import EPSILON, distances, flat_rows
+from kd_core.relations.gather import gather_pair
+from kd_core.relations.samples import EPSILON, distances, flat_rows
 
 
 class RelaxedContrastiveLoss(RelationLoss):
@@ -28,8 +28,9 @@ class RelaxedContrastiveLoss(RelationLoss):
         sigma: Width of the teacher's kernel, above 0.
         delta: Margin, in units of the mean distance, above 0.
         loss_weight: Factor on the returned loss.
-        gather: Relate the samples of all ranks (:mod:`kd_core.gather`). Without it, each rank
-            relates its own batch: training with several GPUs is training with smaller batches.
+        gather: Relate the samples of all ranks (:mod:`kd_core.relations.gather`). Without it,
+            each rank relates its own batch: training with several GPUs is training with smaller
+            batches.
 
     Raises:
         ValueError: If ``loss_weight`` is negative or not finite, or sigma or delta is not above 0.

@@ -12,7 +12,7 @@ from typing import Any
 from mmengine.config import Config
 from torch import nn
 
-from kd_core.auto_weight import AutoWeight, auto_weight_of
+from kd_core.gradients.auto_weight import AutoWeight, auto_weight_of
 from kd_core.table import format_table
 from kd_engine.build import build_weight
 from kd_engine.doctor.one_step import training_batches

@@ -8,7 +8,7 @@ from typing import Any
 from torch import nn
 
 from kd_core import Distiller, FrozenTeacher
-from kd_core.module_pairs import ModulePair
+from kd_core.checkpoint.module_pairs import ModulePair
 
 _NO_PARTS = ("data_preprocessor", "criterion", "distiller")  # of what is distilled
 _SHOWN = 3

@@ -13,7 +13,7 @@ from mmengine.logging import print_log
 from torch import nn
 
 from kd_core import Distiller
-from kd_core.inherit import Inherit
+from kd_core.checkpoint.inherit import Inherit
 
 _PLACE = "inheritance"  # attribute of a distiller
 
@@ -55,7 +55,7 @@ def inherit_later(distiller: Distiller, student: nn.Module, request: Any) -> Non
     Args:
         distiller: Its distiller, attached.
         student: The student.
-        request: ``inherit`` of a config: see :meth:`kd_core.inherit.Inherit.of`.
+        request: ``inherit`` of a config: see :meth:`kd_core.checkpoint.inherit.Inherit.of`.
 
     Raises:
         ValueError: If the request is wrong, or something does not fit.

@@ -13,7 +13,7 @@ from mmengine.model import is_model_wrapper
 from mmengine.runner import Runner
 from torch import nn
 
-from kd_core.inherit import Inherit
+from kd_core.checkpoint.inherit import Inherit
 from kd_core.term import ONLY_TEACHER
 from kd_engine.build import student_config, without_initial_weights
 from kd_engine.evaluate import build_model, referred_model

@@ -28,7 +28,7 @@ def test_training_starts_from_what_is_inherited_after_load_from(place, run_tool,
         assert not torch.equal(saved[key], first[key])
     for key in ("roi_head.bbox_head.shared_fcs.0.bias", "neck.fpn_convs.0.conv.weight"):
         assert torch.equal(saved[key], first[key])
-    said = [one.getMessage() for one in caplog.records if one.name == "kd_core.inherit"]
+    said = [one.getMessage() for one in caplog.records if one.name == "kd_core.checkpoint.inherit"]
     assert len(said) == 1 and "784 input features against the teacher's 1176" in said[0]
     code, _, error = run_tool("export", config, tmp_path / "epoch_1.pth", tmp_path / "student.pth")
     assert code == 0, error

@@ -25,7 +25,7 @@ from kd_core.methods import (
 )
 from kd_core.methods.adapter import TaskAdapter
 from kd_core.methods.heads import heads_for
-from kd_core.relation import similarity_scores
+from kd_core.relations.samples import similarity_scores
 from kd_core.teacher import FrozenTeacher
 
 LOOP = """

@@ -6,7 +6,7 @@ import torch
 from torch import nn
 
 from kd_core import AutoWeight, Distiller, GradientShares, Term
-from kd_core.auto_weight import auto_weight_of
+from kd_core.gradients.auto_weight import auto_weight_of
 from kd_core.losses import FeatureImitationLoss
 from kd_core.schedules import LinearWarmup
 

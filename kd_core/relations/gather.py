@@ -8,7 +8,7 @@ import torch
 from torch import Tensor, distributed
 from torch.nn import functional as F
 
-from kd_core.relation import flat_rows
+from kd_core.relations.samples import flat_rows
 
 
 def gather_pair(student: Tensor, teacher: Tensor, gather: bool) -> tuple[Tensor, Tensor]:

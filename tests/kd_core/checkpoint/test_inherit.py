@@ -6,8 +6,8 @@ import pytest
 import torch
 from torch import nn
 
+from kd_core.checkpoint.inherit import Inherit, inherit_weights
 from kd_core.checkpoint.load import CheckpointError
-from kd_core.inherit import Inherit, inherit_weights
 from kdkit import distill
 
 

@@ -11,7 +11,7 @@ from torch import nn
 
 from kd_core.checkpoint.finite import require_finite_weights
 from kd_core.checkpoint.load import load_weights
-from kd_core.module_pairs import (
+from kd_core.checkpoint.module_pairs import (
     Misfit,
     ModulePair,
     Modules,

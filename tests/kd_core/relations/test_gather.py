@@ -9,7 +9,7 @@ import pytest
 import torch
 
 from kd_core import losses
-from kd_core.gather import gather_pair, gather_rows
+from kd_core.relations.gather import gather_pair, gather_rows
 
 RELATIONS = [  # ASCKD, which takes maps, has its own test
     name

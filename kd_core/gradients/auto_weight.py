@@ -10,7 +10,7 @@ from typing import Any, NamedTuple
 import torch
 from torch import Tensor, distributed, nn
 
-from kd_core.gradient_shares import gradient_norm, gradients_of, trained_parameters
+from kd_core.gradients.gradient_shares import gradient_norm, gradients_of, trained_parameters
 from kd_core.layers import LayerPath
 
 AUTO = "auto"

@@ -1,0 +1,1 @@
+"""Relations between the samples of a batch, and of all ranks."""
