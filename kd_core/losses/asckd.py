@@ -8,10 +8,10 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from kd_core import relation as relations
 from kd_core.attention import activation_map, pool_to
 from kd_core.checks import check_choice, check_feature_maps, paired_levels
 from kd_core.losses.base import DistillationLoss
+from kd_core.relations import samples as relations
 from kd_core.relations.gather import gather_rows
 from kd_core.relations.gram import EPSILON
 

@@ -4,7 +4,7 @@ import pytest
 import torch
 
 from kd_core import attention
-from kd_core import gram as map_products
+from kd_core.relations import gram as map_products
 
 FUNCTIONS = [
     attention.activation_attention,

@@ -2,8 +2,8 @@ import pytest
 import torch
 from torch.nn import functional as F
 
-from kd_core import relation
 from kd_core.losses import RelationalAngleLoss
+from kd_core.relations import samples as relation
 
 SETUP = """
 from kd_core.losses import RelationalAngleLoss

@@ -1,7 +1,7 @@
 import pytest
 import torch
 
-from kd_core import relation
+from kd_core.relations import samples as relation
 
 FUNCTIONS = [
     relation.similarities,
