@@ -72,7 +72,7 @@ class Caltech100(ClassificationDataset):
         rows = rows_of_split(labels, split)
         files = ImageFiles(root, [paths[row] for row in rows])
         samples = Samples(
-            files if in_memory is None else decoded(files, len(rows), in_memory),
+            files if in_memory is None else decoded(files, (in_memory[0], in_memory[1])),
             labels[rows],
             rows,
             tuple(str(name) for name in names),

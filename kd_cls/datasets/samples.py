@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -85,22 +86,36 @@ class ImageFiles:
         return ImageFiles(self.root, self.paths[rows])
 
 
-def decoded(images: Images, count: int, size: tuple[int, int]) -> DecodedImages:
+def decoded(images: ImageFiles, size: tuple[int, int]) -> DecodedImages:
     """Decode images once, resize them and keep them: H * W * 3 bytes each.
+
+    The data check, the training and the evaluation of one process share what is decoded: the
+    latest two sets are kept.
 
     Args:
         images: Where they are.
-        count: How many there are.
         size: Height H and width W.
 
     Raises:
         ValueError: If one cannot be decoded; names the file.
     """
-    pixels = np.empty((count, *size, 3), dtype=np.uint8)
-    for row in range(count):
-        image = images.read(row)
+    names = tuple(images.name(row) for row in range(len(images.paths)))
+    paths = [images.root / name for name in names]
+    changed = tuple(path.stat().st_mtime_ns if path.exists() else 0 for path in paths)
+    return DecodedImages(_pixels(images.root, names, changed, size))
+
+
+@functools.lru_cache(maxsize=2)
+def _pixels(
+    root: Path, names: tuple[str, ...], changed: tuple[int, ...], size: tuple[int, int]
+) -> NDArray[np.uint8]:
+    """Decode images that were last changed at these times."""
+    pixels = np.empty((len(names), *size, 3), dtype=np.uint8)
+    for row, name in enumerate(names):
+        image = read_image(root / name)
         pixels[row] = np.asarray(image.resize((size[1], size[0]), Image.Resampling.BILINEAR))
-    return DecodedImages(pixels)
+    pixels.flags.writeable = False  # shared
+    return pixels
 
 
 @dataclass

@@ -78,6 +78,18 @@ def test_images_are_decoded_once(root):
     assert (lower[0] == 0).all() and (lower[3] == (200, 100, 50)).all()
 
 
+def test_what_is_decoded_is_shared_until_a_file_changes(root):
+    options = dict(split="trainval", check_counts=False, in_memory=(4, 6))
+    first, second = (Caltech100(str(root), **options).images.pixels for _ in range(2))
+    assert first is second
+    image = next(root.glob("images/bee/*.png"))
+    Image.fromarray(np.full((9, 9, 3), 77, np.uint8)).save(image)
+    os.utime(image, ns=(0, 1))
+    third = Caltech100(str(root), **options).images.pixels
+    assert third is not first and (third == 77).all(axis=(1, 2, 3)).sum() == 1
+    assert not (first == 77).all(axis=(1, 2, 3)).any()
+
+
 def test_a_broken_image_is_named_when_it_is_decoded(root):
     options = dict(split="val", check_counts=False)
     broken = Caltech100(str(root), **options).images.name(3)
