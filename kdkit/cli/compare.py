@@ -26,7 +26,7 @@ from kdkit.cli.command import ConfigName, ManyOption, cfg_options, exclusive, su
 @click.argument("configs", nargs=-1, type=ConfigName(), metavar="CONFIG...")
 @click.option(
     "--seeds",
-    type=click.IntRange(1),
+    type=int,
     metavar="N",
     help="How many seeds: 5 stands for 0, 1, 2, 3, 4 (default: 1, which proves nothing).",
 )
@@ -118,7 +118,12 @@ def command(
     if numbers := [name for name in configs if name.isdecimal()]:
         raise click.UsageError(
             "--seeds takes one number, how many seeds. For seeds themselves: --seed-list "
-            f"{' '.join([*([str(seeds)] if seeds else []), *numbers])}"
+            f"{' '.join([*([] if seeds is None else [str(seeds)]), *numbers])}"
+        )
+    if seeds is not None and seeds < 1:
+        raise click.UsageError(
+            f"--seeds must be how many seeds, at least 1, but it is {seeds}. For seeds themselves: "
+            f"--seed-list {seeds}"
         )
     if bool(configs) == bool(source):
         raise click.UsageError("give configs to compare, or --from FILE.json, and not both")
