@@ -12,9 +12,8 @@ from mmengine.logging import print_log
 from mmengine.registry import MODELS
 from torch import nn
 
-from kd_core import Normalization, Term
-from kd_core.gradients.auto_weight import auto_weight_of
-from kd_core.term import ONLY_TEACHER
+from kd_core import Term
+from kd_core.term_options import term_of
 from kd_engine.config.file import read_config
 from kd_engine.weights.settings import initial_weight_settings
 from kd_engine.weights.source import OPTIONS, WeightSource
@@ -23,7 +22,6 @@ from kd_engine.weights.source import read_engine_checkpoint as read_engine_check
 from kd_engine.work_dir.run_checkpoint import checkpoint_file
 
 NO_CHECKPOINT = "The teacher has no checkpoint: what its own config does not load is random."
-_OPTIONAL = ("teacher_layers", "weight", "schedule", "teacher", "normalize", "share")
 _TEACHER_KEYS = ("config", "checkpoint", *OPTIONS, "precision", "same_classes")
 
 
@@ -143,29 +141,16 @@ def build_teacher(
 
 
 def _build_term(name: str, config: Mapping[str, Any]) -> Term:
-    unknown = sorted(set(config) - {"loss", "layers", *_OPTIONAL})
-    if unknown or "loss" not in config or "layers" not in config:
-        raise ValueError(
-            f"term {name!r} must have loss and layers, and may have {', '.join(_OPTIONAL)}, but it "
-            f"has {sorted(config)}."
-        )
-    schedule = config.get("schedule", ())
-    normalize = config.get("normalize")
-    schedules = [schedule] if isinstance(schedule, Mapping) else schedule
+    options = dict(config)
     try:
-        return Term(
-            MODELS.build(dict(config["loss"])),
-            config["layers"],
-            config.get("teacher_layers"),
-            _weight(config),
-            [MODELS.build(dict(one)) for one in schedules],
-            config.get("teacher", ONLY_TEACHER),
-            None if normalize is None else Normalization(normalize),
-        )
+        if "loss" in options:
+            options["loss"] = MODELS.build(dict(options["loss"]))
+        if "weight" in options:
+            options["weight"] = build_weight(options["weight"])
+        if "schedule" in options:
+            schedule = options["schedule"]
+            schedules = [schedule] if isinstance(schedule, Mapping) else schedule
+            options["schedule"] = [MODELS.build(dict(one)) for one in schedules]
     except (TypeError, ValueError) as error:
         raise ValueError(f"term {name!r}: {error}") from error
-
-
-def _weight(config: Mapping[str, Any]) -> Any:
-    weight = build_weight(config.get("weight", 1.0))
-    return auto_weight_of(weight, config.get("share")) or weight
+    return term_of(name, options)

@@ -7,13 +7,12 @@ from typing import Any
 
 from torch import nn
 
-from kd_core import Distiller, FrozenTeacher, Normalization, Term
+from kd_core import Distiller, FrozenTeacher, Term
 from kd_core.checkpoint.inherit import Inherit, Modules
-from kd_core.gradients.auto_weight import auto_weight_of
 from kd_core.term import Layers
+from kd_core.term_options import term_of
 
 ShortTerm = tuple[nn.Module, Layers] | tuple[nn.Module, Layers, Layers] | Mapping[str, Any]
-_OTHERS = ("teacher_layers", "weight", "share", "schedule", "teacher", "normalize")
 
 
 def distill(
@@ -76,16 +75,4 @@ def distill(
 def _term(name: str, given: Term | ShortTerm) -> Term:
     if isinstance(given, Term):
         return given
-    if not isinstance(given, Mapping):
-        return Term(*given)
-    options = dict(given)
-    if set(options) - {"loss", "layers", *_OTHERS} or not {"loss", "layers"} <= set(options):
-        raise ValueError(
-            f"term {name!r} must have loss and layers, and may have {', '.join(_OTHERS)}, but it "
-            f"has {sorted(options)}."
-        )
-    weight = options.get("weight", 1.0)
-    options["weight"] = auto_weight_of(weight, options.pop("share", None)) or weight
-    if isinstance(options.get("normalize"), str):
-        options["normalize"] = Normalization(options["normalize"])
-    return Term(**options)
+    return term_of(name, given) if isinstance(given, Mapping) else Term(*given)
