@@ -8,18 +8,10 @@ from pathlib import Path
 
 import pytest
 
+from .blocked import BLOCK
+
 ROOT = Path(__file__).parents[1]
 EXAMPLES = {path.stem: path for path in (ROOT / "examples").glob("*.py")}
-BLOCK = """
-import sys
-
-class Block:
-    def find_spec(self, name, path=None, target=None):
-        if name.split(".")[0] in ("mmengine", "mmcv", "mmdet"):
-            raise ImportError(f"{name} is blocked")
-
-sys.meta_path.insert(0, Block())
-"""
 
 
 @pytest.fixture
