@@ -7,21 +7,18 @@
 A method is a config that inherits one file of a folder ``data``: ``_base_ = "data/digits.py"``. The
 name after the ``+`` takes the place of that file. So each method is a config that runs as it
 stands, each dataset is one file, and no pair of them needs a file. A composed name stands wherever
-a config's name does: on the command line, as a teacher's config, as the name of a work dir.
+a config's name does: on the command line, in ``_base_``, as a teacher's config, as the name of a
+work dir.
 """
 
 from __future__ import annotations
 
 import difflib
-import tempfile
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from mmengine.config import Config
-
 from kd_engine.config.builtin import DATASET_BASE, config_path, own_dataset
-from kd_engine.config.paths import made_from
 
 
 @dataclass(frozen=True)
@@ -95,25 +92,6 @@ def full_name(name: str) -> str:
         own = own_dataset(Path(name))
         composed = ComposedConfig(Path(name), own) if own else None
     return str(composed.method.with_name(composed.name)) if composed else name
-
-
-def read_composed(composed: ComposedConfig) -> Config:
-    """Read a composed config as mmengine reads a file.
-
-    Its ``filename``, which names copies of it, is one that does not exist: the method's with the
-    dataset.
-    """
-    with tempfile.TemporaryDirectory() as folder:
-        file = Path(folder, f"{composed.name}.py")
-        file.write_text(composed.text, encoding="utf-8")
-        with made_from(file, composed.method):
-            config = Config.fromfile(str(file))
-    return Config(
-        config._cfg_dict,
-        cfg_text=config.text,
-        filename=str(composed.method.with_name(file.name)),
-        env_variables=config.env_variables,
-    )
 
 
 def _method_file(name: str) -> Path | None:

@@ -21,8 +21,8 @@ from mmengine.fileio.handlers.yaml_handler import YamlHandler
 from mmengine.hub import get_config
 
 from kd_engine.config.builtin import SCOPE, config_path, no_such_builtin
-from kd_engine.config.compose import find_composed, read_composed
-from kd_engine.config.paths import shown_path, use_path_rule
+from kd_engine.config.compose import ComposedConfig, find_composed
+from kd_engine.config.paths import read_composed, shown_path, use_path_rule
 
 _SUFFIXES = (".py", ".json", ".yaml", ".yml")
 
@@ -81,12 +81,19 @@ def read_config(name: str) -> Config:
         name = _existing(name)
     try:
         if composed:
-            return read_composed(composed)
+            return _read_composed(composed)
         return get_config(name) if "::" in name else Config.fromfile(name)
     except ImportError as error:
         raise ImportError(f"{_place(name, error)}: {_import_reason(error)}") from error
     except Exception as error:  # a Python config can raise anything
         raise ConfigError(f"{_place(name, error)}: {_reason(error)}") from error
+
+
+def _read_composed(composed: ComposedConfig) -> Config:
+    """Read a composed config; its filename names copies of it: the method's with the dataset."""
+    values, text, variables = read_composed(composed)
+    filename = str(composed.method.with_name(f"{composed.name}.py"))
+    return Config(values, cfg_text=text, filename=filename, env_variables=variables)
 
 
 def _existing(name: str) -> str:

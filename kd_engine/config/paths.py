@@ -18,7 +18,8 @@ from __future__ import annotations
 
 import contextlib
 import os
-from collections.abc import Callable, Iterator
+import tempfile
+from collections.abc import Callable
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -26,13 +27,13 @@ from typing import Any
 from mmengine.config import Config
 
 from kd_engine.config.builtin import SCOPE, config_path, no_such_builtin
+from kd_engine.config.compose import ComposedConfig, find_composed
 
 _KEYS = ("checkpoint", "pretrained", "load_from")
 _STORED = "StoredEmbeddings"
 _TRAININGS, _DOWNLOADS = "work_dirs", "data"  # of the current folder
 _find_base = Config._get_cfg_path  # mmengine's own
 _READERS = {name: getattr(Config, name) for name in ("_file2dict", "_parse_lazy_import")}
-_stands_for: dict[str, Path] = {}  # temporary file to the config that it was made from
 
 
 def use_path_rule() -> None:
@@ -42,14 +43,22 @@ def use_path_rule() -> None:
     Config._get_cfg_path = staticmethod(_find_base_with_builtin)
 
 
-@contextlib.contextmanager
-def made_from(temporary: Path, config: Path) -> Iterator[None]:
-    """Let paths in a temporary file be relative to the config that it was made from."""
-    _stands_for[str(temporary)] = config
-    try:
-        yield
-    finally:
-        del _stands_for[str(temporary)]
+def read_composed(composed: ComposedConfig, *arguments: Any, **options: Any) -> Any:
+    """Read a composed config as mmengine reads a file.
+
+    Args:
+        composed: A method with a dataset.
+        arguments: Those of mmengine's ``Config._file2dict`` after the file.
+        options: Those by keyword.
+
+    Returns:
+        What it returns: values, text, environment variables.
+    """
+    with tempfile.TemporaryDirectory() as folder:
+        file = Path(folder, f"{composed.name}.py")
+        file.write_text(composed.text, encoding="utf-8")
+        found = _READERS["_file2dict"](str(file), *arguments, **options)
+    return _with_rule(found, composed.method.absolute())
 
 
 def resolve_paths(values: Any, folder: Path) -> None:
@@ -82,14 +91,23 @@ def shown_path(name: str) -> str:
 def _read_with_rule(
     reader: Callable[..., Any], filename: str, *arguments: Any, **options: Any
 ) -> Any:
-    found = reader(filename, *arguments, **options)
     path = Path(os.path.abspath(os.path.expanduser(filename)))
+    composed = None if path.is_file() else find_composed(str(path))
+    if composed:
+        return read_composed(composed, *arguments, **options)
+    return _with_rule(reader(filename, *arguments, **options), path)
+
+
+def _with_rule(found: Any, path: Path) -> Any:
     if ".mim" not in path.parts:
-        resolve_paths(found[0], _stands_for.get(str(path), path).parent)
+        resolve_paths(found[0], path.parent)
     return found
 
 
 def _find_base_with_builtin(cfg_path: str, filename: str) -> tuple[str, str | None]:
+    name = _resolved_name(cfg_path, Path(filename).parent)
+    if find_composed(name):
+        return config_path(name), None
     if not cfg_path.startswith(SCOPE):
         found: tuple[str, str | None] = _find_base(cfg_path, filename)
         return found

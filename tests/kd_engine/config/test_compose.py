@@ -109,3 +109,23 @@ def test_an_error_names_the_method_and_the_line_and_what_the_dataset_lacks(cls):
     (cls / "data" / "fashion.py").write_text("model = dict(\n")
     with pytest.raises(ConfigError, match=r"config cls/data/fashion\.py, line 1: the syntax"):
         read_config("cls/kd+fashion")
+
+
+@pytest.mark.parametrize(
+    "base", ["cls/kd+fashion", "cls/kd.py+fashion", "cls/kd+cls/data/fashion.py"]
+)
+def test_it_is_a_base_of_a_config(base):
+    Path("mine").mkdir()
+    text = f"_base_ = {base.replace('cls/', '../cls/')!r}\nn = _base_.model.student.classes\n"
+    Path("mine/own.py").write_text(text)
+    config = read_config("mine/own.py")
+    assert config.n == 11 and config.model.teacher == "fashion"
+    assert config.model.student.to_dict() == dict(type="Net", classes=11)
+
+
+def test_a_built_in_one_is_a_base(tmp_path):
+    Path("own.py").write_text('_base_ = "kdkit::cls/kd+fashion_mnist"\n')
+    assert read_config("own.py").to_dict() == read_config("kdkit::cls/kd+fashion_mnist").to_dict()
+    Path("own.py").write_text('_base_ = "kdkit::cls/kd+fashion_mnis"\n')
+    with pytest.raises(ConfigError, match="Nearest: fashion_mnist"):
+        read_config("own.py")
