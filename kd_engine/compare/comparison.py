@@ -134,7 +134,10 @@ class _Work:
                 prepared[one.arm.name] = made.trained
                 self._warn(one, made.warnings)
         self._save()
-        found = {self._job(one, seed): (one, seed) for one in arms for seed in due[one.arm.name]}
+        pairs = [  # seed by seed: whoever stops early has pairs to compare
+            (one, seed) for seed in self.plan.seeds for one in arms if seed in due[one.arm.name]
+        ]
+        found = {self._job(one, seed): (one, seed) for one, seed in pairs}
 
         def on_end(job: Job, code: int, origin: Origin) -> None:
             one, seed = found[job]
