@@ -14,7 +14,6 @@ Schedule = Callable[[int], float]
 Layers = str | Sequence[str] | Mapping[str, str | Sequence[str]]
 Normalize = Callable[[Features, Features], tuple[Features, Features]]
 
-
 ONLY_TEACHER = "teacher"  # name of a teacher that needs none
 _LATEST = 100_000  # iterations in which a term is expected to begin
 WHOLE = ""  # the role of a loss without roles
@@ -39,8 +38,8 @@ class Term:
             :class:`kd_core.AutoWeight` steers it to a share of the gradient.
         schedule: Factors of the iteration, multiplied; empty is constant.
         teacher: Name of the teacher, where there are several.
-        normalize: What both sides go through before the loss, after a connector, such as
-            :class:`kd_core.Normalization`; ``None`` for nothing. The role "logits" stays as it is.
+        normalize: What both sides go through before the loss, after a connector, such as a
+            :class:`kd_core.Normalization`: "logits" of the role "logits", others of all others.
 
     Raises:
         ValueError: If a selector cannot be read, the roles are not the loss's or differ, or the
@@ -193,9 +192,11 @@ class Term:
 def _normalized(
     normalize: Normalize, student: Mapping[str, Features], teacher: Mapping[str, Features]
 ) -> tuple[dict[str, Features], dict[str, Features]]:
-    """Normalize the roles that the student has, except logits."""
+    """Normalize the roles that the student has: all except logits, or logits alone."""
     sides = {role: (one, teacher[role]) for role, one in student.items()}
-    sides |= {role: normalize(*pair) for role, pair in sides.items() if role != "logits"}
+    scores = getattr(normalize, "of_logits", False)
+    taken = [role for role in sides if role == WHOLE or (role == "logits") is scores]
+    sides |= {role: normalize(*sides[role]) for role in taken}
     return {role: s for role, (s, _) in sides.items()}, {role: t for role, (_, t) in sides.items()}
 
 
