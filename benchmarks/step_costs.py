@@ -15,7 +15,7 @@ from benchmarks.measure import describe_machine, interleave, peak_bytes, ratios,
 from kd_core import Distiller
 from kd_core.gradients.auto_weight import AUTO, AutoWeights
 from kd_core.layers import FeatureHooks
-from kd_core.term import layers_of, pick_required
+from kd_core.terms import layers_of, pick_required
 from kd_engine.build import student_config, without_initial_weights
 from kd_engine.config.file import read_config
 

@@ -9,7 +9,7 @@ from torch.nn import functional as F
 
 from kd_cls.classifier import Classifier, image_size_of, require_one_size
 from kd_core import Term
-from kd_core.term import layers_of
+from kd_core.terms import layers_of
 from kd_engine.adapter import ModelAdapter
 
 _LOGITS = ("logits", "network", "output", "")  # all output the class scores

@@ -1,17 +1,19 @@
-"""Connectors: layers that map a student's features to the teacher's channels, and their trial."""
+"""Connectors: layers that map a student's features to the teacher's channels."""
 
 from __future__ import annotations
 
-import copy
-from collections.abc import Iterable, Mapping
-
-import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from kd_core.layers import Features, levels_of
-from kd_core.shapes import ShapeTable, connector_key
-from kd_core.term import Term
+from kd_core.checks import check_choice
+
+MAP_CONNECTORS = tuple(
+    f"{kind}{norm}"
+    for kind in ("1x1", "3x3", "1x1-relu-1x1", "generator")
+    for norm in ("", "-norm")
+)
+VECTOR_CONNECTORS = ("linear", "linear-norm", "linear-relu-linear", "linear-relu-linear-norm")
+CONNECTORS = (*MAP_CONNECTORS, *VECTOR_CONNECTORS)
 
 
 class MapNorm(nn.BatchNorm2d):
@@ -41,174 +43,90 @@ class VectorNorm(nn.BatchNorm1d):
         return _alone(self, input) if _is_alone(self, input) else super().forward(input)
 
 
-class _Projection(nn.Module):
-    """A linear map of the channels and a batch norm."""
+class Connector(nn.Module):
+    """Layers that give a student's features the teacher's channels.
 
-    project: nn.Conv2d | nn.Linear
-    norm: MapNorm | VectorNorm
+        1x1                  convolution with bias
+        3x3                  convolution with bias, padding 1
+        1x1-relu-1x1         two convolutions, the first to the teacher's channels already
+        generator            3x3, ReLU, 3x3: MGD's
+        linear               of vectors
+        linear-relu-linear   of vectors, the first to the teacher's size already
 
-    def forward(self, student: Tensor) -> Tensor:
-        """Give a student's map (N, C_s, H, W) or vector (N, C_s) the teacher's channels."""
-        matched = student.to(self.project.weight.dtype)  # a trunk may run in half precision
-        connected: Tensor = self.norm(self.project(matched))
-        return connected
-
-
-class Connector(_Projection):
-    """1x1 convolution and batch norm that give a student's map the teacher's channels.
-
+    A name that ends in ``-norm`` has a batch norm behind the last layer, which then has no bias.
     Trained with the student and absent from the exported one.
 
     Args:
-        in_channels: Channels C_s of the student's map.
-        out_channels: Channels C_t of the teacher's map.
+        in_channels: Channels C_s of the student's map, or size of its vector.
+        out_channels: Channels C_t of the teacher's, or size.
+        kind: One of ``MAP_CONNECTORS`` or ``VECTOR_CONNECTORS``.
+
+    Raises:
+        ValueError: If there is no such kind.
 
     Example:
         >>> import torch
         >>> Connector(8, 16)(torch.randn(2, 8, 4, 4)).shape
         torch.Size([2, 16, 4, 4])
-    """
-
-    def __init__(self, in_channels: int, out_channels: int) -> None:
-        super().__init__()
-        self.project = nn.Conv2d(in_channels, out_channels, kernel_size=1, bias=False)
-        self.norm = MapNorm(out_channels)
-        nn.init.kaiming_normal_(self.project.weight, mode="fan_out", nonlinearity="relu")
-
-
-class VectorConnector(_Projection):
-    """Linear layer and batch norm that give a student's vector the teacher's size.
-
-    Args:
-        in_channels: Size D_s of the student's vector.
-        out_channels: Size D_t of the teacher's vector.
-
-    Example:
-        >>> import torch
-        >>> VectorConnector(8, 16)(torch.randn(2, 8)).shape
+        >>> Connector(8, 16, "linear")(torch.randn(2, 8)).shape
         torch.Size([2, 16])
     """
 
-    def __init__(self, in_channels: int, out_channels: int) -> None:
+    def __init__(self, in_channels: int, out_channels: int, kind: str = "1x1-norm") -> None:
         super().__init__()
-        self.project = nn.Linear(in_channels, out_channels, bias=False)
-        self.norm = VectorNorm(out_channels)
+        check_choice("connector", kind, CONNECTORS)
+        self.kind, self.channels = kind, (in_channels, out_channels)
+        plain = kind.removesuffix("-norm")
+        self.project = _layers(plain, in_channels, out_channels, bias=plain == kind)
+        self.norm: nn.Module = nn.Identity()
+        if plain != kind:
+            norm = MapNorm if kind in MAP_CONNECTORS else VectorNorm
+            self.norm = norm(out_channels)
+            if isinstance(self.project, nn.Conv2d):
+                weight = self.project.weight
+                nn.init.kaiming_normal_(weight, mode="fan_out", nonlinearity="relu")
+
+    def forward(self, student: Tensor) -> Tensor:
+        """Give a student's map (N, C_s, H, W) or vector (N, C_s) the teacher's channels."""
+        wanted = next(self.project.parameters()).dtype
+        connected: Tensor = self.norm(self.project(student.to(wanted)))  # a trunk may be in half
+        return connected
 
 
-class TermConnectors(nn.ModuleDict):
-    """The connectors of all terms, saved as ``<term>.<role>_<level>``."""
-
-    def add(self, table: ShapeTable) -> None:
-        """Make a connector for each row of a dry run that needs one.
-
-        One that fits already stays, with its weights. Later random numbers are the same as without
-        connectors.
-        """
-        before = {(n, key): m for n, of in self.items() for key, m in of.named_children()}
-        self.clear()
-        with torch.random.fork_rng(devices=[]):  # they are made on the CPU
-            for row in table.rows:
-                if not row.connected:
-                    continue
-                sizes = row.student_shape[1], row.teacher_shape[1]
-                connector = before.get((row.term, row.key))
-                if connector is None or not _fits(connector, sizes):
-                    connector = (Connector if len(row.student_shape) == 4 else VectorConnector)(
-                        *sizes
-                    )
-                if row.term not in self:
-                    self[row.term] = nn.ModuleDict()
-                of_term = self._of(row.term)
-                assert of_term is not None
-                of_term[row.key] = connector.to(row.device, row.dtype)
-
-    def connect(self, term: str, student: Mapping[str, Features]) -> dict[str, Features]:
-        """Run the connectors of a term.
-
-        Args:
-            term: Name of the term.
-            student: Role to feature map (N, C_s, H, W) or list of them.
-
-        Returns:
-            Role to connected maps (N, C_t, H, W), of the roles that have a connector.
-        """
-        result: dict[str, Features] = {}
-        connectors = self._of(term)
-        if connectors is None:
-            return result
-        for role, features in student.items():
-            levels = levels_of(features)
-            keys = [connector_key(role, level) for level in range(len(levels))]
-            if not any(key in connectors for key in keys):
-                continue
-            connected = [
-                connectors[key](level) if key in connectors else level
-                for key, level in zip(keys, levels, strict=True)
-            ]
-            result[role] = connected if isinstance(features, list) else connected[0]
-        return result
-
-    def _of(self, term: str) -> nn.ModuleDict | None:
-        found = self[term] if term in self else None
-        assert found is None or isinstance(found, nn.ModuleDict)
-        return found
-
-
-def prepare_and_try(
-    terms: Mapping[str, Term],
-    connectors: TermConnectors,
-    table: ShapeTable,
-    student: Mapping[str, Mapping[str, Features]],
-    teacher: Mapping[str, Mapping[str, Features]],
-) -> None:
-    """Let every loss prepare for the features of a dry run, and try it on them.
-
-    Whatever a loss remembers of the trial is discarded, and later random numbers are the same as
-    without it.
+def kind_for(kind: str | None, axes: int) -> str:
+    """Return the connector of features of a number of axes: the wanted one, or the default.
 
     Args:
-        terms: Name to term.
-        connectors: Connectors of the same terms.
-        table: The shapes that the dry run found, for the message.
-        student: Term name, then role, to the features of the dry run.
-        teacher: The same for the teacher.
+        kind: The wanted kind; ``None`` for the default: "1x1-norm" or, of vectors, "linear-norm".
+        axes: 4 of maps, 2 of vectors.
 
     Raises:
-        ValueError: If a loss refuses them; the term is named.
+        ValueError: If the kind does not fit; names those that do.
     """
-    connectors.eval()
-    for name, term in terms.items():
-        connected = connectors.connect(name, student[name])
-        try:
-            with torch.random.fork_rng(devices=[]):
-                term.prepare({**student[name], **connected}, teacher[name])
-                trial = copy.copy(term)
-                trial.loss = copy.deepcopy(term.loss)
-                extra_inputs = _placeholders(term.requires, student[name])
-                trial.compare(student[name], teacher[name], extra_inputs, connected)
-        except (ValueError, RuntimeError) as error:  # torch has its own for sizes
-            raise ValueError(f"term {name!r} does not fit: {error}\n{table}") from error
-    connectors.train()
+    fitting = MAP_CONNECTORS if axes == 4 else VECTOR_CONNECTORS
+    if kind is None:
+        return "1x1-norm" if axes == 4 else "linear-norm"
+    if axes not in (2, 4) or kind not in fitting:
+        what = {2: "vectors (N, C)", 4: "maps (N, C, H, W)"}.get(axes, f"features of {axes} axes")
+        choices = f"choose one of {', '.join(fitting)}" if axes in (2, 4) else "there is none"
+        raise ValueError(f"the connector {kind!r} does not fit {what}: {choices}.")
+    return kind
 
 
-def idle_parameters(modules: Iterable[nn.ModuleDict], active: Iterable[str]) -> list[nn.Parameter]:
-    """Return the parameters of the terms that are not active.
-
-    Args:
-        modules: Term name to the modules that are trained for it.
-        active: Names of the active terms.
-    """
-    used = set(active)
-    idle = [module for of in modules for name, module in of.items() if name not in used]
-    return [parameter for module in idle for parameter in module.parameters()]
-
-
-def _placeholders(required: Iterable[str], features: Mapping[str, Features]) -> dict[str, Tensor]:
-    """Return int64 zeros (N,) in the place of extra inputs: a dry run has no labels."""
-    sample = levels_of(next(iter(features.values())))[0]
-    return {
-        name: torch.zeros(len(sample), dtype=torch.long, device=sample.device) for name in required
-    }
+def _layers(kind: str, before: int, after: int, bias: bool) -> nn.Module:
+    """Make the layers of a kind; ``bias`` is whether the last has one."""
+    if kind in ("linear", "linear-relu-linear"):
+        last = nn.Linear(before if kind == "linear" else after, after, bias=bias)
+        first = [] if kind == "linear" else [nn.Linear(before, after), nn.ReLU()]
+        return nn.Sequential(*first, last) if first else last
+    size = 3 if kind in ("3x3", "generator") else 1
+    if kind in ("1x1", "3x3"):
+        return nn.Conv2d(before, after, size, padding=size // 2, bias=bias)
+    return nn.Sequential(
+        nn.Conv2d(before, after, size, padding=size // 2),
+        nn.ReLU(),
+        nn.Conv2d(after, after, size, padding=size // 2, bias=bias),
+    )
 
 
 def _is_alone(norm: nn.modules.batchnorm._BatchNorm, values: Tensor) -> bool:
@@ -219,8 +137,3 @@ def _alone(norm: nn.modules.batchnorm._BatchNorm, values: Tensor) -> Tensor:
     return F.batch_norm(
         values, norm.running_mean, norm.running_var, norm.weight, norm.bias, eps=norm.eps
     )
-
-
-def _fits(connector: nn.Module, sizes: tuple[int, int]) -> bool:
-    weight: torch.Tensor = connector.get_parameter("project.weight")
-    return (weight.shape[1], weight.shape[0]) == sizes

@@ -10,8 +10,8 @@ import torch
 from torch import Tensor, nn
 
 from kd_core.base_distiller import BaseDistiller, Call
-from kd_core.connectors import TermConnectors, idle_parameters, prepare_and_try
 from kd_core.layers import LayerPath
+from kd_core.layouts import AllFeatures, Layouts, hints_of
 from kd_core.loss_checks import (
     GradientMeter,
     check_finite,
@@ -20,17 +20,11 @@ from kd_core.loss_checks import (
     require_influence,
     total_loss,
 )
-from kd_core.shapes import AllFeatures, Layouts, ShapeTable, hints_of
+from kd_core.shapes import ShapeTable
 from kd_core.teacher import Forward, FrozenTeacher, eval_mode
-from kd_core.term import (
-    ONLY_TEACHER,
-    Term,
-    layers_of,
-    pick_required,
-    require_factor,
-    require_teachers,
-    start_of,
-)
+from kd_core.term import ONLY_TEACHER, Term, require_factor
+from kd_core.term_connectors import TermConnectors, idle_parameters, prepare_and_try
+from kd_core.terms import layers_of, pick_required, require_teachers, start_of
 
 
 class Distiller(BaseDistiller):

@@ -1,20 +1,18 @@
-"""Shapes and layouts of features: a dry run's table, and maps (N, H, W, C) that are turned."""
+"""Shapes of features: the table of a dry run."""
 
 from __future__ import annotations
 
-import warnings
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
+from kd_core.connectors import kind_for
 from kd_core.layers import Features, levels_of
+from kd_core.layouts import AllFeatures, Layouts
 from kd_core.table import format_table
 from kd_core.term import Term
-
-AllFeatures = Mapping[str, Mapping[str, Features]]  # term, then role, to features
 
 _HEAD = ("term", "role", "student layer", "shape", "teacher layer", "shape", "connector")
 
@@ -30,7 +28,7 @@ class ShapeRow:
     student_shape: tuple[int, ...]
     teacher_layer: str
     teacher_shape: tuple[int, ...]
-    connected: bool
+    connector: str  # its kind, or empty
     device: torch.device
     dtype: torch.dtype
     student_turned: bool = False
@@ -43,7 +41,9 @@ class ShapeRow:
 
     def cells(self) -> tuple[str, ...]:
         """Return the row as text."""
-        change = f"{self.student_shape[1]} -> {self.teacher_shape[1]}" if self.connected else "-"
+        change = f"{self.student_shape[1]} -> {self.teacher_shape[1]}" if self.connector else "-"
+        if self.connector not in ("", kind_for(None, len(self.student_shape))):
+            change = f"{self.connector} {change}"
         own, other = ("x".join(map(str, of)) for of in (self.student_shape, self.teacher_shape))
         own += " turned" if self.student_turned else ""
         other += " turned" if self.teacher_turned else ""
@@ -84,128 +84,9 @@ class ShapeTable:
         return "\n".join(format_table(_HEAD, (row.cells() for row in self.rows)))
 
 
-class Layouts:
-    """Layouts of features: those in (N, H, W, C), as of Swin transformers, become (N, C, H, W).
-
-    Height and width of a map follow those of the image, and channels do not. So the two of the
-    last three axes that have the image's proportions are height and width; where that leaves a
-    doubt, or gives (N, H, W, C), the model runs once more on images of twice the width, if it takes
-    them, and the axis that grows is the width. If that decides nothing either, timm's attribute
-    ``output_fmt`` of a module around the layer decides, otherwise a map is (N, C, H, W).
-
-    Args:
-        side: "student" or "teacher", for the message.
-    """
-
-    def __init__(self, side: str) -> None:
-        self.side = side
-        self._turned: dict[str, set[tuple[str, int]]] = {}  # term -> role and level
-
-    def find(
-        self,
-        features: AllFeatures,
-        example: Sequence[Any],
-        again: Callable[[tuple[Any, ...]], AllFeatures],
-        hinted: Callable[[str, str, int], bool],
-    ) -> None:
-        """Find the layout of each feature of a dry run.
-
-        Args:
-            features: Term, then role, to its features.
-            example: Arguments of the model that gave them.
-            again: Runs the model on other arguments and returns the same features.
-            hinted: Whether a module around a term's layer says that its maps are (N, H, W, C).
-        """
-        size = _image_size(example)
-        votes = {key: _by_shape(one.shape, size) for key, one in _each(features)}
-        wider: dict[tuple[str, str, int], Tensor] = {}
-        if not all(vote is False for vote in votes.values()):
-            try:
-                wider = dict(_each(again(tuple(_widened(one) for one in example))))
-            except Exception:  # each library has an error of its own for a size that is refused
-                wider = {}
-        self._turned |= {term: set() for term in features}
-        for key, one in _each(features):
-            vote = votes[key]
-            if vote is not False and key in wider:
-                grown = _by_growth(one.shape, wider[key].shape)
-                vote = vote if grown is None else grown
-            if hinted(*key) if vote is None else vote:
-                self._turned[key[0]].add(key[1:])
-
-    def turn(self, features: AllFeatures, images: Sequence[Any]) -> dict[str, dict[str, Features]]:
-        """Turn maps (N, H, W, C) to (N, C, H, W).
-
-        A term that no dry run has seen is examined now, by the shapes alone.
-
-        Args:
-            features: Term, then role, to its features.
-            images: Arguments of the model that gave them.
-        """
-        for term, roles in features.items():
-            if term not in self._turned:
-                self._look(term, roles, images)
-        return {
-            term: {role: self._turn(term, role, one) for role, one in roles.items()}
-            for term, roles in features.items()
-        }
-
-    def is_turned(self, term: str, role: str, level: int) -> bool:
-        """Return whether a feature is turned."""
-        return (role, level) in self._turned.get(term, ())
-
-    def _turn(self, term: str, role: str, found: Features) -> Features:
-        levels = [
-            one.permute(0, 3, 1, 2) if self.is_turned(term, role, level) else one
-            for level, one in enumerate(levels_of(found))
-        ]
-        return levels if isinstance(found, list) else levels[0]
-
-    def _look(self, term: str, roles: Mapping[str, Features], images: Sequence[Any]) -> None:
-        size = _image_size(images)
-        found = {key: one for key, one in _each({term: roles}) if _by_shape(one.shape, size)}
-        self._turned[term] = {key[1:] for key in found}
-        if found:
-            shapes = ", ".join(str(tuple(one.shape)) for one in found.values())
-            warnings.warn(
-                f"term {term!r} turns maps (N, H, W, C) of the {self.side} to (N, C, H, W), as "
-                f"their shapes are {shapes}. Give Distiller.attach an example, whose table shows "
-                "them.",
-                stacklevel=2,
-            )
-
-
 def connector_key(role: str, level: int) -> str:
     """Name a pair within its term: ``<role>_<level>``, or ``<level>`` without roles."""
     return f"{role}_{level}" if role else str(level)
-
-
-def is_channels_last(feature: Tensor, images: Tensor) -> bool:
-    """Return whether a map is (N, H, W, C) by its shape.
-
-    Args:
-        feature: Any feature (N, ...).
-        images: The images (N, 3, H, W) that gave it.
-    """
-    return _by_shape(feature.shape, (images.shape[2], images.shape[3])) is True
-
-
-def hints_of(model: nn.Module, terms: Mapping[str, Term], side: str) -> Callable[..., bool]:
-    """Return a function of term, role and level: whether timm calls the layer (N, H, W, C).
-
-    Args:
-        model: The student or the teacher.
-        terms: Name to term.
-        side: "student" or "teacher".
-    """
-
-    def hinted(term: str, role: str, level: int) -> bool:
-        layers = terms[term].layers(side)[role]
-        path = layers[min(level, len(layers) - 1)].module.split(".")
-        around = [model.get_submodule(".".join(path[:count])) for count in range(len(path))]
-        return any(str(getattr(one, "output_fmt", "")).endswith("NHWC") for one in around)
-
-    return hinted
 
 
 def _rows(
@@ -233,7 +114,7 @@ def _rows(
             student_shape=tuple(one.shape),
             teacher_layer=f"{others} #{level}" if several else others,
             teacher_shape=tuple(other.shape),
-            connected=term.must_connect(role) and _differ(one, other),
+            connector=_connector(name, role, term, (one, other)),
             device=one.device,
             dtype=one.dtype,
             student_turned=layouts["student"].is_turned(name, role, level),
@@ -243,57 +124,15 @@ def _rows(
     ]
 
 
-def _differ(student: Tensor, teacher: Tensor) -> bool:
-    can_connect = student.ndim == teacher.ndim and student.ndim in (2, 4)
-    return can_connect and student.shape[1] != teacher.shape[1]
-
-
-def _each(features: AllFeatures) -> Iterator[tuple[tuple[str, str, int], Tensor]]:
-    for term, roles in features.items():
-        for role, found in roles.items():
-            for level, one in enumerate(levels_of(found)):
-                yield (term, role, level), one
-
-
-def _image_size(example: Sequence[Any]) -> tuple[int, int] | None:
-    """Return height and width of the first images (N, 3, H, W), or list of images (3, H, W)."""
-    for one in example:
-        first = one[0] if isinstance(one, list | tuple) and one else None
-        images = first[None] if isinstance(first, Tensor) and first.dim() == 3 else one
-        if isinstance(images, Tensor) and images.dim() == 4:
-            return images.shape[2], images.shape[3]
-    return None
-
-
-def _widened(value: Any) -> Any:
-    """Return images of twice the width; anything else as it is."""
-    if isinstance(value, Tensor) and value.dim() == 4:
-        return torch.cat([value, value], dim=3)
-    if isinstance(value, list | tuple):
-        return type(value)(
-            torch.cat([one, one], dim=2) if isinstance(one, Tensor) and one.dim() == 3 else one
-            for one in value
-        )
-    return value
-
-
-def _by_shape(shape: Sequence[int], size: tuple[int, int] | None) -> bool | None:
-    """Return whether a shape is (N, H, W, C); None if that and (N, C, H, W) are possible."""
-    if len(shape) != 4 or size is None or not _is_like(shape[1], shape[2], size):
-        return False
-    return None if _is_like(shape[2], shape[3], size) else True
-
-
-def _is_like(height: int, width: int, size: tuple[int, int]) -> bool:
-    """Return whether a map may be that of an image at one stride, rounded either way."""
-    if size[0] == size[1]:
-        return height == width
-    strides = [(side / (count + 1), side / max(count - 1, 0.5))
-               for side, count in zip(size, (height, width), strict=True)]  # fmt: skip
-    return max(low for low, _ in strides) <= min(high for _, high in strides)
-
-
-def _by_growth(shape: Sequence[int], wider: Sequence[int]) -> bool | None:
-    """Return whether it is (N, H, W, C), by the axis that grew with the width; None if none did."""
-    grown = [axis for axis in (1, 2, 3) if shape[axis] != wider[axis]]
-    return grown == [2] if grown in ([2], [3]) else None
+def _connector(name: str, role: str, term: Term, pair: tuple[Tensor, Tensor]) -> str:
+    """Return the kind of the connector that a pair gets, or an empty string."""
+    student, teacher = pair
+    named = term.connector is not None and term.may_connect(role)
+    if not named and not (term.must_connect(role) and student.ndim == teacher.ndim in (2, 4)):
+        return ""
+    if not named and student.shape[1] == teacher.shape[1]:
+        return ""
+    try:
+        return kind_for(term.connector or term.default_connector, student.ndim)
+    except ValueError as error:
+        raise ValueError(f"term {name!r}: {error}") from error

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Protocol
 
 from torch import Tensor, nn
 
+from kd_core.checks import check_choice
+from kd_core.connectors import CONNECTORS
 from kd_core.layers import Features, LayerPath, levels_of
 
 Schedule = Callable[[int], float]
@@ -15,7 +17,6 @@ Layers = str | Sequence[str] | Mapping[str, str | Sequence[str]]
 Normalize = Callable[[Features, Features], tuple[Features, Features]]
 
 ONLY_TEACHER = "teacher"  # name of a teacher that needs none
-_LATEST = 100_000  # iterations in which a term is expected to begin
 WHOLE = ""  # the role of a loss without roles
 
 
@@ -40,10 +41,16 @@ class Term:
         teacher: Name of the teacher, where there are several.
         normalize: What both sides go through before the loss, after a connector, such as a
             :class:`kd_core.Normalization`: "logits" of the role "logits", others of all others.
+        connector: Kind of the layers that give the student's features the teacher's channels, one
+            of ``kd_core.connectors.CONNECTORS``; named, they are made also where channels are
+            equal, or where the loss needs no equal ones (not in a loss's role that needs none).
+            ``None`` takes "1x1-norm" or, of vectors, "linear-norm", where channels must be equal
+            and are not.
 
     Raises:
-        ValueError: If a selector cannot be read, the roles are not the loss's or differ, or the
-            weight or normalize is a name, or the weight is negative or not finite.
+        ValueError: If a selector cannot be read, the roles are not the loss's or differ, the
+            weight or normalize is a name, the weight is negative or not finite, or there is no
+            such connector.
     """
 
     def __init__(
@@ -54,7 +61,8 @@ class Term:
         weight: float | MeasuredWeight = 1.0,
         schedule: Schedule | Sequence[Schedule] = (),
         teacher: str = ONLY_TEACHER,
-        normalize: Normalize | None = None,  # a seventh argument: all but two are for the few
+        normalize: Normalize | None = None,  # from here on: all but two are for the few
+        connector: str | None = None,
     ) -> None:
         if isinstance(weight, str) or isinstance(normalize, str):
             raise ValueError(
@@ -65,8 +73,11 @@ class Term:
         self.auto: Any = weight if hasattr(weight, "of_terms") else None
         self.weight: Any = 1.0 if self.auto else weight
         require_factor("weight", self.weight)
+        if connector is not None:
+            check_choice("connector", connector, CONNECTORS)
         self.loss = loss
         self.teacher = teacher
+        self.connector = connector
         self.normalize = normalize
         self.schedules: tuple[Schedule, ...] = (
             tuple(schedule) if isinstance(schedule, Sequence) else (schedule,)
@@ -98,6 +109,15 @@ class Term:
         """Return whether the loss needs equal channels in this role."""
         equal: Any = getattr(self.loss, "equal_channels", False)
         return bool(equal) if isinstance(equal, bool) else role in equal
+
+    def may_connect(self, role: str) -> bool:
+        """Return whether a connector that the term names has a place in this role."""
+        return self.must_connect(role) or not hasattr(self.loss, "roles")
+
+    @property
+    def default_connector(self) -> str | None:
+        """Return the kind of connector that the loss was published with, if it has one."""
+        return getattr(self.loss, "connector", None)
 
     @property
     def requires(self) -> tuple[str, ...]:
@@ -208,68 +228,6 @@ def require_factor(name: str, value: Any) -> None:
     """
     if not hasattr(value, "__float__") or not 0 <= value < math.inf:
         raise ValueError(f"{name} must be finite and at least 0, but it is {value!r}.")
-
-
-def start_of(terms: Iterable[Term]) -> int:
-    """Return the first iteration of 100,000 at which most terms, of those above 0, count."""
-    wanted = [term for term in terms if term.weight]
-    best = 0, 0
-    for iteration in range(_LATEST):
-        count = sum(term.factor(iteration) != 0.0 for term in wanted)
-        if count > best[0]:
-            best = count, iteration
-        if count == len(wanted):
-            break
-    return best[1]
-
-
-def require_teachers(terms: Mapping[str, Term], teachers: Mapping[str, Any]) -> None:
-    """Require that each term has a teacher, and each teacher a term.
-
-    Raises:
-        ValueError: Names what has none.
-    """
-    wanted = {term.teacher for term in terms.values()}
-    for name, term in terms.items():
-        if term.teacher not in teachers:
-            raise ValueError(
-                f"the teacher of term {name!r} must be one of {', '.join(map(repr, teachers))}, "
-                f"but it is {term.teacher!r}. Give the term teacher='...'."
-            )
-    if idle := sorted(set(teachers) - wanted):
-        raise ValueError(f"every teacher must have a term, but {idle} have none. Leave them out.")
-
-
-def layers_of(terms: Mapping[str, Term], side: str) -> list[LayerPath]:
-    """Return all layers of some terms.
-
-    Args:
-        terms: Name to term.
-        side: "student" or "teacher".
-    """
-    return [path for term in terms.values() for of in term.layers(side).values() for path in of]
-
-
-def pick_required(term: str, required: Iterable[str], known: Mapping[str, Any]) -> dict[str, Any]:
-    """Pick the extra inputs that a term's loss requires.
-
-    Args:
-        term: Name of the term, for the message.
-        required: The names.
-        known: The inputs that there are, by name.
-
-    Raises:
-        ValueError: If one is missing, or is None.
-    """
-    missing = [name for name in required if known.get(name) is None]
-    if missing:
-        raise ValueError(
-            f"term {term!r} needs {missing} besides the layers, but this forward of the student "
-            f"has only {sorted(name for name, value in known.items() if value is not None)}. Let "
-            "the forward take an argument of that name, or give it to losses(), as in "
-            f"losses({missing[0]}={missing[0]})."
-        )
-    return {name: known[name] for name in required}
 
 
 def _by_role(layers: Layers) -> dict[str, list[LayerPath]]:

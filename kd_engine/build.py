@@ -61,8 +61,9 @@ def build_terms(configs: Mapping[str, Mapping[str, Any]]) -> dict[str, Term]:
 
     Args:
         configs: Name to ``dict(loss=, layers=, teacher_layers=, weight=, schedule=, teacher=,
-            normalize=, share=)``; all but the first two are optional, ``schedule`` is a dict or a
-            list of dicts, ``weight`` a number, "auto" or ``dict(type="kd_core.AutoWeight", ...)``.
+            normalize=, connector=, share=)``; all but the first two are optional, ``schedule`` is
+            a dict or a list of dicts, ``weight`` a number, "auto" or
+            ``dict(type="kd_core.AutoWeight", ...)``.
 
     Raises:
         ValueError: If a term has an unknown key, or one is missing.

@@ -15,7 +15,8 @@ from torch import nn
 from kd_core import Distiller, FrozenTeacher, GradientShares, Term
 from kd_core.methods.base import NetworksDistiller
 from kd_core.table import format_table
-from kd_core.term import ONLY_TEACHER, layers_of
+from kd_core.term import ONLY_TEACHER
+from kd_core.terms import layers_of
 from kd_engine.adapter import ModelAdapter
 from kd_engine.build import build_terms, build_trained
 from kd_engine.network_builder import ConfigNetworkBuilder
@@ -41,7 +42,7 @@ def build_distilled(
         adapter: The task.
         student: Model config of the student.
         terms: Name to ``dict(loss=, layers=, teacher_layers=, weight=, schedule=, teacher=,
-            normalize=)``.
+            normalize=, connector=)``.
         teacher: ``dict(config=, checkpoint=, allow_partial=False, precision=None)``. ``config``
             is a file, a name such as ``mmdet::...`` or a model config; ``checkpoint`` a file, URL
             or work dir, or ``None`` where the config loads its own weights; ``key`` and ``prefix``

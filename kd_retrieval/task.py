@@ -8,7 +8,7 @@ from mmengine.config import Config
 from mmengine.logging import print_log
 
 from kd_core import Normalization
-from kd_core.term import layers_of
+from kd_core.terms import layers_of
 from kd_engine.build import build_terms, is_distilled
 from kd_engine.config.keys import listed
 from kd_engine.doctor.versions import version_of

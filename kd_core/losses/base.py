@@ -23,6 +23,8 @@ class DistillationLoss(nn.Module):
             trained with the student. A loss without roles gets the connected features instead
             of the raw ones; one with roles gets the raw ones, and the connected ones of these
             roles as the mapping ``connected``.
+        connector: Kind of connector that it was published with, one of
+            ``kd_core.connectors.CONNECTORS``, for terms that name none; ``None`` for the usual.
         requires: Names of its arguments after student and teacher, such as labels, that a forward
             of the student brings.
         aligns_spaces: Whether it is 0 only if the student's embeddings are the teacher's, so that
@@ -43,6 +45,7 @@ class DistillationLoss(nn.Module):
     accepts_lists: bool = False
     roles: tuple[str, ...]
     equal_channels: bool | frozenset[str] = False
+    connector: str | None = None
     requires: tuple[str, ...] = ()
     aligns_spaces: bool = False
 

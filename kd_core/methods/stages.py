@@ -8,10 +8,10 @@ from typing import Any
 from torch import Tensor, nn
 
 from kd_core.layers import LayerPath, find_layer
+from kd_core.layouts import is_channels_last
 from kd_core.loss_checks import require_gradients
 from kd_core.methods.adapter import TaskAdapter
 from kd_core.methods.base import NetworksDistiller
-from kd_core.shapes import is_channels_last
 
 
 class StagesDistiller(NetworksDistiller):

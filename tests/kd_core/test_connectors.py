@@ -6,8 +6,14 @@ from torch import nn
 
 from kd_core import Distiller, Term
 from kd_core.attention import match_sizes
-from kd_core.connectors import Connector, VectorConnector, idle_parameters
-from kd_core.losses import FeatureImitationLoss
+from kd_core.connectors import CONNECTORS, MAP_CONNECTORS, Connector
+from kd_core.losses import AttentionTransferLoss, EmbeddingCosineLoss, FeatureImitationLoss
+from kd_core.term_connectors import idle_parameters
+from kd_core.term_options import term_of
+
+
+def vectors(*channels):
+    return Connector(*channels, "linear-norm")
 
 
 def test_connector_changes_the_channels_and_learns():
@@ -20,14 +26,14 @@ def test_connector_changes_the_channels_and_learns():
 
 def test_weights_begin_as_kaiming_says():
     torch.manual_seed(0)
-    for connector in (Connector(64, 512), VectorConnector(64, 512)):
+    for connector in (Connector(64, 512), vectors(64, 512)):
         weight = connector.project.weight
         assert weight.mean().abs() < 1e-3
         if weight.dim() == 4:  # std sqrt(2 / fan out)
             assert weight.std().item() == pytest.approx((2 / 512) ** 0.5, rel=0.02)
 
 
-@pytest.mark.parametrize("kind, shape", [(Connector, (2, 4, 5, 3)), (VectorConnector, (2, 4))])
+@pytest.mark.parametrize("kind, shape", [(Connector, (2, 4, 5, 3)), (vectors, (2, 4))])
 def test_a_trunk_in_half_precision_is_connected_in_float32(kind, shape):
     torch.manual_seed(0)
     connector, student = kind(4, 6), torch.randn(shape).half()
@@ -49,10 +55,10 @@ def test_connector_normalizes_each_channel():
 
 
 def test_vector_connector():
-    assert VectorConnector(4, 6)(torch.randn(3, 4)).shape == (3, 6)
+    assert vectors(4, 6)(torch.randn(3, 4)).shape == (3, 6)
 
 
-@pytest.mark.parametrize("kind, shape", [(Connector, (1, 4, 1, 1)), (VectorConnector, (1, 4))])
+@pytest.mark.parametrize("kind, shape", [(Connector, (1, 4, 1, 1)), (vectors, (1, 4))])
 class TestBatchOfOne:
     """The last batch of an epoch may be of one image."""
 
@@ -94,7 +100,7 @@ class TestBatchOfOne:
         student = Net(4)
         terms = {"hint": Term(FeatureImitationLoss(), "pool" if len(shape) == 4 else "vector")}
         Distiller(Net(6), terms).attach(student, (torch.randn(2, 3, 6, 6),))
-        assert isinstance(student.distiller.connectors["hint"]["0"], kind)
+        assert student.distiller.connectors["hint"]["0"].kind == kind(4, 6).kind
         student(torch.randn(1, 3, 6, 6))
         loss = student.distiller.losses()["loss_hint"]
         loss.backward()
@@ -165,3 +171,95 @@ def test_idle_is_what_no_active_term_trains():
     expected = [*connectors["b"].parameters(), *losses["b"].parameters()]
     found = idle_parameters([connectors, losses], ["a", "c"])
     assert len(found) == 4 and all(one is other for one, other in zip(found, expected, strict=True))
+
+
+class TestByName:
+    @pytest.mark.parametrize("kind", CONNECTORS)
+    def test_each_gives_the_channels_and_learns(self, kind):
+        torch.manual_seed(0)
+        shape = (3, 4, 5, 3) if kind in MAP_CONNECTORS else (3, 4)
+        connector = Connector(4, 6, kind)
+        connected = connector(torch.randn(shape))
+        (connected * torch.randn_like(connected)).sum().backward()
+        assert connected.shape == (3, 6, *shape[2:])
+        assert all(p.grad.any() for p in connector.parameters())
+        norms = [m for m in connector.modules() if isinstance(m, nn.modules.batchnorm._BatchNorm)]
+        assert len(norms) == kind.endswith("-norm")
+
+    def test_the_generator_is_two_convolutions_of_3x3(self):
+        first, relu, last = Connector(4, 6, "generator").project
+        assert first.weight.shape == (6, 4, 3, 3) and last.weight.shape == (6, 6, 3, 3)
+        assert isinstance(relu, nn.ReLU) and first.bias is not None and last.bias is not None
+
+    def test_a_bias_before_a_batch_norm_is_left_out(self):
+        assert Connector(4, 6, "3x3").project.bias is not None
+        assert Connector(4, 6, "3x3-norm").project.bias is None
+
+    def test_a_named_one_is_made_also_where_nothing_differs_or_asks_for_it(self):
+        torch.manual_seed(0)
+        student, teacher = (nn.Sequential(nn.Conv2d(3, 4, 3)) for _ in range(2))
+        terms = {
+            "a": Term(FeatureImitationLoss(), "0", connector="3x3"),
+            "b": Term(AttentionTransferLoss(), "0", connector="1x1-relu-1x1-norm"),
+            "c": Term(FeatureImitationLoss(), "0"),
+        }
+        distiller = Distiller(teacher, terms)
+        images = torch.randn(2, 3, 8, 8)
+        distiller.attach(student, (images,))
+        assert [row.connector for row in distiller.shape_table.rows] == [
+            "3x3",
+            "1x1-relu-1x1-norm",
+            "",
+        ]
+        assert "3x3 4 -> 4" in str(distiller.shape_table)
+        student(images)
+        losses = distiller.losses()
+        losses["loss_a"].backward()
+        by_hand = distiller.connectors["a"]["0"](student[0](images)) - teacher[0](images)
+        torch.testing.assert_close(losses["loss_a"], by_hand.square().mean())
+        assert distiller.connectors["a"]["0"].project.weight.grad.any()
+
+    def test_another_kind_replaces_one_of_the_same_channels(self):
+        student, teacher = (nn.Sequential(nn.Conv2d(3, width, 3)) for width in (4, 6))
+        distiller = Distiller(teacher, {"t": Term(FeatureImitationLoss(), "0", connector="3x3")})
+        for kind in ("3x3", "3x3", "generator"):
+            distiller.terms["t"].connector = kind
+            distiller.attach(student, (torch.randn(2, 3, 8, 8),))
+            assert distiller.connectors["t"]["0"].kind == kind
+            distiller.detach()
+
+    def test_a_loss_names_the_one_it_was_published_with(self):
+        class Published(FeatureImitationLoss):
+            connector = "1x1"
+
+        student, teacher = (nn.Sequential(nn.Conv2d(3, width, 3)) for width in (4, 6))
+        terms = {"a": Term(Published(), "0"), "b": Term(Published(), "0", connector="generator")}
+        Distiller(teacher, terms).attach(student, (torch.randn(2, 3, 8, 8),))
+        found = student.distiller.shape_table.rows
+        assert [row.connector for row in found] == ["1x1", "generator"]
+
+    def test_unknown_names_are_refused_with_the_choices(self):
+        options = {"loss": FeatureImitationLoss(), "layers": "0", "connector": "5x5"}
+        with pytest.raises(ValueError, match="'t': connector must be one of .*'generator'.*5x5"):
+            term_of("t", options)
+
+    @pytest.mark.parametrize(
+        "kind, layer, message",
+        [
+            ("3x3", "2", r"term 't': the connector '3x3' does not fit vectors.*linear-relu-linear"),
+            (
+                "linear",
+                "0",
+                r"'linear' does not fit maps \(N, C, H, W\): choose one of 1x1, ",
+            ),
+        ],
+    )
+    def test_a_kind_for_other_features_is_refused_with_those_that_fit(self, kind, layer, message):
+        nets = [
+            nn.Sequential(nn.Conv2d(3, width, 3), nn.AdaptiveAvgPool2d(1), nn.Flatten())
+            for width in (4, 6)
+        ]
+        loss = EmbeddingCosineLoss() if layer == "2" else FeatureImitationLoss()
+        with pytest.raises(ValueError, match=message):
+            terms = {"t": Term(loss, layer, connector=kind)}
+            Distiller(nets[1], terms).attach(nets[0], (torch.randn(2, 3, 8, 8),))

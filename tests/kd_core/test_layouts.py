@@ -10,8 +10,8 @@ from torch import nn
 from torchvision.models import convnext, swin_transformer
 
 from kd_core import Distiller, Term
+from kd_core.layouts import hints_of
 from kd_core.losses import AttentionTransferLoss, ChannelWiseLoss, FeatureImitationLoss, HMATLoss
-from kd_core.shapes import hints_of
 
 IMAGES = torch.randn(2, 3, 64, 64, generator=torch.Generator().manual_seed(0))
 

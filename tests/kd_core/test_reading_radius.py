@@ -30,9 +30,10 @@ def to_read(module):
     return seen
 
 
-def test_the_distiller_is_read_with_eight_others():
-    expected = {"base_distiller", "connectors", "layers", "loss_checks", "shapes", "table"}
-    assert to_read("distiller") == expected | {"teacher", "term"}
+def test_the_distiller_is_read_with_twelve_others():
+    expected = {"base_distiller", "checks", "connectors", "layers", "layouts", "loss_checks"}
+    expected |= {"shapes", "table", "teacher", "term", "term_connectors", "terms"}
+    assert to_read("distiller") == expected
 
 
 def test_mutual_learning_is_read_with_eight_others():

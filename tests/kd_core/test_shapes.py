@@ -33,9 +33,9 @@ def test_the_table_is_aligned():
 
 
 def test_only_a_loss_that_needs_equal_channels_is_connected():
-    assert [(row.role, row.connected) for row in table().rows[:2]] == [
-        ("low", False),
-        ("high", True),
+    assert [(row.role, row.connector) for row in table().rows[:2]] == [
+        ("low", ""),
+        ("high", "1x1-norm"),
     ]
 
 
