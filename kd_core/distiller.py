@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import functools
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Container, Iterable, Mapping, Sequence
 from typing import Any
 
 import torch
@@ -30,12 +30,11 @@ from kd_core.terms import layers_of, pick_required, require_teachers, start_of
 class Distiller(BaseDistiller):
     """Distiller that adds ``loss_<term>`` to the losses of a student in training.
 
-    ``attach`` hooks the named layers of student and teacher. In every training forward the
-    teacher runs on the student's own inputs, and the terms are added to the dict of losses
-    that the student returns. A student that returns something else (a plain network) gets them
-    from :meth:`losses`. The distiller becomes the student's child ``distiller``: its iteration and
-    the parameters that are trained along with the student (connectors, a loss's own) are saved
-    under ``distiller.``; the teacher is not.
+    ``attach`` hooks the named layers of student and teacher. In every training forward the teacher
+    runs on the student's own inputs, and the terms are added to the dict of losses that the student
+    returns; a plain network, which returns something else, gets them from :meth:`losses`. The
+    distiller becomes the student's child ``distiller``: its iteration and all that is trained along
+    (connectors, a loss's own parameters) are saved under ``distiller.``; the teacher is not.
 
     Args:
         teacher: The trained model; wrapped in a :class:`FrozenTeacher` if it is not one. Or a
@@ -75,27 +74,17 @@ class Distiller(BaseDistiller):
             )
         models = teacher if isinstance(teacher, Mapping) else {ONLY_TEACHER: teacher}
         require_teachers(terms, models)
-        super().__init__(
-            {
-                name: model if isinstance(model, FrozenTeacher) else FrozenTeacher(model)
-                for name, model in models.items()
-            }
-        )
+        super().__init__({name: FrozenTeacher.of(model) for name, model in models.items()})
         self.terms = dict(terms)
         self.gradient_shares = gradient_shares
         self.check_finite = check_finite
         self.criteria = nn.ModuleDict({name: term.loss for name, term in terms.items()})
         self.connectors = TermConnectors()
-        automatic = {
-            name: (term.auto, layers_of({name: term}, "student"))
-            for name, term in self.terms.items()
-            if term.auto
-        }
+        automatic = {n: (t.auto, layers_of({n: t}, "student")) for n, t in terms.items() if t.auto}
         self.auto_weights: Any = None  # the weights that are measured in training
         if automatic:
             self.auto_weights = next(iter(automatic.values()))[0].of_terms(automatic)
         self.shape_table: ShapeTable | None = None
-        self.layouts: dict[str, Layouts] = {}
         self._teacher_outputs: dict[str, Any] = {}  # of this forward, by term
         self._reached: set[str] = set()  # terms that have moved the student
         self._clear()
@@ -115,8 +104,9 @@ class Distiller(BaseDistiller):
         return next(iter(self.teachers.values()))
 
     def student_layers(self, student: nn.Module) -> list[LayerPath]:
-        """Return the student's layers of all terms."""
-        return layers_of(self.terms, "student")
+        """Return the student's layers of all terms, and those that a teacher follows."""
+        followed = [path for one in self.teachers.values() for path in one.follows.values()]
+        return layers_of(self.terms, "student") + followed
 
     def networks(self) -> list[tuple[str, nn.Module, bool]]:
         """Return the teachers: name for messages, module, and that it is not trained."""
@@ -174,12 +164,8 @@ class Distiller(BaseDistiller):
     def pre_forward(
         self, student: nn.Module, args: tuple[Any, ...], kwargs: Mapping[str, Any]
     ) -> None:
-        """Run each teacher once, as far as its terms of weight above 0 need it."""
-        active = self.active_terms()
-        self._teacher_outputs = {}
-        for name in self.teachers:
-            if terms := [term for term in self.terms_of(name) if term in active]:
-                self._teacher_outputs |= self._run_teacher(name, args, kwargs, terms)
+        """Run each teacher that follows no layer of the student, as far as its terms need it."""
+        self._teacher_outputs = self._run_teachers(self.active_terms(), args, kwargs, late=False)
 
     def post_forward(self, call: Call) -> dict[str, Tensor]:
         """Compare the student's features with the teacher's.
@@ -216,7 +202,10 @@ class Distiller(BaseDistiller):
         images = [*call.args, *call.kwargs.values()]
         found = call.hooks.read_all({name: term.student_layers for name, term in terms.items()})
         student = self.layouts["student"].turn(found, images)
-        teacher = self.layouts["teacher"].turn(self._teacher_outputs, images)
+        answers = self._teacher_outputs | self._run_teachers(
+            factors, call.args, call.kwargs, late=True
+        )
+        teacher = self.layouts["teacher"].turn(answers, images)
         self._teacher_outputs = {}
         values = {}
         for name, term in terms.items():
@@ -226,20 +215,27 @@ class Distiller(BaseDistiller):
             connected = self.connectors.connect(name, student[name])
             parts = term.compare(student[name], teacher[name], needed, connected)
             if name not in self._reached:
-                values_of_term = list(parts.values())
-                if require_influence(f"term {name!r}", student[name], values_of_term):
+                if require_influence(f"term {name!r}", student[name], list(parts.values())):
                     self._reached.add(name)
-            values[name] = {
-                f"loss_{name}_{part}" if part else f"loss_{name}": value
-                for part, value in parts.items()
-            }
+            values[name] = {f"loss_{name}{part and '_' + part}": one for part, one in parts.items()}
         return values
 
-    def _run_teacher(
-        self, name: str, args: Sequence[Any], kwargs: Mapping[str, Any], terms: Iterable[str]
-    ) -> AllFeatures:
+    def _run_teachers(self, active: Container[str], args: Any, kwargs: Any, late: bool) -> Any:
+        """Run the teachers of active terms that follow the student (``late``), or the others."""
+        found: dict[str, Any] = {}
+        for name, teacher in self.teachers.items():
+            terms = [term for term in self.terms_of(name) if term in active]
+            if terms and late == bool(teacher.follows):
+                found |= self._run_teacher(name, args, kwargs, terms)
+        return found
+
+    def _run_teacher(self, name: str, args: Any, kwargs: Any, terms: Iterable[str]) -> AllFeatures:
+        teacher, hooks = self.teachers[name], self._hooks
         wanted = {term: self.terms[term].teacher_layers for term in terms}
-        return self.teachers[name].run(args, kwargs, wanted, _whose(name))
+        assert hooks is not None
+        if followed := {key: hooks.read([path]) for key, path in teacher.follows.items()}:
+            kwargs = {**kwargs, "followed": followed}
+        return teacher.run(args, kwargs, wanted, _whose(name))
 
     def _run_example(
         self, student: nn.Module, example: tuple[Any, ...], forward: Forward | None
@@ -252,12 +248,15 @@ class Distiller(BaseDistiller):
             _ = student(*arguments) if forward is None else forward(student, *arguments)
             return hooks.read_all({name: term.student_layers for name, term in self.terms.items()})
 
+        def run_teacher(name: str, arguments: tuple[Any, ...]) -> AllFeatures:
+            if self.teachers[name].follows:
+                run_student(arguments)  # it may have seen other images since then
+            return self._run_teacher(name, arguments, {}, self.terms_of(name))
+
         runs: list[tuple[str, nn.Module, Callable[..., AllFeatures]]]
         runs = [("student", student, run_student)]
         for name, teacher in self.teachers.items():
-            of = list(self.terms_of(name))
-            asked = functools.partial(self._run_teacher, name, kwargs={}, terms=of)
-            runs.append(("teacher", teacher.model, asked))
+            runs.append(("teacher", teacher.model, functools.partial(run_teacher, name)))
         turned: dict[str, dict[str, Any]] = {"student": {}, "teacher": {}}
         hooks.active = True
         try:
@@ -266,15 +265,13 @@ class Distiller(BaseDistiller):
                     found, layouts = run(example), self.layouts[side]
                     layouts.find(found, example, run, hints_of(model, self.terms, side))
                     turned[side] |= layouts.turn(found, example)
-                self._connect(turned["student"], turned["teacher"])
+                own, others = turned["student"], turned["teacher"]
+                self.shape_table = ShapeTable(self.terms, own, others, self.layouts)
+                self.connectors.add(self.shape_table)
+                prepare_and_try(self.terms, self.connectors, self.shape_table, own, others)
         finally:
             hooks.active = False
             hooks.clear()
-
-    def _connect(self, student: AllFeatures, teacher: AllFeatures) -> None:
-        self.shape_table = ShapeTable(self.terms, student, teacher, self.layouts)
-        self.connectors.add(self.shape_table)
-        prepare_and_try(self.terms, self.connectors, self.shape_table, student, teacher)
 
     def _shares(self, values: Mapping[str, Mapping[str, Tensor]], call: Call) -> dict[str, Tensor]:
         shares = self.gradient_shares
@@ -287,7 +284,7 @@ class Distiller(BaseDistiller):
 
     def _clear(self) -> None:
         self._reached.clear()
-        self.layouts = {side: Layouts(side) for side in ("student", "teacher")}
+        self.layouts: dict[str, Layouts] = {side: Layouts(side) for side in ("student", "teacher")}
 
 
 def _whose(teacher: str) -> str:

@@ -8,6 +8,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+import torch
 from torch import Tensor, nn
 from torch.utils.hooks import RemovableHandle
 
@@ -16,6 +17,7 @@ Features = Tensor | list[Tensor]  # of one layer, or of several levels
 _SELECTOR = re.compile(r"(?P<module>\w+(?:\.\w+)*|)(?P<keys>(?:\[[^\[\]]+\])*)")
 _KEY = re.compile(r"(?P<index>-?\d+)|(?P<first>-?\d*):(?P<last>-?\d*)|(?P<name>[\w.-]+)")
 _OUTPUT = ("", "output")  # the model's own output, unless it has a child of that name
+_INPUT = ".input"  # end of a path: a layer's arguments, unless it has a child of that name
 _SHOWN = 8
 
 
@@ -25,7 +27,8 @@ class LayerPath:
 
     ``backbone.layer3`` is a module's output, ``neck[0]`` an item of it and ``neck[1:4]`` several,
     ``backbone[feat]`` an entry of a dict or a named tuple, and ``head[0][1]`` an item of an item.
-    ``output`` is the output of the model itself.
+    ``output`` is the output of the model itself. ``head.input[1]`` is the second argument that
+    ``head`` is called with, and ``head.input[mask]`` the one of that name; numbers become tensors.
     """
 
     text: str
@@ -131,7 +134,8 @@ class FeatureHooks:
             if path in self._handles:
                 self._handles[path].remove()
             self._layers[path] = layer
-            self._handles[path] = layer.register_forward_hook(_Keep(self, path))
+            keep = _Keep(self, path, _reads_input(model, path))
+            self._handles[path] = layer.register_forward_hook(keep, with_kwargs=True)
 
     def keep(self, path: str, output: Any) -> None:
         """Store one layer's output; called by the hook, each time that the layer runs."""
@@ -193,24 +197,6 @@ class FeatureHooks:
         self.clear()
 
 
-def read_layers(
-    model: nn.Module, layers: Sequence[LayerPath], *args: Any, whose: str
-) -> list[Tensor]:
-    """Run a model on arguments and return the outputs of some layers, as :class:`FeatureHooks`.
-
-    Raises:
-        ValueError: If a layer does not exist or did not run; ``whose`` says of which model.
-    """
-    hooks = FeatureHooks(model, layers, whose)
-    hooks.active = True
-    try:
-        model(*args)
-        found = hooks.read(layers)
-    finally:
-        hooks.remove()
-    return levels_of(found)
-
-
 def tensors_in(output: Any, name: str) -> Iterator[tuple[str, Tensor]]:
     """Yield the tensors of a layer's output, each with its selector; ``name`` is the layer's."""
     if isinstance(output, Tensor):
@@ -231,19 +217,32 @@ def levels_of(features: Tensor | Sequence[Tensor]) -> list[Tensor]:
 class _Keep:
     """Forward hook that can be deep-copied together with its model."""
 
-    def __init__(self, hooks: FeatureHooks, path: str) -> None:
+    def __init__(self, hooks: FeatureHooks, path: str, of_input: bool) -> None:
         self.hooks = hooks
         self.path = path
+        self.of_input = of_input
 
-    def __call__(self, module: nn.Module, args: Any, output: Any) -> None:
-        self.hooks.keep(self.path, output)
+    def __call__(self, module: nn.Module, args: Any, kwargs: Any, output: Any) -> None:
+        self.hooks.keep(self.path, _arguments(args, kwargs) if self.of_input else output)
 
 
 def _at(model: nn.Module, path: str) -> nn.Module | None:
+    """Return the module at a path; at that of an input, the module that is called with it."""
     try:
         return model.get_submodule(path)
     except AttributeError:
+        if path.endswith(_INPUT):
+            return _at(model, path.removesuffix(_INPUT))
         return model if path in _OUTPUT else None
+
+
+def _reads_input(model: nn.Module, path: str) -> bool:
+    return path.endswith(_INPUT) and _at(model, path) is _at(model, path.removesuffix(_INPUT))
+
+
+def _arguments(args: Sequence[Any], kwargs: Mapping[str, Any]) -> dict[int | str, Any]:
+    known: dict[Any, Any] = {**dict(enumerate(args)), **kwargs}
+    return {k: torch.as_tensor(v) if isinstance(v, int | float) else v for k, v in known.items()}
 
 
 def _versions(output: Any) -> list[int]:

@@ -11,7 +11,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn.parameter import is_lazy
 
-from kd_core.layers import FeatureHooks, LayerPath, find_layer
+from kd_core.layers import FeatureHooks, LayerPath, find_layer, levels_of
 
 Forward = Callable[..., Any]
 
@@ -30,6 +30,8 @@ class FrozenTeacher:
         forward: How to run it: called with the model and the student's own arguments. The
             default calls the model with them.
         precision: Autocast dtype of the teacher's forward; ``None`` follows the student.
+        follows: Name to a layer of the student. A teacher that has any runs after the student, and
+            its forward gets ``followed``: what the layer gave, by the same name.
 
     Example:
         >>> teacher = FrozenTeacher(nn.Sequential(nn.Linear(4, 2)))
@@ -42,10 +44,17 @@ class FrozenTeacher:
         model: nn.Module,
         forward: Forward | None = None,
         precision: torch.dtype | None = None,
+        follows: Mapping[str, LayerPath] | None = None,
     ) -> None:
         self.model = model.requires_grad_(False).eval()
         self.precision = precision
+        self.follows = dict(follows or {})
         self._forward = forward
+
+    @classmethod
+    def of(cls, model: nn.Module | FrozenTeacher) -> FrozenTeacher:
+        """Return a model as a frozen teacher; one that is frozen already as it is."""
+        return model if isinstance(model, FrozenTeacher) else cls(model)
 
     def check(self, layers: Iterable[LayerPath], whose: str = "teacher") -> None:
         """Require that the teacher has some layers.
@@ -110,6 +119,24 @@ class FrozenTeacher:
             return contextlib.nullcontext()
         device = next(self.model.parameters()).device.type
         return torch.autocast(device, dtype=self.precision)
+
+
+def read_layers(
+    model: nn.Module, layers: Sequence[LayerPath], *args: Any, whose: str
+) -> list[Tensor]:
+    """Run a model on arguments and return the outputs of some layers, as :class:`FeatureHooks`.
+
+    Raises:
+        ValueError: If a layer does not exist or did not run; ``whose`` says of which model.
+    """
+    hooks = FeatureHooks(model, layers, whose)
+    hooks.active = True
+    try:
+        model(*args)
+        found = hooks.read(layers)
+    finally:
+        hooks.remove()
+    return levels_of(found)
 
 
 @contextlib.contextmanager

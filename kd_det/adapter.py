@@ -10,6 +10,9 @@ from mmdet.structures import DetDataSample
 from torch import Tensor, nn
 
 from kd_core import Term
+from kd_core.layers import LayerPath
+from kd_core.terms import layers_of
+from kd_det.heads import followed_boxes, run_heads
 from kd_det.probe import random_samples
 from kd_engine.adapter import ModelAdapter
 
@@ -38,6 +41,12 @@ class DetectorAdapter(ModelAdapter):
         """Return two random images and their samples, with a box on each."""
         return torch.randn(2, 3, *size), random_samples(2, size)
 
+    def follows(
+        self, student: nn.Module, teacher: nn.Module, terms: Mapping[str, Term]
+    ) -> dict[str, LayerPath]:
+        """Let a teacher's ROI head run on the boxes that the student has sampled."""
+        return followed_boxes(student, teacher, layers_of(terms, "teacher"))
+
     def run(
         self,
         roots: frozenset[str],
@@ -46,9 +55,10 @@ class DetectorAdapter(ModelAdapter):
         inputs: Tensor,
         data_samples: Sequence[DetDataSample] | None = None,
         *_: Any,
+        followed: Mapping[str, Any] | None = None,
         **__: Any,
     ) -> Any:
-        """Run a detector: its backbone or neck alone if nothing after them is read.
+        """Run a detector, and no more of it than is read: see :func:`kd_det.heads.run_heads`.
 
         Args:
             roots: First parts of the paths of the layers that are read.
@@ -56,10 +66,11 @@ class DetectorAdapter(ModelAdapter):
             model: The detector.
             inputs: Images (N, 3, H, W), preprocessed for the student.
             data_samples: Their samples.
+            followed: Boxes of the student's ROI head, on which the teacher's runs.
         """
         images = convert(inputs, data_samples)
         if roots == {"backbone"}:
             return model.backbone(images)
         if roots <= {"backbone", "neck"}:
             return model.extract_feat(images)
-        return model(images, data_samples, mode="tensor")
+        return run_heads(model, roots, images, data_samples, followed)

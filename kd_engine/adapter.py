@@ -10,6 +10,7 @@ import torch
 from torch import Tensor, nn
 
 from kd_core import Term
+from kd_core.layers import LayerPath
 from kd_core.methods.adapter import TaskAdapter
 from kd_core.teacher import Forward
 from kd_engine.data.renormalize import Renormalize
@@ -56,6 +57,15 @@ class ModelAdapter(TaskAdapter):
         Raises:
             ValueError: If one of the two is not a model of the task, or images or classes differ.
         """
+
+    def follows(
+        self, student: nn.Module, teacher: nn.Module, terms: Mapping[str, Term]
+    ) -> dict[str, LayerPath]:
+        """Return the student's layers that a teacher must follow; see :class:`FrozenTeacher`.
+
+        None by default.
+        """
+        return {}
 
     def forward(self, modules: Iterable[str], convert: Renormalize | None = None) -> Forward:
         """Return how a model is run, ``forward(model, *args, **kwargs)`` with those of a batch.

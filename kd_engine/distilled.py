@@ -122,7 +122,8 @@ def attach(
         own = {n: term for n, term in terms.items() if term.teacher == name}
         adapter.require_pair(student, model, own)
         forward = adapter.forward(_modules(own, "teacher"), adapter.convert(student, model))
-        frozen[name] = FrozenTeacher(model, forward, (precision or {}).get(name))
+        follows = adapter.follows(student, model, own)
+        frozen[name] = FrozenTeacher(model, forward, (precision or {}).get(name), follows)
     distiller = Distiller(frozen, terms, gradient_shares)
     example = adapter.arguments(dry_run_size or adapter.image_size(student, *models.values()))
     distiller.attach(student, example, adapter.forward(_modules(terms, "student")))

@@ -11,9 +11,9 @@ import torch
 from torch import Tensor, nn
 
 from kd_core.base_distiller import BaseDistiller, Call
-from kd_core.layers import LayerPath, levels_of, read_layers
+from kd_core.layers import LayerPath, levels_of
 from kd_core.methods.adapter import Convert, TaskAdapter
-from kd_core.teacher import Forward, FrozenTeacher, eval_mode, named_arguments
+from kd_core.teacher import Forward, FrozenTeacher, eval_mode, named_arguments, read_layers
 
 
 @dataclass(frozen=True)

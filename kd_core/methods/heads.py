@@ -13,11 +13,11 @@ from kd_core.base_distiller import BaseDistiller
 from kd_core.checkpoint.load import load_weights
 from kd_core.checks import check_feature_map
 from kd_core.connectors import MapNorm
-from kd_core.layers import LayerPath, read_layers
+from kd_core.layers import LayerPath
 from kd_core.methods.adapter import NetworkBuilder, TaskAdapter
 from kd_core.methods.base import Batch
 from kd_core.methods.stages import StagesDistiller, require_channels_first, select_layers
-from kd_core.teacher import Forward, eval_mode
+from kd_core.teacher import Forward, eval_mode, read_layers
 
 
 class StageHead(nn.Module):

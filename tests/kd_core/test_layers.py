@@ -252,3 +252,42 @@ class TestFeatureHooks:
         assert twin.hooks[0].read([LayerPath.parse("neck[0]")]).shape[-1] == 6
         twin.hooks[0].remove()
         assert (hook_count(net), hook_count(twin)) == (1, 0)
+
+
+class Masked(nn.Module):
+    """Is called with more than a map."""
+
+    def __init__(self):
+        super().__init__()
+        self.head = Weighted()
+
+    def forward(self, images):
+        return self.head(images, images > 0, factor=3)
+
+
+class Weighted(nn.Module):
+    def forward(self, images, mask, factor=1):
+        return images * mask * factor
+
+
+class TestInput:
+    def test_is_what_the_layer_is_called_with(self):
+        hooks, selectors = listen(Masked(), "head.input[1]", "head.input[factor]", "head")
+        mask, factor, output = (hooks.read([one]) for one in selectors)
+        assert torch.equal(mask, IMAGES > 0) and factor == 3
+        assert torch.equal(output, IMAGES * mask * 3)
+
+    def test_a_child_of_that_name_comes_first(self):
+        model = nn.ModuleDict({"input": nn.Identity()})
+        model.forward = lambda images: model["input"](images) + 1
+        net = nn.Sequential()
+        net.add_module("head", model)
+        hooks, selectors = listen(net, "head.input")
+        assert torch.equal(hooks.read(selectors), IMAGES)
+
+    def test_what_is_missing_is_named(self):
+        with pytest.raises(ValueError, match=r"asks for \[7\].*head.input\[1\]"):
+            hooks, selectors = listen(Masked(), "head.input[7]")
+            hooks.read(selectors)
+        with pytest.raises(ValueError, match="has no layer 'hed.input'"):
+            listen(Masked(), "hed.input[0]")
