@@ -180,9 +180,11 @@ def term_actions(
     layers = {name: term.teacher_layers for name, term in terms.items()}
     teacher = distiller.teacher.run((), data, layers)
 
+    known = distiller.known_inputs(data)
+
     def action(name: str) -> None:
         connected = distiller.connectors.connect(name, student[name])
-        needed = pick_required(name, terms[name].requires, data)
+        needed = pick_required(name, terms[name].requires, known)
         values = terms[name].compare(student[name], teacher[name], needed, connected)
         torch.stack(list(values.values())).sum().backward()
 

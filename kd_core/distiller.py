@@ -10,8 +10,9 @@ import torch
 from torch import Tensor, nn
 
 from kd_core.base_distiller import BaseDistiller, Call
+from kd_core.dry_run import Run, dry_run
 from kd_core.layers import LayerPath
-from kd_core.layouts import AllFeatures, Layouts, hints_of
+from kd_core.layouts import AllFeatures, Layouts, image_size_of
 from kd_core.loss_checks import (
     GradientMeter,
     check_finite,
@@ -23,7 +24,7 @@ from kd_core.loss_checks import (
 from kd_core.shapes import ShapeTable
 from kd_core.teacher import Forward, FrozenTeacher, eval_mode
 from kd_core.term import ONLY_TEACHER, Term, require_factor
-from kd_core.term_connectors import TermConnectors, idle_parameters, prepare_and_try
+from kd_core.term_connectors import TermConnectors, idle_parameters
 from kd_core.terms import layers_of, pick_required, require_teachers, start_of
 
 
@@ -42,6 +43,8 @@ class Distiller(BaseDistiller):
         terms: Name to :class:`Term`.
         gradient_shares: Where and how often to log ``gradient_share_<term>``; off if ``None``.
         check_finite: Stop at a term, or a loss of the student's own, that is NaN or infinite.
+        extra_inputs: What losses need besides the layers, made of the arguments of the student's
+            forward by name: boxes from a detector's samples, for example.
 
     Raises:
         ValueError: If there is no term, a name is empty, "task", or has a dot or "loss" in it, or
@@ -63,6 +66,7 @@ class Distiller(BaseDistiller):
         terms: Mapping[str, Term],
         gradient_shares: GradientMeter | None = None,
         check_finite: bool = True,
+        extra_inputs: Callable[[Mapping[str, Any]], Mapping[str, Any]] | None = None,
     ) -> None:
         taken = ("", "task", *dir(nn.ModuleDict))
         bad = [n for n in terms if n in taken or "." in n or "loss" in n]
@@ -78,6 +82,7 @@ class Distiller(BaseDistiller):
         self.terms = dict(terms)
         self.gradient_shares = gradient_shares
         self.check_finite = check_finite
+        self._extra_inputs = extra_inputs
         self.criteria = nn.ModuleDict({name: term.loss for name, term in terms.items()})
         self.connectors = TermConnectors()
         automatic = {n: (t.auto, layers_of({n: t}, "student")) for n, t in terms.items() if t.auto}
@@ -135,6 +140,16 @@ class Distiller(BaseDistiller):
     def terms_of(self, teacher: str) -> dict[str, Term]:
         """Return the terms that compare with a teacher."""
         return {name: term for name, term in self.terms.items() if term.teacher == teacher}
+
+    def known_inputs(self, named: Mapping[str, Any]) -> dict[str, Any]:
+        """Return all that losses may need besides the layers, by name.
+
+        Args:
+            named: Arguments of the student's forward, by name; ``image_size``, height and width in
+                pixels of the images among them, is added.
+        """
+        made = {} if self._extra_inputs is None else self._extra_inputs(named)
+        return {"image_size": image_size_of(named.values())} | dict(made) | dict(named)
 
     def active_terms(self) -> dict[str, float]:
         """Return the factor of each term, where not 0, at the present iteration.
@@ -197,7 +212,7 @@ class Distiller(BaseDistiller):
         return dict(self.auto_weights.weigh(call.student, call.iteration, losses, task))
 
     def _values(self, call: Call, factors: Mapping[str, float]) -> dict[str, dict[str, Tensor]]:
-        known = call.named()
+        known = self.known_inputs(call.named())
         terms = {name: self.terms[name] for name in factors}
         images = [*call.args, *call.kwargs.values()]
         found = call.hooks.read_all({name: term.student_layers for name, term in terms.items()})
@@ -253,22 +268,13 @@ class Distiller(BaseDistiller):
                 run_student(arguments)  # it may have seen other images since then
             return self._run_teacher(name, arguments, {}, self.terms_of(name))
 
-        runs: list[tuple[str, nn.Module, Callable[..., AllFeatures]]]
-        runs = [("student", student, run_student)]
+        runs: list[tuple[str, nn.Module, Run]] = [("student", student, run_student)]
         for name, teacher in self.teachers.items():
             runs.append(("teacher", teacher.model, functools.partial(run_teacher, name)))
-        turned: dict[str, dict[str, Any]] = {"student": {}, "teacher": {}}
         hooks.active = True
         try:
-            with torch.no_grad(), eval_mode(student):
-                for side, model, run in runs:
-                    found, layouts = run(example), self.layouts[side]
-                    layouts.find(found, example, run, hints_of(model, self.terms, side))
-                    turned[side] |= layouts.turn(found, example)
-                own, others = turned["student"], turned["teacher"]
-                self.shape_table = ShapeTable(self.terms, own, others, self.layouts)
-                self.connectors.add(self.shape_table)
-                prepare_and_try(self.terms, self.connectors, self.shape_table, own, others)
+            with eval_mode(student):
+                self.shape_table = dry_run(self.terms, self.layouts, self.connectors, runs, example)
         finally:
             hooks.active = False
             hooks.clear()

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import warnings
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
 import torch
@@ -47,7 +47,7 @@ class Layouts:
             again: Runs the model on other arguments and returns the same features.
             hinted: Whether a module around a term's layer says that its maps are (N, H, W, C).
         """
-        size = _image_size(example)
+        size = image_size_of(example)
         votes = {key: _by_shape(one.shape, size) for key, one in _each(features)}
         wider: dict[tuple[str, str, int], Tensor] = {}
         if not all(vote is False for vote in votes.values()):
@@ -93,7 +93,7 @@ class Layouts:
         return levels if isinstance(found, list) else levels[0]
 
     def _look(self, term: str, roles: Mapping[str, Features], images: Sequence[Any]) -> None:
-        size = _image_size(images)
+        size = image_size_of(images)
         found = {key: one for key, one in _each({term: roles}) if _by_shape(one.shape, size)}
         self._turned[term] = {key[1:] for key in found}
         if found:
@@ -141,7 +141,7 @@ def _each(features: AllFeatures) -> Iterator[tuple[tuple[str, str, int], Tensor]
                 yield (term, role, level), one
 
 
-def _image_size(example: Sequence[Any]) -> tuple[int, int] | None:
+def image_size_of(example: Iterable[Any]) -> tuple[int, int] | None:
     """Return height and width of the first images (N, 3, H, W), or list of images (3, H, W)."""
     for one in example:
         first = one[0] if isinstance(one, list | tuple) and one else None

@@ -144,7 +144,7 @@ class Term:
         self,
         student: Mapping[str, Features],
         teacher: Mapping[str, Features],
-        extra_inputs: Mapping[str, Tensor] | None = None,
+        extra_inputs: Mapping[str, Any] | None = None,
         connected: Mapping[str, Features] | None = None,
     ) -> dict[str, Tensor]:
         """Call the loss in the form that it takes.
@@ -180,7 +180,7 @@ class Term:
         return dict(value) if isinstance(value, Mapping) else {WHOLE: value}
 
     def _compare_levels(
-        self, student: Features, teacher: Features, extra_inputs: Mapping[str, Tensor]
+        self, student: Features, teacher: Features, extra_inputs: Mapping[str, Any]
     ) -> Any:
         if getattr(self.loss, "accepts_lists", False) or not isinstance(student, list):
             return self.loss(student, teacher, **extra_inputs)

@@ -1,17 +1,15 @@
-"""Connectors of all terms, and their trial in a dry run."""
+"""Connectors of all terms, under the names by which they are saved."""
 
 from __future__ import annotations
 
-import copy
 from collections.abc import Iterable, Mapping
 
 import torch
-from torch import Tensor, nn
+from torch import nn
 
 from kd_core.connectors import Connector
 from kd_core.layers import Features, levels_of
 from kd_core.shapes import ShapeTable, connector_key
-from kd_core.term import Term
 
 
 class TermConnectors(nn.ModuleDict):
@@ -75,43 +73,6 @@ class TermConnectors(nn.ModuleDict):
         return found
 
 
-def prepare_and_try(
-    terms: Mapping[str, Term],
-    connectors: TermConnectors,
-    table: ShapeTable,
-    student: Mapping[str, Mapping[str, Features]],
-    teacher: Mapping[str, Mapping[str, Features]],
-) -> None:
-    """Let every loss prepare for the features of a dry run, and try it on them.
-
-    Whatever a loss remembers of the trial is discarded, and later random numbers are the same as
-    without it.
-
-    Args:
-        terms: Name to term.
-        connectors: Connectors of the same terms.
-        table: The shapes that the dry run found, for the message.
-        student: Term name, then role, to the features of the dry run.
-        teacher: The same for the teacher.
-
-    Raises:
-        ValueError: If a loss refuses them; the term is named.
-    """
-    connectors.eval()
-    for name, term in terms.items():
-        connected = connectors.connect(name, student[name])
-        try:
-            with torch.random.fork_rng(devices=[]):
-                term.prepare({**student[name], **connected}, teacher[name])
-                trial = copy.copy(term)
-                trial.loss = copy.deepcopy(term.loss)
-                extra_inputs = _placeholders(term.requires, student[name])
-                trial.compare(student[name], teacher[name], extra_inputs, connected)
-        except (ValueError, RuntimeError) as error:  # torch has its own for sizes
-            raise ValueError(f"term {name!r} does not fit: {error}\n{table}") from error
-    connectors.train()
-
-
 def idle_parameters(modules: Iterable[nn.ModuleDict], active: Iterable[str]) -> list[nn.Parameter]:
     """Return the parameters of the terms that are not active.
 
@@ -122,11 +83,3 @@ def idle_parameters(modules: Iterable[nn.ModuleDict], active: Iterable[str]) -> 
     used = set(active)
     idle = [module for of in modules for name, module in of.items() if name not in used]
     return [parameter for module in idle for parameter in module.parameters()]
-
-
-def _placeholders(required: Iterable[str], features: Mapping[str, Features]) -> dict[str, Tensor]:
-    """Return int64 zeros (N,) in the place of extra inputs: a dry run has no labels."""
-    sample = levels_of(next(iter(features.values())))[0]
-    return {
-        name: torch.zeros(len(sample), dtype=torch.long, device=sample.device) for name in required
-    }

@@ -37,6 +37,15 @@ class DetectorAdapter(ModelAdapter):
         """Return 256 x 256."""
         return 256, 256
 
+    def extra_inputs(self, named: Mapping[str, Any]) -> dict[str, Any]:
+        """Return the ground truth's ``boxes`` of each image (B, 4), where samples have them."""
+        samples = named.get("data_samples") or []
+        found = [getattr(sample, "gt_instances", None) for sample in samples]
+        if not found or any(one is None or "bboxes" not in one for one in found):
+            return {}
+        boxes = [getattr(one.bboxes, "tensor", one.bboxes) for one in found]  # type: ignore[union-attr]
+        return {"boxes": boxes}
+
     def arguments(self, size: tuple[int, int]) -> tuple[Tensor, list[DetDataSample]]:
         """Return two random images and their samples, with a box on each."""
         return torch.randn(2, 3, *size), random_samples(2, size)

@@ -49,6 +49,14 @@ class ModelAdapter(TaskAdapter):
         renormalize = Renormalize(_preprocessor(student), _preprocessor(network))
         return renormalize if renormalize.needed else None
 
+    def extra_inputs(self, named: Mapping[str, Any]) -> dict[str, Any]:
+        """Return what losses may need besides the layers, such as boxes; nothing by default.
+
+        Args:
+            named: Arguments of the student's forward, by name.
+        """
+        return {}
+
     def require_pair(
         self, student: nn.Module, teacher: nn.Module, terms: Mapping[str, Term]
     ) -> None:

@@ -124,7 +124,7 @@ def attach(
         forward = adapter.forward(_modules(own, "teacher"), adapter.convert(student, model))
         follows = adapter.follows(student, model, own)
         frozen[name] = FrozenTeacher(model, forward, (precision or {}).get(name), follows)
-    distiller = Distiller(frozen, terms, gradient_shares)
+    distiller = Distiller(frozen, terms, gradient_shares, extra_inputs=adapter.extra_inputs)
     example = adapter.arguments(dry_run_size or adapter.image_size(student, *models.values()))
     distiller.attach(student, example, adapter.forward(_modules(terms, "student")))
     print_log(f"Layers of student and teacher:\n{distiller.shape_table}", "current")

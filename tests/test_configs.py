@@ -141,10 +141,11 @@ def test_there_are_configs():
     assert needed <= {path.stem for path in CONFIGS if path.parent == FOLDER}
     methods = {path.stem for path in CONFIGS if path.parent.name == "cls"}
     singles = "kd fitnets at sp cc rkd pkt fsp vid crd dkd dist cd ickd hmat asckd".split()
+    singles.append("review_kd")
     several = "dml ckd_mkt ccskd mskd_ssr ctkd byot".split()
     assert {"teacher", "student", *singles, *several} <= methods
     rows = "student hmat asckd hmat_asckd pkd hmat_pkd hmat_asckd_pkd imitation inherit".split()
-    rows += ["inherit_imitation", "inherit_imitation_hmat_asckd"]
+    rows += ["inherit_imitation", "inherit_imitation_hmat_asckd", "fgd", "mgd", "fbkd", "review_kd"]
     assert {"teacher", *rows} <= {path.stem for path in CONFIGS if path.parent.name == "det"}
     sets = {str(path.relative_to(FOLDER).with_suffix("")) for path in SETS}
     assert sets >= {
@@ -252,7 +253,9 @@ def _classes(config):
 
 OF_DETECTORS = [
     name for name in NAMES if not {"retrieval", "cls"} & set(Path(name).parts)
-    and Path(name).stem.startswith(("hmat", "asckd", "pkd", "imit", "inherit", "distilled"))
+    and Path(name).stem.startswith(
+        ("hmat", "asckd", "pkd", "imit", "inherit", "distilled", "fgd", "mgd", "fbkd", "review_kd")
+    )
 ]  # fmt: skip
 
 

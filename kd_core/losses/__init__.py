@@ -12,15 +12,19 @@ from kd_core.losses.dark_rank import DarkRankLoss
 from kd_core.losses.dist import DISTLoss
 from kd_core.losses.dkd import DKDLoss
 from kd_core.losses.embedding_cosine import EmbeddingCosineLoss
+from kd_core.losses.fbkd import FBKDLoss
 from kd_core.losses.feature_imitation import FeatureImitationLoss
+from kd_core.losses.fgd import FGDLoss
 from kd_core.losses.flow_of_solution_procedure import FlowOfSolutionProcedureLoss
 from kd_core.losses.hmat import HMATLoss
+from kd_core.losses.mgd import MGDLoss
 from kd_core.losses.pearson_feature import PearsonFeatureLoss
 from kd_core.losses.position_attention import PositionAttentionLoss
 from kd_core.losses.probabilistic_transfer import ProbabilisticTransferLoss
 from kd_core.losses.relational_angle import RelationalAngleLoss
 from kd_core.losses.relational_distance import RelationalDistanceLoss
 from kd_core.losses.relaxed_contrastive import RelaxedContrastiveLoss
+from kd_core.losses.review_kd import ReviewKDLoss
 from kd_core.losses.selective_target import SelectiveTargetLoss
 from kd_core.losses.similarity_preserving import SimilarityPreservingLoss
 from kd_core.losses.soft_target import SoftTargetLoss
@@ -39,15 +43,19 @@ __all__ = [
     "DKDLoss",
     "DarkRankLoss",
     "EmbeddingCosineLoss",
+    "FBKDLoss",
+    "FGDLoss",
     "FeatureImitationLoss",
     "FlowOfSolutionProcedureLoss",
     "HMATLoss",
+    "MGDLoss",
     "PearsonFeatureLoss",
     "PositionAttentionLoss",
     "ProbabilisticTransferLoss",
     "RelationalAngleLoss",
     "RelationalDistanceLoss",
     "RelaxedContrastiveLoss",
+    "ReviewKDLoss",
     "SelectiveTargetLoss",
     "SimilarityPreservingLoss",
     "SoftTargetLoss",

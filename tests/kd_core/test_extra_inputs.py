@@ -5,7 +5,7 @@ import torch
 from torch import nn
 
 from kd_core import Distiller, Term
-from kd_core.losses import CRDLoss, DKDLoss, SoftTargetLoss, VIDLoss
+from kd_core.losses import CRDLoss, DKDLoss, FGDLoss, SoftTargetLoss, VIDLoss
 from kd_core.teacher import named_arguments
 
 IMAGES = torch.randn(4, 3, 8, 8, generator=torch.Generator().manual_seed(0))
@@ -89,10 +89,12 @@ class TestNeeds:
     def test_that_are_missing_are_named(self):
         student = attach(Labeled(4), Seen())
         student(IMAGES)
-        with pytest.raises(ValueError, match=r"'term' needs \['labels', 'ids'\].*\['images'\]"):
+        with pytest.raises(
+            ValueError, match=r"needs \['labels', 'ids'\].*\['image_size', 'images'\]"
+        ):
             student.distiller.losses()
         with pytest.raises(
-            ValueError, match=r"needs \['ids'\].*\['images', 'labels'\].*\(ids=ids\)"
+            ValueError, match=r"needs \['ids'\].*\['image_size', 'images', 'labels'\].*\(ids=ids\)"
         ):
             student(IMAGES, LABELS)
 
@@ -171,3 +173,42 @@ class TestLossesThatLearn:
     def test_what_it_refuses_in_the_dry_run_is_told_with_the_term(self, make, options, layer):
         with pytest.raises(ValueError, match=r"term 'term' does not fit: (?s:.*)student layer"):
             attach(Labeled(4), make(**options), {VIDLoss: "pool", CRDLoss: ["pool", "head"]}[make])
+
+
+class TestBoxes:
+    """A loss that needs boxes and the images' size."""
+
+    def attach(self, **options):
+        student, teacher = (nn.Sequential(nn.Conv2d(3, width, 3, 2, 1)) for width in (4, 6))
+        distiller = Distiller(teacher, {"fgd": Term(FGDLoss(), "0")}, **options)
+        return distiller.attach(student, example=(IMAGES,))
+
+    def test_are_given_to_losses_and_the_size_is_that_of_the_images(self):
+        student, boxes = self.attach(), [torch.tensor([[0.0, 0.0, 4.0, 6.0]])] * 4
+        assert student.distiller.shape_table.rows[0].connector == "1x1"
+        student(IMAGES)
+        value = student.distiller.losses(boxes=boxes)["loss_fgd"]
+        connected = student.distiller.connectors["fgd"]["0"](student[0](IMAGES))
+        loss = student.distiller.terms["fgd"].loss
+        teacher = student.distiller.teacher.model(IMAGES)
+        expected = loss(connected, teacher, boxes=boxes, image_size=(8, 8))
+        assert value.item() == pytest.approx(expected.item(), rel=1e-5)
+        other = loss(connected, teacher, boxes=boxes, image_size=(16, 16))
+        assert other.item() != pytest.approx(expected.item(), rel=1e-3)
+
+    def test_or_made_of_the_forwards_arguments(self):
+        def made(named):
+            return {"boxes": [torch.tensor([[0.0, 0.0, 4.0, 4.0]])] * len(named["input"])}
+
+        student = self.attach(extra_inputs=made)
+        student(IMAGES)
+        found = student.distiller.losses()["loss_fgd"].item()
+        student(IMAGES)
+        given = student.distiller.losses(boxes=[torch.zeros(0, 4)] * 4)["loss_fgd"].item()
+        assert given != pytest.approx(found, rel=1e-4)  # what is given takes precedence
+
+    def test_that_are_missing_are_named(self):
+        student = self.attach()
+        student(IMAGES)
+        with pytest.raises(ValueError, match=r"'fgd' needs \['boxes'\] besides the layers"):
+            student.distiller.losses()

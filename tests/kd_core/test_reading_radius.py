@@ -30,9 +30,18 @@ def to_read(module):
     return seen
 
 
-def test_the_distiller_is_read_with_twelve_others():
-    expected = {"base_distiller", "checks", "connectors", "layers", "layouts", "loss_checks"}
-    expected |= {"shapes", "table", "teacher", "term", "term_connectors", "terms"}
+def test_the_distiller_is_read_with_thirteen_others():
+    expected = {"base_distiller", "checks", "connectors", "dry_run", "layers"}
+    expected |= {
+        "layouts",
+        "loss_checks",
+        "shapes",
+        "table",
+        "teacher",
+        "term",
+        "term_connectors",
+        "terms",
+    }
     assert to_read("distiller") == expected
 
 

@@ -61,6 +61,35 @@ def recorded():
 
 
 @pytest.fixture
+def agrees_with_layers(recorded):
+    """Compare losses that have layers with value and gradients recorded from their authors' code.
+
+    ``layers`` maps the path of a layer of theirs to the same layer of ours, ``run`` gets the
+    recorded tensors and returns the value; gradients of inputs and of all parameters count.
+    """
+
+    def compare(name, layers, run, inputs=("student",), ignored=()):
+        data = recorded(name)
+        ours = {}
+        for path, layer in layers.items():
+            for own, parameter in layer.named_parameters():
+                with torch.no_grad():
+                    parameter.copy_(data[f"param.{path}.{own}"].reshape(parameter.shape))
+                ours[f"param.{path}.{own}"] = parameter
+        assert {k for k in data if k.startswith("param.")} - set(ignored) == set(ours)
+        ours |= {name: data[name].requires_grad_() for name in inputs}
+        value = run(data)
+        value.backward()
+        assert value.item() == pytest.approx(data["value"].item(), rel=1e-4)
+        for key, leaf in ours.items():
+            expected = data[f"grad_{key}"].reshape(leaf.shape)
+            limit = 1e-4 * expected.abs().max().item()
+            torch.testing.assert_close(leaf.grad, expected, rtol=1e-4, atol=limit)
+
+    return compare
+
+
+@pytest.fixture
 def peak_bytes():
     """Run statements in a fresh process and return the memory that the measured ones added."""
 

@@ -17,15 +17,19 @@ from kd_core.losses import (
     DISTLoss,
     DKDLoss,
     EmbeddingCosineLoss,
+    FBKDLoss,
     FeatureImitationLoss,
+    FGDLoss,
     FlowOfSolutionProcedureLoss,
     HMATLoss,
+    MGDLoss,
     PearsonFeatureLoss,
     PositionAttentionLoss,
     ProbabilisticTransferLoss,
     RelationalAngleLoss,
     RelationalDistanceLoss,
     RelaxedContrastiveLoss,
+    ReviewKDLoss,
     SelectiveTargetLoss,
     SimilarityPreservingLoss,
     SoftTargetLoss,
@@ -104,9 +108,13 @@ CASES = [
     pytest.param(EmbeddingCosineLoss, {}, (5, 8), (5, 8), id="cosine"),
     pytest.param(FeatureImitationLoss, {}, (2, 8, 4, 4), (2, 8, 6, 3), id="imitation"),
     pytest.param(FeatureImitationLoss, {}, (2, 8), (2, 8), id="imitation-vectors"),
+    pytest.param(FBKDLoss, {"pools": (2,)}, (2, 8, 4, 4), (2, 8, 6, 3), id="fbkd"),
+    pytest.param(FGDLoss, {}, (2, 8, 4, 4), (2, 8, 6, 3), id="fgd"),
     pytest.param(FlowOfSolutionProcedureLoss, {}, (2, 8, 4, 4), (2, 8, 6, 3), id="flow"),
     pytest.param(HMATLoss, {}, (2, 8, 5, 5), (2, 8, 4, 4), id="hmat"),
     pytest.param(HMATLoss, {"preset": "embedder"}, (2, 8, 5, 5), (2, 8, 4, 4), id="hmat-embedder"),
+    pytest.param(MGDLoss, {"masked": 0.0}, (2, 8, 4, 4), (2, 8, 6, 3), id="mgd"),
+    pytest.param(MGDLoss, {"preset": "classifier"}, (2, 8, 4, 4), (2, 8, 4, 4), id="mgd-channels"),
     pytest.param(PearsonFeatureLoss, {}, (2, 8, 4, 4), (2, 8, 6, 3), id="pearson"),
     pytest.param(PearsonFeatureLoss, {}, (2, 8, 4, 4), (2, 8, 4, 4), id="pearson-equal-sizes"),
     pytest.param(PositionAttentionLoss, {}, (2, 8, 4, 4), (2, 16, 6, 3), id="position"),
@@ -129,6 +137,7 @@ CASES = [
     pytest.param(RelationalAngleLoss, {}, (5, 8), (5, 12), id="angle"),
     pytest.param(RelationalDistanceLoss, {}, (5, 8), (5, 12), id="distance"),
     pytest.param(RelationalDistanceLoss, {}, (5, 3, 2, 2), (5, 4, 3, 3), id="distance-maps"),
+    pytest.param(ReviewKDLoss, {}, (2, 8, 4, 4), (2, 6, 6, 3), id="review"),
     pytest.param(SelectiveTargetLoss, {}, (4, 10), (4, 10), id="selective"),
     pytest.param(SimilarityPreservingLoss, {}, (4, 8, 4, 4), (4, 16, 7, 5), id="similarity"),
     pytest.param(SoftTargetLoss, {}, (4, 10), (4, 10), id="soft-target"),
@@ -140,19 +149,35 @@ NEVER_ZERO = {
     (CRDLoss, "hard"),
     (DarkRankLoss, "hard"),
     (DISTLoss, "code"),
+    (FBKDLoss, "hard"),
+    (MGDLoss, "hard"),
+    (ReviewKDLoss, "hard"),
     (RelaxedContrastiveLoss, "hard"),
     (VIDLoss, "hard"),
 }
 ALIGNING = {EmbeddingCosineLoss, FeatureImitationLoss}
-LEARNING = {CRDLoss, VIDLoss}  # they have parameters of their own
-OWN_STATISTICS = {  # a rank's own bank, its own mean and variance
+LEARNING = {CRDLoss, FBKDLoss, FGDLoss, MGDLoss, ReviewKDLoss, VIDLoss}  # they have parameters
+OWN_STATISTICS = {  # a rank's own bank, its own mean and variance, its own draws
     (CRDLoss, None),
+    (FBKDLoss, None),
+    (MGDLoss, "classifier"),
+    (ReviewKDLoss, None),
     (PearsonFeatureLoss, None),
     (ChannelAttentionLoss, "pooled_batch"),
     (HMATLoss, None),  # the channel part of its default preset is pooled_batch
 }
 OF_STAGES = {FlowOfSolutionProcedureLoss}  # they need more than one map
-BESIDE = {"labels": torch.tensor([0, 1, 2, 0, 1]), "ids": torch.tensor([4, 0, 8, 3, 1])}
+BESIDE = {
+    "labels": torch.tensor([0, 1, 2, 0, 1]),
+    "ids": torch.tensor([4, 0, 8, 3, 1]),
+    "boxes": [torch.tensor([[3.0, 2.0, 20.0, 15.0]])] * 5,
+}
+
+
+def beside_of(loss, count):
+    """What a loss requires besides features, of some samples."""
+    known = {name: value[:count] for name, value in BESIDE.items()} | {"image_size": (32, 32)}
+    return {name: known[name] for name in getattr(loss, "requires", ())}
 
 
 def inputs(student_shape, teacher_shape, dtype=torch.float32):
@@ -164,7 +189,7 @@ def inputs(student_shape, teacher_shape, dtype=torch.float32):
 def compare(loss, student, teacher):
     if type(loss) in OF_STAGES:
         return loss([student, student], [teacher, teacher])
-    beside = {name: BESIDE[name][: len(teacher)] for name in getattr(loss, "requires", ())}
+    beside = beside_of(loss, len(teacher))
     if hasattr(loss, "prepare"):
         learn(loss, student, teacher, beside)
     if not hasattr(loss, "roles"):
@@ -241,16 +266,22 @@ class TestContract:
         loss = make(**options)
         whole = [torch.cat([one, one.roll(1, -1)]) for one in inputs(student_shape, teacher_shape)]
         halves = zip(*(one.chunk(2) for one in whole), strict=True)
-        beside = {name: torch.tensor([0, 1, 2, 0]) for name in getattr(loss, "requires", ())}
+        count = len(whole[0]) // 2
+        beside = beside_of(loss, count)
         alone = [value_of(loss, *half, beside) for half in halves]
-        twice = {name: value.repeat(2) for name, value in beside.items()}
+        twice = {
+            name: torch.cat([value] * 2) if isinstance(value, torch.Tensor) else value
+            for name, value in beside.items()
+        }
+        if "boxes" in twice:
+            twice["boxes"] = beside["boxes"] * 2
         together = value_of(loss, *whole, twice)
         relates = together.item() != pytest.approx(sum(alone).item() / 2, rel=1e-4)
         assert relates == hasattr(loss, "gather")
 
     def test_zero_against_itself(self, make, options, student_shape, teacher_shape):
         if (make, options.get("form", "hard")) in NEVER_ZERO:
-            pytest.skip("a likelihood, a contrast, or an epsilon: not 0 for equals, by its formula")
+            pytest.skip("a likelihood, a contrast, layers, or an epsilon: not 0 for equals")
         feature = torch.randn(teacher_shape)
         value = compare(make(**options), feature, feature.clone())
         assert value.item() == pytest.approx(0.0, abs=1e-6)
@@ -321,7 +352,12 @@ class TestContract:
         self, make, options, student_shape, teacher_shape
     ):
         loss = make(**options)
-        compare(loss, *inputs(student_shape, teacher_shape)).backward()
+        sides = inputs(student_shape, teacher_shape)
+        compare(loss, *sides).detach()
+        for parameter in loss.parameters():
+            if not parameter.any():  # a last layer that starts at 0 keeps others from learning
+                torch.nn.init.normal_(parameter)
+        compare(loss, *sides).backward()
         assert bool(loss.state_dict()) == bool(list(loss.parameters())) == (make in LEARNING)
         assert all(parameter.grad.any() for parameter in loss.parameters())
 

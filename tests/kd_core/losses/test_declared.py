@@ -20,8 +20,12 @@ def test_which_take_several_levels():
     assert found == {
         "ASCKDLoss",
         "CRDLoss",  # to refuse them with a message of its own
+        "FBKDLoss",
+        "FGDLoss",
         "FlowOfSolutionProcedureLoss",
         "HMATLoss",
+        "MGDLoss",
+        "ReviewKDLoss",
         "VIDLoss",
     }
 
@@ -34,8 +38,11 @@ def test_which_need_equal_channels():
         "ChannelDistillationLoss",
         "ChannelWiseLoss",
         "EmbeddingCosineLoss",
+        "FBKDLoss",
+        "FGDLoss",
         "FeatureImitationLoss",
         "FlowOfSolutionProcedureLoss",
+        "MGDLoss",
         "PearsonFeatureLoss",
     }
     assert HMATLoss(channel_weight=0.5).equal_channels == {"high"}

@@ -1,0 +1,44 @@
+"""Losses on a detector's maps: boxes reach them, and their layers are trained along."""
+
+import pytest
+import torch
+
+
+def distilled(tiny, loss, **options):
+    term = dict(loss=dict(type=f"kd_core.losses.{loss}", **options), layers="neck[0:4]")
+    return tiny.build(tiny.distilled(terms=dict(maps=term)))
+
+
+@pytest.mark.parametrize("loss", ["FGDLoss", "MGDLoss", "FBKDLoss", "ReviewKDLoss"])
+def test_each_trains_the_student_and_its_own_layers(tiny, loss):
+    model = distilled(tiny, loss)
+    value = tiny.losses(model)["loss_maps"]
+    value.backward()
+    assert torch.isfinite(value) and value > 0
+    assert model.backbone.conv1.weight.grad.any()
+    own = [p for n, p in model.named_parameters() if n.startswith("distiller.criteria.maps.")]
+    assert own and any(p.grad is not None and p.grad.any() for p in own)
+    detached = model.distiller.detach()
+    assert not [name for name in detached.state_dict() if name.startswith("distiller")]
+
+
+def test_boxes_are_those_of_the_samples_scaled_by_the_padded_input(tiny):
+    model = distilled(tiny, "FGDLoss", weights=dict(relation=0.0))
+    batch = tiny.batch(model.train(), count=3)
+    seen = {}
+    loss = model.distiller.terms["maps"].loss
+    loss.register_forward_hook(lambda _, __, kwargs, ___: seen.update(kwargs), with_kwargs=True)
+    model(**batch, mode="loss")
+    expected = [sample.gt_instances.bboxes for sample in batch["data_samples"]]
+    assert seen["image_size"] == tuple(batch["inputs"].shape[2:])
+    assert len({sample.img_shape for sample in batch["data_samples"]}) > 1
+    assert all(torch.equal(*pair) for pair in zip(seen["boxes"], expected, strict=True))
+
+
+def test_images_without_boxes(tiny):
+    model = distilled(tiny, "FGDLoss", preset="two_stage")
+    batch = tiny.batch(model.train())
+    for sample in batch["data_samples"]:
+        sample.gt_instances = sample.gt_instances[:0]
+    losses = model(**batch, mode="loss")
+    assert torch.isfinite(losses["loss_maps"]) and losses["loss_maps"] > 0
