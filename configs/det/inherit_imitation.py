@@ -15,7 +15,7 @@ model = dict(
             loss=dict(type="kd_core.losses.FeatureImitationLoss"),
             layers="neck[0:4]",
             normalize="batch",  # the weight does not depend on the teacher's scale
-            weight=50.0,
+            weight=20.0,
         ),
     ),
 )
