@@ -11,6 +11,7 @@ from torch import Tensor, nn
 from kd_core.checks import check_choice
 from kd_core.connectors import CONNECTORS
 from kd_core.layers import Features, LayerPath, levels_of
+from kd_core.masks import SCORES, MapMask, is_filled, mask_of, masked
 
 Schedule = Callable[[int], float]
 Layers = str | Sequence[str] | Mapping[str, str | Sequence[str]]
@@ -46,11 +47,13 @@ class Term:
             equal, or where the loss needs no equal ones (not in a loss's role that needs none).
             ``None`` takes "1x1-norm" or, of vectors, "linear-norm", where channels must be equal
             and are not.
+        mask: What both sides' maps are multiplied with before the loss, after ``normalize``: a
+            :class:`kd_core.masks.MapMask` or its kind; ``None`` for nothing.
 
     Raises:
         ValueError: If a selector cannot be read, the roles are not the loss's or differ, the
             weight or normalize is a name, the weight is negative or not finite, or there is no
-            such connector.
+            such connector or mask.
     """
 
     def __init__(
@@ -63,6 +66,7 @@ class Term:
         teacher: str = ONLY_TEACHER,
         normalize: Normalize | None = None,  # from here on: all but two are for the few
         connector: str | None = None,
+        mask: str | MapMask | None = None,
     ) -> None:
         if isinstance(weight, str) or isinstance(normalize, str):
             raise ValueError(
@@ -86,6 +90,13 @@ class Term:
         self.student_layers = _by_role(layers)
         self.teacher_layers = _by_role(layers if teacher_layers is None else teacher_layers)
         self._check_roles()
+        self.set_mask(mask_of(mask))
+
+    def set_mask(self, mask: MapMask | None) -> None:
+        """Replace the mask; its layers are read with the teacher's of the term."""
+        self.mask = mask
+        if mask is not None and mask.layers is not None:
+            self.teacher_layers[SCORES] = _by_role(mask.layers)[WHOLE]
 
     def layers(self, side: str) -> dict[str, list[LayerPath]]:
         """Return role to layers of the "student" or the "teacher"."""
@@ -121,7 +132,12 @@ class Term:
 
     @property
     def requires(self) -> tuple[str, ...]:
-        """Return the inputs that the loss requires besides the layers, such as ``labels``."""
+        """Return the inputs that loss and mask require besides the layers, such as ``labels``."""
+        asked = (*self._of_loss, *(self.mask.requires if self.mask else ()))
+        return tuple(dict.fromkeys(asked))
+
+    @property
+    def _of_loss(self) -> tuple[str, ...]:
         return tuple(getattr(self.loss, "requires", ()))
 
     def prepare(self, student: Mapping[str, Features], teacher: Mapping[str, Features]) -> None:
@@ -138,6 +154,7 @@ class Term:
         prepare: Any = getattr(self.loss, "prepare", None)
         if prepare is not None:
             has_roles = hasattr(self.loss, "roles")
+            teacher = {role: one for role, one in teacher.items() if role != SCORES}
             prepare(*((side if has_roles else side[WHOLE]) for side in (student, teacher)))
 
     def compare(
@@ -165,19 +182,28 @@ class Term:
         """
         for role in self.student_layers:
             _check_levels(student[role], teacher[role])
-        extra_inputs, connected = extra_inputs or {}, connected or {}
+        inputs, connected = extra_inputs or {}, connected or {}
+        scores = teacher.get(SCORES, [])
+        teacher = {role: one for role, one in teacher.items() if role != SCORES}
+        taken = [role for role in student if self.mask and role != "logits"]
+        mask: Any = self.mask
+        roots = {r: mask.roots(student[r], teacher[r], inputs, scores) for r in taken}
         has_roles = hasattr(self.loss, "roles")
         if not has_roles:
             student, connected = {**student, **connected}, {}
         if self.normalize is not None:
             connected, _ = _normalized(self.normalize, connected, teacher)
             student, teacher = _normalized(self.normalize, student, teacher)
+        student, connected = (masked(one, roots, 0) for one in (student, connected))
+        teacher = masked(teacher, roots, 1)
+        of_loss = {name: inputs[name] for name in self._of_loss}
         if has_roles:
             more = {"connected": connected} if connected else {}
-            value = self.loss(student, teacher, **extra_inputs, **more)
+            value = self.loss(student, teacher, **of_loss, **more)
         else:
-            value = self._compare_levels(student[WHOLE], teacher[WHOLE], extra_inputs)
-        return dict(value) if isinstance(value, Mapping) else {WHOLE: value}
+            value = self._compare_levels(student[WHOLE], teacher[WHOLE], of_loss)
+        parts = dict(value) if isinstance(value, Mapping) else {WHOLE: value}
+        return {name: part * is_filled(roots) for name, part in parts.items()} if roots else parts
 
     def _compare_levels(
         self, student: Features, teacher: Features, extra_inputs: Mapping[str, Any]

@@ -9,7 +9,16 @@ from kd_core.gradients.auto_weight import auto_weight_of
 from kd_core.normalization import Normalization
 from kd_core.term import Term
 
-_OTHERS = ("teacher_layers", "weight", "schedule", "teacher", "normalize", "share", "connector")
+_OTHERS = (
+    "teacher_layers",
+    "weight",
+    "schedule",
+    "teacher",
+    "normalize",
+    "share",
+    "connector",
+    "mask",
+)
 
 
 def term_of(name: str, options: Mapping[str, Any]) -> Term:

@@ -46,6 +46,13 @@ class DetectorAdapter(ModelAdapter):
         boxes = [getattr(one.bboxes, "tensor", one.bboxes) for one in found]  # type: ignore[union-attr]
         return {"boxes": boxes}
 
+    def score_layers(self, teacher: nn.Module) -> str | None:
+        """Return the objectness of the RPN, or the class scores of a dense head."""
+        if getattr(teacher, "rpn_head", None) is not None:
+            return "rpn_head[0]"
+        dense = hasattr(getattr(teacher, "bbox_head", None), "prior_generator")
+        return "bbox_head[0]" if dense else None
+
     def arguments(self, size: tuple[int, int]) -> tuple[Tensor, list[DetDataSample]]:
         """Return two random images and their samples, with a box on each."""
         return torch.randn(2, 3, *size), random_samples(2, size)

@@ -57,6 +57,14 @@ class ModelAdapter(TaskAdapter):
         """
         return {}
 
+    def score_layers(self, teacher: nn.Module) -> str | None:
+        """Return the layer that gives maps of class scores, for masks; ``None`` if there is none.
+
+        Args:
+            teacher: The teacher.
+        """
+        return None
+
     def require_pair(
         self, student: nn.Module, teacher: nn.Module, terms: Mapping[str, Term]
     ) -> None:

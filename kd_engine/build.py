@@ -61,8 +61,8 @@ def build_terms(configs: Mapping[str, Mapping[str, Any]]) -> dict[str, Term]:
 
     Args:
         configs: Name to ``dict(loss=, layers=, teacher_layers=, weight=, schedule=, teacher=,
-            normalize=, connector=, share=)``; all but the first two are optional, ``schedule`` is
-            a dict or a list of dicts, ``weight`` a number, "auto" or
+            normalize=, connector=, mask=, share=)``; all but the first two are optional,
+            ``schedule`` is a dict or a list of dicts, ``weight`` a number, "auto" or
             ``dict(type="kd_core.AutoWeight", ...)``.
 
     Raises:

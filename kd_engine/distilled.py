@@ -13,6 +13,7 @@ from mmengine.registry import MODELS, DefaultScope
 from torch import nn
 
 from kd_core import Distiller, FrozenTeacher, GradientShares, Term
+from kd_core.masks import MapMask
 from kd_core.methods.base import NetworksDistiller
 from kd_core.table import format_table
 from kd_core.term import ONLY_TEACHER
@@ -42,7 +43,7 @@ def build_distilled(
         adapter: The task.
         student: Model config of the student.
         terms: Name to ``dict(loss=, layers=, teacher_layers=, weight=, schedule=, teacher=,
-            normalize=, connector=)``.
+            normalize=, connector=, mask=)``.
         teacher: ``dict(config=, checkpoint=, allow_partial=False, precision=None)``. ``config``
             is a file, a name such as ``mmdet::...`` or a model config; ``checkpoint`` a file, URL
             or work dir, or ``None`` where the config loads its own weights; ``key`` and ``prefix``
@@ -121,6 +122,9 @@ def attach(
     for name, model in models.items():
         own = {n: term for n, term in terms.items() if term.teacher == name}
         adapter.require_pair(student, model, own)
+        for term in own.values():
+            if term.mask is not None and term.mask.kind == "scores" and not term.mask.layers:
+                term.set_mask(MapMask("scores", adapter.score_layers(model)))
         forward = adapter.forward(_modules(own, "teacher"), adapter.convert(student, model))
         follows = adapter.follows(student, model, own)
         frozen[name] = FrozenTeacher(model, forward, (precision or {}).get(name), follows)

@@ -30,8 +30,8 @@ def to_read(module):
     return seen
 
 
-def test_the_distiller_is_read_with_thirteen_others():
-    expected = {"base_distiller", "checks", "connectors", "dry_run", "layers"}
+def test_the_distiller_is_read_with_fifteen_others():
+    expected = {"base_distiller", "box_masks", "checks", "masks", "connectors", "dry_run", "layers"}
     expected |= {
         "layouts",
         "loss_checks",

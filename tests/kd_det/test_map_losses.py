@@ -42,3 +42,29 @@ def test_images_without_boxes(tiny):
         sample.gt_instances = sample.gt_instances[:0]
     losses = model(**batch, mode="loss")
     assert torch.isfinite(losses["loss_maps"]) and losses["loss_maps"] > 0
+
+
+@pytest.mark.parametrize("teacher", ["faster_rcnn", "retinanet"])
+@pytest.mark.parametrize("mask", ["boxes", "scores", "attention"])
+def test_masks(tiny, mask, teacher):
+    term = dict(loss=dict(type="kd_core.losses.PearsonFeatureLoss"), layers="neck[1:4]", mask=mask)
+    term["teacher_layers"] = "neck[1:4]" if teacher == "faster_rcnn" else "neck[0:3]"
+    model = tiny.build(tiny.distilled(None, getattr(tiny, teacher)(), dict(pkd=term)))
+    assert len(model.distiller.terms["pkd"].layers("teacher")) == (2 if mask == "scores" else 1)
+    losses = tiny.losses(model)
+    losses["loss_pkd"].backward()
+    assert losses["loss_pkd"] > 0 and model.backbone.conv1.weight.grad.any()
+
+
+def test_an_empty_mask_gives_0(tiny):
+    term = dict(
+        loss=dict(type="kd_core.losses.PearsonFeatureLoss"), layers="neck[0:4]", mask="boxes"
+    )
+    model = tiny.build(tiny.distilled(terms=dict(pkd=term)))
+    batch = tiny.batch(model.train())
+    for sample in batch["data_samples"]:
+        sample.gt_instances = sample.gt_instances[:0]
+    losses = model(**batch, mode="loss")
+    losses["loss_pkd"].backward()
+    assert losses["loss_pkd"] == 0
+    assert all(torch.isfinite(p.grad).all() for p in model.parameters() if p.grad is not None)
