@@ -24,22 +24,29 @@ if TYPE_CHECKING:
     )
     from kd_cls.distilled import (
         BYOT,
+        CAMKD,
         CCSKD,
         CKDMKT,
         CTKD,
         DML,
         MSKDSSR,
+        ONE,
+        PSKD,
+        Adversarial,
         DistilledClassifier,
+        SelfTeacher,
         TeacherHeads,
     )
     from kd_cls.metric import ClassificationMetric
-    from kd_cls.networks import CifarNetwork, TimmNetwork, TorchvisionNetwork
+    from kd_cls.networks import CifarNetwork, SimKDNetwork, TimmNetwork, TorchvisionNetwork
 else:
     __getattr__, __dir__ = lazy_names(
         __name__,
         {
+            "Adversarial": "kd_cls.distilled",
             "BYOT": "kd_cls.distilled",
             "BuiltInDigits": "kd_cls.datasets",
+            "CAMKD": "kd_cls.distilled",
             "CCSKD": "kd_cls.distilled",
             "CIFAR10": "kd_cls.datasets",
             "CIFAR100": "kd_cls.datasets",
@@ -54,7 +61,11 @@ else:
             "FashionMNIST": "kd_cls.datasets",
             "ImageFolder": "kd_cls.datasets",
             "MSKDSSR": "kd_cls.distilled",
+            "ONE": "kd_cls.distilled",
+            "PSKD": "kd_cls.distilled",
             "SVHN": "kd_cls.datasets",
+            "SelfTeacher": "kd_cls.distilled",
+            "SimKDNetwork": "kd_cls.networks",
             "TeacherHeads": "kd_cls.distilled",
             "TimmNetwork": "kd_cls.networks",
             "TinyImageNet": "kd_cls.datasets",
@@ -64,6 +75,7 @@ else:
 
 __all__ = [
     "BYOT",
+    "CAMKD",
     "CCSKD",
     "CIFAR10",
     "CIFAR100",
@@ -71,7 +83,10 @@ __all__ = [
     "CTKD",
     "DML",
     "MSKDSSR",
+    "ONE",
+    "PSKD",
     "SVHN",
+    "Adversarial",
     "BuiltInDigits",
     "Caltech100",
     "CifarNetwork",
@@ -80,6 +95,8 @@ __all__ = [
     "DistilledClassifier",
     "FashionMNIST",
     "ImageFolder",
+    "SelfTeacher",
+    "SimKDNetwork",
     "TeacherHeads",
     "TimmNetwork",
     "TinyImageNet",

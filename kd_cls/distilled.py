@@ -34,10 +34,15 @@ def DistilledClassifier(  # noqa: N802  a config names it as a type
     )
 
 
+Adversarial = model_type(methods.Adversarial, ADAPTER, __name__)
 BYOT = model_type(methods.BYOT, ADAPTER, __name__)
+CAMKD = model_type(methods.CAMKD, ADAPTER, __name__)
 CCSKD = model_type(methods.CCSKD, ADAPTER, __name__)
 CKDMKT = model_type(methods.CKDMKT, ADAPTER, __name__)
 CTKD = model_type(methods.CTKD, ADAPTER, __name__)
 DML = model_type(methods.DML, ADAPTER, __name__)
 MSKDSSR = model_type(methods.MSKDSSR, ADAPTER, __name__)
+ONE = model_type(methods.ONE, ADAPTER, __name__)
+PSKD = model_type(methods.PSKD, ADAPTER, __name__)
+SelfTeacher = model_type(methods.SelfTeacher, ADAPTER, __name__)
 TeacherHeads = model_type(methods.TeacherHeads, ADAPTER, __name__)

@@ -115,9 +115,7 @@ class Distiller(BaseDistiller):
 
     def networks(self) -> list[tuple[str, nn.Module, bool]]:
         """Return the teachers: name for messages, module, and that it is not trained."""
-        return [
-            (f"the {_whose(name)}", teacher.model, False) for name, teacher in self.teachers.items()
-        ]
+        return [(f"the {_whose(n)}", one.model, False) for n, one in self.teachers.items()]
 
     def dry_run(
         self, student: nn.Module, example: Sequence[Any] | None, forward: Forward | None
@@ -130,6 +128,7 @@ class Distiller(BaseDistiller):
         self._clear()
         for name, teacher in self.teachers.items():
             teacher.check(layers_of(self.terms_of(name), "teacher"), _whose(name))
+            teacher.bind(term.loss for term in self.terms_of(name).values())
         if self.gradient_shares is not None:
             self.gradient_shares.parameters(student)
         if self.auto_weights is not None:

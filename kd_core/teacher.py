@@ -69,6 +69,17 @@ class FrozenTeacher:
         for layer in layers:
             find_layer(self.model, layer, whose)
 
+    def bind(self, losses: Iterable[nn.Module]) -> None:
+        """Show itself to those losses that read modules of a teacher.
+
+        Raises:
+            ValueError: If one finds no such module.
+        """
+        for loss in losses:
+            bind: Any = getattr(loss, "bind_teacher", None)
+            if bind is not None:
+                bind(self.model)
+
     def run(
         self,
         args: Sequence[Any],

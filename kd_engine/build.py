@@ -13,6 +13,7 @@ from mmengine.registry import MODELS
 from torch import nn
 
 from kd_core import Term
+from kd_core.several_teachers import split_terms
 from kd_core.term_options import term_of
 from kd_engine.config.file import read_config
 from kd_engine.weights.settings import initial_weight_settings
@@ -63,12 +64,13 @@ def build_terms(configs: Mapping[str, Mapping[str, Any]]) -> dict[str, Term]:
         configs: Name to ``dict(loss=, layers=, teacher_layers=, weight=, schedule=, teacher=,
             normalize=, connector=, mask=, share=)``; all but the first two are optional,
             ``schedule`` is a dict or a list of dicts, ``weight`` a number, "auto" or
-            ``dict(type="kd_core.AutoWeight", ...)``.
+            ``dict(type="kd_core.AutoWeight", ...)``, ``teacher`` a name or several
+            (:func:`kd_core.several_teachers.split_terms`).
 
     Raises:
         ValueError: If a term has an unknown key, or one is missing.
     """
-    return {name: _build_term(name, config) for name, config in configs.items()}
+    return {name: _build_term(name, config) for name, config in split_terms(configs).items()}
 
 
 def build_weight(weight: Any) -> Any:

@@ -49,7 +49,8 @@ def build_distilled(
             or work dir, or ``None`` where the config loads its own weights; ``key`` and ``prefix``
             say which entry and which keys of it; ``precision`` "float16" or "bfloat16" runs the
             teacher's forward in it.
-        teachers: Instead of ``teacher``, name to such a dict; each term names its ``teacher``.
+        teachers: Instead of ``teacher``, name to such a dict; each term names its ``teacher``, or
+            several: see :func:`kd_core.several_teachers.split_terms`.
         gradient_shares: ``dict(layer=, interval=50)`` logs each term's share of the gradient
             norm at one of the student's layers.
         dry_run_size: Height and width in pixels of the images of the dry run; ``None`` takes what

@@ -85,7 +85,9 @@ def models_to_compare(
             name: {key: value for key, value in term.items() if key != "teacher_layers"}
             for name, term in config.model.terms.items()
         }
-        Distiller(copy.deepcopy(distilled), build_terms(terms)).attach(distilled)
+        built = build_terms(terms)
+        teachers = {term.teacher: copy.deepcopy(distilled) for term in built.values()}
+        Distiller(teachers, built).attach(distilled)
     alone: nn.Module = build_model(config, change(Config.fromfile(plain).model))
     weights = state_dict_of(read_checkpoint(exported))
     if extra := [key for key in weights if key.startswith(TRAINING_ONLY)]:

@@ -23,7 +23,7 @@ if TYPE_CHECKING:
         LabeledFolder,
         Omniglot,
     )
-    from kd_retrieval.distilled import CKDMKT, DML, DistilledEmbedder
+    from kd_retrieval.distilled import CAMKD, CKDMKT, DML, DistilledEmbedder, SelfTeacher
     from kd_retrieval.embedder import Embedder
     from kd_retrieval.metric import RecallMetric
     from kd_retrieval.recall.at_k import RecallResult, recall_at_k
@@ -34,6 +34,7 @@ else:
         __name__,
         {
             "BuiltInDigits": "kd_retrieval.datasets",
+            "CAMKD": "kd_retrieval.distilled",
             "CKDMKT": "kd_retrieval.distilled",
             "CSVFile": "kd_retrieval.datasets",
             "CUB200": "kd_retrieval.datasets",
@@ -49,6 +50,7 @@ else:
             "RecallMetric": "kd_retrieval.metric",
             "RecallResult": "kd_retrieval.recall.at_k",
             "SOP": "kd_retrieval.datasets",
+            "SelfTeacher": "kd_retrieval.distilled",
             "StoredEmbeddings": "kd_retrieval.cached_teacher",
             "TimmTrunk": "kd_retrieval.trunks",
             "TorchvisionTrunk": "kd_retrieval.trunks",
@@ -61,6 +63,7 @@ else:
 
 __all__ = [
     "BuiltInDigits",
+    "CAMKD",
     "CKDMKT",
     "CSVFile",
     "CUB200",
@@ -76,6 +79,7 @@ __all__ = [
     "RecallMetric",
     "RecallResult",
     "SOP",
+    "SelfTeacher",
     "StoredEmbeddings",
     "TimmTrunk",
     "TorchvisionTrunk",

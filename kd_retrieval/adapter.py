@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
+import torch
 from torch import Tensor, nn
 
 from kd_core import Term
@@ -88,6 +89,17 @@ class EmbedderAdapter(ModelAdapter):
     def scores(self, output: Tensor) -> Tensor:
         """Return the similarities of each embedding with the others of the batch (N, N - 1)."""
         return similarity_scores(output)
+
+    def sample_losses(self, scores: Tensor, labels: Tensor) -> Tensor:
+        """Return minus the logarithm of the share of each image's class in its similarities (N,).
+
+        An image without another of its class has 0 in every network, which so counts alike.
+        """
+        same = labels[:, None] == labels  # (N, N)
+        others = ~torch.eye(len(labels), dtype=torch.bool, device=labels.device)
+        positive = same[others].reshape(scores.shape)  # (N, N - 1), without the image itself
+        shares = (scores.softmax(1) * positive).sum(1).clamp(min=1e-12)
+        return torch.where(positive.any(1), -shares.log(), torch.zeros_like(shares))
 
     def own_loss(self, network: nn.Module, output: Tensor, labels: Tensor) -> Tensor:
         """Return the metric loss of an embedder."""

@@ -35,5 +35,7 @@ def DistilledEmbedder(  # noqa: N802  a config names it as a type
     )
 
 
+CAMKD = model_type(methods.CAMKD, ADAPTER, __name__)
 CKDMKT = model_type(methods.CKDMKT, ADAPTER, __name__)
 DML = model_type(methods.DML, ADAPTER, __name__)
+SelfTeacher = model_type(methods.SelfTeacher, ADAPTER, __name__)

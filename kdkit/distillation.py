@@ -9,6 +9,7 @@ from torch import nn
 
 from kd_core import Distiller, FrozenTeacher, Term
 from kd_core.checkpoint.inherit import Inherit, Modules
+from kd_core.several_teachers import split_terms
 from kd_core.term import Layers
 from kd_core.term_options import term_of
 
@@ -30,7 +31,8 @@ def distill(
     Args:
         student: The model to train.
         teacher: The trained model; it is frozen, and no part of the student's ``state_dict``. Or
-            name to each of several: then each term is a :class:`Term` that names its teacher.
+            name to each of several: then each term names its teacher, or several and their
+            weights (:func:`kd_core.several_teachers.split_terms`).
         terms: Name to a :class:`Term`, or in short to its loss and layers,
             ``(loss, layers)`` or ``(loss, layers, teacher_layers)``, or to a dict as in a config:
             ``dict(loss=..., layers=..., weight="auto", share=0.3, normalize="standard")``.
@@ -64,7 +66,7 @@ def distill(
         >>> list(distiller.detach().state_dict())
         ['0.weight', '0.bias']
     """
-    made = {name: _term(name, one) for name, one in terms.items()}
+    made = {name: _term(name, one) for name, one in split_terms(terms).items()}
     distiller = Distiller(teacher, made)
     distiller.attach(student, example)
     if inherit:

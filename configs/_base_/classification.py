@@ -7,7 +7,9 @@ custom_imports = dict(imports=["kd_cls"])
 # Of kd_cls.CifarNetwork; a dataset whose networks have other layers names those.
 stem = "network.stem"
 stages = ["network.stage1", "network.stage2", "network.stage3"]
+last = "network.last"  # the map that is pooled
 pool = "network.pool"
+branch = ["network.stage3", "network.last", "network.pool", "network.classifier"]  # stages[-2] on
 channels = 64  # of the last stage
 tuned = dict()  # settings of terms that a dataset has of its own: term to what replaces a method's
 

@@ -5,6 +5,7 @@ from kd_cls.networks.libraries import TimmNetwork, TorchvisionNetwork
 from kd_cls.networks.mobilenet_v2 import MobileNetV2
 from kd_cls.networks.resnet import CifarResNet, ResNet
 from kd_cls.networks.shufflenet import ShuffleNetV1, ShuffleNetV2
+from kd_cls.networks.simkd import SimKDNetwork
 from kd_cls.networks.staged import StagedNetwork
 from kd_cls.networks.vgg import VGG
 from kd_cls.networks.wide_resnet import WideResNet
@@ -17,6 +18,7 @@ __all__ = [
     "ResNet",
     "ShuffleNetV1",
     "ShuffleNetV2",
+    "SimKDNetwork",
     "StagedNetwork",
     "TimmNetwork",
     "TorchvisionNetwork",

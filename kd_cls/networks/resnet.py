@@ -100,11 +100,13 @@ class _Residual(nn.Module):
         super().__init__()
         self.residual = residual
         self.shortcut = _shortcut(in_channels, out_channels, stride)
+        self.before_relu = nn.Identity()  # a layer to select: the sum
         self.relu = nn.ReLU()
 
     def forward(self, features: Tensor) -> Tensor:
         """Turn a map (N, C, H, W) into (N, C', H/stride, W/stride)."""
-        out: Tensor = self.relu(self.residual(features) + self.shortcut(features))
+        sums = self.residual(features) + self.shortcut(features)
+        out: Tensor = self.relu(self.before_relu(sums))
         return out
 
 

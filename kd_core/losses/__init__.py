@@ -18,6 +18,7 @@ from kd_core.losses.fgd import FGDLoss
 from kd_core.losses.flow_of_solution_procedure import FlowOfSolutionProcedureLoss
 from kd_core.losses.hmat import HMATLoss
 from kd_core.losses.mgd import MGDLoss
+from kd_core.losses.ofd import OFDLoss
 from kd_core.losses.pearson_feature import PearsonFeatureLoss
 from kd_core.losses.position_attention import PositionAttentionLoss
 from kd_core.losses.probabilistic_transfer import ProbabilisticTransferLoss
@@ -28,6 +29,7 @@ from kd_core.losses.review_kd import ReviewKDLoss
 from kd_core.losses.selective_target import SelectiveTargetLoss
 from kd_core.losses.similarity_preserving import SimilarityPreservingLoss
 from kd_core.losses.soft_target import SoftTargetLoss
+from kd_core.losses.srrl import SRRLLoss
 from kd_core.losses.vid import VIDLoss
 
 __all__ = [
@@ -49,6 +51,7 @@ __all__ = [
     "FlowOfSolutionProcedureLoss",
     "HMATLoss",
     "MGDLoss",
+    "OFDLoss",
     "PearsonFeatureLoss",
     "PositionAttentionLoss",
     "ProbabilisticTransferLoss",
@@ -56,6 +59,7 @@ __all__ = [
     "RelationalDistanceLoss",
     "RelaxedContrastiveLoss",
     "ReviewKDLoss",
+    "SRRLLoss",
     "SelectiveTargetLoss",
     "SimilarityPreservingLoss",
     "SoftTargetLoss",

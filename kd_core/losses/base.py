@@ -33,7 +33,8 @@ class DistillationLoss(nn.Module):
 
     A loss with parameters of its own has a method ``prepare(student, teacher)`` that makes them for
     features of these shapes, connected where it asks for that; it is called in the dry run. They
-    are trained with the student, and saved under ``distiller.``.
+    are trained with the student, and saved under ``distiller.``. One that reads modules of the
+    teacher, such as its classifier, has ``bind_teacher(teacher)``, which is called before that.
 
     Args:
         loss_weight: Factor on the returned loss.

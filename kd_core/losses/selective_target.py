@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import torch
 from torch import Tensor
-from torch.nn import functional as F
 
 from kd_core.checks import check_indices, check_logits, check_positive
 from kd_core.losses.base import DistillationLoss
+from kd_core.losses.soft_target import soft_divergences
 
 
 class SelectiveTargetLoss(DistillationLoss):
@@ -63,9 +62,6 @@ class SelectiveTargetLoss(DistillationLoss):
         """
         check_logits(student, teacher)
         check_indices("labels", labels, len(student), student.shape[1])
-        student_log = torch.log_softmax(student.float() / self.temperature, dim=1)
-        teacher_log = torch.log_softmax(teacher.detach().float() / self.temperature, dim=1)
-        divergence = F.kl_div(student_log, teacher_log, reduction="none", log_target=True)
         multiplier = 1.0 + (teacher.argmax(dim=1) == labels).float()  # (N,)
-        selected = multiplier.square() * divergence.sum(dim=1)
-        return self.loss_weight * self.temperature**2 * selected.mean()
+        divergences = soft_divergences(student, teacher, self.temperature)
+        return self.loss_weight * (multiplier.square() * divergences).mean()

@@ -53,8 +53,25 @@ class SoftTargetLoss(DistillationLoss):
         Raises:
             ValueError: If either is not 2-D, or if the shapes differ.
         """
-        check_logits(student, teacher)
-        student_log = torch.log_softmax(student.float() / self.temperature, dim=1)
-        teacher_log = torch.log_softmax(teacher.detach().float() / self.temperature, dim=1)
-        divergence = F.kl_div(student_log, teacher_log, reduction="batchmean", log_target=True)
-        return self.loss_weight * self.temperature**2 * divergence
+        return self.loss_weight * soft_divergences(student, teacher, self.temperature).mean()
+
+
+def soft_divergences(student: Tensor, teacher: Tensor, temperature: float) -> Tensor:
+    """Return the divergence of each sample, t^2 * sum over classes of p log(p / q).
+
+    Args:
+        student: Logits (N, classes).
+        teacher: Logits (N, classes); no gradient flows into them.
+        temperature: Divisor t of both.
+
+    Returns:
+        Divergences (N,) in float32.
+
+    Raises:
+        ValueError: If either is not 2-D, or if the shapes differ.
+    """
+    check_logits(student, teacher)
+    student_log = torch.log_softmax(student.float() / temperature, dim=1)
+    teacher_log = torch.log_softmax(teacher.detach().float() / temperature, dim=1)
+    divergence = F.kl_div(student_log, teacher_log, reduction="none", log_target=True)
+    return temperature**2 * divergence.sum(dim=1)

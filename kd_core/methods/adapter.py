@@ -71,6 +71,15 @@ class TaskAdapter:
         """Return what softmax turns into probabilities: the logits (N, classes) themselves."""
         return output
 
+    def sample_losses(self, scores: Tensor, labels: Tensor) -> Tensor:
+        """Return how little each sample's scores speak for its label: the cross-entropy (N,).
+
+        Args:
+            scores: As :meth:`scores` returns them, in float32.
+            labels: Class of each image, int64 (N,).
+        """
+        return F.cross_entropy(scores, labels, reduction="none")
+
     def own_loss(self, network: nn.Module, output: Tensor, labels: Tensor) -> Tensor:
         """Return the loss of a network that is trained alone.
 

@@ -23,6 +23,7 @@ class Batch:
     Attributes:
         images: As the student gets them (N, C, H, W).
         labels: Class of each image, int64 (N,).
+        ids: What numbers each image in the training set, int64 (N,); ``None`` if nobody says.
         output: The student's logits (N, classes) or embeddings (N, D).
         features: The student's at the method's layers, from shallow to deep: maps (N, C, H, W) or
             vectors (N, D).
@@ -33,6 +34,7 @@ class Batch:
 
     images: Tensor
     labels: Tensor
+    ids: Tensor | None
     output: Tensor
     features: list[Tensor]
     teacher_outputs: Mapping[str, list[Tensor]]
@@ -219,7 +221,8 @@ class NetworksDistiller(BaseDistiller):
                 student's layers (checked in the first step).
             FloatingPointError: If a loss is not finite; names the network that diverges.
         """
-        labels = call.named().get("labels")
+        known = call.named()
+        labels = known.get("labels")
         if labels is None:
             raise ValueError(
                 f"{type(self).__name__} needs the labels of each batch. Let the student's forward "
@@ -234,7 +237,9 @@ class NetworksDistiller(BaseDistiller):
         images = _images(call.student, call.args, call.kwargs)
         own = {} if call.task else self._own_loss(call.student, output, labels)
         task = call.task or own
-        batch = Batch(images, labels, output, features, teacher_outputs, task, call.iteration)
+        count = call.iteration
+        ids = known.get("ids")
+        batch = Batch(images, labels, ids, output, features, teacher_outputs, task, count)
         result = own | self.compare(batch)
         losses = {name: value for name, value in task.items() if "loss" in name} | result
         self._require_convergence(losses, call.iteration)

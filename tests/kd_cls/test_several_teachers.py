@@ -60,6 +60,19 @@ def test_each_term_has_the_value_that_it_has_with_one_teacher():
     assert not any(p.requires_grad for one in teachers for p in one.model.parameters())
 
 
+def test_a_term_of_both_is_the_weighted_sum_of_their_terms():
+    kd = dict(loss=dict(type="kd_core.losses.SoftTargetLoss"), layers="logits", weight=2.0)
+    both = build(terms=dict(kd=dict(kd, teacher=dict(wide=0.75, same=0.25))))
+    found = losses(both)
+    for name, share in (("wide", 0.75), ("same", 0.25)):
+        teachers = {name: config().teachers[name]}
+        alone = build(terms=dict(kd=dict(kd, teacher=name)), teachers=teachers)
+        weights = both.distiller.teachers[name].model.state_dict()
+        alone.distiller.teachers[name].model.load_state_dict(weights)
+        expected = share * losses(alone)["loss_kd"]
+        torch.testing.assert_close(found[f"loss_kd_{name}"], expected)
+
+
 def test_what_must_be_trained_first():
     missing = dict(config="kdkit::cls/teacher+digits", checkpoint="work_dirs/none/epoch_1.pth")
     model = config()

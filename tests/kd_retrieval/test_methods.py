@@ -66,6 +66,27 @@ def divergence(own, other, temperature):
     return temperature**2 * (p * (p / q).log()).sum() / len(own)
 
 
+def test_camkd_weights_teachers_by_the_share_of_an_images_class():
+    torch.manual_seed(0)
+    teachers = dict(wide=OTHER, same=OWN)
+    config = dict(type="kd_retrieval.CAMKD", student=STUDENT, teachers=teachers)
+    model = MODELS.build(ConfigDict(config))
+    frozen = [one.model for one in model.distiller.teachers.values()]
+    alone = copy.deepcopy(model)
+    alone.distiller.detach()
+    found = losses(model)
+    (own,), others = embeddings([alone], True), embeddings(frozen, False)
+    partner = [0, 0, 2, 2, 4, 4]  # the place of the other image of its class, itself left out
+    doubts = [-probabilities(one, 1)[range(6), partner].log() for one in others]
+    shares = 1 - torch.stack(doubts).softmax(0)
+    expected = 0
+    for one, weights in zip(others, shares, strict=True):
+        p, q = probabilities(one, 4), probabilities(own, 4)
+        expected = expected + (weights * 16 * (p * (p / q).log()).sum(1)).mean()
+    torch.testing.assert_close(found["loss_responses"], expected)
+    torch.testing.assert_close(found["weight_wide"], shares[0].mean())
+
+
 @pytest.mark.parametrize("kind", METHODS)
 def test_the_losses_by_hand(kind):
     model = build(kind)

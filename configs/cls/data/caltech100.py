@@ -63,6 +63,13 @@ trained = {  # what other configs take up
     for phase, number in epochs.items()
 }
 
+# ResNet-8 has one block in a stage, ResNet-20 three; residual.4 is the batch norm before the sum.
+ofd = dict(
+    norms=[f"network.stage{number}.2.residual.4" for number in (1, 2, 3)],
+    layers=[f"network.stage{number}.0.before_relu" for number in (1, 2, 3)],
+    teacher_layers=[f"network.stage{number}.2.before_relu" for number in (1, 2, 3)],
+)
+simkd = dict(channels=64, num_features=64)  # of the last maps of student and teacher
 samples = 5233  # ids of all images, for CRD
 # The authors' schedule for 200 epochs, at about the same shares of 6: 60, 160 and 30 of 200.
 ccskd = dict(start=2, decay=[2, 5], every=1)

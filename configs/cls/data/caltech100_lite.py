@@ -24,7 +24,10 @@ model, teacher = (
     for name in ("tf_efficientnet_lite0", "tf_efficientnet_lite2")
 )
 stem = "network.bn1"
+last = "network.bn2"
 pool = "network.global_pool"
+branch = ["network.blocks.5", "network.blocks.6", "network.conv_head", "network.bn2"]
+branch += ["network.global_pool", "network.classifier"]
 channels = 320  # of the student's last stage
 
 train_dataloader = dict(
@@ -46,6 +49,8 @@ optim_wrapper = dict(
     paramwise_cfg=dict(custom_keys={"network.classifier": dict(lr_mult=5.0)}),
 )
 
+ofd = dict(_delete_=True)  # no layers of these networks fit
+simkd = dict(_delete_=True)
 epochs = dict(student=3, peer=3, teacher=6, heads=2)
 schedules = {
     phase: dict(

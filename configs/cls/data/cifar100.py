@@ -18,6 +18,7 @@ model, teacher = (
     for name in ("wrn_16_2", "wrn_40_2")
 )
 channels = 128  # of the last stage
+simkd = dict(channels=128, num_features=128)  # of the last maps of student and teacher
 
 train_dataloader = dict(
     num_workers=4,

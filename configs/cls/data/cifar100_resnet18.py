@@ -6,7 +6,9 @@ _base_ = "cifar100.py"
 model = dict(network=dict(name="resnet18"))
 teacher = dict(network=dict(name="resnet34"))
 stages = ["network.stage1", "network.stage2", "network.stage3", "network.stage4"]
+branch = ["network.stage4", "network.last", "network.pool", "network.classifier"]
 channels = 512  # of the last stage
+simkd = dict(channels=512, num_features=512)  # of the last maps of student and teacher
 
 train_dataloader = dict(batch_size=128)
 optim_wrapper = dict(optimizer=dict(lr=0.1))

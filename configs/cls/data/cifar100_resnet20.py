@@ -5,6 +5,7 @@ _base_ = "cifar100.py"
 model = dict(network=dict(name="resnet20"))
 teacher = dict(network=dict(name="resnet56"))
 channels = 64  # of the last stage
+simkd = dict(channels=64, num_features=64)  # of the last maps of student and teacher
 trained = {
     phase: dict(
         config=f"kdkit::cls/{phase}+cifar100_resnet20",

@@ -23,6 +23,7 @@ from kd_core.losses import (
     FlowOfSolutionProcedureLoss,
     HMATLoss,
     MGDLoss,
+    OFDLoss,
     PearsonFeatureLoss,
     PositionAttentionLoss,
     ProbabilisticTransferLoss,
@@ -33,6 +34,7 @@ from kd_core.losses import (
     SelectiveTargetLoss,
     SimilarityPreservingLoss,
     SoftTargetLoss,
+    SRRLLoss,
     VIDLoss,
 )
 
@@ -115,6 +117,7 @@ CASES = [
     pytest.param(HMATLoss, {"preset": "embedder"}, (2, 8, 5, 5), (2, 8, 4, 4), id="hmat-embedder"),
     pytest.param(MGDLoss, {"masked": 0.0}, (2, 8, 4, 4), (2, 8, 6, 3), id="mgd"),
     pytest.param(MGDLoss, {"preset": "classifier"}, (2, 8, 4, 4), (2, 8, 4, 4), id="mgd-channels"),
+    pytest.param(OFDLoss, {}, (2, 8, 4, 4), (2, 8, 6, 3), id="overhaul"),
     pytest.param(PearsonFeatureLoss, {}, (2, 8, 4, 4), (2, 8, 6, 3), id="pearson"),
     pytest.param(PearsonFeatureLoss, {}, (2, 8, 4, 4), (2, 8, 4, 4), id="pearson-equal-sizes"),
     pytest.param(PositionAttentionLoss, {}, (2, 8, 4, 4), (2, 16, 6, 3), id="position"),
@@ -141,6 +144,7 @@ CASES = [
     pytest.param(SelectiveTargetLoss, {}, (4, 10), (4, 10), id="selective"),
     pytest.param(SimilarityPreservingLoss, {}, (4, 8, 4, 4), (4, 16, 7, 5), id="similarity"),
     pytest.param(SoftTargetLoss, {}, (4, 10), (4, 10), id="soft-target"),
+    pytest.param(SRRLLoss, {}, (2, 8, 4, 4), (2, 6, 6, 3), id="regression"),
     pytest.param(VIDLoss, {}, (2, 8, 4, 4), (2, 6, 6, 3), id="variational"),
 ]
 
@@ -153,16 +157,19 @@ NEVER_ZERO = {
     (MGDLoss, "hard"),
     (ReviewKDLoss, "hard"),
     (RelaxedContrastiveLoss, "hard"),
+    (SRRLLoss, "hard"),
     (VIDLoss, "hard"),
 }
 ALIGNING = {EmbeddingCosineLoss, FeatureImitationLoss}
-LEARNING = {CRDLoss, FBKDLoss, FGDLoss, MGDLoss, ReviewKDLoss, VIDLoss}  # they have parameters
+LEARNING = {CRDLoss, FBKDLoss, FGDLoss, MGDLoss, ReviewKDLoss, SRRLLoss, VIDLoss}
 OWN_STATISTICS = {  # a rank's own bank, its own mean and variance, its own draws
     (CRDLoss, None),
     (FBKDLoss, None),
     (MGDLoss, "classifier"),
+    (OFDLoss, None),
     (ReviewKDLoss, None),
     (PearsonFeatureLoss, None),
+    (SRRLLoss, None),
     (ChannelAttentionLoss, "pooled_batch"),
     (HMATLoss, None),  # the channel part of its default preset is pooled_batch
 }
@@ -371,6 +378,7 @@ class TestContract:
         EmbeddingCosineLoss,
         FeatureImitationLoss,
         FlowOfSolutionProcedureLoss,
+        OFDLoss,
         PearsonFeatureLoss,
     ],
 )

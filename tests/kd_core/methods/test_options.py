@@ -14,8 +14,12 @@ from ...kd_cls.toy_classifiers import STUDENT, TEACHER
 
 _TRAINED = dict(config=TEACHER, checkpoint=None)
 PARTS = dict(
+    samples=10,
+    shared="network.stage2",
+    branch=["network.stage3", "network.pool", "network.classifier"],
     student=STUDENT,
     scratch=TEACHER,
+    teachers=dict(wide=_TRAINED),
     teacher=_TRAINED,
     pretrained=dict(config=STUDENT, checkpoint=None),
     schedule=dict(epoch_length=1),

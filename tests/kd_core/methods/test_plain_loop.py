@@ -12,14 +12,20 @@ from torch.nn import functional as F
 from kd_core.layers import LayerPath
 from kd_core.methods import (
     BYOT,
+    CAMKD,
     CCSKD,
     CKDMKT,
     CTKD,
     DML,
     MSKDSSR,
+    ONE,
+    PSKD,
+    Adversarial,
     CCSKDSchedule,
     HeadedClassifier,
     ReflectionWeights,
+    SelfTeacher,
+    TeacherFeatures,
     TeacherHeads,
     TransferWeights,
 )
@@ -95,11 +101,19 @@ def headed(network):
     return FrozenTeacher(HeadedClassifier(network, paths, heads, LayerPath.parse("classifier")))
 
 
+def branch():
+    return nn.Sequential(nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(8, 5))
+
+
 def make(kind):
     """A method with the networks that it needs besides the student."""
     both = dict(student=STAGES, teacher=STAGES)
     return dict(
+        Adversarial=lambda: Adversarial(FrozenTeacher(Net(6)), layers=("pool", "pool"),
+                                        adapter=TASK),
         BYOT=lambda: BYOT(layers=STAGES, adapter=TASK),
+        CAMKD=lambda: CAMKD(dict(a=FrozenTeacher(Net(6)), b=FrozenTeacher(Net())), "confidence",
+                            (1.0, 1.0, 4.0), TeacherFeatures("high"), TASK),
         CCSKD=lambda: CCSKD(FrozenTeacher(Net(6)), CCSKDSchedule(1, start=1), layers=both,
                             adapter=TASK),
         CKDMKT=lambda: CKDMKT([Net(6)], [FrozenTeacher(Net()), FrozenTeacher(Net(6))],
@@ -108,14 +122,18 @@ def make(kind):
                           adapter=TASK),
         DML=lambda: DML({"a friend": Net(6)}),
         MSKDSSR=lambda: MSKDSSR(headed(Net(6)), ReflectionWeights(c=[0.3, 0.5]), STAGES, TASK),
+        ONE=lambda: ONE([branch(), branch()], "high", ramp=2.0, adapter=TASK),
+        PSKD=lambda: PSKD(6, adapter=TASK),
+        SelfTeacher=lambda: SelfTeacher(Net(), 0.5, adapter=TASK),
         TeacherHeads=lambda: TeacherHeads(STAGES, TASK),
     )[kind]()  # fmt: skip
 
 
-OWN = dict(CKDMKT=0.5, CCSKD=0.0, MSKDSSR=0.5)  # factor of the student's cross-entropy
+OWN = dict(CKDMKT=0.5, CCSKD=0.0, MSKDSSR=0.5, PSKD=0.8)  # factor of the student's cross-entropy
 
 
-KINDS = ["BYOT", "CCSKD", "CKDMKT", "CTKD", "DML", "MSKDSSR", "TeacherHeads"]
+KINDS = ["Adversarial", "BYOT", "CAMKD", "CCSKD", "CKDMKT", "CTKD", "DML", "MSKDSSR", "ONE"]
+KINDS += ["PSKD", "SelfTeacher", "TeacherHeads"]
 
 
 @pytest.mark.parametrize("kind", KINDS)
@@ -124,12 +142,16 @@ def test_the_losses_are_all_of_them_with_the_students_own(kind):
     student = Net()
     images, labels = torch.randn(6, 3, 8, 8), torch.arange(6) % 5
     make(kind).attach(student, example=[images])
+    student.distiller.set_run_length(2, 8)
     entropy = F.cross_entropy(student(images), labels)
-    found = student.distiller.losses(labels=labels)
+    found = student.distiller.losses(labels=labels, ids=torch.arange(6))
     torch.testing.assert_close(found["loss_ce"], OWN.get(kind, 1.0) * entropy)
     assert len(found) > 1
     total = sum(value for name, value in found.items() if "loss" in name)
     total.backward()
+    if kind == "Adversarial":  # the discriminator learns in one step, the student in the next
+        student(images)
+        sum(student.distiller.losses(labels=labels).values()).backward()
     trained = student.distiller if kind == "TeacherHeads" else student
     assert all(p.grad is not None for p in trained.parameters() if p.requires_grad)
 
@@ -140,13 +162,14 @@ class Run:
     def __init__(self, kind):
         torch.manual_seed(0)
         self.model = make(kind).attach(Net(), example=[torch.randn(6, 3, 8, 8)])
+        self.model.distiller.set_run_length(2, 8)
         self.optimizer = torch.optim.SGD(self.model.parameters(), lr=0.01, momentum=0.9)
 
     def train(self, *steps):
         for step in steps:
             images = torch.randn(6, 3, 8, 8, generator=torch.Generator().manual_seed(step))
             self.model.train()(images)
-            found = self.model.distiller.losses(labels=torch.arange(6) % 5)
+            found = self.model.distiller.losses(labels=torch.arange(6) % 5, ids=torch.arange(6))
             self.optimizer.zero_grad()
             sum(value for name, value in found.items() if "loss" in name).backward()
             self.optimizer.step()
@@ -169,7 +192,9 @@ def test_a_run_resumed_equals_the_unbroken_one(kind):
     assert any(not torch.equal(value, half[0][key]) for key, value in weights.items())
 
 
-@pytest.mark.parametrize("kind", ["BYOT", "CCSKD", "MSKDSSR", "TeacherHeads"])
+@pytest.mark.parametrize(
+    "kind", ["BYOT", "CAMKD", "CCSKD", "MSKDSSR", "ONE", "PSKD", "TeacherHeads"]
+)
 def test_what_makes_layers_by_shapes_needs_an_example(kind):
     with pytest.raises(ValueError, match=rf"{kind} makes layers .* attach\(student, example="):
         make(kind).attach(Net())
