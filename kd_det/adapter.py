@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 import torch
+from mmcv.cnn import ConvModule
 from mmdet.structures import DetDataSample
 from torch import Tensor, nn
 
 from kd_core import Term
 from kd_core.layers import LayerPath
 from kd_core.terms import layers_of
+from kd_det.head_pairs import require_alike_heads
 from kd_det.heads import followed_boxes, run_heads
 from kd_det.probe import random_samples
 from kd_engine.adapter import ModelAdapter
@@ -25,13 +27,14 @@ class DetectorAdapter(ModelAdapter):
     def require_pair(
         self, student: nn.Module, teacher: nn.Module, terms: Mapping[str, Term]
     ) -> None:
-        """Require detectors, which have a data preprocessor."""
+        """Require detectors, which have a data preprocessor, and heads that fit each other."""
         for owner, model in (("student", student), ("teacher", teacher)):
             if not isinstance(getattr(model, "data_preprocessor", None), nn.Module):
                 raise ValueError(
                     f"the {owner} ({type(model).__name__}) has no data_preprocessor, so it is no "
                     "mmdet detector. Use kd_core.Distiller for other models."
                 )
+        require_alike_heads(student, teacher, terms)
 
     def image_size(self, *models: nn.Module) -> tuple[int, int]:
         """Return 256 x 256."""
@@ -56,6 +59,14 @@ class DetectorAdapter(ModelAdapter):
     def arguments(self, size: tuple[int, int]) -> tuple[Tensor, list[DetDataSample]]:
         """Return two random images and their samples, with a box on each."""
         return torch.randn(2, 3, *size), random_samples(2, size)
+
+    def make_readable(self, model: nn.Module, layers: Iterable[LayerPath]) -> None:
+        """Let no activation overwrite the convolution or norm that is read before it."""
+        for path in layers:
+            block, _, part = path.module.rpartition(".")
+            around = model.get_submodule(block) if _has(model, path.module) else None
+            if isinstance(around, ConvModule) and part != "activate" and around.with_activation:
+                around.activate.inplace = False
 
     def follows(
         self, student: nn.Module, teacher: nn.Module, terms: Mapping[str, Term]
@@ -90,3 +101,7 @@ class DetectorAdapter(ModelAdapter):
         if roots <= {"backbone", "neck"}:
             return model.extract_feat(images)
         return run_heads(model, roots, images, data_samples, followed)
+
+
+def _has(model: nn.Module, path: str) -> bool:
+    return path in dict(model.named_modules())

@@ -74,6 +74,12 @@ class ModelAdapter(TaskAdapter):
             ValueError: If one of the two is not a model of the task, or images or classes differ.
         """
 
+    def make_readable(self, model: nn.Module, layers: Iterable[LayerPath]) -> None:
+        """Change what hides the output of a model's layers from a hook; nothing by default.
+
+        Its results stay the same.
+        """
+
     def follows(
         self, student: nn.Module, teacher: nn.Module, terms: Mapping[str, Term]
     ) -> dict[str, LayerPath]:

@@ -147,7 +147,7 @@ def _build_term(name: str, config: Mapping[str, Any]) -> Term:
     options = dict(config)
     try:
         if "loss" in options:
-            options["loss"] = MODELS.build(dict(options["loss"]))
+            options["loss"] = _build_loss(options["loss"])
         if "weight" in options:
             options["weight"] = build_weight(options["weight"])
         if "schedule" in options:
@@ -157,3 +157,10 @@ def _build_term(name: str, config: Mapping[str, Any]) -> Term:
     except (TypeError, ValueError) as error:
         raise ValueError(f"term {name!r}: {error}") from error
     return term_of(name, options)
+
+
+def _build_loss(config: Mapping[str, Any]) -> Any:
+    """Build a loss, and first the one in it, as that of a ``CrossHeadLoss``."""
+    inner = config.get("loss")
+    built = {"loss": _build_loss(inner)} if isinstance(inner, Mapping) else {}
+    return MODELS.build({**config, **built})

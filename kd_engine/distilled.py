@@ -123,6 +123,7 @@ def attach(
     for name, model in models.items():
         own = {n: term for n, term in terms.items() if term.teacher == name}
         adapter.require_pair(student, model, own)
+        adapter.make_readable(model, layers_of(own, "teacher"))
         for term in own.values():
             if term.mask is not None and term.mask.kind == "scores" and not term.mask.layers:
                 term.set_mask(MapMask("scores", adapter.score_layers(model)))
@@ -130,6 +131,7 @@ def attach(
         follows = adapter.follows(student, model, own)
         frozen[name] = FrozenTeacher(model, forward, (precision or {}).get(name), follows)
     distiller = Distiller(frozen, terms, gradient_shares, extra_inputs=adapter.extra_inputs)
+    adapter.make_readable(student, layers_of(terms, "student"))
     example = adapter.arguments(dry_run_size or adapter.image_size(student, *models.values()))
     distiller.attach(student, example, adapter.forward(_modules(terms, "student")))
     print_log(f"Layers of student and teacher:\n{distiller.shape_table}", "current")

@@ -2,14 +2,17 @@
 
 from kd_core.losses.asckd import ASCKDLoss
 from kd_core.losses.attention_transfer import AttentionTransferLoss
+from kd_core.losses.box_response import BoxResponseLoss
 from kd_core.losses.channel_attention import ChannelAttentionLoss
 from kd_core.losses.channel_distillation import ChannelDistillationLoss
 from kd_core.losses.channel_relation import ChannelRelationLoss
 from kd_core.losses.channel_wise import ChannelWiseLoss
+from kd_core.losses.class_response import ClassResponseLoss
 from kd_core.losses.correlation_congruence import CorrelationCongruenceLoss
 from kd_core.losses.crd import CRDLoss
 from kd_core.losses.dark_rank import DarkRankLoss
 from kd_core.losses.dist import DISTLoss
+from kd_core.losses.distribution_response import DistributionResponseLoss
 from kd_core.losses.dkd import DKDLoss
 from kd_core.losses.embedding_cosine import EmbeddingCosineLoss
 from kd_core.losses.fbkd import FBKDLoss
@@ -35,15 +38,18 @@ from kd_core.losses.vid import VIDLoss
 __all__ = [
     "ASCKDLoss",
     "AttentionTransferLoss",
+    "BoxResponseLoss",
     "CRDLoss",
     "ChannelAttentionLoss",
     "ChannelDistillationLoss",
     "ChannelRelationLoss",
     "ChannelWiseLoss",
+    "ClassResponseLoss",
     "CorrelationCongruenceLoss",
     "DISTLoss",
     "DKDLoss",
     "DarkRankLoss",
+    "DistributionResponseLoss",
     "EmbeddingCosineLoss",
     "FBKDLoss",
     "FGDLoss",

@@ -7,14 +7,17 @@ from kd_core import losses
 from kd_core.losses import (
     ASCKDLoss,
     AttentionTransferLoss,
+    BoxResponseLoss,
     ChannelAttentionLoss,
     ChannelDistillationLoss,
     ChannelRelationLoss,
     ChannelWiseLoss,
+    ClassResponseLoss,
     CorrelationCongruenceLoss,
     CRDLoss,
     DarkRankLoss,
     DISTLoss,
+    DistributionResponseLoss,
     DKDLoss,
     EmbeddingCosineLoss,
     FBKDLoss,
@@ -66,6 +69,10 @@ CASES = [
     pytest.param(
         AttentionTransferLoss, {"reduction": "sum"}, (2, 8, 4, 4), (2, 8, 4, 4), id="activation-sum"
     ),
+    pytest.param(BoxResponseLoss, {}, (2, 8, 4, 4), (2, 8, 4, 4), id="box-response"),
+    pytest.param(
+        BoxResponseLoss, {"form": "distance"}, (2, 4, 3, 2), (2, 4, 3, 2), id="box-distance"
+    ),
     pytest.param(ChannelAttentionLoss, {}, (2, 8, 4, 4), (2, 8, 4, 4), id="channel"),
     pytest.param(
         ChannelAttentionLoss, {"form": "icc"}, (2, 8, 4, 4), (2, 8, 6, 6), id="channel-icc"
@@ -96,6 +103,21 @@ CASES = [
     pytest.param(ChannelRelationLoss, {}, (5, 8, 4, 4), (5, 6, 2, 2), id="channel-relation"),
     pytest.param(ChannelWiseLoss, {}, (2, 8, 4, 4), (2, 8, 6, 3), id="channel-wise"),
     pytest.param(ChannelWiseLoss, {}, (2, 8, 4, 4), (2, 8, 4, 4), id="channel-wise-equal-sizes"),
+    pytest.param(ClassResponseLoss, {}, (2, 6, 3, 4), (2, 6, 3, 4), id="class-response"),
+    pytest.param(
+        ClassResponseLoss,
+        {"form": "binary", "anchors": 2},
+        (2, 6, 3, 4),
+        (2, 6, 3, 4),
+        id="class-response-binary",
+    ),
+    pytest.param(
+        ClassResponseLoss,
+        {"form": "softmax", "temperature": 2.0},
+        (2, 6, 3, 4),
+        (2, 6, 3, 4),
+        id="class-response-softmax",
+    ),
     pytest.param(CorrelationCongruenceLoss, {}, (5, 8), (5, 12), id="correlation"),
     pytest.param(
         CRDLoss, {"samples": 9, "negatives": 6, "dim": 4}, (5, 8), (5, 12), id="contrastive"
@@ -106,6 +128,9 @@ CASES = [
     ),
     pytest.param(DISTLoss, {"form": "code"}, (4, 10), (4, 10), id="dist"),
     pytest.param(DISTLoss, {"form": "paper"}, (4, 10), (4, 10), id="dist-paper"),
+    pytest.param(
+        DistributionResponseLoss, {}, (2, 24, 3, 2), (2, 24, 3, 2), id="distribution-response"
+    ),
     pytest.param(DKDLoss, {}, (4, 10), (4, 10), id="decoupled"),
     pytest.param(EmbeddingCosineLoss, {}, (5, 8), (5, 8), id="cosine"),
     pytest.param(FeatureImitationLoss, {}, (2, 8, 4, 4), (2, 8, 6, 3), id="imitation"),
@@ -202,6 +227,7 @@ def compare(loss, student, teacher):
     if not hasattr(loss, "roles"):
         return loss(student, teacher, **beside)
     parts = loss(dict.fromkeys(loss.roles, student), dict.fromkeys(loss.roles, teacher))
+    parts = parts if isinstance(parts, dict) else {"": parts}
     assert all(part.dtype == torch.float32 and part.shape == () for part in parts.values())
     return sum(parts.values())
 
@@ -216,7 +242,7 @@ def value_of(loss, student, teacher, beside):
     if not hasattr(loss, "roles"):
         return loss(student, teacher, **beside)
     parts = loss(dict.fromkeys(loss.roles, student), dict.fromkeys(loss.roles, teacher))
-    return sum(parts.values())
+    return sum(parts.values()) if isinstance(parts, dict) else parts
 
 
 def learn(loss, student, teacher, beside):

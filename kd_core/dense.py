@@ -1,0 +1,97 @@
+"""Dense predictions: the maps of a one-stage head as rows, one for each anchor of each place."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import torch
+from torch import Tensor
+
+from kd_core.checks import check_feature_map
+from kd_core.layers import levels_of
+
+Levels = Tensor | Sequence[Tensor]
+
+
+def rows_of(maps: Levels, anchors: int, name: str) -> Tensor:
+    """Put the predictions of all levels into rows, in float32.
+
+    Rows are in mmdet's order: level, image, height, width, anchor.
+
+    Args:
+        maps: Map (N, A * D, H, W), or a list of them.
+        anchors: Anchors A of a place.
+        name: What messages call the maps.
+
+    Returns:
+        Rows (R, D).
+
+    Raises:
+        ValueError: If a map is not 4-D or empty, or its channels are not A blocks.
+    """
+    rows = []
+    for level in levels_of(maps):
+        check_feature_map(level, name)
+        if level.shape[1] % anchors:
+            raise ValueError(
+                f"{name} must have a block of channels for each of the {anchors} anchors of a "
+                f"place, but the map is {tuple(level.shape)}. Set anchors to the head's number."
+            )
+        rows.append(level.float().permute(0, 2, 3, 1).reshape(-1, level.shape[1] // anchors))
+    if len({one.shape[1] for one in rows}) > 1:
+        raise ValueError(f"{name} must have the same channels at all levels.")
+    return torch.cat(rows)
+
+
+def same_rows(student: Levels, teacher: Levels, anchors: int, name: str) -> tuple[Tensor, Tensor]:
+    """Put the predictions of both sides into rows that stand for the same anchors.
+
+    Args:
+        student: Map (N, A * D, H, W), or a list of them.
+        teacher: The same; detached.
+        anchors: Anchors A of a place.
+        name: What messages call the maps.
+
+    Returns:
+        Rows (R, D) of each.
+
+    Raises:
+        ValueError: If the maps differ in shape, or are not as :func:`rows_of` needs them.
+    """
+    sides = {"student": levels_of(student), "teacher": levels_of(teacher)}
+    for side, levels in sides.items():
+        for level in levels:
+            check_feature_map(level, f"{side}'s {name}")
+    own, other = ([tuple(level.shape) for level in levels] for levels in sides.values())
+    if own != other:
+        raise ValueError(
+            f"student and teacher must predict {name} at the same anchors, but student is "
+            f"{own} and teacher is {other}. Both heads need the same strides, anchors and classes."
+        )
+    return rows_of(student, anchors, name), rows_of(teacher, anchors, name).detach()
+
+
+def confidence(scores: Levels, anchors: int) -> Tensor:
+    """Return the highest class probability of each row, without gradient.
+
+    Args:
+        scores: Logits (N, A * classes, H, W) of a sigmoid, or a list of them.
+        anchors: Anchors A of a place.
+
+    Returns:
+        Probabilities (R,).
+    """
+    return rows_of(scores, anchors, "scores").detach().sigmoid().amax(dim=1)
+
+
+def weighted_mean(values: Tensor, weights: Tensor, average: Tensor | float | None) -> Tensor:
+    """Sum weighted values and divide by a number, the sum of the weights by default.
+
+    Args:
+        values: Values (R,).
+        weights: Weights (R,).
+        average: The divisor; ``None`` takes the sum of the weights, at least 1, so that a batch
+            in which the teacher sees nothing gives next to nothing.
+    """
+    divisor = weights.sum().clamp(min=1.0) if average is None else average
+    return (values * weights).sum() / divisor
