@@ -180,6 +180,7 @@ def term_actions(
     layers = {name: term.teacher_layers for name, term in terms.items()}
     teacher = distiller.teacher.run((), data, layers)
 
+    student, teacher = distiller.pairs.select(student, teacher)
     known = distiller.known_inputs(data)
 
     def action(name: str) -> None:

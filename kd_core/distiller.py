@@ -21,11 +21,12 @@ from kd_core.loss_checks import (
     require_influence,
     total_loss,
 )
+from kd_core.pairs import LevelPairs
 from kd_core.shapes import ShapeTable
 from kd_core.teacher import Forward, FrozenTeacher, eval_mode
 from kd_core.term import ONLY_TEACHER, Term, require_factor
 from kd_core.term_connectors import TermConnectors, idle_parameters
-from kd_core.terms import layers_of, pick_required, require_teachers, start_of
+from kd_core.terms import layers_of, pick_required, require_teachers, start_of, whose
 
 
 class Distiller(BaseDistiller):
@@ -115,7 +116,7 @@ class Distiller(BaseDistiller):
 
     def networks(self) -> list[tuple[str, nn.Module, bool]]:
         """Return the teachers: name for messages, module, and that it is not trained."""
-        return [(f"the {_whose(n)}", one.model, False) for n, one in self.teachers.items()]
+        return [(f"the {whose(n)}", one.model, False) for n, one in self.teachers.items()]
 
     def dry_run(
         self, student: nn.Module, example: Sequence[Any] | None, forward: Forward | None
@@ -127,7 +128,7 @@ class Distiller(BaseDistiller):
         """
         self._clear()
         for name, teacher in self.teachers.items():
-            teacher.check(layers_of(self.terms_of(name), "teacher"), _whose(name))
+            teacher.check(layers_of(self.terms_of(name), "teacher"), whose(name))
             teacher.bind(term.loss for term in self.terms_of(name).values())
         if self.gradient_shares is not None:
             self.gradient_shares.parameters(student)
@@ -220,6 +221,7 @@ class Distiller(BaseDistiller):
             factors, call.args, call.kwargs, late=True
         )
         teacher = self.layouts["teacher"].turn(answers, images)
+        student, teacher = self.pairs.select(student, teacher)
         self._teacher_outputs = {}
         values = {}
         for name, term in terms.items():
@@ -249,7 +251,7 @@ class Distiller(BaseDistiller):
         assert hooks is not None
         if followed := {key: hooks.read([path]) for key, path in teacher.follows.items()}:
             kwargs = {**kwargs, "followed": followed}
-        return teacher.run(args, kwargs, wanted, _whose(name))
+        return teacher.run(args, kwargs, wanted, whose(name))
 
     def _run_example(
         self, student: nn.Module, example: tuple[Any, ...], forward: Forward | None
@@ -273,7 +275,9 @@ class Distiller(BaseDistiller):
         hooks.active = True
         try:
             with eval_mode(student):
-                self.shape_table = dry_run(self.terms, self.layouts, self.connectors, runs, example)
+                self.shape_table = dry_run(
+                    self.terms, self.layouts, self.connectors, self.pairs, runs, example
+                )
         finally:
             hooks.active = False
             hooks.clear()
@@ -290,7 +294,4 @@ class Distiller(BaseDistiller):
     def _clear(self) -> None:
         self._reached.clear()
         self.layouts: dict[str, Layouts] = {side: Layouts(side) for side in ("student", "teacher")}
-
-
-def _whose(teacher: str) -> str:
-    return "teacher" if teacher == ONLY_TEACHER else f"teacher {teacher!r}"
+        self.pairs = LevelPairs(self.terms)

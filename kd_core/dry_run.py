@@ -11,6 +11,7 @@ from torch import nn
 
 from kd_core.layers import Features, levels_of
 from kd_core.layouts import AllFeatures, Layouts, hints_of, image_size_of
+from kd_core.pairs import LevelPairs
 from kd_core.shapes import ShapeTable
 from kd_core.term import Term
 from kd_core.term_connectors import TermConnectors
@@ -22,6 +23,7 @@ def dry_run(
     terms: Mapping[str, Term],
     layouts: Mapping[str, Layouts],
     connectors: TermConnectors,
+    pairs: LevelPairs,
     runs: Sequence[tuple[str, nn.Module, Run]],
     example: tuple[Any, ...],
 ) -> ShapeTable:
@@ -31,6 +33,7 @@ def dry_run(
         terms: Name to term.
         layouts: "student" and "teacher" to layouts, which are found here.
         connectors: Connectors of the terms, which are made here.
+        pairs: Pairs of levels of the terms, which are found here.
         runs: Side, "student" or "teacher", model, and how it gives the features of its terms.
         example: Arguments of the models.
 
@@ -46,11 +49,10 @@ def dry_run(
             found = run(example)
             layouts[side].find(found, example, run, hints_of(model, terms, side))
             sides[side] |= layouts[side].turn(found, example)
-        table = ShapeTable(terms, sides["student"], sides["teacher"], layouts)
+        table = ShapeTable(terms, sides["student"], sides["teacher"], layouts, pairs)
         connectors.add(table)
-        _prepare_and_try(
-            terms, connectors, table, (sides["student"], sides["teacher"]), image_size_of(example)
-        )
+        features = pairs.select(sides["student"], sides["teacher"])
+        _prepare_and_try(terms, connectors, table, features, image_size_of(example))
     return table
 
 

@@ -11,6 +11,7 @@ from torch import Tensor
 from kd_core.connectors import kind_for
 from kd_core.layers import Features, levels_of
 from kd_core.layouts import AllFeatures, Layouts
+from kd_core.pairs import LevelPairs
 from kd_core.table import format_table
 from kd_core.term import Term
 
@@ -59,6 +60,7 @@ class ShapeTable:
         student: Term name, then role, to the features of the dry run.
         teacher: The same for the teacher.
         layouts: "student" and "teacher" to their layouts; the table marks turned maps.
+        pairs: Which level is paired with which; ``None`` for their order.
 
     Raises:
         ValueError: If a role has different numbers of levels on the two sides.
@@ -70,18 +72,28 @@ class ShapeTable:
         student: AllFeatures,
         teacher: AllFeatures,
         layouts: Mapping[str, Layouts] | None = None,
+        pairs: LevelPairs | None = None,
     ) -> None:
         found = layouts or {side: Layouts(side) for side in ("student", "teacher")}
+        pairs = pairs or LevelPairs(terms)
+        student, teacher = pairs.select(student, teacher)
+        self.notes = pairs.notes()
         self.rows = [
             row
             for name, term in terms.items()
             for role in term.student_layers
-            for row in _rows(name, role, term, (student[name][role], teacher[name][role]), found)
+            for row in _rows(
+                (name, role, term),
+                (student[name][role], teacher[name][role]),
+                found,
+                pairs.of(name, role),
+            )
         ]
 
     def __str__(self) -> str:
-        """Return one line for each pair, under a head."""
-        return "\n".join(format_table(_HEAD, (row.cells() for row in self.rows)))
+        """Return one line for each pair, under a head, and the notes."""
+        lines = format_table(_HEAD, (row.cells() for row in self.rows))
+        return "\n".join([*lines, *self.notes])
 
 
 def connector_key(role: str, level: int) -> str:
@@ -90,38 +102,37 @@ def connector_key(role: str, level: int) -> str:
 
 
 def _rows(
-    name: str,
-    role: str,
-    term: Term,
+    of: tuple[str, str, Term],
     features: tuple[Features, Features],
     layouts: Mapping[str, Layouts],
+    pairs: list[tuple[int, int]],
 ) -> list[ShapeRow]:
-    students, teachers = map(levels_of, features)
-    if len(students) != len(teachers):
-        raise ValueError(
-            f"term {name!r} selects {len(students)} levels of the student and {len(teachers)} of "
-            "the teacher. Select as many layers on both sides."
+    name, role, term = of
+    rows = []
+    compared = zip(*map(levels_of, features), pairs, strict=True)
+    for level, (own, other, (one, another)) in enumerate(compared):
+        several = isinstance(features[0], list)
+        student, teacher = (
+            ", ".join(layer.text for layer in layers[role]) + (f" #{number}" if several else "")
+            for layers, number in ((term.student_layers, one), (term.teacher_layers, another))
         )
-    own, others = (", ".join(layer.text for layer in of[role])
-                   for of in (term.student_layers, term.teacher_layers))  # fmt: skip
-    several = len(students) > 1
-    return [
-        ShapeRow(
-            term=name,
-            role=role,
-            level=level,
-            student_layer=f"{own} #{level}" if several else own,
-            student_shape=tuple(one.shape),
-            teacher_layer=f"{others} #{level}" if several else others,
-            teacher_shape=tuple(other.shape),
-            connector=_connector(name, role, term, (one, other)),
-            device=one.device,
-            dtype=one.dtype,
-            student_turned=layouts["student"].is_turned(name, role, level),
-            teacher_turned=layouts["teacher"].is_turned(name, role, level),
+        rows.append(
+            ShapeRow(
+                term=name,
+                role=role,
+                level=level,
+                student_layer=student,
+                student_shape=tuple(own.shape),
+                teacher_layer=teacher,
+                teacher_shape=tuple(other.shape),
+                connector=_connector(name, role, term, (own, other)),
+                device=own.device,
+                dtype=own.dtype,
+                student_turned=layouts["student"].is_turned(name, role, one),
+                teacher_turned=layouts["teacher"].is_turned(name, role, another),
+            )
         )
-        for level, (one, other) in enumerate(zip(students, teachers, strict=True))
-    ]
+    return rows
 
 
 def _connector(name: str, role: str, term: Term, pair: tuple[Tensor, Tensor]) -> str:

@@ -6,7 +6,7 @@ from collections.abc import Iterable, Mapping
 from typing import Any
 
 from kd_core.layers import LayerPath
-from kd_core.term import Term
+from kd_core.term import ONLY_TEACHER, Term
 
 _LATEST = 100_000  # iterations in which a term is expected to begin
 
@@ -71,3 +71,8 @@ def pick_required(term: str, required: Iterable[str], known: Mapping[str, Any]) 
             f"losses({missing[0]}={missing[0]})."
         )
     return {name: known[name] for name in required}
+
+
+def whose(teacher: str) -> str:
+    """Return what messages call a teacher, by its name."""
+    return "teacher" if teacher == ONLY_TEACHER else f"teacher {teacher!r}"

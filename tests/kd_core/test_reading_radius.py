@@ -30,11 +30,12 @@ def to_read(module):
     return seen
 
 
-def test_the_distiller_is_read_with_fifteen_others():
+def test_the_distiller_is_read_with_sixteen_others():
     expected = {"base_distiller", "box_masks", "checks", "masks", "connectors", "dry_run", "layers"}
     expected |= {
         "layouts",
         "loss_checks",
+        "pairs",
         "shapes",
         "table",
         "teacher",

@@ -1,8 +1,7 @@
-import pytest
 import torch
 
 from kd_core import Term
-from kd_core.losses import AttentionTransferLoss, ChannelWiseLoss, HMATLoss
+from kd_core.losses import ChannelWiseLoss, HMATLoss
 from kd_core.shapes import ShapeTable, connector_key
 
 
@@ -42,12 +41,6 @@ def test_only_a_loss_that_needs_equal_channels_is_connected():
 def test_keys():
     assert [row.key for row in table().rows] == ["low_0", "high_0", "0", "1"]
     assert connector_key("high", 2) == "high_2"
-
-
-def test_different_numbers_of_levels_are_named():
-    term = Term(AttentionTransferLoss(), "neck")
-    with pytest.raises(ValueError, match="'at' selects 3 levels of the student and 2 of"):
-        ShapeTable({"at": term}, {"at": {"": maps(4, 8, 3)}}, {"at": {"": maps(4, 8, 2)}})
 
 
 def test_features_without_channels_are_shown_too():

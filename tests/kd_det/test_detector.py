@@ -184,7 +184,7 @@ def test_gradient_shares_are_logged(tiny):
     [
         (dict(layers="nek[0]"), "has no layer 'nek'. Nearest names: neck"),
         (dict(layers="neck[7]"), "asks for [7], but 'neck' returns a tuple of 5"),
-        (dict(layers="neck[0]", teacher_layers="neck[0:2]"), "1 levels of the student and 2"),
+        (dict(layers=["neck[0]", "neck[1]"], teacher_layers="neck[0]"), "2 levels of the student"),
     ],
 )
 def test_a_wrong_layer_is_named(tiny, change, message):

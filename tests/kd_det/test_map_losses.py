@@ -68,3 +68,20 @@ def test_an_empty_mask_gives_0(tiny):
     losses["loss_pkd"].backward()
     assert losses["loss_pkd"] == 0
     assert all(torch.isfinite(p.grad).all() for p in model.parameters() if p.grad is not None)
+
+
+def test_a_retinanet_under_a_faster_rcnn_is_paired_by_stride(tiny):
+    loss = dict(type="kd_core.losses.AttentionTransferLoss")
+    terms = dict(all=dict(loss=loss, layers="neck"), one=dict(loss=loss, layers="neck[0]"))
+    model = tiny.build(tiny.distilled(tiny.retinanet(), tiny.faster_rcnn(), terms))
+    table = model.distiller.shape_table
+    found = [(row.student_layer, row.teacher_layer) for row in table.rows if row.term == "all"]
+    assert found == [(f"neck #{level}", f"neck #{level + 1}") for level in range(4)]
+    assert all(
+        row.student_shape[2:] == row.teacher_shape[2:] for row in table.rows if row.term == "all"
+    )
+    paired, named = table.notes
+    assert "#4 (2, 16, 1, 1) left out; the teacher's #0 (2, 16, 16, 16) left out" in paired
+    assert "term 'one': compares maps of unequal strides" in named
+    losses = tiny.losses(model)
+    assert losses["loss_all"] > 0 and losses["loss_one"] > 0
