@@ -10,7 +10,7 @@ import torch
 from torch import nn
 
 from kd_core.layers import Features, levels_of
-from kd_core.layouts import AllFeatures, Layouts, hints_of, image_size_of
+from kd_core.layouts import AllFeatures, Layouts, hints_of, image_size_of, prefixes_of
 from kd_core.pairs import LevelPairs
 from kd_core.shapes import ShapeTable
 from kd_core.term import Term
@@ -47,7 +47,8 @@ def dry_run(
     with torch.no_grad():
         for side, model, run in runs:
             found = run(example)
-            layouts[side].find(found, example, run, hints_of(model, terms, side))
+            said = hints_of(model, terms, side), prefixes_of(model, terms, side)
+            layouts[side].find(found, example, run, *said)
             sides[side] |= layouts[side].turn(found, example)
         table = ShapeTable(terms, sides["student"], sides["teacher"], layouts, pairs)
         connectors.add(table)

@@ -1,4 +1,4 @@
-"""Layouts of features: maps (N, H, W, C) are found and turned to (N, C, H, W)."""
+"""Layouts of features: maps (N, H, W, C) and tokens (N, L, C) are turned to (N, C, H, W)."""
 
 from __future__ import annotations
 
@@ -11,6 +11,7 @@ from torch import Tensor, nn
 
 from kd_core.layers import Features, levels_of
 from kd_core.term import Term
+from kd_core.tokens import TokenGrid, grid_of, prefix_of
 
 AllFeatures = Mapping[str, Mapping[str, Features]]  # term, then role, to features
 
@@ -24,6 +25,9 @@ class Layouts:
     them, and the axis that grows is the width. If that decides nothing either, timm's attribute
     ``output_fmt`` of a module around the layer decides, otherwise a map is (N, C, H, W).
 
+    Tokens (N, L, C) of a layer of a vision transformer become the map of its patches, if they are
+    a grid with the proportions of the images, without the class token and its like.
+
     Args:
         side: "student" or "teacher", for the message.
     """
@@ -31,6 +35,7 @@ class Layouts:
     def __init__(self, side: str) -> None:
         self.side = side
         self._turned: dict[str, set[tuple[str, int]]] = {}  # term -> role and level
+        self._tokens: dict[tuple[str, str, int], TokenGrid] = {}  # term, role and level
 
     def find(
         self,
@@ -38,6 +43,7 @@ class Layouts:
         example: Sequence[Any],
         again: Callable[[tuple[Any, ...]], AllFeatures],
         hinted: Callable[[str, str, int], bool],
+        prefixes: Callable[[str, str, int], int | None] = lambda *_: None,
     ) -> None:
         """Find the layout of each feature of a dry run.
 
@@ -46,16 +52,21 @@ class Layouts:
             example: Arguments of the model that gave them.
             again: Runs the model on other arguments and returns the same features.
             hinted: Whether a module around a term's layer says that its maps are (N, H, W, C).
+            prefixes: How many tokens a term's layer gives before those of the grid; ``None`` of one
+                that is not part of a vision transformer.
         """
         size = image_size_of(example)
         votes = {key: _by_shape(one.shape, size) for key, one in _each(features)}
         wider: dict[tuple[str, str, int], Tensor] = {}
-        if not all(vote is False for vote in votes.values()):
+        grids = {key: prefixes(*key) for key, one in _each(features) if one.dim() == 3}
+        if any(vote is not False for vote in votes.values()) or grids:
             try:
                 wider = dict(_each(again(tuple(_widened(one) for one in example))))
             except Exception:  # each library has an error of its own for a size that is refused
                 wider = {}
         self._turned |= {term: set() for term in features}
+        for key, prefix in grids.items():
+            self._find_tokens(key, prefix, dict(_each(features))[key], wider.get(key), size)
         for key, one in _each(features):
             vote = votes[key]
             if vote is not False and key in wider:
@@ -65,7 +76,7 @@ class Layouts:
                 self._turned[key[0]].add(key[1:])
 
     def turn(self, features: AllFeatures, images: Sequence[Any]) -> dict[str, dict[str, Features]]:
-        """Turn maps (N, H, W, C) to (N, C, H, W).
+        """Turn maps (N, H, W, C) and tokens (N, L, C) to (N, C, H, W).
 
         A term that no dry run has seen is examined now, by the shapes alone.
 
@@ -76,8 +87,9 @@ class Layouts:
         for term, roles in features.items():
             if term not in self._turned:
                 self._look(term, roles, images)
+        size = image_size_of(images) if self._tokens else None
         return {
-            term: {role: self._turn(term, role, one) for role, one in roles.items()}
+            term: {role: self._turn(term, role, one, size) for role, one in roles.items()}
             for term, roles in features.items()
         }
 
@@ -85,12 +97,34 @@ class Layouts:
         """Return whether a feature is turned."""
         return (role, level) in self._turned.get(term, ())
 
-    def _turn(self, term: str, role: str, found: Features) -> Features:
-        levels = [
-            one.permute(0, 3, 1, 2) if self.is_turned(term, role, level) else one
-            for level, one in enumerate(levels_of(found))
-        ]
+    def said(self, term: str, role: str, level: int) -> str:
+        """Return what the table says of a feature: "turned", "of tokens" or nothing."""
+        if (term, role, level) in self._tokens:
+            return "of tokens"
+        return "turned" if self.is_turned(term, role, level) else ""
+
+    def _turn(
+        self, term: str, role: str, found: Features, size: tuple[int, int] | None
+    ) -> Features:
+        levels = []
+        for level, one in enumerate(levels_of(found)):
+            if grid := self._tokens.get((term, role, level)):
+                one = grid.to_map(one, size)
+            levels.append(one.permute(0, 3, 1, 2) if self.is_turned(term, role, level) else one)
         return levels if isinstance(found, list) else levels[0]
+
+    def _find_tokens(
+        self,
+        key: tuple[str, str, int],
+        prefix: int | None,
+        tokens: Tensor,
+        wider: Tensor | None,
+        size: tuple[int, int] | None,
+    ) -> None:
+        grid = None if prefix is None or size is None else grid_of(tokens.shape[1] - prefix, size)
+        if prefix is not None and grid is not None:
+            fixed = wider is None or wider.shape[1] == tokens.shape[1]
+            self._tokens[key] = TokenGrid(prefix, grid if fixed else None)
 
     def _look(self, term: str, roles: Mapping[str, Features], images: Sequence[Any]) -> None:
         size = image_size_of(images)
@@ -132,6 +166,24 @@ def hints_of(model: nn.Module, terms: Mapping[str, Term], side: str) -> Callable
         return any(str(getattr(one, "output_fmt", "")).endswith("NHWC") for one in around)
 
     return hinted
+
+
+def prefixes_of(
+    model: nn.Module, terms: Mapping[str, Term], side: str
+) -> Callable[..., int | None]:
+    """Return a function of term, role and level: see :func:`kd_core.tokens.prefix_of`.
+
+    Args:
+        model: The student or the teacher.
+        terms: Name to term.
+        side: "student" or "teacher".
+    """
+
+    def prefixes(term: str, role: str, level: int) -> int | None:
+        layers = terms[term].layers(side)[role]
+        return prefix_of(model, layers[min(level, len(layers) - 1)].module)
+
+    return prefixes
 
 
 def _each(features: AllFeatures) -> Iterator[tuple[tuple[str, str, int], Tensor]]:

@@ -32,8 +32,8 @@ class ShapeRow:
     connector: str  # its kind, or empty
     device: torch.device
     dtype: torch.dtype
-    student_turned: bool = False
-    teacher_turned: bool = False
+    student_layout: str = ""  # "turned" or "of tokens", if the layer gives another one
+    teacher_layout: str = ""
 
     @property
     def key(self) -> str:
@@ -46,8 +46,10 @@ class ShapeRow:
         if self.connector not in ("", kind_for(None, len(self.student_shape))):
             change = f"{self.connector} {change}"
         own, other = ("x".join(map(str, of)) for of in (self.student_shape, self.teacher_shape))
-        own += " turned" if self.student_turned else ""
-        other += " turned" if self.teacher_turned else ""
+        own, other = (
+            f"{own} {self.student_layout}".strip(),
+            f"{other} {self.teacher_layout}".strip(),
+        )
         layers = (self.student_layer, own, self.teacher_layer, other)
         return (self.term, self.role or "-", *layers, change)
 
@@ -128,8 +130,8 @@ def _rows(
                 connector=_connector(name, role, term, (own, other)),
                 device=own.device,
                 dtype=own.dtype,
-                student_turned=layouts["student"].is_turned(name, role, one),
-                teacher_turned=layouts["teacher"].is_turned(name, role, another),
+                student_layout=layouts["student"].said(name, role, one),
+                teacher_layout=layouts["teacher"].said(name, role, another),
             )
         )
     return rows

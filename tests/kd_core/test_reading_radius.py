@@ -30,7 +30,7 @@ def to_read(module):
     return seen
 
 
-def test_the_distiller_is_read_with_sixteen_others():
+def test_the_distiller_is_read_with_seventeen_others():
     expected = {"base_distiller", "box_masks", "checks", "masks", "connectors", "dry_run", "layers"}
     expected |= {
         "layouts",
@@ -42,6 +42,7 @@ def test_the_distiller_is_read_with_sixteen_others():
         "term",
         "term_connectors",
         "terms",
+        "tokens",
     }
     assert to_read("distiller") == expected
 
