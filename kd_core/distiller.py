@@ -110,9 +110,10 @@ class Distiller(BaseDistiller):
         return next(iter(self.teachers.values()))
 
     def student_layers(self, student: nn.Module) -> list[LayerPath]:
-        """Return the student's layers of all terms, and those that a teacher follows."""
-        followed = [path for one in self.teachers.values() for path in one.follows.values()]
-        return layers_of(self.terms, "student") + followed
+        """Return the student's layers of all terms, and those that inputs and teachers need."""
+        more = [path for term in self.terms.values() for path in term.inputs.values()]
+        more += [path for one in self.teachers.values() for path in one.follows.values()]
+        return layers_of(self.terms, "student") + more
 
     def networks(self) -> list[tuple[str, nn.Module, bool]]:
         """Return the teachers: name for messages, module, and that it is not trained."""
@@ -225,7 +226,8 @@ class Distiller(BaseDistiller):
         self._teacher_outputs = {}
         values = {}
         for name, term in terms.items():
-            needed = pick_required(name, term.requires, known)
+            given = {key: call.hooks.read([path]) for key, path in term.inputs.items()}
+            needed = pick_required(name, term.requires, known | given)
             if name not in self._reached:
                 require_gradients(f"term {name!r}", term.student_layers, student[name])
             connected = self.connectors.connect(name, student[name])

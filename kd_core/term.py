@@ -49,11 +49,13 @@ class Term:
             and are not.
         mask: What both sides' maps are multiplied with before the loss, after ``normalize``: a
             :class:`kd_core.masks.MapMask` or its kind; ``None`` for nothing.
+        inputs: Name of an input that the loss requires besides the layers to the student's selector
+            that gives it in training, such as ``dict(labels="head.loss.input[1]")``.
 
     Raises:
         ValueError: If a selector cannot be read, the roles are not the loss's or differ, the
-            weight or normalize is a name, the weight is negative or not finite, or there is no
-            such connector or mask.
+            weight or normalize is a name, the weight is negative or not finite, there is no such
+            connector or mask, or the loss requires no such input.
     """
 
     def __init__(
@@ -67,6 +69,7 @@ class Term:
         normalize: Normalize | None = None,  # from here on: all but two are for the few
         connector: str | None = None,
         mask: str | MapMask | None = None,
+        inputs: Mapping[str, str] | None = None,
     ) -> None:
         if isinstance(weight, str) or isinstance(normalize, str):
             raise ValueError(
@@ -91,6 +94,12 @@ class Term:
         self.teacher_layers = _by_role(layers if teacher_layers is None else teacher_layers)
         self._check_roles()
         self.set_mask(mask_of(mask))
+        self.inputs = {name: LayerPath.parse(text) for name, text in (inputs or {}).items()}
+        if unknown := sorted(set(self.inputs) - set(self.requires)):
+            raise ValueError(
+                f"inputs must be some of {list(self.requires)}, which {type(loss).__name__} "
+                f"requires, but they are {unknown}."
+            )
 
     def set_mask(self, mask: MapMask | None) -> None:
         """Replace the mask; its layers are read with the teacher's of the term."""

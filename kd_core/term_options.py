@@ -18,6 +18,7 @@ _OTHERS = (
     "share",
     "connector",
     "mask",
+    "inputs",
 )
 
 

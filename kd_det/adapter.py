@@ -13,6 +13,7 @@ from torch import Tensor, nn
 from kd_core import Term
 from kd_core.layers import LayerPath
 from kd_core.terms import layers_of
+from kd_det.class_mapping import pick_classes
 from kd_det.head_pairs import require_alike_heads
 from kd_det.heads import followed_boxes, run_heads
 from kd_det.probe import random_samples
@@ -59,6 +60,10 @@ class DetectorAdapter(ModelAdapter):
     def arguments(self, size: tuple[int, int]) -> tuple[Tensor, list[DetDataSample]]:
         """Return two random images and their samples, with a box on each."""
         return torch.randn(2, 3, *size), random_samples(2, size)
+
+    def pick_classes(self, teacher: nn.Module, wanted: Sequence[str], known: Sequence[str]) -> None:
+        """Map the classes of a teacher's heads; see :func:`kd_det.class_mapping.pick_classes`."""
+        pick_classes(teacher, wanted, known)
 
     def make_readable(self, model: nn.Module, layers: Iterable[LayerPath]) -> None:
         """Let no activation overwrite the convolution or norm that is read before it."""

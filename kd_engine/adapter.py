@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import functools
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 import torch
@@ -73,6 +73,16 @@ class ModelAdapter(TaskAdapter):
         Raises:
             ValueError: If one of the two is not a model of the task, or images or classes differ.
         """
+
+    def pick_classes(self, teacher: nn.Module, wanted: Sequence[str], known: Sequence[str]) -> None:
+        """Let a teacher's scores be of the student's classes alone, by name; not by default.
+
+        Raises:
+            ValueError: If the task has no such mapping, or the teacher lacks a class.
+        """
+        raise ValueError(
+            "classes of a teacher are mapped by name for detectors alone. Leave them out."
+        )
 
     def make_readable(self, model: nn.Module, layers: Iterable[LayerPath]) -> None:
         """Change what hides the output of a model's layers from a hook; nothing by default.

@@ -20,10 +20,11 @@ from kd_engine.weights.settings import initial_weight_settings
 from kd_engine.weights.source import OPTIONS, WeightSource
 from kd_engine.weights.source import TRAINING_ONLY as TRAINING_ONLY
 from kd_engine.weights.source import read_engine_checkpoint as read_engine_checkpoint
+from kd_engine.weights.teacher_classes import CLASSES, SAME_CLASSES
 from kd_engine.work_dir.run_checkpoint import checkpoint_file
 
 NO_CHECKPOINT = "The teacher has no checkpoint: what its own config does not load is random."
-_TEACHER_KEYS = ("config", "checkpoint", *OPTIONS, "precision", "same_classes")
+_TEACHER_KEYS = ("config", "checkpoint", *OPTIONS, "precision", SAME_CLASSES, CLASSES)
 
 
 def is_distilled(model: Mapping[str, Any]) -> bool:

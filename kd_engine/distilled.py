@@ -22,6 +22,7 @@ from kd_engine.adapter import ModelAdapter
 from kd_engine.build import build_terms, build_trained
 from kd_engine.network_builder import ConfigNetworkBuilder
 from kd_engine.weights.inherit import inherit_later
+from kd_engine.weights.teacher_classes import CLASSES, classes_by_name
 
 
 def build_distilled(
@@ -48,7 +49,8 @@ def build_distilled(
             is a file, a name such as ``mmdet::...`` or a model config; ``checkpoint`` a file, URL
             or work dir, or ``None`` where the config loads its own weights; ``key`` and ``prefix``
             say which entry and which keys of it; ``precision`` "float16" or "bfloat16" runs the
-            teacher's forward in it.
+            teacher's forward in it; ``classes`` are the student's, for a detector that knows more
+            or others: see :func:`kd_engine.weights.teacher_classes.classes_by_name`.
         teachers: Instead of ``teacher``, name to such a dict; each term names its ``teacher``, or
             several: see :func:`kd_core.several_teachers.split_terms`.
         gradient_shares: ``dict(layer=, interval=50)`` logs each term's share of the gradient
@@ -72,7 +74,7 @@ def build_distilled(
     scope = adapter.scope if DefaultScope.get_current_instance() is None else None
     with DefaultScope.overwrite_default_scope(scope):
         model: nn.Module = MODELS.build(ConfigDict(student))
-        trained, precision = _build_teachers(teacher, teachers)
+        trained, precision = _build_teachers(adapter, teacher, teachers)
         shares = None if gradient_shares is None else GradientShares(**gradient_shares)
         with torch.random.fork_rng(devices=[]):
             distiller = attach(
@@ -176,7 +178,9 @@ def shape_text(distiller: Any) -> str:
 
 
 def _build_teachers(
-    teacher: Mapping[str, Any] | None, teachers: Mapping[str, Mapping[str, Any]] | None
+    adapter: ModelAdapter,
+    teacher: Mapping[str, Any] | None,
+    teachers: Mapping[str, Mapping[str, Any]] | None,
 ) -> tuple[dict[str, nn.Module], dict[str, torch.dtype | None]]:
     """Return models and precisions, by name."""
     if (teacher is None) == (not teachers):
@@ -191,6 +195,9 @@ def _build_teachers(
         for name, reference in references.items()
     }
     models = {name: model for name, (model, _) in found.items()}
+    for name, reference in references.items():
+        if reference.get(CLASSES):
+            adapter.pick_classes(models[name], *classes_by_name(reference))
     return models, {name: precision for name, (_, precision) in found.items()}
 
 

@@ -1,5 +1,5 @@
 # kdkit train kdkit::det/roi+bccd --with-teacher
-"""Class scores and features of regions: the teacher's ROI head on the student's own boxes."""
+"""Class scores, boxes and features of regions: the teacher's ROI head on the student's boxes."""
 
 _base_ = "data/bccd.py"
 
@@ -13,6 +13,11 @@ model = dict(
             loss=dict(type="kd_core.losses.SoftTargetLoss", temperature=1.0),
             layers="roi_head.bbox_head[0]",
         ),
+        boxes=dict(
+            loss=dict(type="kd_core.losses.RegionBoxLoss"),
+            layers="roi_head.bbox_head[1]",
+            inputs=dict(labels="roi_head.bbox_head.loss_cls.input[1]"),
+        ),
         regions=dict(
             loss=dict(type="kd_core.losses.FeatureImitationLoss"),
             layers="roi_head.bbox_roi_extractor",
@@ -21,4 +26,5 @@ model = dict(
     ),
 )
 model["terms"]["classes"].update(_base_.tuned.get("classes", {}))
+model["terms"]["boxes"].update(_base_.tuned.get("boxes", {}))
 model["terms"]["regions"].update(_base_.tuned.get("regions", {}))

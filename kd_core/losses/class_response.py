@@ -6,7 +6,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from kd_core.checks import check_choice, check_positive, check_power
+from kd_core.checks import check_choice, check_positive
 from kd_core.dense import Levels, confidence, same_rows, weighted_mean
 from kd_core.losses.base import DistillationLoss
 
@@ -60,8 +60,9 @@ class ClassResponseLoss(DistillationLoss):
     ) -> None:
         super().__init__(loss_weight)
         check_choice("form", form, _FORMS)
-        check_positive(anchors=anchors, temperature=temperature)
-        check_power(beta)
+        check_positive(anchors=anchors, beta=beta, temperature=temperature)
+        if beta < 1:
+            raise ValueError(f"beta must be at least 1, but it is {beta}.")
         self.form = form
         self.anchors = anchors
         self.beta = beta

@@ -14,6 +14,7 @@ from kd_engine.run.prerequisites import references_of
 from kd_engine.weights.source import read_engine_checkpoint
 
 SAME_CLASSES = "same_classes"  # of a reference: the names differ, the classes do not
+CLASSES = "classes"  # of a reference: those that its scores are mapped to, by name
 _SHOWN = 3
 
 
@@ -38,7 +39,8 @@ def compare_classes(config: Config, classes: Sequence[str], scored: bool) -> lis
     lines = []
     for name, reference in references_of(config.model):
         known = saved_classes(reference["checkpoint"])
-        if not known or reference.get(SAME_CLASSES) or not (what := _difference(known, classes)):
+        settled = reference.get(SAME_CLASSES) or reference.get(CLASSES)
+        if not known or settled or not (what := _difference(known, classes)):
             continue
         as_many = len(known) == len(classes)
         if as_many and scored:
@@ -65,9 +67,32 @@ def saved_classes(checkpoint: str | None) -> tuple[str, ...]:
     return tuple(found) if named and found else ()
 
 
+def classes_by_name(reference: Mapping[str, Any]) -> tuple[list[str], list[str]]:
+    """Return the student's classes and the teacher's, of a reference that has ``classes``.
+
+    Args:
+        reference: Its ``classes`` are the student's names, or ``dict(student=, teacher=)``; without
+            the teacher's, those that its checkpoint names.
+
+    Raises:
+        ValueError: If the teacher's are unknown.
+    """
+    named = reference[CLASSES]
+    given = named if isinstance(named, Mapping) else {"student": named}
+    checkpoint = reference.get("checkpoint")
+    known = given.get("teacher") or saved_classes(checkpoint)
+    if not known or set(given) - {"student", "teacher"} or not given.get("student"):
+        raise ValueError(
+            "classes of a teacher must be the student's class names, which are looked up among "
+            f"those that its checkpoint ({checkpoint}) names, or "
+            f"dict(student=[...], teacher=[...]), but they are {named!r}."
+        )
+    return list(given["student"]), list(known)
+
+
 def _difference(known: Sequence[str], classes: Sequence[str]) -> str:
     """Return how two lists of classes differ, "" if only in case and the like."""
-    ours, theirs = [[_plain(one) for one in names] for names in (classes, known)]
+    ours, theirs = [[plain_name(one) for one in names] for names in (classes, known)]
     if ours == theirs or not ours:
         return ""
     if len(ours) != len(theirs):
@@ -80,7 +105,8 @@ def _difference(known: Sequence[str], classes: Sequence[str]) -> str:
     )
 
 
-def _plain(name: str) -> str:
+def plain_name(name: str) -> str:
+    """Return a class's name in lower case, with spaces for "_" and "-"."""
     return re.sub(r"[\s_-]+", " ", name).strip().casefold()
 
 

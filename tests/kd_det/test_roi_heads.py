@@ -6,7 +6,7 @@ import pytest
 import torch
 from mmdet.models.roi_heads import StandardRoIHead
 
-from kd_core.losses import SoftTargetLoss
+from kd_core.losses import DKDLoss, RegionBoxLoss, SoftTargetLoss
 
 
 def roi_terms(layer="roi_head.bbox_head[0]", **changes):
@@ -142,3 +142,36 @@ def test_heads_of_another_kind_are_refused(tiny, student, teacher, terms, messag
 def test_a_teacher_of_other_classes_is_refused(tiny):
     with pytest.raises(ValueError, match="need the same classes in the same order"):
         tiny.build(tiny.distilled(teacher=tiny.faster_rcnn(classes=5), terms=roi_terms()))
+
+
+LABELS = "roi_head.bbox_head.loss_cls.input[1]"
+
+
+def test_labels_of_the_students_own_boxes_reach_the_losses(tiny, spied):
+    terms = dict(
+        classes=dict(loss=dict(type="kd_core.losses.DKDLoss"), layers="roi_head.bbox_head[0]",
+                     inputs=dict(labels=LABELS)),
+        boxes=dict(loss=dict(type="kd_core.losses.RegionBoxLoss"), layers="roi_head.bbox_head[1]",
+                   inputs=dict(labels=LABELS)),
+    )  # fmt: skip
+    model = tiny.build(tiny.distilled(terms=terms))
+    seen = {}
+    model.roi_head.bbox_head.loss_cls.register_forward_hook(
+        lambda _, args, __: seen.update(labels=args[1])
+    )
+    boxes = []
+    for one in (model, model.distiller.teacher.model):
+        one.roi_head.bbox_head.fc_reg.register_forward_hook(lambda *all: boxes.append(all[2]))
+    spied.clear()
+    losses = tiny.losses(model)
+    scores, target = (call[2] for call in spied)
+    assert (seen["labels"] < 3).any() and (seen["labels"] == 3).any()
+    torch.testing.assert_close(losses["loss_classes"], DKDLoss()(scores, target, seen["labels"]))
+    torch.testing.assert_close(losses["loss_boxes"], RegionBoxLoss()(*boxes, seen["labels"]))
+    losses["loss_boxes"].backward()
+    assert model.roi_head.bbox_head.fc_reg.weight.grad.abs().sum() > 0
+
+
+def test_an_input_that_the_loss_does_not_take_is_named(tiny):
+    with pytest.raises(ValueError, match=r"inputs must be some of \[\], which SoftTargetLoss"):
+        tiny.build(tiny.distilled(terms=roi_terms(inputs=dict(labels=LABELS))))

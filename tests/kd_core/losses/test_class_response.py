@@ -73,5 +73,5 @@ class TestClassResponseLoss:
             ClassResponseLoss()(torch.zeros(1, 6, 2, 2), torch.zeros(1, 8, 2, 2))
         with pytest.raises(ValueError, match="form must be one of"):
             ClassResponseLoss("focal")
-        with pytest.raises(ValueError, match="power must be at least 1"):
+        with pytest.raises(ValueError, match="beta must be at least 1"):
             ClassResponseLoss(beta=0.5)

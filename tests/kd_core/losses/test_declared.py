@@ -19,6 +19,7 @@ def test_which_take_several_levels():
     found = {name for name, loss in EVERY.items() if getattr(loss, "accepts_lists", False) is True}
     assert found == {
         "ASCKDLoss",
+        "ClassResponseLoss",
         "CRDLoss",  # to refuse them with a message of its own
         "FBKDLoss",
         "FGDLoss",
@@ -52,7 +53,8 @@ def test_every_loss_declares_by_the_base_class():
     assert all(issubclass(loss, DistillationLoss) for loss in EVERY.values())
     loss = DistillationLoss()
     assert not (loss.accepts_lists or loss.equal_channels or loss.requires)
-    assert {name for name, one in EVERY.items() if hasattr(one, "roles")} == {"HMATLoss"}
+    with_roles = {name for name, one in EVERY.items() if hasattr(one, "roles")}
+    assert with_roles == {"BoxResponseLoss", "DistributionResponseLoss", "HMATLoss"}
     assert loss.aligns_spaces is False and loss.loss_weight == 1.0
     with pytest.raises(ValueError, match="loss_weight"):
         DistillationLoss(-1.0)
