@@ -16,8 +16,7 @@ from kd_core import Distiller
 from kd_core.gradients.auto_weight import AUTO, AutoWeights
 from kd_core.layers import FeatureHooks
 from kd_core.terms import layers_of, pick_required
-from kd_engine.build import student_config, without_initial_weights
-from kd_engine.config.file import read_config
+from kd_engine.build import without_weight_files
 
 RATIO_LIMIT = 1.05
 WEIGHT_LIMIT = 0.02  # share of the time for automatic weights
@@ -25,7 +24,6 @@ DISTILLED = "distilled"
 CLOCKS = ("wall", "cpu")
 _WARM_UP = 2
 _FIRST_MEASUREMENTS = 8  # after which the gaps have their full length
-_REFERENCE = {"config", "checkpoint"}
 
 
 class StepCase(Protocol):
@@ -194,7 +192,7 @@ def term_actions(
 
 def without_weights(model: Mapping[str, Any]) -> dict[str, Any]:
     """Return a model config that reads no file of weights, and whose terms have no schedules."""
-    plain: dict[str, Any] = dict(_without_files(model))
+    plain: dict[str, Any] = without_weight_files(model)
     if "gradient_shares" in plain:
         plain["gradient_shares"] = None
     for term in plain.get("terms", {}).values():
@@ -246,23 +244,6 @@ def _auto_weight_lines(found: Mapping[str, Any] | None) -> list[str]:
 
 def _milliseconds(times: Mapping[str, list[float]]) -> list[str]:
     return [f"{1000 * spread(times[clock])['median']:.1f}" for clock in CLOCKS]
-
-
-def _without_files(node: Any) -> Any:
-    if isinstance(node, Mapping):
-        plain = without_initial_weights(node)
-        if _REFERENCE <= set(plain) and isinstance(plain["config"], str):
-            plain["config"] = student_config(read_config(plain["config"]).model.to_dict())
-        return {key: None if _reads(key, value) else _without_files(value)
-                for key, value in plain.items()}  # fmt: skip
-    if isinstance(node, list | tuple):
-        return type(node)(_without_files(item) for item in node)
-    return node
-
-
-def _reads(key: str, value: Any) -> bool:
-    pretrained = isinstance(value, Mapping) and value.get("type") == "Pretrained"
-    return pretrained or (key in ("checkpoint", "pretrained") and isinstance(value, str))
 
 
 def _leaves(node: Any) -> Any:

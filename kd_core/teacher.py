@@ -46,7 +46,8 @@ class FrozenTeacher:
         precision: torch.dtype | None = None,
         follows: Mapping[str, LayerPath] | None = None,
     ) -> None:
-        self.model = model.requires_grad_(False).eval()
+        self.model = model.requires_grad_(False)
+        model.eval()  # some models' train() returns nothing
         self.precision = precision
         self.follows = dict(follows or {})
         self._forward = forward

@@ -2,21 +2,23 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 import torch
 from mmcv.cnn import ConvModule
 from mmdet.structures import DetDataSample
+from mmengine.model import BaseDataPreprocessor
 from torch import Tensor, nn
 
-from kd_core import Term
+from kd_core import FrozenTeacher, Term
 from kd_core.layers import LayerPath
 from kd_core.terms import layers_of
 from kd_det.class_mapping import pick_classes
 from kd_det.head_pairs import require_alike_heads
 from kd_det.heads import followed_boxes, run_heads
-from kd_det.probe import random_samples
+from kd_det.probe import fixed_image_size, random_samples
 from kd_engine.adapter import ModelAdapter
 
 
@@ -28,18 +30,50 @@ class DetectorAdapter(ModelAdapter):
     def require_pair(
         self, student: nn.Module, teacher: nn.Module, terms: Mapping[str, Term]
     ) -> None:
-        """Require detectors, which have a data preprocessor, and heads that fit each other."""
+        """Require normalized images, one map for each, and heads that fit each other."""
         for owner, model in (("student", student), ("teacher", teacher)):
-            if not isinstance(getattr(model, "data_preprocessor", None), nn.Module):
+            own = getattr(model, "data_preprocessor", None)
+            if not isinstance(own, nn.Module):
                 raise ValueError(
                     f"the {owner} ({type(model).__name__}) has no data_preprocessor, so it is no "
                     "mmdet detector. Use kd_core.Distiller for other models."
                 )
+            if type(own) is BaseDataPreprocessor:  # mmengine's stand-in, which leaves all as it is
+                raise ValueError(
+                    f"a detector must say how its images are normalized, but the config of the "
+                    f"{owner} ({type(model).__name__}) has no data_preprocessor. Give its model "
+                    "data_preprocessor=dict(type='DetDataPreprocessor', mean=, std=, "
+                    "bgr_to_rgb=), as it was trained."
+                )
+        _require_one_branch("student", student, training=True)
+        _require_one_branch("teacher", teacher, training=False)
         require_alike_heads(student, teacher, terms)
 
     def image_size(self, *models: nn.Module) -> tuple[int, int]:
-        """Return 256 x 256."""
-        return 256, 256
+        """Return the first fixed size of the models, such as SSD300's; otherwise 256 x 256."""
+        return next(filter(None, map(fixed_image_size, models)), (256, 256))
+
+    def try_sizes(
+        self,
+        student: nn.Module,
+        teacher: FrozenTeacher,
+        wanted: Mapping[str, Mapping[str, Sequence[LayerPath]]],
+        size: tuple[int, int],
+    ) -> None:
+        """Try a teacher on images that are padded as the student pads, if that is not enough."""
+        own, its = (_pads_to(model) for model in (student, teacher.model))
+        if own % its == 0:
+            return
+        height, width = (-(-side // its) * its + own for side in size)
+        try:
+            teacher.run(self.arguments((height, width)), {}, wanted)
+        except (AssertionError, IndexError, RuntimeError, ValueError) as error:
+            raise ValueError(
+                f"the teacher must take every size of images that the student's padding gives, but "
+                f"the student pads them to multiples of {own}, the teacher to multiples of {its}, "
+                f"and the teacher fails on images of {height} x {width} ({error}). Set "
+                f"pad_size_divisor={math.lcm(own, its)} in the student's data_preprocessor."
+            ) from error
 
     def extra_inputs(self, named: Mapping[str, Any]) -> dict[str, Any]:
         """Return the ground truth's ``boxes`` of each image (B, 4), where samples have them."""
@@ -110,3 +144,21 @@ class DetectorAdapter(ModelAdapter):
 
 def _has(model: nn.Module, path: str) -> bool:
     return path in dict(model.named_modules())
+
+
+def _pads_to(model: nn.Module) -> int:
+    """Return the number of pixels of whose multiples a model's images are, after padding."""
+    return int(getattr(model.data_preprocessor, "pad_size_divisor", None) or 1)
+
+
+def _require_one_branch(owner: str, model: nn.Module, training: bool) -> None:
+    """Refuse mmdet's TridentNet where its backbone returns each image once for each branch."""
+    backbone = getattr(model, "backbone", None)
+    branches: Any = getattr(backbone, "num_branch", 1)
+    if branches > 1 and (training or getattr(backbone, "test_branch_idx", -1) == -1):
+        raise ValueError(
+            f"a term compares one feature map for each image, but the {owner}'s "
+            f"{type(backbone).__name__} returns {branches}, one for each of its branches"
+            + (" in training. A TridentNet can be a teacher, with test_branch_idx=1, not a student."
+               if training else ". Set test_branch_idx=1, in the model and its backbone.")
+        )  # fmt: skip

@@ -19,12 +19,13 @@ def DistilledDetector(  # noqa: N802  a config names it as a type
     teacher: Mapping[str, Any] | None = None,
     teachers: Mapping[str, Mapping[str, Any]] | None = None,
     gradient_shares: Mapping[str, Any] | None = None,
-    dry_run_size: tuple[int, int] = (256, 256),
+    dry_run_size: tuple[int, int] | None = None,
     inherit: Any = None,
 ) -> nn.Module:
     """Build a student, any detector of mmdet, and a frozen teacher, and attach a distiller.
 
-    See :func:`kd_engine.distilled.build_distilled` for the arguments.
+    See :func:`kd_engine.distilled.build_distilled` for the arguments. Without ``dry_run_size`` the
+    dry run takes the size of a detector that has a fixed one, such as SSD300, otherwise 256 x 256.
     """
     return build_distilled(
         ADAPTER, student, terms, teacher, teachers, gradient_shares, dry_run_size, inherit

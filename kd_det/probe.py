@@ -16,6 +16,7 @@ from torch import nn
 from kd_core.teacher import eval_mode
 from kd_engine.data.required import require_datasets
 from kd_engine.doctor.probe import counted
+from kd_engine.networks import wanted_image_size
 
 _SIZE = (256, 320)  # height and width in pixels
 
@@ -57,11 +58,12 @@ def random_samples(count: int, size: tuple[int, int]) -> list[DetDataSample]:
             "pad_shape": size,
             "batch_input_shape": size,
             "scale_factor": (1.0, 1.0),
+            "border": (0.0, float(height), 0.0, float(width)),  # which CenterNet subtracts
         }
         sample = DetDataSample(metainfo=meta)
-        sample.gt_instances = InstanceData(
-            bboxes=torch.tensor([[0.0, 0.0, width / 2, height / 2]]), labels=torch.zeros(1).long()
-        )
+        boxes = torch.tensor([[0.0, 0.0, width / 2, height / 2]])
+        sample.gt_instances = InstanceData(bboxes=boxes, labels=torch.zeros(1).long())
+        sample.proposals = InstanceData(bboxes=boxes.clone(), scores=torch.ones(1))  # Fast R-CNN
         samples.append(sample)
     return samples
 
@@ -96,7 +98,12 @@ def test_batch(
 
 
 def size_of_test_images(config: Config) -> tuple[int, int]:
-    """Return the height and width to which the test pipeline resizes, at most; or 256 x 320."""
+    """Return height and width of random images: ``dry_run_size``, or the test pipeline's.
+
+    The latter is the size to which it resizes, at most. Without either it is 256 x 320.
+    """
+    if given := (config.get("model") or {}).get("dry_run_size"):
+        return int(given[0]), int(given[1])
     dataset = (config.get("test_dataloader") or {}).get("dataset") or {}
     while "pipeline" not in dataset and "dataset" in dataset:
         dataset = dataset["dataset"]
@@ -107,9 +114,26 @@ def size_of_test_images(config: Config) -> tuple[int, int]:
     return int(height), int(width)
 
 
-def dry_run(model: nn.Module, size: tuple[int, int] = _SIZE) -> None:
-    """Run a detector on random images, without gradients; its modes stay as they are."""
+def fixed_image_size(model: nn.Module) -> tuple[int, int] | None:
+    """Return the height and width of the only images that a detector takes, such as SSD300's."""
+    head = getattr(model, "bbox_head", None)
+    size = getattr(getattr(head, "prior_generator", None), "input_size", None)  # SSD's anchors
+    if size is not None:
+        return (int(size), int(size)) if isinstance(size, int) else (int(size[0]), int(size[1]))
+    backbone = getattr(model, "backbone", None)
+    found = (wanted_image_size(one) for one in (backbone, getattr(backbone, "body", None)) if one)
+    return next(filter(None, found), None)
+
+
+def dry_run(model: nn.Module, size: tuple[int, int] | None = None) -> None:
+    """Run a detector on random images, without gradients; its modes stay as they are.
+
+    Args:
+        model: The detector.
+        size: Height and width in pixels; ``None`` takes its fixed size, otherwise 256 x 320.
+    """
     detector: Any = model
+    size = size or fixed_image_size(model) or _SIZE
     with torch.no_grad(), eval_mode(model):
         data = detector.data_preprocessor(random_batch(2, size), False)
         detector(**data, mode="tensor")

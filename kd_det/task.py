@@ -80,8 +80,8 @@ class Detection(Task):
         raise_on_errors(check_evaluators(config, ("test",), required=("test",)))
 
     def dry_run(self, model: nn.Module, size: tuple[int, int] | None = None) -> None:
-        """Run a detector on random images of 256 x 320, or another size."""
-        dry_run(model, size or (256, 320))
+        """Run a detector on random images of its fixed size, 256 x 320, or another size."""
+        dry_run(model, size)
 
     def test_image(self, config: Config, size: tuple[int, int] | None = None) -> tuple[Any, str]:
         """Return one test image, as a batch, and a text about its origin and size."""

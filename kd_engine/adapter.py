@@ -9,7 +9,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from kd_core import Term
+from kd_core import FrozenTeacher, Term
 from kd_core.layers import LayerPath
 from kd_core.methods.adapter import TaskAdapter
 from kd_core.teacher import Forward
@@ -98,6 +98,25 @@ class ModelAdapter(TaskAdapter):
         None by default.
         """
         return {}
+
+    def try_sizes(
+        self,
+        student: nn.Module,
+        teacher: FrozenTeacher,
+        wanted: Mapping[str, Mapping[str, Sequence[LayerPath]]],
+        size: tuple[int, int],
+    ) -> None:
+        """Try a teacher on other sizes of images that training can bring; nothing by default.
+
+        Args:
+            student: The student, whose preprocessor decides about them.
+            teacher: The teacher.
+            wanted: Term, then role, to the teacher's layers.
+            size: Height and width in pixels of the dry run.
+
+        Raises:
+            ValueError: If it does not take one.
+        """
 
     def forward(self, modules: Iterable[str], convert: Renormalize | None = None) -> Forward:
         """Return how a model is run, ``forward(model, *args, **kwargs)`` with those of a batch.

@@ -16,6 +16,13 @@ from kd_core import Term
 from kd_core.several_teachers import split_terms
 from kd_core.term_options import term_of
 from kd_engine.config.file import read_config
+from kd_engine.config.preprocessor import preprocessed_model
+from kd_engine.weights.checkpoint import use_safe_checkpoints
+from kd_engine.weights.pretrained import (
+    has_pretrained,
+    initialize_strictly,
+    use_strict_pretrained,
+)
 from kd_engine.weights.settings import initial_weight_settings
 from kd_engine.weights.source import OPTIONS, WeightSource
 from kd_engine.weights.source import TRAINING_ONLY as TRAINING_ONLY
@@ -24,6 +31,8 @@ from kd_engine.weights.teacher_classes import CLASSES, SAME_CLASSES
 from kd_engine.work_dir.run_checkpoint import checkpoint_file
 
 NO_CHECKPOINT = "The teacher has no checkpoint: what its own config does not load is random."
+_REFERENCE = {"config", "checkpoint"}  # keys of a teacher
+_WEIGHT_FILES = ("checkpoint", "pretrained", "teacher_ckpt")
 _TEACHER_KEYS = ("config", "checkpoint", *OPTIONS, "precision", SAME_CLASSES, CLASSES)
 
 
@@ -56,6 +65,36 @@ def without_initial_weights(model: Mapping[str, Any]) -> dict[str, Any]:
         if isinstance(part, Mapping) and (left_out := initial_weight_settings(part)):
             plain[name] = {key: value for key, value in part.items() if key not in left_out}
     return plain
+
+
+def without_weight_files(model: Mapping[str, Any]) -> dict[str, Any]:
+    """Return a model config that reads no file of weights, so that every network is random.
+
+    Args:
+        model: Model config, plain or distilled; teachers in other files become part of it.
+    """
+    found: dict[str, Any] = _without_files(model)
+    return found
+
+
+def _without_files(node: Any) -> Any:
+    if isinstance(node, Mapping):
+        plain = without_initial_weights(node)
+        if _REFERENCE <= set(plain) and isinstance(plain["config"], str):
+            plain["config"] = student_config(preprocessed_model(read_config(plain["config"])))
+        return {key: None if _reads(key, value) else _without_files(value)
+                for key, value in plain.items()}  # fmt: skip
+    if isinstance(node, list | tuple):
+        return type(node)(_without_files(item) for item in node if not _is_pretrained(item))
+    return node
+
+
+def _reads(key: str, value: Any) -> bool:
+    return _is_pretrained(value) or (key in _WEIGHT_FILES and isinstance(value, str))
+
+
+def _is_pretrained(value: Any) -> bool:
+    return isinstance(value, Mapping) and value.get("type") == "Pretrained"
 
 
 def build_terms(configs: Mapping[str, Mapping[str, Any]]) -> dict[str, Term]:
@@ -123,7 +162,7 @@ def build_teacher(
         config: Config file, ``mmdet::`` name, or a model config.
         checkpoint: File, URL or work dir of a run, of which the best, otherwise the last,
             checkpoint is taken; ``None`` for a teacher whose config loads its own weights, such
-            as a trunk's checkpoint or stored embeddings.
+            as a trunk's checkpoint, an ``init_cfg`` of type Pretrained, or stored embeddings.
         allow_partial: Accept a checkpoint that does not fit entirely, with a warning.
         key: Entry of the checkpoint that holds the weights, such as ``state_dict_ema``.
         prefix: Take only the keys that begin with this, without it.
@@ -131,17 +170,28 @@ def build_teacher(
     Raises:
         kd_core.checkpoint.CheckpointError: If the checkpoint is unsafe, broken or does not fit.
     """
-    model = student_config(read_config(config).model if isinstance(config, str) else config)
+    found = preprocessed_model(read_config(config)) if isinstance(config, str) else config
+    model = student_config(found)
     if checkpoint is not None and not allow_partial:
         model = without_initial_weights(model)
     with torch.random.fork_rng(devices=[]):
         teacher: nn.Module = MODELS.build(ConfigDict(model))
+        lines = _from_own_files(teacher) if checkpoint is None else []
     if checkpoint is None:
-        print_log(NO_CHECKPOINT, "current", 30)
+        print_log(" ".join([NO_CHECKPOINT, *lines]), "current", 30)
     else:
         file = checkpoint_file(checkpoint, config if isinstance(config, str) else None)
         WeightSource(file, allow_partial, key, prefix).load_into(teacher)
     return teacher
+
+
+def _from_own_files(teacher: nn.Module) -> list[str]:
+    """Load what the parts of a teacher name in their init_cfg; return a line for each."""
+    if not has_pretrained(teacher):
+        return []
+    use_safe_checkpoints()
+    use_strict_pretrained()
+    return initialize_strictly(teacher)
 
 
 def _build_term(name: str, config: Mapping[str, Any]) -> Term:

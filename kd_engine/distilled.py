@@ -134,8 +134,23 @@ def attach(
         frozen[name] = FrozenTeacher(model, forward, (precision or {}).get(name), follows)
     distiller = Distiller(frozen, terms, gradient_shares, extra_inputs=adapter.extra_inputs)
     adapter.make_readable(student, layers_of(terms, "student"))
-    example = adapter.arguments(dry_run_size or adapter.image_size(student, *models.values()))
-    distiller.attach(student, example, adapter.forward(_modules(terms, "student")))
+    size = dry_run_size or adapter.image_size(student, *models.values())
+    try:
+        distiller.attach(
+            student, adapter.arguments(size), adapter.forward(_modules(terms, "student"))
+        )
+    except RuntimeError as error:  # of a layer, such as one that needs a larger map
+        raise ValueError(
+            f"the dry run on random images of {size[0]} x {size[1]} pixels failed: {error}. Give "
+            "the model dry_run_size=(height, width) of images that both networks take."
+        ) from error
+    try:
+        for name, network in frozen.items():
+            read = {n: term.teacher_layers for n, term in distiller.terms_of(name).items()}
+            adapter.try_sizes(student, network, read, size)
+    except ValueError:
+        distiller.detach()
+        raise
     print_log(f"Layers of student and teacher:\n{distiller.shape_table}", "current")
     return distiller
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import copy
 import json
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +15,7 @@ from mmengine.registry import MODELS, init_default_scope
 from torch import Tensor, nn
 
 from kd_core.checkpoint.load import LoadReport, state_dict_of
+from kd_core.checkpoint.tied import without_second_names
 from kd_engine.build import (
     TRAINING_ONLY,
     is_distilled,
@@ -23,6 +24,7 @@ from kd_engine.build import (
 )
 from kd_engine.config.file import read_config
 from kd_engine.config.keys import SETTINGS, require_settings
+from kd_engine.config.preprocessor import preprocessed_model
 from kd_engine.run.runner import Runner
 from kd_engine.weights.checkpoint import AtomicLocalBackend
 from kd_engine.weights.source import WeightSource
@@ -59,7 +61,7 @@ def teacher_of(config: Config) -> tuple[dict[str, Any], WeightSource | None]:
 def referred_model(reference: Mapping[str, Any]) -> dict[str, Any]:
     """Return the plain model config that a ``dict(config=, checkpoint=)`` refers to."""
     config = reference["config"]
-    return student_config(read_config(config).model if _is_name(config) else config)
+    return student_config(preprocessed_model(read_config(config)) if _is_name(config) else config)
 
 
 def build_model(config: Config, model: Mapping[str, Any]) -> Any:
@@ -148,18 +150,18 @@ def student_checkpoint(
         ``state_dict`` without what only its training needs, and ``meta`` with ``dataset_meta`` (the
         classes) and the plain config, as mmdet's inferencer expects it.
     """
+    plain = plain_config(config)
+    plain.model = without_initial_weights(plain.model)
+    own = {k: v for k, v in state_dict_of(checkpoint).items() if not k.startswith(TRAINING_ONLY)}
     weights = {
         key: value.detach().cpu().contiguous().clone()
-        for key, value in state_dict_of(checkpoint).items()
-        if not key.startswith(TRAINING_ONLY)
+        for key, value in without_second_names(own, lambda: _names_of(config, plain.model)).items()
     }
     found = checkpoint.get("meta") or {}
     meta: dict[str, Any] = {key: found[key] for key in ("epoch", "iter") if key in found}
     classes = found.get("dataset_meta") or _dataset_meta(config)
     if classes:
         meta["dataset_meta"] = dict(classes)
-    plain = plain_config(config)
-    plain.model = without_initial_weights(plain.model)
     plain.model.pop("criterion", None)
     for key in set(plain) - set(SETTINGS):  # variables: what used them has their values
         plain.pop(key)
@@ -167,6 +169,12 @@ def student_checkpoint(
         plain.setdefault(key, value)
     meta["cfg"] = plain.pretty_text
     return {"meta": meta, "state_dict": weights}
+
+
+def _names_of(config: Config, model: Mapping[str, Any]) -> Collection[str]:
+    with torch.random.fork_rng(devices=[]):
+        names: Collection[str] = build_model(config, model).state_dict().keys()
+    return names
 
 
 def write_student(content: Mapping[str, Any], out: str) -> None:

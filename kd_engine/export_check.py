@@ -95,7 +95,9 @@ def models_to_compare(
             f"an exported student must stand alone, but it has {', '.join(extra[:4])}."
         )
     alone.load_state_dict(weights, strict=True)
-    return alone.eval(), distilled.eval()
+    alone.eval()
+    distilled.eval()  # some models' train() returns nothing
+    return alone, distilled
 
 
 def _run(model: nn.Module, images: Tensor) -> Tensor:

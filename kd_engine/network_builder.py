@@ -14,6 +14,7 @@ from kd_core.checkpoint.load import state_dict_of
 from kd_engine.adapter import ModelAdapter
 from kd_engine.build import build_trained, student_config
 from kd_engine.config.file import read_config
+from kd_engine.config.preprocessor import preprocessed_model
 from kd_engine.weights.source import read_engine_checkpoint
 from kd_engine.work_dir.run_checkpoint import checkpoint_file
 
@@ -85,7 +86,9 @@ class ConfigNetworkBuilder:
         for reference in _require_list(references, "dict(config=, checkpoint=)"):
             config = reference.get("config", {})
             found.append(
-                student_config(read_config(config).model if isinstance(config, str) else config)
+                student_config(
+                    preprocessed_model(read_config(config)) if isinstance(config, str) else config
+                )
             )
         return found
 

@@ -51,12 +51,16 @@ def test_real_data_loads(config, folder, images, boxes, monkeypatch):
 @pytest.mark.slow
 def test_the_coco_config_trains_and_evaluates(tmp_path):
     root = f"{data('coco53')}/"
+    teacher = tmp_path / "teacher.py"
+    teacher.write_text(
+        '_base_ = "mmdet::faster_rcnn/faster-rcnn_r50_fpn_1x_coco.py"\n'
+        "model = dict(backbone=dict(init_cfg=None))\n"
+    )
     options = [
         "model.teacher.checkpoint=None", "model.student.backbone.init_cfg=None",
         "model.student.test_cfg.rcnn.score_thr=0.0",  # for it has learned nothing
         "model.student.test_cfg.rcnn.max_per_img=20",
-        "model.dry_run_size=(64,64)", "model.teacher.config=mmdet::faster_rcnn/"
-        "faster-rcnn_r50_fpn_1x_coco.py",
+        "model.dry_run_size=(64,64)", f"model.teacher.config={teacher}",
         "train_cfg._delete_=True", "train_cfg.type=IterBasedTrainLoop", "train_cfg.max_iters=2",
         "train_cfg.val_interval=2",
         "default_hooks.checkpoint.by_epoch=False", "default_hooks.checkpoint.interval=-1",

@@ -9,6 +9,7 @@ import pytest
 import kd_cls
 import kd_det
 import kd_retrieval
+from kd_engine.build import without_weight_files
 from kd_engine.config.load import load_run_config
 
 ROOT = Path(__file__).parents[1]
@@ -27,12 +28,9 @@ def write_blocks(page, folder):
 def build_student(folder, monkeypatch, name="my_student.py"):
     monkeypatch.chdir(folder)
     config = load_run_config(name)
-    config.model.teacher.checkpoint = None
-    for model in (config.model, config.model.student):
-        model.pop("init_cfg", None)
-    config.model.student.backbone.init_cfg = None
+    model = without_weight_files(config.model)
     return config.model.student.type, kd_det.DistilledDetector(
-        **{key: value for key, value in config.model.items() if key != "type"}
+        **{key: value for key, value in model.items() if key != "type"}
     )
 
 

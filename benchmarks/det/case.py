@@ -16,6 +16,7 @@ from mmengine.structures import InstanceData
 from benchmarks.step_costs import seed_case, term_actions, without_weights
 from kd_det.probe import random_batch
 from kd_engine.build import is_distilled, student_config
+from kd_engine.run.run_length import set_training_position
 
 _OPTIMIZER = {"type": "OptimWrapper", "optimizer": {"type": "SGD", "momentum": 0.9}}
 _BOXES = 5  # on each image
@@ -54,10 +55,10 @@ class DetectorCase:
         student: Any = MODELS.build(student_config(model))
         weights = distilled.state_dict()
         student.load_state_dict({k: v for k, v in weights.items() if k in student.state_dict()})
-        self.students = {
-            "student": student.to(device).train(),
-            "distilled": distilled.to(device).train(),
-        }
+        self.students = {"student": student.to(device), "distilled": distilled.to(device)}
+        for one in self.students.values():
+            one.train()
+        set_training_position(0, 1, None)  # YOLOX and others ask for it
         self.distiller = distilled.distiller
         self.teacher: Any = self.distiller.teacher.model
         settings = copy.deepcopy(config.get("optim_wrapper", _OPTIMIZER))

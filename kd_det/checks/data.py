@@ -60,10 +60,18 @@ def kind_and_classes(dataset: Mapping[str, Any]) -> tuple[str, Sequence[str]]:
     kind = "" if bases & _OTHER_LAYOUTS else kind
     classes = (dataset.get("metainfo") or {}).get("classes")
     if classes is None:
-        classes = getattr(reader, "METAINFO", {}).get("classes", ())
+        classes = getattr(reader, "METAINFO", {}).get("classes") or _labels_of(dataset, reader)
     if isinstance(classes, str):
         classes = _classes_of_file(classes)
     return kind, tuple(classes)
+
+
+def _labels_of(dataset: Mapping[str, Any], reader: type) -> str | tuple[str, ...]:
+    """Return the file in which V3Det's reader finds its classes; no classes if it is absent."""
+    default = inspect.signature(reader).parameters.get("label_file")
+    name = dataset.get("label_file") or (default.default if default else "")
+    file = os.path.join(dataset.get("data_root") or "", name)
+    return file if name and os.path.isfile(file) else ()
 
 
 def _reader_of(dataset: Mapping[str, Any]) -> type:
@@ -109,8 +117,9 @@ def _classes_of_file(name: str) -> list[str]:
 def _check_part(dataset: Mapping[str, Any], decode: bool) -> DataReport:
     annotation_file = dataset.get("ann_file") or ""
     kind, classes = kind_and_classes(dataset)
-    if kind == "" or not annotation_file:
-        reason = "it has no ann_file" if kind else "only plain COCO and VOC can be"
+    if kind == "" or not annotation_file or not classes:
+        reason = "its classes are unknown" if annotation_file else "it has no ann_file"
+        reason = reason if kind else "only plain COCO and VOC can be"
         return DataReport(str(dataset.get("type")), notes=[f"not checked: {reason}"])
     root, prefix = dataset.get("data_root") or "", dataset.get("data_prefix") or {}
     file, key = os.path.join(root, annotation_file), _PREFIXES[kind]

@@ -17,7 +17,10 @@ import torch
 import torchvision  # noqa: F401  (registers its operators)
 
 _NAME = "mmcv._ext"
-_PARTS = ("boxes", "roi_align", "roi_pool", "deform_conv", "focal_loss", "sampling")
+_PARTS = (
+    "boxes", "roi_align", "roi_pool", "deform_roi_pool", "deform_conv", "masked_conv", "focal_loss",
+    "sampling", "sync_bn", "line_nms",
+)  # fmt: skip
 
 
 def provide_ops() -> str:

@@ -1,4 +1,7 @@
-"""Deformable convolution, plain (v1) and modulated (v2), by torchvision's kernel."""
+"""Deformable convolution, plain (v1) and modulated (v2), by torchvision's kernel.
+
+An offset that is NaN makes the output NaN at that place; compiled kernels crash on it.
+"""
 
 import torch
 from torch import Tensor
@@ -170,10 +173,11 @@ def _convolve(
     bias: Tensor | None,
     geometry: tuple[int, ...],
 ) -> Tensor:
-    operands = _operands(input, weight, offset, mask, bias)
+    operands = _operands(input, weight, offset, mask, bias, geometry)
     use_mask = mask is not None
     output: Tensor = torch.ops.torchvision.deform_conv2d(*operands, *geometry, use_mask)
-    return output
+    nowhere = _of_map(offset, _map_size(input, weight, geometry)).isnan().any(1, keepdim=True)
+    return output.masked_fill(nowhere, torch.nan)  # (N, 1, H, W)
 
 
 def _gradients(
@@ -186,20 +190,78 @@ def _gradients(
     geometry: tuple[int, ...],
 ) -> tuple[Tensor, Tensor, Tensor, Tensor, Tensor]:
     """Gradients of input, weight, offset, mask and bias."""
-    operands = _operands(input, weight, offset, mask, bias)
+    operands = _operands(input, weight, offset, mask, bias, geometry)
     grad = grad_output.to(operands[0].dtype)
-    grads: tuple[Tensor, Tensor, Tensor, Tensor, Tensor]
-    grads = torch.ops.torchvision._deform_conv2d_backward(
-        grad, *operands, *geometry, mask is not None
+    grads: list[Tensor] = list(
+        torch.ops.torchvision._deform_conv2d_backward(grad, *operands, *geometry, mask is not None)
     )
-    return grads
+    grads[2] = _in_buffer(grads[2], offset)
+    if mask is not None:
+        grads[3] = _in_buffer(grads[3], mask)
+    return grads[0], grads[1], grads[2], grads[3], grads[4]
 
 
 def _operands(
-    input: Tensor, weight: Tensor, offset: Tensor, mask: Tensor | None, bias: Tensor | None
+    input: Tensor,
+    weight: Tensor,
+    offset: Tensor,
+    mask: Tensor | None,
+    bias: Tensor | None,
+    geometry: tuple[int, ...],
 ) -> tuple[Tensor, ...]:
-    """Return all tensors in one dtype: the kernel requires that, and it has no bfloat16."""
-    mask = input.new_zeros((len(input), 1)) if mask is None else mask
+    """Return all tensors in one dtype: the kernel requires that, and it has no bfloat16.
+
+    The kernel makes a pixel's address of an offset, and ends the process where it is NaN, so
+    those become 0; the caller writes NaN where they were.
+    """
+    size = _map_size(input, weight, geometry)
+    mask = input.new_zeros((len(input), 1)) if mask is None else _of_map(mask, size)
     bias = input.new_zeros(len(weight)) if bias is None else bias
     dtype = torch.float32 if input.dtype == torch.bfloat16 else input.dtype
+    offset = _of_map(offset, size)
+    offset = offset.masked_fill(offset.isnan(), 0.0)
     return tuple(x.to(dtype).contiguous() for x in (input, weight, offset, mask, bias))
+
+
+def _map_size(input: Tensor, weight: Tensor, geometry: tuple[int, ...]) -> tuple[int, int]:
+    """Return height and width of the output."""
+    strides, pads, dilations = geometry[0:2], geometry[2:4], geometry[4:6]
+    height, width = (
+        (side + 2 * pad - dilation * (kernel - 1) - 1) // stride + 1
+        for side, kernel, stride, pad, dilation in zip(
+            input.shape[2:], weight.shape[2:], strides, pads, dilations, strict=True
+        )
+    )
+    return height, width
+
+
+def _of_map(values: Tensor, size: tuple[int, int]) -> Tensor:
+    """Return offsets or masks (N, C, H, W) of an output of that size.
+
+    mmcv's kernels read them as a buffer of numbers, and mmdet's DyHead gives those of a larger map:
+    what comes first in the buffer is used.
+
+    Raises:
+        ValueError: If there are too few.
+    """
+    if values.shape[2:] == size:
+        return values
+    number, channels = values.shape[:2]
+    wanted = channels * size[0] * size[1]
+    buffer = values.flatten(1)  # (N, C*H*W)
+    if buffer.shape[1] < wanted:
+        raise ValueError(
+            f"a deformable convolution needs offsets and masks for its output of {size[0]} x "
+            f"{size[1]}, but they are {tuple(values.shape)}. Compute them from its input, with its "
+            "stride, padding and dilation."
+        )
+    return buffer[:, :wanted].reshape(number, channels, *size)
+
+
+def _in_buffer(grad: Tensor, values: Tensor) -> Tensor:
+    """Return a gradient of :func:`_of_map` as one of its argument; what was not used gets 0."""
+    if grad.shape == values.shape:
+        return grad
+    buffer = grad.new_zeros(len(values), values[0].numel())
+    buffer[:, : grad[0].numel()] = grad.flatten(1)
+    return buffer.view(values.shape)

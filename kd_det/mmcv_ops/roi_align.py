@@ -35,7 +35,7 @@ def roi_align_forward(
     argmax_y.fill_(_NOWHERE)
     argmax_x.fill_(_NOWHERE)
     x = input if input.dtype == torch.float64 else input.float()
-    start, bins, grids = _bins(rois.to(x.dtype), size, spatial_scale, sampling_ratio, aligned)
+    start, bins, grids = roi_bins(rois.to(x.dtype), size, spatial_scale, sampling_ratio, aligned)
     for grid in torch.unique(grids, dim=0).tolist():
         if min(grid) < 1:
             continue  # an empty RoI pools nothing
@@ -48,7 +48,7 @@ def roi_align_forward(
             argmax_x[part] = x_at.to(argmax_x.dtype)
 
 
-def _bins(
+def roi_bins(
     rois: Tensor, size: tuple[int, int], scale: float, sampling_ratio: int, aligned: bool
 ) -> tuple[Tensor, Tensor, Tensor]:
     """First corner, bin size and samples per bin of each RoI, all (B, 2) in the order y, x."""
@@ -71,7 +71,7 @@ def _max_pool(
     y = ys[:, :, None, :, None].expand(-1, -1, size[1], -1, grid[1]).flatten(3)  # (B, h, w, gh*gw)
     x_at = xs[:, None, :, None, :].expand(-1, size[0], -1, grid[0], -1).flatten(3)
     values = x.new_zeros(())
-    for rows, columns, weight in _neighbors(y, x_at, x.shape[2], x.shape[3]):
+    for rows, columns, weight in neighbors(y, x_at, x.shape[2], x.shape[3]):
         sampled = x[batch[:, None, None, None], :, rows, columns]  # (B, h, w, gh*gw, C)
         values = values + sampled * weight[..., None]
     best, index = values.max(dim=3)  # (B, h, w, C)
@@ -85,9 +85,7 @@ def _sample_points(start: Tensor, bins: Tensor, size: int, grid: int) -> Tensor:
     return start[:, None, None] + (position + fraction) * bins[:, None, None]
 
 
-def _neighbors(
-    y: Tensor, x: Tensor, height: int, width: int
-) -> list[tuple[Tensor, Tensor, Tensor]]:
+def neighbors(y: Tensor, x: Tensor, height: int, width: int) -> list[tuple[Tensor, Tensor, Tensor]]:
     """Rows, columns and weights of the four pixels around each point; weight 0 outside the map."""
     inside = (y >= -1) & (y <= height) & (x >= -1) & (x <= width)
     y, x = y.clamp(0, height - 1), x.clamp(0, width - 1)
@@ -129,7 +127,7 @@ def roi_align_backward(
     grad = grad_output if grad_output.dtype == torch.float64 else grad_output.float()
     plane = rois[:, 0].long()[:, None] * channels + torch.arange(channels, device=rois.device)
     total = grad.new_zeros(number * channels * height * width)
-    points = _neighbors(argmax_y.to(grad.dtype), argmax_x.to(grad.dtype), height, width)
+    points = neighbors(argmax_y.to(grad.dtype), argmax_x.to(grad.dtype), height, width)
     for rows, columns, weight in points:
         index = (plane[:, :, None, None] * height + rows) * width + columns
         total.index_add_(0, index.flatten(), (grad * weight).flatten())

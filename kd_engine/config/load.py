@@ -12,7 +12,9 @@ from mmengine.config import Config, DictAction
 
 from kd_engine.config.file import read_config
 from kd_engine.config.keys import check_keys, check_options
+from kd_engine.config.nested import require_outermost
 from kd_engine.config.paths import resolve_paths
+from kd_engine.config.preprocessor import preprocessed_model
 from kd_engine.entry_points import package_of, package_of_scope
 from kd_engine.weights.checkpoint import use_safe_checkpoints
 from kd_engine.weights.pretrained import use_strict_pretrained
@@ -34,7 +36,8 @@ def load_run_config(
 
     Raises:
         FileNotFoundError: If there is no such config.
-        ValueError: If it cannot be read, an option does not fit it, or a key looks misspelled.
+        ValueError: If it cannot be read, an option does not fit it, a key looks misspelled, or a
+            distilled model lies inside another model.
     """
     use_safe_checkpoints()
     use_strict_pretrained()
@@ -45,6 +48,8 @@ def load_run_config(
     _merge(config, options or {})
     resolve_paths(config._cfg_dict, Path.cwd())  # those of the options; all others are absolute
     check_keys(config)
+    if "model" in config:
+        require_outermost(preprocessed_model(config))
     config.work_dir = work_dir or config.get("work_dir") or str(default_work_dir(name))
     importlib.import_module(package_of(config))
     return config

@@ -52,7 +52,8 @@ class Candidate:
             model: nn.Module = build_model(self.config, plain)
         if self.source is not None:
             self.source.load_into(model)
-        return model.eval()
+        model.eval()
+        return model
 
 
 @dataclass(frozen=True)

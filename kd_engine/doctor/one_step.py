@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import Any
 
@@ -16,7 +16,11 @@ from kd_core import GradientShares
 from kd_core.base_distiller import attached_distillers
 from kd_core.loss_checks import own_losses
 from kd_core.table import format_table
-from kd_engine.run.run_length import planned_iterations, set_run_length
+from kd_engine.run.run_length import (
+    planned_iterations,
+    set_run_length,
+    set_training_position,
+)
 
 _ALONE = {"num_workers": 0, "persistent_workers": False}
 
@@ -64,10 +68,14 @@ def one_step(model: nn.Module, config: Config, layer: str | None = None) -> Step
         FloatingPointError: If a loss or the gradient is not finite; names which.
         ValueError: If the layer does not exist or does not train, or there is no training data.
     """
-    data = next(training_batches(model, config))
     network: Any = model
     attached = attached_distillers(model).values()
-    iteration = max((distiller.start_iteration() for distiller in attached), default=0)
+
+    def start() -> int:
+        return max((distiller.start_iteration() for distiller in attached), default=0)
+
+    data = next(training_batches(model, config, start))
+    iteration = start()
     for distiller in attached:
         distiller.set_iteration(iteration)
     results = network(**data, mode="loss")
@@ -87,12 +95,15 @@ def one_step(model: nn.Module, config: Config, layer: str | None = None) -> Step
     )
 
 
-def training_batches(model: nn.Module, config: Config) -> Iterator[dict[str, Any]]:
+def training_batches(
+    model: nn.Module, config: Config, start: Callable[[], int] = int
+) -> Iterator[dict[str, Any]]:
     """Yield a config's training batches, the same ones each time, as a training step gets them.
 
     Args:
         model: Their model, which is put in training mode on the machine's device.
         config: Its config, with a ``train_dataloader``.
+        start: Returns the iteration of the first batch, once the length of the run is known.
 
     Raises:
         ValueError: If there is no training data.
@@ -100,10 +111,13 @@ def training_batches(model: nn.Module, config: Config) -> Iterator[dict[str, Any
     if not config.get("train_dataloader"):
         raise ValueError("a training step needs a train_dataloader, but the config has none.")
     loader = Runner.build_dataloader({**config.train_dataloader, **_ALONE}, seed=0)
-    network: Any = model.to(get_device()).train()
-    set_run_length(model, len(loader), planned_iterations(config.get("train_cfg") or {}, loader))
+    network: Any = model.to(get_device())
+    network.train()  # some models' train() returns nothing
+    total = planned_iterations(config.get("train_cfg") or {}, loader)
+    set_run_length(model, len(loader), total)
     batch = None
-    for batch in loader:
+    for iteration, batch in enumerate(loader, start()):
+        set_training_position(iteration, len(loader), total)
         yield network.data_preprocessor(batch, True)
     if batch is None:
         raise ValueError(

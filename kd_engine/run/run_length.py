@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sized
 from typing import Any
 
 from mmengine.hooks import Hook
+from mmengine.logging import MessageHub
 from mmengine.model import is_model_wrapper
 from torch import nn
 
@@ -25,6 +26,25 @@ def set_run_length(model: nn.Module, epoch_length: int, total: int | None) -> No
     """Let all distillers of a model know how many iterations an epoch and the run have."""
     for distiller in attached_distillers(model).values():
         distiller.set_run_length(epoch_length, total)
+
+
+def set_training_position(iteration: int, epoch_length: int, total: int | None) -> None:
+    """Say at which iteration a training is, as mmengine's RuntimeInfoHook does in a run.
+
+    Some models ask for it: YOLOX changes the size of its images by it, TOOD its assigner, BoxInst
+    the weight of a loss.
+
+    Args:
+        iteration: Number of training steps before.
+        epoch_length: Iterations of an epoch.
+        total: Iterations of the whole run, if known.
+    """
+    position = {"loop_stage": "train", "iter": iteration, "epoch": iteration // epoch_length}
+    if total is not None:
+        position |= {"max_iters": total, "max_epochs": -(-total // epoch_length)}
+    hub = MessageHub.get_current_instance()
+    for name, value in position.items():
+        hub.update_info(name, value)
 
 
 def planned_iterations(train_cfg: Mapping[str, Any], loader: Sized) -> int | None:

@@ -97,6 +97,11 @@ def initialize_strictly(model: Any) -> list[str]:
     return _require_filled(model, missed)
 
 
+def has_pretrained(model: nn.Module) -> bool:
+    """Return whether a part of a model has a ``Pretrained``, and is to be filled by a file."""
+    return next(_pretrained_parts(model), None) is not None
+
+
 def _note_missing(missed: dict[nn.Module, list[str]]) -> Callable[[nn.Module, Any], None]:
     def note(module: nn.Module, keys: Any) -> None:
         missed[module] = [key for key in keys.missing_keys if "num_batches_tracked" not in key]

@@ -103,11 +103,15 @@ def subcommand(
 
 def config_argument(function: _Function) -> _Function:
     """Add CONFIG and the changes of its settings: ``config`` and ``cfg_options``."""
-    option = cfg_options(
+    return click.argument("config", type=ConfigName())(options_of_config(function))
+
+
+def options_of_config(function: _Function) -> _Function:
+    """Add the changes of a config's settings: ``cfg_options``."""
+    return cfg_options(
         "Change settings of the config, e.g. train_dataloader.batch_size=4 "
         "model.teacher.checkpoint=best.pth"
-    )
-    return click.argument("config", type=ConfigName())(option(function))
+    )(function)
 
 
 def cfg_options(help: str) -> Callable[[_Function], _Function]:

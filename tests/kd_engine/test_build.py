@@ -2,6 +2,7 @@ import os
 
 import pytest
 import torch
+from mmengine.model import BaseModule
 from torch import nn
 
 from kd_core import Normalization
@@ -35,6 +36,15 @@ def weights(tmp_path):
     path = tmp_path / "teacher.pth"
     torch.save({"state_dict": values, "meta": {"epoch": 1}}, path)
     return str(path), values
+
+
+class Linear(BaseModule):
+    """A layer that may name a file."""
+
+    def __init__(self, init_cfg=None):
+        super().__init__(init_cfg)
+        self.weight = nn.Parameter(torch.rand(2, 3))
+        self.bias = nn.Parameter(torch.rand(2))
 
 
 class TestStudentConfig:
@@ -138,6 +148,19 @@ class TestTeacher:
 
     def test_without_a_checkpoint_it_is_random(self):
         assert build_teacher(LINEAR, None).weight.abs().sum() > 0
+
+    def test_without_a_checkpoint_it_loads_what_its_parts_name(self, weights):
+        path, values = weights
+        random = build_teacher(dict(type=Linear), None)
+        assert not torch.equal(random.weight, values["weight"])
+        teacher = build_teacher(
+            dict(type=Linear, init_cfg=dict(type="Pretrained", checkpoint=path)), None
+        )
+        assert torch.equal(teacher.weight, values["weight"])
+        with pytest.raises(FileNotFoundError, match=r"none\.pth"):
+            build_teacher(
+                dict(type=Linear, init_cfg=dict(type="Pretrained", checkpoint="none.pth")), None
+            )
 
     def test_weights_of_another_shape_are_refused_with_a_table(self, weights):
         with pytest.raises(

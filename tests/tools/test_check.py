@@ -31,7 +31,9 @@ def test_all_is_ok(place, run_tool):
     code, text, _ = run_tool("check", place.distilled, "--images", "--gradients", "neck")
     assert code == 0, text
     sections = sections_of(text)
-    assert list(sections) == ["environment", "config", "weights", "data", "one training step"]
+    parts = ["environment", "config", "weights", "data", "one training step", "one prediction"]
+    assert list(sections) == parts
+    assert "the model predicts on 1 image of its test data" in sections["one prediction"]
     assert re.search(rf"^torch +{re.escape(torch.__version__.split('+')[0])}", text, re.MULTILINE)
     assert re.search(r"^imitation .*2x16x8x8.*2x24x8x8.*16 -> 24$", sections["config"], re.M)
     assert "12 images" in sections["data"]
@@ -103,7 +105,7 @@ def test_teacher_for_another_class_count(place, run_tool, tmp_path):
 
 def test_corrupt_image_is_found_only_by_decoding(place, run_tool, own_data):
     data, options = own_data
-    picture = sorted((data / "JPEGImages").glob("val_*.jpg"))[0]
+    picture = sorted((data / "JPEGImages").glob("val_*.jpg"))[-1]  # one image is predicted
     picture.write_bytes(picture.read_bytes()[:-200])
     code, text, _ = run_tool("check", place.distilled, "--images", *options)
     assert code == 1

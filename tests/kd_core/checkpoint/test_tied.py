@@ -4,6 +4,7 @@ import pytest
 import torch
 from torch import nn
 
+from kd_core.checkpoint.load import CheckpointError, load_weights, read_checkpoint
 from kd_core.checkpoint.tied import with_tied_weights
 
 
@@ -14,6 +15,22 @@ def test_the_other_name_of_a_shared_tensor_is_filled_in():
     found = with_tied_weights(model, {"b.weight": value})
     assert found.keys() == {"a.weight", "b.weight"} and found["a.weight"] is value
     assert with_tied_weights(model, {"other": value}).keys() == {"other"}
+
+
+def test_a_second_name_that_training_gave_a_tensor_is_left_out(tmp_path):
+    model = nn.ModuleDict({"head": nn.Linear(2, 3)})
+    trained = nn.ModuleDict({"head": nn.Linear(2, 3)})
+    trained["decoder"] = nn.ModuleDict({"branch": trained["head"]})
+    torch.save(trained.state_dict(), tmp_path / "trained.pth")
+    load_weights(model, read_checkpoint(str(tmp_path / "trained.pth")))
+    assert torch.equal(model["head"].weight, trained["head"].weight)
+
+
+def test_an_unknown_name_of_another_tensor_is_refused():
+    model = nn.ModuleDict({"head": nn.Linear(2, 3)})
+    more = {f"decoder.{key}": value.clone() for key, value in model["head"].state_dict().items()}
+    with pytest.raises(CheckpointError, match="2 unexpected"):
+        load_weights(model, {**model.state_dict(), **more})
 
 
 @pytest.mark.parametrize(

@@ -122,6 +122,16 @@ def test_readers_of_another_layout_are_not_refused(tmp_path: Path, name: str) ->
     assert report.errors == [] and "not checked" in report.notes[0]
 
 
+def test_v3det_reads_its_classes_from_a_file(tmp_path: Path) -> None:
+    (tmp_path / "a.json").write_text("{}")
+    v3det = dict(type="V3DetDataset", ann_file="a.json", data_root=str(tmp_path))
+    assert dataset_classes(v3det) == [()]
+    (report,) = check_dataset_config(v3det)
+    assert report.errors == [] and "its classes are unknown" in report.notes[0]
+    (tmp_path / "names.txt").write_text("aardvark\nzucchini\n")
+    assert dataset_classes(dict(v3det, label_file="names.txt")) == [("aardvark", "zucchini")]
+
+
 def test_class_counts_are_compared_where_classes_have_boxes() -> None:
     lvis = dict(type="LVISV1Dataset", ann_file="a.json", metainfo=dict(classes=("cat", "dog")))
     panoptic = dict(lvis, type="CocoPanopticDataset")
