@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import dataclasses
 import math
+import random
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -199,6 +200,50 @@ class Stop(_Timed):
 
     def _value(self, iteration: int) -> float:
         return 1.0 if iteration < self.at else 0.0
+
+
+@dataclass(frozen=True)
+class Dropped:
+    """1, or 0 in steps that are drawn at random: one of several that are never all left out.
+
+    Each of ``of`` terms is left out of a step with the probability ``drop``; where all would be,
+    one of them stays. Seed and iteration alone decide, so that the terms agree with each other, on
+    all ranks and in a resumed run. A teacher of none but such terms does not run in these steps.
+
+    Args:
+        number: Which of the terms this one is, from 0.
+        of: How many there are.
+        drop: Probability, from 0 to below 1.
+        seed: Another one draws others.
+
+    Raises:
+        ValueError: If a number is out of range.
+
+    Example:
+        >>> turns = [Dropped(number, of=2, drop=0.9) for number in (0, 1)]
+        >>> {sum(turn(iteration) for turn in turns) >= 1 for iteration in range(50)}
+        {True}
+    """
+
+    number: int
+    of: int
+    drop: float = 0.5
+    seed: int = 0
+
+    def __post_init__(self) -> None:
+        if not (0 <= self.number < self.of and 0 <= self.drop < 1):
+            raise ValueError(
+                "number must be from 0 to below of, and drop from 0 to below 1, but they are "
+                f"{self.number}, {self.of} and {self.drop}."
+            )
+
+    def __call__(self, iteration: int) -> float:
+        """Return the factor at an iteration (counted from 0)."""
+        draw = random.Random(f"{self.seed} {iteration}")
+        kept = [draw.random() >= self.drop for _ in range(self.of)]
+        if not any(kept):
+            kept[draw.randrange(self.of)] = True
+        return float(kept[self.number])
 
 
 def _check_times(name: str, unit: str, *times: float) -> None:

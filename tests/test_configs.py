@@ -61,6 +61,14 @@ NAMES = [
 WITHOUT = {  # what a method needs and a dataset lacks
     "configs/cls/ccskd+cifar100": "ccskd",
     "configs/cls/ccskd+cifar100_resnet20": "ccskd",
+    "configs/cls/takd+cifar100": "assistant",
+    "configs/cls/takd+cifar100_resnet18": "assistant",
+    "configs/cls/takd+cifar100_resnet20": "assistant",
+    "configs/cls/takd+caltech100_lite": "network",
+    "configs/cls/dgkd+cifar100": "assistant",
+    "configs/cls/dgkd+cifar100_resnet18": "assistant",
+    "configs/cls/dgkd+cifar100_resnet20": "assistant",
+    "configs/cls/dgkd+caltech100_lite": "network",
     "configs/cls/ofd+cifar100": "ofd",
     "configs/cls/ofd+cifar100_resnet18": "ofd",
     "configs/cls/ofd+cifar100_resnet20": "ofd",
@@ -90,7 +98,8 @@ REGISTRIES = {
     "param_scheduler": PARAM_SCHEDULERS, "visualizer": VISUALIZERS, "vis_backends": VISBACKENDS,
 }  # fmt: skip
 SKIPPED = (  # models are built
-    "model", "student", "teacher", "peer", "tuned", "dense", "log_processor", "dist_cfg",
+    "model", "student", "teacher", "peer", "assistant", "tuned", "dense", "log_processor",
+    "dist_cfg",
 )  # fmt: skip
 
 

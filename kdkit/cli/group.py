@@ -16,7 +16,7 @@ from kdkit import __version__
 from kdkit.cli.command import SETTINGS
 
 COMMANDS = {
-    "Train and measure": ("train", "test", "compare", "summarise"),
+    "Train and measure": ("train", "test", "compare", "chain", "summarise"),
     "Before training": ("configs", "check", "layers", "cost", "calibrate"),
     "Use a student": ("export", "export-onnx", "embed", "search"),
     "Data": ("fetch", "make-digits", "make-retrieval-sets"),

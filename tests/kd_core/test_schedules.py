@@ -6,7 +6,15 @@ from torch import nn
 
 from kd_core import Distiller, Term
 from kd_core.losses import AttentionTransferLoss
-from kd_core.schedules import Constant, CosineDecay, LinearDecay, LinearWarmup, StepDecay, Stop
+from kd_core.schedules import (
+    Constant,
+    CosineDecay,
+    Dropped,
+    LinearDecay,
+    LinearWarmup,
+    StepDecay,
+    Stop,
+)
 
 
 @pytest.mark.parametrize(
@@ -173,3 +181,23 @@ class TestUnits:
     def test_what_makes_no_sense_is_refused(self, make, message):
         with pytest.raises(ValueError, match=message):
             make()
+
+
+class TestDropped:
+    def test_one_is_left_out_as_often_as_it_should_and_never_all(self):
+        turns = [Dropped(number, of=3, drop=0.5) for number in range(3)]
+        rows = [[turn(iteration) for turn in turns] for iteration in range(2000)]
+        assert all(any(row) for row in rows)
+        # 1/2, and a third of the 1/8 of steps in which all would be left out.
+        for kept in zip(*rows, strict=True):
+            assert sum(kept) / 2000 == pytest.approx(0.5 + 0.125 / 3, abs=0.03)
+
+    def test_the_same_iteration_has_the_same_draw_and_another_seed_another(self):
+        one, again, other = Dropped(0, 2), Dropped(0, 2), Dropped(0, 2, seed=1)
+        values = [[turn(iteration) for iteration in range(64)] for turn in (one, again, other)]
+        assert values[0] == values[1] != values[2]
+
+    @pytest.mark.parametrize("options", [dict(number=2, of=2), dict(number=0, of=1, drop=1.0)])
+    def test_numbers_out_of_range(self, options):
+        with pytest.raises(ValueError, match="number must be from 0 to below of"):
+            Dropped(**options)

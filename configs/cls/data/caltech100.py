@@ -4,13 +4,13 @@ _base_ = "../../_base_/classification.py"
 data_root = "{{$KD_DATA:data}}/caltech100"
 
 # ResNet-8, 84,000 parameters, under ResNet-20, 278,000; both from scratch.
-model, teacher = (
+model, assistant, teacher = (
     dict(
         type="kd_cls.Classifier",
         network=dict(type="kd_cls.CifarNetwork", name=name, num_classes=100),
         image_size=32,
     )
-    for name in ("resnet8", "resnet20")
+    for name in ("resnet8", "resnet14", "resnet20")
 )
 
 train_dataloader = dict(

@@ -49,6 +49,7 @@ optim_wrapper = dict(
     paramwise_cfg=dict(custom_keys={"network.classifier": dict(lr_mult=5.0)}),
 )
 
+assistant = dict(_delete_=True)
 ofd = dict(_delete_=True)  # no layers of these networks fit
 simkd = dict(_delete_=True)
 epochs = dict(student=3, peer=3, teacher=6, heads=2)

@@ -3,7 +3,7 @@
 _base_ = "../../_base_/classification.py"
 
 # ResNet-8, 78,000 parameters, under ResNet-20, 272,000; both from scratch.
-model, teacher = (
+model, assistant, teacher = (
     dict(
         type="kd_cls.Classifier",
         network=dict(type="kd_cls.CifarNetwork", name=name, num_classes=10),
@@ -12,7 +12,7 @@ model, teacher = (
             type="ImgDataPreprocessor", mean=[78.8] * 3, std=[88.9] * 3
         ),  # of the enlarged training images
     )
-    for name in ("resnet8", "resnet20")
+    for name in ("resnet8", "resnet14", "resnet20")
 )
 
 train_dataloader = dict(

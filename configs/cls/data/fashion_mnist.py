@@ -4,7 +4,7 @@ _base_ = "../../_base_/classification.py"
 data_root = "{{$KD_DATA:data}}/fashion_mnist"
 
 # ResNet-8, 78,000 parameters, under ResNet-20, 272,000; both from scratch.
-model, teacher = (
+model, assistant, teacher = (
     dict(
         type="kd_cls.Classifier",
         network=dict(type="kd_cls.CifarNetwork", name=name, num_classes=10),
@@ -13,7 +13,7 @@ model, teacher = (
             type="ImgDataPreprocessor", mean=[72.9] * 3, std=[90.0] * 3
         ),  # of the published training images, 28 x 28
     )
-    for name in ("resnet8", "resnet20")
+    for name in ("resnet8", "resnet14", "resnet20")
 )
 
 train_dataloader = dict(

@@ -2,6 +2,7 @@ import math
 
 import pytest
 import torch
+from torch.nn import functional as F
 
 from kd_core.losses import SoftTargetLoss
 
@@ -22,6 +23,19 @@ def test_authors_code(agrees_with_reference, name, temperature):
     # https://github.com/gjplab/CCSKD, losses/kd_loss.py,
     # commit be59d62c2424a0463b74df6462d79cc2f58bb003.
     agrees_with_reference(name, SoftTargetLoss(temperature))
+
+
+def test_authors_code_of_assistants(recorded):
+    # https://github.com/imirzadeh/Teacher-Assistant-Knowledge-Distillation, train.py, commit
+    # 0f8168f4e7223134361cdd411eba0ab3b1123e29: lambda 0.6, temperature 5; its mean is over classes.
+    found = recorded("takd")
+    student = found["student"].requires_grad_()
+    soft = SoftTargetLoss(temperature=5.0, loss_weight=0.6 / student.shape[1])
+    entropy = F.cross_entropy(student, found["labels"].long())
+    value = 0.4 * entropy + soft(student, found["teacher"])
+    value.backward()
+    assert value.item() == pytest.approx(found["value"].item(), rel=1e-5)
+    torch.testing.assert_close(student.grad, found["grad_student"], rtol=1e-4, atol=1e-7)
 
 
 def test_default_temperature_is_four():

@@ -1,0 +1,1 @@
+"""Chains of trainings: each link's student is the teacher of the next."""
