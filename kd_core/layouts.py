@@ -140,14 +140,16 @@ class Layouts:
             )
 
 
-def is_channels_last(feature: Tensor, images: Tensor) -> bool:
+def is_channels_last(feature: Tensor, images: Tensor, in_doubt: bool = False) -> bool:
     """Return whether a map is (N, H, W, C) by its shape.
 
     Args:
         feature: Any feature (N, ...).
         images: The images (N, 3, H, W) that gave it.
+        in_doubt: What to return if (N, C, H, W) is possible too.
     """
-    return _by_shape(feature.shape, (images.shape[2], images.shape[3])) is True
+    found = _by_shape(feature.shape, (images.shape[2], images.shape[3]))
+    return in_doubt if found is None else found
 
 
 def hints_of(model: nn.Module, terms: Mapping[str, Term], side: str) -> Callable[..., bool]:

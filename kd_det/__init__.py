@@ -19,7 +19,13 @@ from kd_det.class_counts import provide_class_counts  # noqa: E402
 
 provide_class_counts()
 
-from kd_det.backbones import TimmBackbone, TorchvisionBackbone  # noqa: E402
+from kd_det.backbones import BackboneTeacher, TimmBackbone, TorchvisionBackbone  # noqa: E402
 from kd_det.detector import DistilledDetector  # noqa: E402
 
-__all__ = ["DistilledDetector", "TimmBackbone", "TorchvisionBackbone", "provide_ops"]
+__all__ = [
+    "BackboneTeacher",
+    "DistilledDetector",
+    "TimmBackbone",
+    "TorchvisionBackbone",
+    "provide_ops",
+]

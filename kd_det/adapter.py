@@ -84,6 +84,18 @@ class DetectorAdapter(ModelAdapter):
         boxes = [getattr(one.bboxes, "tensor", one.bboxes) for one in found]  # type: ignore[union-attr]
         return {"boxes": boxes}
 
+    def require_scalable(self, layers: Iterable[LayerPath]) -> None:
+        """Require backbone and neck: boxes and the samples' sizes would be of other images."""
+        beyond = sorted(
+            {path.text for path in layers}
+            - {path.text for path in layers if path.module.split(".")[0] in ("backbone", "neck")}
+        )
+        if beyond:
+            raise ValueError(
+                "a teacher with a scale is read at its backbone and neck, but a term reads "
+                f"{', '.join(beyond)}. Leave scale out, or compare other layers."
+            )
+
     def score_layers(self, teacher: nn.Module) -> str | None:
         """Return the objectness of the RPN, or the class scores of a dense head."""
         if getattr(teacher, "rpn_head", None) is not None:

@@ -1,4 +1,4 @@
-"""Networks of torchvision and timm as backbones of mmdet detectors."""
+"""Networks of torchvision and timm as backbones of detectors; backbones alone as teachers."""
 
 from __future__ import annotations
 
@@ -6,12 +6,17 @@ import difflib
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from mmdet.models.data_preprocessors import DetDataPreprocessor
+from mmdet.registry import MODELS
 from mmengine.model import BaseModule
 from torch import Tensor, nn
-from torchvision.models import get_model
+from torchvision.models import SwinTransformer, get_model
 from torchvision.models.feature_extraction import create_feature_extractor
 
 from kd_core.checkpoint.load import load_weights
+from kd_core.layouts import is_channels_last
+from kd_core.tokens import TokenGrid, prefix_of
+from kd_engine.networks import IMAGENET_MEAN, IMAGENET_STD
 from kd_engine.weights.settings import loads_initial_weights
 from kd_engine.weights.source import read_weights
 from kd_engine.weights.zoos import timm_model
@@ -21,18 +26,30 @@ class PyramidBackbone(BaseModule):  # type: ignore[misc]
     """A network without its head that returns a pyramid of feature maps.
 
     Keys of the state dict are the network's under ``body.``. Batch norms keep their pretrained
-    statistics in training (``norm_eval``), as mmdet's ResNet does.
+    statistics in training (``norm_eval``), as mmdet's ResNet does. Maps (N, H, W, C), as of Swin,
+    are turned; tokens of a vision transformer become the map of its patches.
 
     Args:
-        body: Module that returns a dict of feature maps (N, C, H, W), fine to coarse.
+        body: Module that returns a dict of feature maps, fine to coarse.
         frozen: Modules of the body that are not trained, and stay in eval mode.
         norm_eval: Keep batch norms in eval mode in training.
+        channels_last: Whether maps are (N, H, W, C) where their shape leaves a doubt.
+        prefixes: Of each map, how many tokens come before those of the patches; ``None`` of one
+            that is no tokens.
     """
 
-    def __init__(self, body: nn.Module, frozen: Sequence[nn.Module], norm_eval: bool) -> None:
+    def __init__(
+        self,
+        body: nn.Module,
+        frozen: Sequence[nn.Module],
+        norm_eval: bool,
+        channels_last: bool = False,
+        prefixes: Sequence[int | None] = (),
+    ) -> None:
         super().__init__()
         self.body = body
         self.norm_eval = norm_eval
+        self._channels_last, self._prefixes = channels_last, list(prefixes)
         self._frozen = list(frozen)
         for stage in self._frozen:
             stage.requires_grad_(False)
@@ -47,9 +64,17 @@ class PyramidBackbone(BaseModule):  # type: ignore[misc]
             images: Batch (N, 3, H, W).
 
         Returns:
-            Feature maps, one for each node.
+            Feature maps (N, C, H, W), one for each node.
         """
-        return tuple(self.body(images).values())
+        found: list[Tensor] = list(self.body(images).values())
+        size = images.shape[2], images.shape[3]
+        for number, feature in enumerate(found):
+            prefix = self._prefixes[number] if self._prefixes else None
+            if feature.dim() == 3 and prefix is not None:
+                found[number] = TokenGrid(prefix).to_map(feature, size)
+            elif is_channels_last(feature, images, self._channels_last):
+                found[number] = feature.permute(0, 3, 1, 2)
+        return tuple(found)
 
     def train(self, mode: bool = True) -> PyramidBackbone:
         """Switch the mode; frozen stages and, if asked, batch norms stay in eval mode."""
@@ -92,7 +117,8 @@ class TorchvisionBackbone(PyramidBackbone):
         model = _loaded(get_model(name, weights=None), checkpoint)
         body = create_feature_extractor(model, {node: str(i) for i, node in enumerate(nodes)})
         stages = _leading_stages(body, name, frozen) if frozen else []
-        super().__init__(body, stages, norm_eval)
+        swin = isinstance(model, SwinTransformer)
+        super().__init__(body, stages, norm_eval, swin, [prefix_of(model, one) for one in nodes])
 
 
 @loads_initial_weights("checkpoint")
@@ -129,7 +155,50 @@ class TimmBackbone(PyramidBackbone):
         _require_modules(model, name, nodes=nodes, frozen=frozen)
         body = trace(model, {node: str(i) for i, node in enumerate(nodes)})
         _require_modules(body, f"{name} up to {nodes[-1]}", frozen=frozen)
-        super().__init__(body, [body.get_submodule(one) for one in frozen], norm_eval)
+        super().__init__(
+            body,
+            [body.get_submodule(one) for one in frozen],
+            norm_eval,
+            getattr(model, "output_fmt", "NCHW") == "NHWC",
+            [prefix_of(model, one) for one in nodes],
+        )
+
+
+class BackboneTeacher(BaseModule):  # type: ignore[misc]
+    """A backbone alone, as the teacher of a detector's backbone or neck.
+
+    It has no neck and no head: terms read ``backbone[0]``, ``backbone[1]``, ... of it.
+
+    Args:
+        backbone: Config of any backbone of mmdet, or of ``kd_det.TimmBackbone`` or
+            ``kd_det.TorchvisionBackbone``.
+        mean: Mean of each channel that its images are normalized with, of values from 0 to 255;
+            the default is ImageNet's.
+        std: Deviation of each channel.
+        bgr_to_rgb: Whether it takes RGB; images are loaded as BGR.
+    """
+
+    def __init__(
+        self,
+        backbone: Mapping[str, Any],
+        mean: Sequence[float] = IMAGENET_MEAN,
+        std: Sequence[float] = IMAGENET_STD,
+        bgr_to_rgb: bool = True,
+    ) -> None:
+        super().__init__()
+        self.data_preprocessor = DetDataPreprocessor(
+            mean=list(mean), std=list(std), bgr_to_rgb=bgr_to_rgb
+        )
+        self.backbone = MODELS.build(dict(backbone))
+
+    def forward(self, images: Tensor, *_: Any, **__: Any) -> tuple[Tensor, ...]:
+        """Return the backbone's maps.
+
+        Args:
+            images: Batch (N, 3, H, W), normalized for it.
+        """
+        found: tuple[Tensor, ...] = self.backbone(images)
+        return found
 
 
 def _loaded(model: nn.Module, checkpoint: str | None) -> nn.Module:

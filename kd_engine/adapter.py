@@ -57,6 +57,13 @@ class ModelAdapter(TaskAdapter):
         """
         return {}
 
+    def require_scalable(self, layers: Iterable[LayerPath]) -> None:
+        """Require that a teacher's layers can be read on images of another size; all by default.
+
+        Raises:
+            ValueError: If one needs more than the images.
+        """
+
     def score_layers(self, teacher: nn.Module) -> str | None:
         """Return the layer that gives maps of class scores, for masks; ``None`` if there is none.
 

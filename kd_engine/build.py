@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import copy
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import torch
@@ -119,7 +119,7 @@ def build_weight(weight: Any) -> Any:
 
 
 def build_trained(
-    reference: Mapping[str, Any], name: str = "teacher"
+    reference: Mapping[str, Any], name: str = "teacher", more: Sequence[str] = ()
 ) -> tuple[nn.Module, torch.dtype | None]:
     """Build a trained model that a config refers to; see :func:`build_teacher`.
 
@@ -127,6 +127,7 @@ def build_trained(
         reference: ``dict(config=, checkpoint=, allow_partial=False, key=None, prefix=None,
             precision=None)``; see :class:`kd_engine.weights.source.WeightSource`.
         name: Its key in the model config, for the message.
+        more: Further keys that it may have, which the caller reads.
 
     Returns:
         The model, and the autocast dtype of its forward.
@@ -135,10 +136,11 @@ def build_trained(
         ValueError: If there is an unknown key, or one is missing.
         kd_core.checkpoint.CheckpointError: If the checkpoint is unsafe, broken or does not fit.
     """
-    unknown = sorted(set(reference) - set(_TEACHER_KEYS))
+    known = (*_TEACHER_KEYS, *more)
+    unknown = sorted(set(reference) - set(known))
     if unknown or "config" not in reference or "checkpoint" not in reference:
         raise ValueError(
-            f"{name} must have config and checkpoint, and may have {', '.join(_TEACHER_KEYS[2:])}, "
+            f"{name} must have config and checkpoint, and may have {', '.join(known[2:])}, "
             f"but it has {sorted(reference)}."
         )
     options = {key: reference[key] for key in OPTIONS if key in reference}

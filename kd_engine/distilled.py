@@ -20,6 +20,7 @@ from kd_core.term import ONLY_TEACHER
 from kd_core.terms import layers_of
 from kd_engine.adapter import ModelAdapter
 from kd_engine.build import build_terms, build_trained
+from kd_engine.data.rescale import Rescale, rescaled
 from kd_engine.network_builder import ConfigNetworkBuilder
 from kd_engine.weights.inherit import inherit_later
 from kd_engine.weights.teacher_classes import CLASSES, classes_by_name
@@ -49,8 +50,9 @@ def build_distilled(
             is a file, a name such as ``mmdet::...`` or a model config; ``checkpoint`` a file, URL
             or work dir, or ``None`` where the config loads its own weights; ``key`` and ``prefix``
             say which entry and which keys of it; ``precision`` "float16" or "bfloat16" runs the
-            teacher's forward in it; ``classes`` are the student's, for a detector that knows more
-            or others: see :func:`kd_engine.weights.teacher_classes.classes_by_name`.
+            teacher's forward in it; ``scale``, a factor or (height, width), runs it on images of
+            another size; ``classes`` are the student's, for a detector that knows more or others:
+            see :func:`kd_engine.weights.teacher_classes.classes_by_name`.
         teachers: Instead of ``teacher``, name to such a dict; each term names its ``teacher``, or
             several: see :func:`kd_core.several_teachers.split_terms`.
         gradient_shares: ``dict(layer=, interval=50)`` logs each term's share of the gradient
@@ -74,7 +76,7 @@ def build_distilled(
     scope = adapter.scope if DefaultScope.get_current_instance() is None else None
     with DefaultScope.overwrite_default_scope(scope):
         model: nn.Module = MODELS.build(ConfigDict(student))
-        trained, precision = _build_teachers(adapter, teacher, teachers)
+        trained, precision, scale = _build_teachers(adapter, teacher, teachers)
         shares = None if gradient_shares is None else GradientShares(**gradient_shares)
         with torch.random.fork_rng(devices=[]):
             distiller = attach(
@@ -83,6 +85,7 @@ def build_distilled(
                 trained,
                 build_terms(terms),
                 precision=precision,
+                scale=scale,
                 gradient_shares=shares,
                 dry_run_size=dry_run_size,
             )
@@ -98,6 +101,7 @@ def attach(
     terms: Mapping[str, Term],
     *,
     precision: Mapping[str, torch.dtype | None] | None = None,
+    scale: Mapping[str, Rescale | None] | None = None,
     gradient_shares: GradientShares | None = None,
     dry_run_size: tuple[int, int] | None = None,
 ) -> Distiller:
@@ -110,6 +114,7 @@ def attach(
         terms: Name to term.
         precision: Name of a teacher to the autocast dtype of its forward; the name of the only
             one is "teacher".
+        scale: Name of a teacher to the size of its images; ``None`` for the student's.
         gradient_shares: Where and how often to log gradient shares.
         dry_run_size: Height and width in pixels of the dry run; ``None`` takes what suits the two.
 
@@ -126,15 +131,19 @@ def attach(
         own = {n: term for n, term in terms.items() if term.teacher == name}
         adapter.require_pair(student, model, own)
         adapter.make_readable(model, layers_of(own, "teacher"))
-        for term in own.values():
-            if term.mask is not None and term.mask.kind == "scores" and not term.mask.layers:
-                term.set_mask(MapMask("scores", adapter.score_layers(model)))
-        forward = adapter.forward(_modules(own, "teacher"), adapter.convert(student, model))
+        _settle_masks(own, adapter.score_layers(model))
+        convert: Any = adapter.convert(student, model)
+        if rescale := (scale or {}).get(name):
+            adapter.require_scalable(layers_of(own, "teacher"))
+            convert = rescaled(convert, rescale)
+        forward = adapter.forward(_modules(own, "teacher"), convert)
         follows = adapter.follows(student, model, own)
         frozen[name] = FrozenTeacher(model, forward, (precision or {}).get(name), follows)
     distiller = Distiller(frozen, terms, gradient_shares, extra_inputs=adapter.extra_inputs)
     adapter.make_readable(student, layers_of(terms, "student"))
     size = dry_run_size or adapter.image_size(student, *models.values())
+    for rescale in filter(None, (scale or {}).values()):
+        rescale.check_proportions(size)
     try:
         distiller.attach(
             student, adapter.arguments(size), adapter.forward(_modules(terms, "student"))
@@ -196,8 +205,8 @@ def _build_teachers(
     adapter: ModelAdapter,
     teacher: Mapping[str, Any] | None,
     teachers: Mapping[str, Mapping[str, Any]] | None,
-) -> tuple[dict[str, nn.Module], dict[str, torch.dtype | None]]:
-    """Return models and precisions, by name."""
+) -> tuple[dict[str, nn.Module], dict[str, torch.dtype | None], dict[str, Rescale | None]]:
+    """Return models, precisions and image sizes, by name."""
     if (teacher is None) == (not teachers):
         raise ValueError(
             "a distilled model must have teacher=dict(config=, checkpoint=) or "
@@ -206,14 +215,25 @@ def _build_teachers(
         )
     references = {ONLY_TEACHER: teacher} if teacher is not None else dict(teachers or {})
     found = {
-        name: build_trained(reference, "teacher" if teacher is not None else f"teachers.{name}")
+        name: build_trained(
+            reference, "teacher" if teacher is not None else f"teachers.{name}", ("scale",)
+        )
         for name, reference in references.items()
     }
     models = {name: model for name, (model, _) in found.items()}
     for name, reference in references.items():
         if reference.get(CLASSES):
             adapter.pick_classes(models[name], *classes_by_name(reference))
-    return models, {name: precision for name, (_, precision) in found.items()}
+    scales = {name: reference.get("scale") for name, reference in references.items()}
+    rescales = {name: None if one is None else Rescale(one) for name, one in scales.items()}
+    return models, {name: precision for name, (_, precision) in found.items()}, rescales
+
+
+def _settle_masks(terms: Mapping[str, Term], score_layers: str | None) -> None:
+    """Name the teacher's layers of scores to masks that name none."""
+    for term in terms.values():
+        if term.mask is not None and term.mask.kind == "scores" and not term.mask.layers:
+            term.set_mask(MapMask("scores", score_layers))
 
 
 def _modules(terms: Mapping[str, Term], side: str) -> list[str]:

@@ -10,9 +10,8 @@ from mmengine.registry import MODELS
 from torch import Tensor, nn
 
 # Of ImageNet, for RGB values from 0 to 255: what torchvision's and most of timm's networks expect.
-IMAGENET = dict(
-    type="ImgDataPreprocessor", mean=[123.675, 116.28, 103.53], std=[58.395, 57.12, 57.375]
-)
+IMAGENET_MEAN, IMAGENET_STD = (123.675, 116.28, 103.53), (58.395, 57.12, 57.375)
+IMAGENET = dict(type="ImgDataPreprocessor", mean=[*IMAGENET_MEAN], std=[*IMAGENET_STD])
 
 
 def build_network(network: Mapping[str, Any] | nn.Module, name: str, known: str) -> nn.Module:

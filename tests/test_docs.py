@@ -36,13 +36,28 @@ def build_student(folder, monkeypatch, name="my_student.py"):
 
 def test_the_page_on_my_detector(tmp_path, monkeypatch):
     names = write_blocks("docs/your_detector.md", tmp_path)
-    assert names == ["my_student_alone.py", "my_student.py", "my_inheriting_student.py"]
+    expected = ["my_student_alone.py", "my_student.py", "my_inheriting_student.py"]
+    assert names == [*expected, "my_student_of_a_vit.py"]
     (tmp_path / "my_teacher.py").write_text('_base_ = "my_student_alone.py"\n')
     kind, student = build_student(tmp_path, monkeypatch)
     assert type(student).__name__ == kind == "FasterRCNN"
     assert set(student.distiller.terms) == {"hmat", "asckd"}
     _, student = build_student(tmp_path, monkeypatch, names[2])
     assert set(student.distiller.terms) == {"imitation"}
+
+
+def test_the_page_on_a_backbone_as_teacher(tmp_path, monkeypatch):
+    name = write_blocks("docs/your_detector.md", tmp_path)[-1]
+    small = """
+model["teacher"]["scale"] = (56, 56)
+model["teacher"]["config"]["backbone"].update(
+    checkpoint=None, options=dict(img_size=56, embed_dim=16, num_heads=2)
+)
+"""
+    (tmp_path / name).write_text((tmp_path / name).read_text() + small)
+    _, student = build_student(tmp_path, monkeypatch, name)
+    (row,) = student.distiller.shape_table.rows
+    assert row.teacher_shape == (2, 16, 4, 4) and row.connector == "1x1"
 
 
 def test_the_readme(tmp_path, monkeypatch):
