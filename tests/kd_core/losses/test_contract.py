@@ -3,7 +3,7 @@
 import pytest
 import torch
 
-from kd_core import losses
+from kd_core import Term, losses
 from kd_core.losses import (
     ASCKDLoss,
     AttentionTransferLoss,
@@ -382,6 +382,31 @@ class TestContract:
         student, teacher = inputs(student_shape, teacher_shape)
         with pytest.raises(ValueError, match=r"must be (a|logits).*\(\d+,\)"):
             compare(make(**options), student.flatten(), teacher)
+
+    def test_a_mask_is_an_option_of_every_loss_on_maps(
+        self, make, options, student_shape, teacher_shape
+    ):
+        """Cells of a box count, and without any box nothing does: 0, and no NaN."""
+        if len(student_shape) != 4:
+            pytest.skip("of vectors")
+        loss = make(**options)
+        compare(loss, *inputs(student_shape, teacher_shape))  # prepares it
+        roles = [role for role in getattr(loss, "roles", ("",)) if role != "logits"]
+        layers = dict.fromkeys(roles, "x") if roles != [""] else ["x"]
+        term = Term(loss, layers, mask="boxes")
+        found = []
+        for boxes in (BESIDE["boxes"], [torch.zeros(0, 4)] * 5):
+            sides = inputs(student_shape, teacher_shape)
+            known = beside_of(loss, len(sides[1]))
+            known |= {"boxes": boxes[: len(sides[1])], "image_size": (32, 32)}
+            student, teacher = (
+                dict.fromkeys(roles, [one, one] if make in OF_STAGES else one) for one in sides
+            )
+            value = sum(term.compare(student, teacher, known).values())
+            value.backward()
+            assert torch.isfinite(value) and torch.isfinite(sides[0].grad).all()
+            found.append((value.item(), sides[0].grad.abs().sum().item()))
+        assert found[0][0] != 0 and found[0][1] > 0 and found[1] == (0.0, 0.0)
 
     def test_state_is_that_of_parameters_that_learn(
         self, make, options, student_shape, teacher_shape
