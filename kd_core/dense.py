@@ -1,4 +1,4 @@
-"""Dense predictions: the maps of a one-stage head as rows, one for each anchor of each place."""
+"""Dense predictions: maps of a one-stage head as rows, one for each anchor; overlap of boxes."""
 
 from __future__ import annotations
 
@@ -90,8 +90,39 @@ def weighted_mean(values: Tensor, weights: Tensor, average: Tensor | float | Non
     Args:
         values: Values (R,).
         weights: Weights (R,).
-        average: The divisor; ``None`` takes the sum of the weights, at least 1, so that a batch
-            in which the teacher sees nothing gives next to nothing.
+        average: The divisor; ``None`` takes :func:`total_weight`.
     """
-    divisor = weights.sum().clamp(min=1.0) if average is None else average
+    divisor = total_weight(weights) if average is None else average
     return (values * weights).sum() / divisor
+
+
+def total_weight(weights: Tensor) -> Tensor:
+    """Return the sum of weights, without gradient, the mean of it over the ranks, and at least 1.
+
+    So a batch in which the teacher sees nothing gives next to nothing, and ranks that average their
+    gradients train as one with all images does.
+    """
+    total = weights.detach().sum()
+    if torch.distributed.is_available() and torch.distributed.is_initialized():
+        torch.distributed.all_reduce(total)
+        total = total / torch.distributed.get_world_size()
+    return total.clamp(min=1.0)
+
+
+def giou(boxes: Tensor, others: Tensor, eps: float = 1e-6) -> Tensor:
+    """Generalized IoU of boxes, element by element, which may be broadcast.
+
+    Args:
+        boxes: Corners (..., 4): left, top, right, bottom.
+        others: Corners (..., 4).
+        eps: Smallest area that divides.
+
+    Returns:
+        Values (...) from -1 to 1.
+    """
+    high, low = torch.maximum(boxes, others), torch.minimum(boxes, others)
+    common = (low[..., 2:] - high[..., :2]).clamp(min=0.0).prod(dim=-1)
+    areas = [(one[..., 2:] - one[..., :2]).prod(dim=-1) for one in (boxes, others)]
+    union = (areas[0] + areas[1] - common).clamp(min=eps)
+    hull = (high[..., 2:] - low[..., :2]).clamp(min=0.0).prod(dim=-1).clamp(min=eps)
+    return common / union - (hull - union) / hull

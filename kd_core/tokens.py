@@ -1,4 +1,4 @@
-"""Tokens of vision transformers: those of the grid of patches as maps, without the class token."""
+"""Tokens of transformers as maps: a grid of patches without class token, a DETR's memory."""
 
 from __future__ import annotations
 
@@ -54,7 +54,8 @@ def prefix_of(model: nn.Module, path: str) -> int | None:
         path: Dotted path of the layer; the modules around it say, the innermost first.
 
     Returns:
-        The number; ``None`` if the layer is not part of a vision transformer.
+        The number; ``None`` if the layer is not part of a vision transformer, nor the encoder of a
+        DETR that reads one level.
     """
     names = path.split(".") if path else []
     for count in range(len(names), -1, -1):
@@ -66,6 +67,8 @@ def prefix_of(model: nn.Module, path: str) -> int | None:
             known = getattr(around, "num_prefix_tokens", None)  # of timm
             tokens = [getattr(around, name, None) for name in _FIRST]
             return sum(t.shape[1] for t in tokens if t is not None) if known is None else int(known)
+        if names[count:] == ["encoder"] and hasattr(around, "positional_encoding"):
+            return None if hasattr(around, "level_embed") else 0  # a DETR's memory of one level
     return None
 
 

@@ -48,6 +48,10 @@ class DetectorAdapter(ModelAdapter):
         _require_one_branch("student", student, training=True)
         _require_one_branch("teacher", teacher, training=False)
         require_alike_heads(student, teacher, terms)
+        for term in terms.values():
+            loss: Any = term.loss
+            if getattr(loss, "queries", 0) is None:  # in training a DINO has more than its own
+                loss.queries = getattr(student, "num_queries", None)
 
     def image_size(self, *models: nn.Module) -> tuple[int, int]:
         """Return the first fixed size of the models, such as SSD300's; otherwise 256 x 256."""

@@ -148,7 +148,8 @@ def without_downloads(node):
     return {
         key: None if key == "checkpoint" else without_downloads(value)
         for key, value in node.items()
-        if key not in gone or isinstance(value, dict)  # pretrained=dict(...) is a first phase
+        # pretrained=dict(...) is a first phase
+        if key not in gone or (isinstance(value, dict) and key != "init_cfg")
     }
 
 

@@ -25,6 +25,7 @@ from kd_core.losses.ofd import OFDLoss
 from kd_core.losses.pearson_feature import PearsonFeatureLoss
 from kd_core.losses.position_attention import PositionAttentionLoss
 from kd_core.losses.probabilistic_transfer import ProbabilisticTransferLoss
+from kd_core.losses.query_response import QueryResponseLoss
 from kd_core.losses.region_box import RegionBoxLoss
 from kd_core.losses.relational_angle import RelationalAngleLoss
 from kd_core.losses.relational_distance import RelationalDistanceLoss
@@ -62,6 +63,7 @@ __all__ = [
     "PearsonFeatureLoss",
     "PositionAttentionLoss",
     "ProbabilisticTransferLoss",
+    "QueryResponseLoss",
     "RegionBoxLoss",
     "RelationalAngleLoss",
     "RelationalDistanceLoss",

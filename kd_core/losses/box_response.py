@@ -9,13 +9,12 @@ import torch
 from torch import Tensor
 
 from kd_core.checks import check_choice, check_feature_map
-from kd_core.dense import Levels, confidence, same_rows, weighted_mean
+from kd_core.dense import Levels, confidence, giou, same_rows, weighted_mean
 from kd_core.layers import levels_of
 from kd_core.losses.base import DistillationLoss
 
 _LARGEST = math.log(1000 / 16)  # mmdet's clip of the logarithm of width and height
 _SHORTEST = 1e-3  # side of a box, so that equal boxes overlap
-_EPS = 1e-6
 
 
 class BoxResponseLoss(DistillationLoss):
@@ -97,7 +96,7 @@ class BoxResponseLoss(DistillationLoss):
             )
         if weights is None:
             weights = confidence(teacher["scores"], anchors)
-        overlap = _giou(self._corners(own), self._corners(target))
+        overlap = giou(self._corners(own), self._corners(target))
         return self.loss_weight * weighted_mean(1.0 - overlap, weights, average)
 
     def _corners(self, boxes: Tensor) -> Tensor:
@@ -108,17 +107,3 @@ class BoxResponseLoss(DistillationLoss):
         center, size = (boxes * boxes.new_tensor(self.stds)).chunk(2, dim=1)
         half = 0.5 * size.clamp(-_LARGEST, _LARGEST).exp()
         return torch.cat((center - half, center + half), dim=1)
-
-
-def _giou(boxes: Tensor, others: Tensor) -> Tensor:
-    """Generalized IoU (R,) of pairs of boxes (R, 4)."""
-    low, high = torch.maximum(boxes, others), torch.minimum(boxes, others)
-    common = (high[:, 2:] - low[:, :2]).clamp(min=0.0).prod(dim=1)
-    union = _area(boxes) + _area(others) - common
-    hull = (low[:, 2:] - high[:, :2]).clamp(min=0.0).prod(dim=1)
-    union, hull = union.clamp(min=_EPS), hull.clamp(min=_EPS)
-    return common / union - (hull - union) / hull
-
-
-def _area(boxes: Tensor) -> Tensor:
-    return (boxes[:, 2:] - boxes[:, :2]).prod(dim=1)

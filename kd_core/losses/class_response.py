@@ -7,7 +7,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from kd_core.checks import check_choice, check_positive
-from kd_core.dense import Levels, confidence, same_rows, weighted_mean
+from kd_core.dense import Levels, confidence, same_rows, total_weight, weighted_mean
 from kd_core.losses.base import DistillationLoss
 
 _FORMS = ("quality", "binary", "softmax")
@@ -94,7 +94,7 @@ class ClassResponseLoss(DistillationLoss):
         sure = confidence(teacher, self.anchors)
         if weights is None:
             weights = torch.ones_like(sure) if self.form == "quality" else sure
-        divisor = sure.sum().clamp(min=1.0) if average is None else average
+        divisor = total_weight(sure) if average is None else average
         return self.loss_weight * weighted_mean(self._values(own, target), weights, divisor)
 
     def _values(self, student: Tensor, teacher: Tensor) -> Tensor:

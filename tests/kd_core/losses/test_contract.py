@@ -30,6 +30,7 @@ from kd_core.losses import (
     PearsonFeatureLoss,
     PositionAttentionLoss,
     ProbabilisticTransferLoss,
+    QueryResponseLoss,
     RegionBoxLoss,
     RelationalAngleLoss,
     RelationalDistanceLoss,
@@ -162,6 +163,14 @@ CASES = [
         id="position-spatial",
     ),
     pytest.param(ProbabilisticTransferLoss, {}, (5, 8), (5, 12), id="probabilistic"),
+    pytest.param(QueryResponseLoss, {}, (2, 6, 4), (2, 5, 4), id="query-response"),
+    pytest.param(
+        QueryResponseLoss,
+        {"form": "softmax", "match": "query"},
+        (2, 5, 4),
+        (2, 5, 4),
+        id="query-response-softmax",
+    ),
     pytest.param(RegionBoxLoss, {}, (4, 16), (4, 16), id="region-box"),
     pytest.param(RelaxedContrastiveLoss, {}, (5, 8), (5, 12), id="relaxed"),
     pytest.param(RelationalAngleLoss, {}, (5, 8), (5, 12), id="angle"),
@@ -198,6 +207,7 @@ OWN_STATISTICS = {  # a rank's own bank, its own mean and variance, its own draw
     (PearsonFeatureLoss, None),
     (SRRLLoss, None),
     (ChannelAttentionLoss, "pooled_batch"),
+    (QueryResponseLoss, "softmax"),  # divided by the weights of all ranks
     (HMATLoss, None),  # the channel part of its default preset is pooled_batch
 }
 OF_STAGES = {FlowOfSolutionProcedureLoss}  # they need more than one map

@@ -26,6 +26,7 @@ def test_which_take_several_levels():
         "FlowOfSolutionProcedureLoss",
         "HMATLoss",
         "MGDLoss",
+        "OFDLoss",
         "ReviewKDLoss",
         "VIDLoss",
     }
@@ -44,6 +45,7 @@ def test_which_need_equal_channels():
         "FeatureImitationLoss",
         "FlowOfSolutionProcedureLoss",
         "MGDLoss",
+        "OFDLoss",
         "PearsonFeatureLoss",
     }
     assert HMATLoss(channel_weight=0.5).equal_channels == {"high"}
@@ -54,7 +56,12 @@ def test_every_loss_declares_by_the_base_class():
     loss = DistillationLoss()
     assert not (loss.accepts_lists or loss.equal_channels or loss.requires)
     with_roles = {name for name, one in EVERY.items() if hasattr(one, "roles")}
-    assert with_roles == {"BoxResponseLoss", "DistributionResponseLoss", "HMATLoss"}
+    assert with_roles == {
+        "BoxResponseLoss",
+        "DistributionResponseLoss",
+        "HMATLoss",
+        "QueryResponseLoss",
+    }
     assert loss.aligns_spaces is False and loss.loss_weight == 1.0
     with pytest.raises(ValueError, match="loss_weight"):
         DistillationLoss(-1.0)
@@ -62,7 +69,7 @@ def test_every_loss_declares_by_the_base_class():
 
 def test_weights_are_one_unless_the_method_has_a_usual_one():
     found = {name: default(loss, "loss_weight") for name, loss in EVERY.items()}
-    usual = {"ASCKDLoss": 47.0, "ProbabilisticTransferLoss": 30000.0}
+    usual = {"ASCKDLoss": 47.0, "OFDLoss": 1e-3, "ProbabilisticTransferLoss": 30000.0}
     assert found == dict.fromkeys(EVERY, 1.0) | usual
 
 
