@@ -212,3 +212,29 @@ class TestBoxes:
         student(IMAGES)
         with pytest.raises(ValueError, match=r"'fgd' needs \['boxes'\] besides the layers"):
             student.distiller.losses()
+
+
+class Criterion(Net):
+    """A classifier that makes its labels itself and gives them to a loss of its own."""
+
+    def __init__(self, width):
+        super().__init__(width)
+        self.loss = nn.CrossEntropyLoss()
+
+    def forward(self, images):
+        logits = super().forward(images)
+        return {"loss_cls": self.loss(logits, LABELS)} if self.training else logits
+
+
+def test_an_input_comes_from_what_a_layer_is_called_with():
+    term = Term(DKDLoss(), "head", inputs=dict(labels="loss.input[1]"))
+    student, teacher = Criterion(4), Criterion(8)
+    Distiller(teacher, {"term": term}).attach(student, example=(IMAGES,))
+    value = student.train()(IMAGES)["loss_term"]
+    logits = [Net.forward(one, IMAGES) for one in (student, teacher)]
+    torch.testing.assert_close(value, DKDLoss()(*logits, LABELS))
+
+
+def test_an_input_that_the_loss_does_not_take_is_refused():
+    with pytest.raises(ValueError, match=r"inputs must be some of \['labels'\], which DKDLoss"):
+        Term(DKDLoss(), "head", inputs=dict(label="loss.input[1]"))

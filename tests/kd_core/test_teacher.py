@@ -6,7 +6,7 @@ from torch import nn
 
 from kd_core import Distiller, FrozenTeacher, Term
 from kd_core.layers import LayerPath
-from kd_core.losses import AttentionTransferLoss
+from kd_core.losses import AttentionTransferLoss, FeatureImitationLoss
 
 
 @pytest.fixture(autouse=True)
@@ -195,3 +195,27 @@ def test_no_hook_stays_on_it_after_detaching():
     student.distiller.losses()
     student.distiller.detach()
     assert not any(module._forward_hooks for module in teacher.model.modules())
+
+
+def test_a_teacher_that_follows_runs_after_the_student_on_what_its_layer_got():
+    order = []
+
+    def forward(model, images, followed=None):
+        order.append("teacher")
+        return model(followed["doubled"])
+
+    def net():
+        return nn.Sequential(nn.Flatten(), nn.Linear(12, 3))
+
+    student, teacher = net(), net()
+    student[1].register_forward_hook(lambda *_: order.append("student"))
+    follows = {"doubled": LayerPath.parse("1.input[0]")}
+    frozen = FrozenTeacher(teacher, forward, follows=follows)
+    term = Term(FeatureImitationLoss(), "1")
+    images = torch.randn(2, 3, 2, 2)
+    Distiller(frozen, {"term": term}).attach(student, example=(images,))
+    order.clear()
+    found = student(images)
+    value = student.distiller.losses()["loss_term"]
+    assert order == ["student", "teacher"]
+    torch.testing.assert_close(value, FeatureImitationLoss()(found, teacher(images.flatten(1))))
