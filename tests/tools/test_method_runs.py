@@ -13,7 +13,7 @@ from kd_engine.config.paths import shown_path
 from .classification_run import ALONE, CLS, TEACHER, short, state_of
 from .conftest import run_command
 
-METHODS = "ctkd ccskd mskd_ssr ckd_mkt dml byot".split()
+METHODS = "ctkd ccskd mskd_ssr ckd_mkt dml byot one ema_self adversarial".split()
 CONFIGS = {name: CLS / f"{name}.py" for name in METHODS}
 HEADS = CLS / "heads.py"
 
@@ -32,7 +32,8 @@ def first_phases(classification, tmp_path_factory):
     peers = [f"model.pretrained.config={ALONE}",
              f"model.pretrained.checkpoint={folder / 'alone/epoch_1.pth'}",
              f"model.peers.0.config={TEACHER}", f"model.peers.0.checkpoint={teacher}"]  # fmt: skip
-    return dict(ctkd=named, ccskd=named, mskd_ssr=heads, ckd_mkt=peers, dml=[], byot=[])
+    alone = dict.fromkeys(["dml", "byot", "one", "ema_self"], [])
+    return dict(ctkd=named, ccskd=named, mskd_ssr=heads, ckd_mkt=peers, adversarial=named, **alone)
 
 
 @pytest.mark.slow

@@ -82,6 +82,16 @@ def test_ids_that_do_not_fit(ids, message):
         step(attached(), torch.zeros(2, 10), torch.tensor([1, 4]), ids)
 
 
+def test_several_processes_are_refused(monkeypatch):
+    network = attached()
+    monkeypatch.setattr(torch.distributed, "is_initialized", lambda: True)
+    monkeypatch.setattr(torch.distributed, "get_world_size", lambda: 2)
+    with pytest.raises(
+        ValueError, match="remembers the images of one process only, .* there are 2"
+    ):
+        step(network, torch.zeros(2, 10), torch.tensor([1, 4]), torch.tensor([1, 4]))
+
+
 def test_the_length_of_the_run_is_needed():
     network = attached()
     network.distiller.set_run_length(5)
