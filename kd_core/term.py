@@ -6,6 +6,7 @@ import math
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Protocol
 
+import torch
 from torch import Tensor, nn
 
 from kd_core.checks import check_choice
@@ -184,13 +185,17 @@ class Term:
                 the channels differ.
 
         Returns:
-            Part of the loss to scalar; the part of a loss that has one value is "".
+            Part of the loss to scalar; the part of a loss that has one value is "". A layer that
+            gave nothing in this batch, N = 0, makes it 0.
 
         Raises:
             ValueError: If the two have different numbers of levels, or the loss refuses them.
         """
         for role in self.student_layers:
             _check_levels(student[role], teacher[role])
+        levels = [level for one in student.values() for level in levels_of(one)]
+        if any(len(level) == 0 for level in levels):  # such as masks of no box
+            return {WHOLE: 0.0 * torch.stack([level.float().sum() for level in levels]).sum()}
         inputs, connected = extra_inputs or {}, connected or {}
         scores = teacher.get(SCORES, [])
         teacher = {role: one for role, one in teacher.items() if role != SCORES}

@@ -2,11 +2,14 @@
 
 import copy
 
+import numpy as np
 import pytest
 import torch
 from mmdet.models.roi_heads import StandardRoIHead
+from mmdet.structures.mask import BitmapMasks
 
 from kd_core.losses import DKDLoss, RegionBoxLoss, SoftTargetLoss
+from kd_engine.config.file import read_config
 
 
 def roi_terms(layer="roi_head.bbox_head[0]", **changes):
@@ -175,3 +178,43 @@ def test_labels_of_the_students_own_boxes_reach_the_losses(tiny, spied):
 def test_an_input_that_the_loss_does_not_take_is_named(tiny):
     with pytest.raises(ValueError, match=r"inputs must be some of \[\], which SoftTargetLoss"):
         tiny.build(tiny.distilled(terms=roi_terms(inputs=dict(labels=LABELS))))
+
+
+def mask_rcnn(tiny):
+    config = tiny.faster_rcnn()
+    published = read_config("mmdet::_base_/models/mask-rcnn_r50_fpn.py").model.to_dict()
+    config["type"] = "MaskRCNN"
+    for name in ("mask_roi_extractor", "mask_head"):
+        config["roi_head"][name] = copy.deepcopy(published["roi_head"][name])
+    config["roi_head"]["mask_roi_extractor"].update(out_channels=16)
+    config["roi_head"]["mask_head"].update(
+        in_channels=16, conv_out_channels=16, num_convs=1, num_classes=3
+    )
+    config["train_cfg"]["rcnn"]["mask_size"] = 28
+    return config
+
+
+def losses_with_masks(tiny, model, boxes):
+    batch = tiny.batch(model)
+    for sample in batch["data_samples"]:
+        sample.gt_instances = sample.gt_instances[: 2 if boxes else 0]
+        height, width = batch["inputs"].shape[2:]
+        masks = np.ones((len(sample.gt_instances), height, width), np.uint8)
+        sample.gt_instances.masks = BitmapMasks(masks, height, width)
+    torch.manual_seed(0)
+    return model.train()(**batch, mode="loss")
+
+
+def test_masks_of_the_students_own_positive_boxes_and_of_none(tiny):
+    loss = dict(type="kd_core.losses.FeatureImitationLoss")
+    terms = dict(masks=dict(loss=loss, layers="roi_head.mask_head"))
+    model = tiny.build(tiny.distilled(mask_rcnn(tiny), mask_rcnn(tiny), terms))
+    seen = []
+    for one in (model, model.distiller.teacher.model):
+        one.roi_head.mask_head.register_forward_hook(lambda *all: seen.append(all[2]))
+    losses = losses_with_masks(tiny, model, boxes=True)
+    torch.testing.assert_close(losses["loss_masks"], torch.nn.functional.mse_loss(*seen))
+    assert losses["loss_masks"] > 0
+    losses = losses_with_masks(tiny, model, boxes=False)
+    assert losses["loss_masks"] == 0.0
+    losses["loss_masks"].backward()
