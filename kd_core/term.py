@@ -193,7 +193,8 @@ class Term:
         """
         for role in self.student_layers:
             _check_levels(student[role], teacher[role])
-        levels = [level for one in student.values() for level in levels_of(one)]
+        both = [*student.values(), *(connected or {}).values()]  # DDP waits for the connectors
+        levels = [level for one in both for level in levels_of(one)]
         if any(len(level) == 0 for level in levels):  # such as masks of no box
             return {WHOLE: 0.0 * torch.stack([level.float().sum() for level in levels]).sum()}
         inputs, connected = extra_inputs or {}, connected or {}

@@ -5,7 +5,13 @@ import torch
 from torch import nn
 
 from kd_core import Term
-from kd_core.losses import ASCKDLoss, AttentionTransferLoss, ChannelWiseLoss, HMATLoss
+from kd_core.losses import (
+    ASCKDLoss,
+    AttentionTransferLoss,
+    ChannelWiseLoss,
+    FeatureImitationLoss,
+    HMATLoss,
+)
 
 
 class Listed(nn.Module):
@@ -131,3 +137,13 @@ class TestCompare:
 def test_which_roles_must_be_connected(loss, role, expected):
     layers = {"high": "a", "low": "a"} if isinstance(loss, HMATLoss) else "a"
     assert Term(loss, layers).must_connect(role) is expected
+
+
+def test_a_layer_that_gave_nothing_makes_the_term_zero():
+    term = Term(FeatureImitationLoss(), "head")
+    student = torch.zeros(0, 4, 7, 7, requires_grad=True)
+    weight = torch.ones((), requires_grad=True)
+    connected = {"": (student * weight)[:, :2]}
+    found = term.compare({"": student}, {"": torch.zeros(0, 2, 7, 7)}, connected=connected)
+    found[""].backward()
+    assert found[""] == 0.0 and weight.grad == 0.0
