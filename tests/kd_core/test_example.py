@@ -51,7 +51,7 @@ def test_the_first_program_distils_in_a_short_loop(tmp_path):
 
 
 def test_the_other_programs_run(tmp_path):
-    assert len(PROGRAMS) == 9
+    assert len(PROGRAMS) == 10
     result = run("\n".join(PROGRAMS[1:]), tmp_path)
     assert result.returncode == 0, result.stderr
     assert float(re.findall(r"^sum of DKD and CRD: (.*)$", result.stdout, re.MULTILINE)[0]) > 0

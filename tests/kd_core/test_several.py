@@ -118,7 +118,7 @@ class TestTeachers:
         distiller = Distiller({name: teachers[name] for name in order}, both)
         distiller.attach(student, (torch.randn(2, 3, 12, 20),))
         rows = {row.term: row for row in distiller.shape_table.rows}
-        assert rows["turned"].teacher_turned and not rows["plain"].teacher_turned
+        assert rows["turned"].teacher_layout and not rows["plain"].teacher_layout
         assert rows["turned"].teacher_shape == (2, 8, 10, 18)
         student(IMAGES)
         assert distiller.losses()["loss_turned"] > 0

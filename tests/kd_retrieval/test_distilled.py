@@ -289,8 +289,8 @@ def test_the_stages_of_a_swin_trunk_are_turned_and_its_output_is_not(trunk, laye
     ))  # fmt: skip
     width = 16 if "timm" in trunk["type"].lower() else 96
     rows = model.distiller.shape_table.rows
-    assert [row.teacher_turned for row in rows] == [True, True, False]
+    assert [row.teacher_layout for row in rows] == ["turned", "turned", ""]
     assert [row.teacher_shape for row in rows] == [
         (2, width, 16, 16), (2, 8 * width, 2, 2), (2, 8 * width, 2, 2)
     ]  # fmt: skip
-    assert not any(row.student_turned for row in rows)
+    assert not any(row.student_layout for row in rows)

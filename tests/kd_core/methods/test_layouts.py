@@ -46,4 +46,4 @@ def test_terms_turn_them():
     model = build("DistilledClassifier", student=dict(STUDENT, image_size=64),
                   teacher=dict(config=SWIN, checkpoint=None), terms=dict(hint=term))  # fmt: skip
     (row,) = model.distiller.shape_table.rows
-    assert row.teacher_turned and row.teacher_shape == (2, 16, 8, 8)
+    assert row.teacher_layout == "turned" and row.teacher_shape == (2, 16, 8, 8)
