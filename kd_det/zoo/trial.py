@@ -220,7 +220,8 @@ def _require_distils(model: Any, batch: Mapping[str, Any], plain: Mapping[str, T
     terms = {key: value for key, value in losses.items() if key not in plain}
     missing = [name for name in _LOSSES if not any(key.startswith(f"loss_{name}") for key in terms)]
     if missing or not all(value.item() > 0 for value in terms.values()):
-        raise ValueError(f"each term must be above 0, but {terms} (missing: {missing})")
+        values = {key: round(value.item(), 6) for key, value in terms.items()}
+        raise ValueError(f"each term must be above 0, but they are {values}, without {missing}")
     other = [
         key for key, value in plain.items() if not torch.equal(value.detach(), losses[key].detach())
     ]

@@ -20,6 +20,7 @@ after each. What is in that table already is not run again.
 from __future__ import annotations
 
 import sys
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -93,7 +94,7 @@ def _zoo(only: tuple[str, ...], out: Path, again: bool) -> None:
     with clear_errors():
         from kd_det.zoo.run import run_zoo
 
-        run_zoo(only, out, again, print)
+        run_zoo(only, out, again, partial(print, flush=True))
         print(f"{out}: the table")
 
 

@@ -1,6 +1,8 @@
 """The families of mmdet, tried with small models: plain mmdet, distilled, and both predictions."""
 
 import copy
+from importlib.util import find_spec
+from pathlib import Path
 
 import pytest
 from mmengine.config import ConfigDict
@@ -81,10 +83,13 @@ def test_a_fault_of_mmdet_is_said_to_be_its_own():
     assert row["reason"].startswith("mmdet's own: ") and "NoSuchLoss" in row["reason"]
 
 
-def test_every_folder_of_configs_is_a_family_or_left_out_with_a_reason():
-    from importlib.util import find_spec
-    from pathlib import Path
+def test_the_page_has_a_row_for_each_family():
+    text = (Path(__file__).parents[3] / "docs" / "zoo.md").read_text(encoding="utf-8")
+    for name, config in FAMILIES.items():
+        assert f"| {name} | {Path(config).stem.removesuffix('.py')} |" in text, name
 
+
+def test_every_folder_of_configs_is_a_family_or_left_out_with_a_reason():
     (package,) = find_spec("mmdet").submodule_search_locations
     folders = {path.name for path in (Path(package) / ".mim" / "configs").iterdir()} - {"_base_"}
     tried = {config.split("/")[0] for config in FAMILIES.values()}
