@@ -36,14 +36,14 @@ def build_student(folder, monkeypatch, name="my_student.py"):
 
 def test_the_page_on_my_detector(tmp_path, monkeypatch):
     names = write_blocks("docs/your_detector.md", tmp_path)
-    expected = ["my_student_alone.py", "my_student.py", "my_inheriting_student.py"]
+    expected = ["my_student_alone.py", "my_student.py", "my_attention_student.py"]
     assert names == [*expected, "my_student_of_a_vit.py"]
     (tmp_path / "my_teacher.py").write_text('_base_ = "my_student_alone.py"\n')
     kind, student = build_student(tmp_path, monkeypatch)
     assert type(student).__name__ == kind == "FasterRCNN"
-    assert set(student.distiller.terms) == {"hmat", "asckd"}
-    _, student = build_student(tmp_path, monkeypatch, names[2])
     assert set(student.distiller.terms) == {"imitation"}
+    _, student = build_student(tmp_path, monkeypatch, names[2])
+    assert set(student.distiller.terms) == {"hmat", "asckd"}
 
 
 def test_the_page_on_a_backbone_as_teacher(tmp_path, monkeypatch):
@@ -67,7 +67,7 @@ def test_the_readme(tmp_path, monkeypatch):
         (tmp_path / name).write_text(alone.read_text())
     assert "my_student.py" in write_blocks("README.md", tmp_path)
     _, student = build_student(tmp_path, monkeypatch)
-    assert set(student.distiller.terms) == {"hmat"}
+    assert set(student.distiller.terms) == {"imitation"}
 
 
 def build_embedder(folder, monkeypatch, name):
