@@ -251,8 +251,8 @@ def confidence_weights(doubts: Tensor) -> Tensor:
         Weights (K, N).
 
     Example:
-        >>> confidence_weights(torch.tensor([[0.0], [0.0], [0.0]])).tolist()
-        [[0.3333333432674408], [0.3333333432674408], [0.3333333432674408]]
+        >>> confidence_weights(torch.tensor([[0.0], [0.0]])).tolist()
+        [[0.5], [0.5]]
     """
     count = len(doubts)
     return torch.ones_like(doubts) if count == 1 else (1 - doubts.softmax(0)) / (count - 1)
