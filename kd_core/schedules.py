@@ -231,11 +231,12 @@ class Dropped:
     seed: int = 0
 
     def __post_init__(self) -> None:
-        if not (0 <= self.number < self.of and 0 <= self.drop < 1):
+        if not 0 <= self.number < self.of:
             raise ValueError(
-                "number must be from 0 to below of, and drop from 0 to below 1, but they are "
-                f"{self.number}, {self.of} and {self.drop}."
+                f"number must be from 0 to below of, but they are {self.number} and {self.of}."
             )
+        if not 0 <= self.drop < 1:
+            raise ValueError(f"drop must be from 0 to below 1, but it is {self.drop}.")
 
     def __call__(self, iteration: int) -> float:
         """Return the factor at an iteration (counted from 0)."""

@@ -10,8 +10,8 @@ from torch import nn
 from kd_core import Term, losses, schedules
 from kd_core.checks import check_positive, check_weights
 
-OTHERS = {"samples": 9, "begin": 2, "end": 8, "at": 5}  # what has no default
-MAY_BE_ZERO = {"momentum", "factor", "final", "weight"}
+OTHERS = {"samples": 9, "begin": 2, "end": 8, "at": 5, "number": 0, "of": 2}  # what has no default
+MAY_BE_ZERO = {"momentum", "factor", "final", "weight", "drop"}
 
 
 def numbers(make, kinds=("float",)):
@@ -44,7 +44,7 @@ OPTIONS = [
 
 def test_every_loss_is_looked_at():
     found = {case.values[0] for case in OPTIONS}
-    assert set(LOSSES) < found and len(SCHEDULES) == 6
+    assert set(LOSSES) < found and len(SCHEDULES) == 7
     assert len(OPTIONS) > 40
 
 

@@ -199,5 +199,5 @@ class TestDropped:
 
     @pytest.mark.parametrize("options", [dict(number=2, of=2), dict(number=0, of=1, drop=1.0)])
     def test_numbers_out_of_range(self, options):
-        with pytest.raises(ValueError, match="number must be from 0 to below of"):
+        with pytest.raises(ValueError, match="(number|drop) must be from 0 to below (of|1)"):
             Dropped(**options)
