@@ -50,8 +50,7 @@ class _Timed:
             total: Iterations of the run; needed only for shares.
 
         Raises:
-            ValueError: If the total is needed and not known, or nothing is left between begin and
-                end.
+            ValueError: If the total is needed and not known.
         """
         if self.unit == "iteration":
             return self
@@ -68,6 +67,8 @@ class _Timed:
                 times[name] = tuple(round(one * length) for one in value)
             elif value is not None:
                 times[name] = round(value * length)
+        if "end" in times and times["end"] == times.get("begin"):
+            times["end"] += 1  # a run so short that rounding leaves nothing between them
         return dataclasses.replace(self, unit="iteration", **times)  # type: ignore[type-var]
 
     def _value(self, iteration: int) -> float:

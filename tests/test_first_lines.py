@@ -16,11 +16,13 @@ from kd_engine.config.builtin import configs_folder, list_configs
 from kd_engine.config.file import read_config
 from kd_engine.config.text import texts_in
 from kd_engine.entry_points import package_of
-from kd_engine.run import prerequisites
+from kd_engine.run import child, prerequisites
 from kd_engine.run.prerequisites import references_of
 from kdkit.cli import main
 from kdkit.demo.digit_scenes import SceneOptions
 from kdkit.demo.digit_set import make_detection_set
+
+from .forked import forget_instances
 
 NAMES = [one.name for one in list_configs()]
 DEMO = "work_dirs/demo/data/digits"
@@ -46,7 +48,7 @@ FETCHED = {
 def first_line(name):
     """Return the words of a config's command; a remark in brackets may follow them."""
     first = Path(configs_folder(), name.removeprefix("kdkit::")).read_text().split("\n")[0]
-    assert first.startswith("# kdkit train ")
+    assert first.startswith(("# kdkit train ", "# kdkit chain "))
     return shlex.split(first.removeprefix("# kdkit ").split("(")[0])
 
 
@@ -61,6 +63,7 @@ def place(tmp_path_factory):
         if "KD_DATA" in os.environ:
             patch.setenv("KD_DATA", str(small_data(folder / "data", Path(os.environ["KD_DATA"]))))
         patch.setattr(prerequisites, "run_child", train_child)
+        patch.setattr(child, "run_child", train_link)
         # each run has its config laid out five times, which takes a third of the time
         patch.setattr(yapf_api, "FormatCode", lambda text, **_: (text, True))
         yield folder
@@ -97,7 +100,10 @@ def trained(tmp_path, capsys):
     def run(words):
         folder = str(tmp_path / "run")
         with pytest.raises(SystemExit) as stop:
-            main([*words, "--work-dir", folder, "--cfg-options", *one_iteration(words[1])])
+            options = one_iteration(words[1])
+            if words[0] == "chain":
+                options += ["train_cfg.val_begin=1", "train_cfg.val_interval=1"]  # for its table
+            main([*words, "--work-dir", folder, "--cfg-options", *options])
         return stop.value.code or 0, capsys.readouterr().err
 
     return run
@@ -110,7 +116,16 @@ def train_child(words):
     with pytest.raises(SystemExit) as stop:
         main([*words, "--cfg-options", *one_iteration(words[1])])
     if not stop.value.code:
-        (folder / "epoch_1.pth").rename(folder / f"epoch_{last}.pth")
+        for epoch in range(2, last + 1):
+            (folder / f"epoch_{epoch}.pth").hardlink_to(folder / "epoch_1.pth")
+    return stop.value.code
+
+
+def train_link(words):
+    """Train a link of a chain as a process of its own would; it is one iteration already."""
+    forget_instances()
+    with pytest.raises(SystemExit) as stop:
+        main(list(words[words.index("train") :]))
     return stop.value.code
 
 
@@ -131,7 +146,8 @@ def one_iteration(name):
     if task == "kd_det" and "pipeline" in loader.dataset:
         places = [number for number, step in enumerate(loader.dataset.pipeline)
                   if step.type == "Resize"]  # fmt: skip
-        options += [f"train_dataloader.dataset.pipeline.{places[0]}.scale=(96,72)"]
+        options += [f"train_dataloader.dataset.pipeline.{place}.scale=(96,72)"
+                    for place in places[:1]]  # fmt: skip
     return options
 
 
@@ -145,7 +161,7 @@ def at_hand(name):
 
 @pytest.mark.parametrize("name", NAMES)
 def test_the_first_line_asks_for_what_must_be_trained(name):
-    train, own, *options = first_line(name)
+    _, own, *options = first_line(name)
     assert own.startswith(name.removesuffix(".py"))
     before = [source for _, source in references_of(read_config(own).model)
               if source.checkpoint and "://" not in source.checkpoint]  # fmt: skip
@@ -160,7 +176,8 @@ def test_the_first_line_runs(name, trained, tmp_path):
     here = at_hand(words[1])
     code, error = trained(words)
     if here:
-        assert code == 0 and (tmp_path / "run/epoch_1.pth").is_file(), error
+        last = "seed0/chain.md" if words[0] == "chain" else "epoch_1.pth"
+        assert code == 0 and (tmp_path / "run" / last).is_file(), error
     else:
         assert code == 1
         message = error[error.index("error:") :]

@@ -68,10 +68,12 @@ def kind_and_classes(dataset: Mapping[str, Any]) -> tuple[str, Sequence[str]]:
 
 def _labels_of(dataset: Mapping[str, Any], reader: type) -> str | tuple[str, ...]:
     """Return the file in which V3Det's reader finds its classes; no classes if it is absent."""
-    default = inspect.signature(reader).parameters.get("label_file")
-    name = dataset.get("label_file") or (default.default if default else "")
+    default = getattr(inspect.signature(reader).parameters.get("label_file"), "default", None)
+    name = dataset.get("label_file") or default
+    if not isinstance(name, str):  # there is no such option, or it has no default
+        return ()
     file = os.path.join(dataset.get("data_root") or "", name)
-    return file if name and os.path.isfile(file) else ()
+    return file if os.path.isfile(file) else ()
 
 
 def _reader_of(dataset: Mapping[str, Any]) -> type:

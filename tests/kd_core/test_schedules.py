@@ -135,6 +135,12 @@ class TestUnits:
         assert given.in_iterations(7, 70) == same
         assert [term.factor(i) for i in range(80)] == [2.0 * same(i) for i in range(80)]
 
+    def test_a_run_of_a_step_or_two_has_one_between_begin_and_end(self):
+        warmup = LinearWarmup(end=0.083, unit="share")
+        assert warmup.in_iterations(1, 1) == LinearWarmup(end=1)
+        late = CosineDecay(begin=0.9, end=1.0, unit="share")
+        assert late.in_iterations(2, 2) == CosineDecay(begin=2, end=3)
+
     def test_epochs_need_no_total(self):
         assert Stop(at=2, unit="epoch").in_iterations(10, None) == Stop(at=20)
 
