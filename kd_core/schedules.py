@@ -60,7 +60,7 @@ class _Timed:
                 "not known. Give set_run_length a total, or give the times in epochs."
             )
         length = epoch_length if self.unit == "epoch" else total
-        times = {}
+        times: dict[str, Any] = {}
         for name in ("begin", "end", "at"):
             value: Any = getattr(self, name, None)
             if isinstance(value, Sequence):
