@@ -8,23 +8,21 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from kd_core.attention import match_sizes, spatial_attention
+from kd_core.attention import spatial_attention
 from kd_core.checks import (
     check_choice,
     check_positive,
-    check_same_channels,
     check_weights,
-    paired_levels,
     without_autocast,
 )
 from kd_core.connectors import MapNorm
-from kd_core.losses.base import DistillationLoss
+from kd_core.losses.level_layers import LevelLayersLoss
 
 _WEIGHTS = {"feature": 7e-5, "channel": 4e-3, "spatial": 4e-3, "relation": 7e-5}
 _SMALLEST = 1e-12  # of a sum of squares: the root's gradient stays finite where maps are equal
 
 
-class FBKDLoss(DistillationLoss):
+class FBKDLoss(LevelLayersLoss):
     """Feature-based distillation of detectors: norms of four differences.
 
         L = sum over levels of  7e-5 ||sqrt(M) (A S - T)||  +  4e-3 ||GAP T - E GAP S||
@@ -66,9 +64,6 @@ class FBKDLoss(DistillationLoss):
         torch.Size([])
     """
 
-    accepts_lists = True
-    equal_channels = True
-
     def __init__(
         self,
         weights: Mapping[str, float] | None = None,
@@ -88,32 +83,11 @@ class FBKDLoss(DistillationLoss):
                 raise ValueError(f"{name} must be whole numbers from 1 on, but they are {values}.")
         self.reductions, self.pools = tuple(reductions), tuple(pools)
         self.temperature = temperature
-        self.levels = nn.ModuleList()
 
-    def prepare(
-        self, student: Tensor | Sequence[Tensor], teacher: Tensor | Sequence[Tensor]
-    ) -> None:
-        """Make the layers for maps of these channels; those that fit already stay.
-
-        Args:
-            student: Feature map (N, C, H, W), or one for each level.
-            teacher: The same.
-
-        Raises:
-            ValueError: If a map is not 4-D, or if N, C or the number of levels differs.
-        """
-        pairs = paired_levels(student, teacher)
-        for pair in pairs:
-            match_sizes(*pair)
-            check_same_channels(*pair)
-        channels = [one.shape[1] for one, _ in pairs]
-        if channels != self._channels():
-            parts = [part for part, weight in self.weights.items() if weight]
-            made = [
-                _Level(width, parts, _at(self.reductions, level), _at(self.pools, level))
-                for level, width in enumerate(channels)
-            ]
-            self.levels = nn.ModuleList(made).to(pairs[0][0].device)
+    def make_level(self, level: int, channels: int) -> nn.Module:
+        """Return what adapts the parts of a level."""
+        parts = [part for part, weight in self.weights.items() if weight]
+        return _Level(channels, parts, _at(self.reductions, level), _at(self.pools, level))
 
     def forward(
         self, student: Tensor | Sequence[Tensor], teacher: Tensor | Sequence[Tensor]
@@ -131,16 +105,8 @@ class FBKDLoss(DistillationLoss):
             ValueError: If a map is not 4-D, if N, C or the number of levels differs, or if the maps
                 are not those that the layers were made for.
         """
-        pairs = [match_sizes(s, t.detach()) for s, t in paired_levels(student, teacher)]
-        for pair in pairs:
-            check_same_channels(*pair)
-        channels = [one.shape[1] for one, _ in pairs]
-        if channels != self._channels():
-            raise ValueError(
-                f"the loss has layers for levels of {self._channels()} channels, but the maps have "
-                f"{channels}. Give Distiller.attach an example, or call prepare() with such maps "
-                "before the optimizer is made."
-            )
+        pairs = self.matched(student, teacher)
+        self.check_ready(pairs)
         losses = []
         for level, (own, other) in zip(self.levels, pairs, strict=True):
             with without_autocast(own):
@@ -156,16 +122,12 @@ class FBKDLoss(DistillationLoss):
         )
         return ((own + others) / 2).reshape(-1, 1, *size)
 
-    def _channels(self) -> list[int]:
-        return [level.channels for level in self.levels]  # type: ignore[misc]
-
 
 class _Level(nn.Module):
     """What one level's parts are adapted by."""
 
     def __init__(self, channels: int, parts: Sequence[str], reduction: int, pool: int) -> None:
         super().__init__()
-        self.channels = channels
         made: dict[str, nn.Module] = {
             "feature": nn.Conv2d(channels, channels, kernel_size=1),
             "channel": nn.Linear(channels, channels),

@@ -7,17 +7,14 @@ from collections.abc import Mapping, Sequence
 import torch
 from torch import Tensor, nn
 
-from kd_core.attention import match_sizes
 from kd_core.box_masks import Boxes, foreground_weights
 from kd_core.checks import (
     check_choice,
     check_positive,
-    check_same_channels,
     check_weights,
-    paired_levels,
     without_autocast,
 )
-from kd_core.losses.base import DistillationLoss
+from kd_core.losses.level_layers import LevelLayersLoss
 
 _PARTS = ("foreground", "background", "attention", "relation")
 _PRESETS: dict[str, tuple[float, ...]] = {  # weights of the parts, temperature
@@ -27,7 +24,7 @@ _PRESETS: dict[str, tuple[float, ...]] = {  # weights of the parts, temperature
 }
 
 
-class FGDLoss(DistillationLoss):
+class FGDLoss(LevelLayersLoss):
     """Focal and global distillation of a detector's maps, in four parts.
 
         s(F) = HW softmax over positions of mean_c |F| / t;  c(F) = C softmax over channels of
@@ -72,9 +69,8 @@ class FGDLoss(DistillationLoss):
         torch.Size([])
     """
 
-    accepts_lists = True
-    equal_channels = True
     connector = "1x1"
+    layers_name = "context blocks"
     requires = ("boxes", "image_size")
 
     def __init__(
@@ -93,33 +89,17 @@ class FGDLoss(DistillationLoss):
         check_weights(**self.weights)
         self.temperature = usual_temperature if temperature is None else temperature
         check_positive(temperature=self.temperature)
-        self.levels = nn.ModuleList()
 
     def prepare(
         self, student: Tensor | Sequence[Tensor], teacher: Tensor | Sequence[Tensor]
     ) -> None:
-        """Make the context blocks for maps of these channels; those that fit already stay.
+        """Make the context blocks, unless the relation has no weight: see the base class."""
+        if self.weights["relation"]:
+            super().prepare(student, teacher)
 
-        Args:
-            student: Feature map (N, C, H, W), or one for each level.
-            teacher: The same.
-
-        Raises:
-            ValueError: If a map is not 4-D, or if N, C or the number of levels differs.
-        """
-        if not self.weights["relation"]:
-            return
-        pairs = paired_levels(student, teacher)
-        for pair in pairs:
-            match_sizes(*pair)
-            check_same_channels(*pair)
-        channels = [one.shape[1] for one, _ in pairs]
-        if channels != self._channels():
-            made = [
-                nn.ModuleDict({side: _Context(width) for side in ("student", "teacher")})
-                for width in channels
-            ]
-            self.levels = nn.ModuleList(made).to(pairs[0][0].device)
+    def make_level(self, level: int, channels: int) -> nn.Module:
+        """Return the context blocks of a level, one a side."""
+        return nn.ModuleDict({side: _Context(channels) for side in ("student", "teacher")})
 
     def forward(
         self,
@@ -143,17 +123,16 @@ class FGDLoss(DistillationLoss):
             ValueError: If a map is not 4-D, if N, C or the number of levels differs, if the boxes
                 do not fit, or if the maps are not those that the blocks were made for.
         """
-        pairs = paired_levels(student, teacher)
-        channels = [one.shape[1] for one, _ in pairs]
+        pairs = self.matched(student, teacher)
+        relation = self.weights["relation"]
+        if relation:
+            self.check_ready(pairs)
         losses = []
-        for level, (one, other) in enumerate(pairs):
-            matched = match_sizes(one, other.detach())
-            check_same_channels(*matched)
-            own, others = (side.float() for side in matched)
+        for level, pair in enumerate(pairs):
+            own, others = (side.float() for side in pair)
             losses += self._local(own, others, boxes, image_size)
-            if weight := self.weights["relation"]:
-                self._check_ready(channels)
-                losses.append(weight * self._relation(level, own, others))
+            if relation:
+                losses.append(relation * self._relation(level, own, others))
         return self.loss_weight * torch.stack(losses).sum()
 
     def _local(
@@ -193,24 +172,12 @@ class FGDLoss(DistillationLoss):
         squares: Tensor = apart.square().sum() / len(student)
         return squares
 
-    def _channels(self) -> list[int]:
-        return [level["student"].channels for level in self.levels]  # type: ignore[index]
-
-    def _check_ready(self, channels: list[int]) -> None:
-        if channels != self._channels():
-            raise ValueError(
-                f"the loss has context blocks for levels of {self._channels()} channels, but the "
-                f"maps have {channels}. Give Distiller.attach an example, or call prepare() with "
-                "such maps before the optimizer is made."
-            )
-
 
 class _Context(nn.Module):
     """Global context block: each map plus a transformed mean of its positions."""
 
     def __init__(self, channels: int) -> None:
         super().__init__()
-        self.channels = channels
         width = max(channels // 2, 1)
         self.mask = nn.Conv2d(channels, 1, kernel_size=1, bias=False)  # a softmax ignores a bias
         last = nn.Conv2d(width, channels, kernel_size=1)

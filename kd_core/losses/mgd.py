@@ -7,16 +7,13 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor, nn
 
-from kd_core.attention import match_sizes
 from kd_core.checks import (
     check_choice,
-    check_same_channels,
     check_weights,
-    paired_levels,
     without_autocast,
 )
 from kd_core.connectors import Connector
-from kd_core.losses.base import DistillationLoss
+from kd_core.losses.level_layers import LevelLayersLoss
 
 _PRESETS: dict[str, tuple[float, float, str]] = {  # alpha, masked share, what is masked
     "one_stage": (2e-5, 0.65, "positions"),
@@ -26,7 +23,7 @@ _PRESETS: dict[str, tuple[float, float, str]] = {  # alpha, masked share, what i
 }
 
 
-class MGDLoss(DistillationLoss):
+class MGDLoss(LevelLayersLoss):
     """Squared difference between the teacher's map and one generated from the masked student's.
 
         L = sum over levels of alpha / N * sum over C, H and W of (G(m S) - T)^2
@@ -61,9 +58,8 @@ class MGDLoss(DistillationLoss):
         torch.Size([])
     """
 
-    accepts_lists = True
-    equal_channels = True
     connector = "1x1"
+    layers_name = "generators"
 
     def __init__(
         self,
@@ -80,28 +76,10 @@ class MGDLoss(DistillationLoss):
         check_weights(alpha=self.alpha, masked=self.masked)
         if self.masked > 1:
             raise ValueError(f"masked must be a share from 0 to 1, but it is {self.masked}.")
-        self.levels = nn.ModuleList()
 
-    def prepare(
-        self, student: Tensor | Sequence[Tensor], teacher: Tensor | Sequence[Tensor]
-    ) -> None:
-        """Make the generators for maps of these channels; those that fit already stay.
-
-        Args:
-            student: Feature map (N, C, H, W), or one for each level.
-            teacher: The same.
-
-        Raises:
-            ValueError: If a map is not 4-D, or if N, C or the number of levels differs.
-        """
-        pairs = paired_levels(student, teacher)
-        for pair in pairs:
-            match_sizes(*pair)
-            check_same_channels(*pair)
-        channels = [one.shape[1] for one, _ in pairs]
-        if channels != self._channels():
-            made = [Connector(width, width, "generator") for width in channels]
-            self.levels = nn.ModuleList(made).to(pairs[0][0].device)
+    def make_level(self, level: int, channels: int) -> nn.Module:
+        """Return the generator of a level."""
+        return Connector(channels, channels, "generator")
 
     def forward(
         self, student: Tensor | Sequence[Tensor], teacher: Tensor | Sequence[Tensor]
@@ -119,16 +97,8 @@ class MGDLoss(DistillationLoss):
             ValueError: If a map is not 4-D, if N, C or the number of levels differs, or if the maps
                 are not those that the generators were made for.
         """
-        pairs = [match_sizes(s, t.detach()) for s, t in paired_levels(student, teacher)]
-        for pair in pairs:
-            check_same_channels(*pair)
-        channels = [one.shape[1] for one, _ in pairs]
-        if channels != self._channels():
-            raise ValueError(
-                f"the loss has generators for levels of {self._channels()} channels, but the maps "
-                f"have {channels}. Give Distiller.attach an example, or call prepare() with such "
-                "maps before the optimizer is made."
-            )
+        pairs = self.matched(student, teacher)
+        self.check_ready(pairs)
         losses = []
         for generator, (own, other) in zip(self.levels, pairs, strict=True):
             with without_autocast(own):
@@ -144,6 +114,3 @@ class MGDLoss(DistillationLoss):
         # As the authors draw: one of their two versions masks large numbers, the other small ones.
         kept = drawn <= 1 - self.masked if self.what == "positions" else drawn >= self.masked
         return kept.float()
-
-    def _channels(self) -> list[int]:
-        return [level.channels[1] for level in self.levels]  # type: ignore[index,misc]
