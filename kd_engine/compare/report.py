@@ -252,7 +252,10 @@ class Report:
             f"measured.{several if len(self.pairs) > 1 else ''} Minutes: training iterations."
         )
         if any(arm.scored_on_test for arm in self.results.arms):
-            text += " Scores are of the test data: settings and epochs must not be chosen by them."
+            text += (
+                " test_dataloader reads the data that gave these scores: choose no setting and no "
+                "epoch by them, unless it is a validation part."
+            )
         return text.replace("%", " %")
 
 

@@ -41,7 +41,7 @@ class Arm:
         factor: Times that a "longer" arm's training is as long.
         derived: Whether it was made from a distilled arm's config, and not given.
         digests: Digest of what arms should have in common, by its name: see :data:`SAME`.
-        scored_on_test: Whether that is the test data.
+        scored_on_test: Whether ``test_dataloader`` reads that data, too.
         warnings: Reasons why its score may be too good, a sentence each.
     """
 

@@ -74,7 +74,7 @@ def test_a_distilled_config_is_compared_with_its_student_alone(trained, run_tool
     assert (run["seed"], run["metrics"], run["seconds"]) == (2, {"cls/top1": 74.04}, 10.0)
     assert run["version"]["kdkit"] and run["machine"]["system"] and len(run["trained"]) == 1
     assert Path("work_dirs/compare/cls/kd+digits/results.md").read_text() in text
-    assert "Scores are of the test data" in text
+    assert "test_dataloader reads the data that gave these scores" in text
     (plot,) = Path().glob("work_dirs/compare/cls/kd+digits/results.png")
     assert plot.read_bytes().startswith(b"\x89PNG")
 

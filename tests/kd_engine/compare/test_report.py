@@ -142,7 +142,7 @@ def test_unfair_arms_are_named():
         "the runs were made by several versions of kdkit: 0, 1.",
         "odd", "odd",
     ]  # fmt: skip
-    assert "must not be chosen by them" in report.markdown()
+    assert "choose no setting and no epoch by them" in report.markdown()
 
 
 def test_the_file_holds_everything(tmp_path):
