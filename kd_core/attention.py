@@ -198,8 +198,8 @@ def pool_to(feature: Tensor, side: int | tuple[int, int]) -> Tensor:
     if (size[0] * rows, size[1] * columns) != feature.shape[2:]:
         return F.adaptive_avg_pool2d(feature.float(), size)
     # Equal cells: two sums take half the time that pooling takes on a CPU, forward and backward.
-    tall: Tensor = feature.float().unflatten(2, (size[0], rows)).sum(dim=3)  # (N, C, side, W)
-    pooled: Tensor = tall.unflatten(3, (size[1], columns)).sum(dim=4)
+    tall: Tensor = feature.unflatten(2, (size[0], rows)).sum(dim=3, dtype=torch.float32)
+    pooled: Tensor = tall.unflatten(3, (size[1], columns)).sum(dim=4)  # (N, C, side, side)
     return pooled / (rows * columns)
 
 

@@ -9,19 +9,13 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+import kd_core.loss_checks as loss_checks
 from kd_core.base_distiller import BaseDistiller, Call
 from kd_core.dry_run import Run, dry_run
 from kd_core.layers import LayerPath
-from kd_core.layouts import AllFeatures, Layouts, image_size_of
-from kd_core.loss_checks import (
-    GradientMeter,
-    check_finite,
-    merge_losses,
-    require_gradients,
-    require_influence,
-    total_loss,
-)
+from kd_core.layouts import AllFeatures, Layouts, all_features, image_size_of
 from kd_core.pairs import LevelPairs
+from kd_core.relations.gram import shared_energies
 from kd_core.shapes import ShapeTable
 from kd_core.teacher import Forward, FrozenTeacher, eval_mode
 from kd_core.term import ONLY_TEACHER, Term, require_factor
@@ -43,7 +37,8 @@ class Distiller(BaseDistiller):
             mapping of names to several: then each term says by ``teacher`` whose layers it takes.
         terms: Name to :class:`Term`.
         gradient_shares: Where and how often to log ``gradient_share_<term>``; off if ``None``.
-        check_finite: Stop at a term, or a loss of the student's own, that is NaN or infinite.
+        check_finite: Stop at a term, or a loss of the student's own, that is NaN or infinite; on a
+            GPU a step later, so as not to wait for it (``finite.look()`` after the last one).
         extra_inputs: What losses need besides the layers, made of the arguments of the student's
             forward by name: boxes from a detector's samples, for example.
 
@@ -65,7 +60,7 @@ class Distiller(BaseDistiller):
         self,
         teacher: FrozenTeacher | nn.Module | Mapping[str, FrozenTeacher | nn.Module],
         terms: Mapping[str, Term],
-        gradient_shares: GradientMeter | None = None,
+        gradient_shares: loss_checks.GradientMeter | None = None,
         check_finite: bool = True,
         extra_inputs: Callable[[Mapping[str, Any]], Mapping[str, Any]] | None = None,
     ) -> None:
@@ -82,7 +77,7 @@ class Distiller(BaseDistiller):
         super().__init__({name: FrozenTeacher.of(model) for name, model in models.items()})
         self.terms = dict(terms)
         self.gradient_shares = gradient_shares
-        self.check_finite = check_finite
+        self.finite = loss_checks.FiniteCheck(check_finite)
         self._extra_inputs = extra_inputs
         self.criteria = nn.ModuleDict({name: term.loss for name, term in terms.items()})
         self.connectors = TermConnectors()
@@ -198,18 +193,17 @@ class Distiller(BaseDistiller):
         for name, parts in found.items():
             factor = factors[name] * weights.get(name, 1.0)
             values[name] = {key: factor * part for key, part in parts.items()}
-        result = merge_losses(values, call.task)
-        if self.check_finite:
-            check_finite(result, call.iteration, call.task)
+        result = loss_checks.merge_losses(values, call.task)
+        self.finite.add(result, call.iteration, call.task)
         result |= self._shares(values, call)
         for name, weight in weights.items():
-            result[f"weight_{name}"] = self.iteration.new_tensor(weight, dtype=torch.float32)
+            result[f"weight_{name}"] = torch.full_like(self.iteration, weight, dtype=torch.float32)
         return result | self.idle_loss(idle_parameters((self.connectors, self.criteria), factors))
 
     def _weigh(self, losses: Mapping[str, Mapping[str, Tensor]], call: Call) -> dict[str, float]:
         if self.auto_weights is None:
             return {}
-        task = total_loss(call.task).get("task", call.extra_inputs.get("task_loss"))
+        task = loss_checks.total_loss(call.task).get("task", call.extra_inputs.get("task_loss"))
         return dict(self.auto_weights.weigh(call.student, call.iteration, losses, task))
 
     def _values(self, call: Call, factors: Mapping[str, float]) -> dict[str, dict[str, Tensor]]:
@@ -225,18 +219,23 @@ class Distiller(BaseDistiller):
         student, teacher = self.pairs.select(student, teacher)
         self._teacher_outputs = {}
         values = {}
-        for name, term in terms.items():
-            given = {key: call.hooks.read([path]) for key, path in term.inputs.items()}
-            needed = pick_required(name, term.requires, known | given)
-            if name not in self._reached:
-                require_gradients(f"term {name!r}", term.student_layers, student[name])
-            connected = self.connectors.connect(name, student[name])
-            parts = term.compare(student[name], teacher[name], needed, connected)
-            if name not in self._reached:
-                if require_influence(f"term {name!r}", student[name], list(parts.values())):
-                    self._reached.add(name)
-            values[name] = {f"loss_{name}{part and '_' + part}": one for part, one in parts.items()}
+        with shared_energies(one for side in (student, teacher) for one in all_features(side)):
+            for name, term in terms.items():
+                given = {key: call.hooks.read([path]) for key, path in term.inputs.items()}
+                needed = pick_required(name, term.requires, known | given)
+                parts = self._compare(name, student[name], teacher[name], needed)
+                values[name] = {f"loss_{name}{p and '_' + p}": one for p, one in parts.items()}
         return values
+
+    def _compare(self, name: str, student: Any, teacher: Any, needed: Any) -> dict[str, Tensor]:
+        term, what, reached = self.terms[name], f"term {name!r}", name in self._reached
+        if not reached:
+            loss_checks.require_gradients(what, term.student_layers, student)
+        connected = self.connectors.connect(name, student)
+        parts = term.compare(student, teacher, needed, connected)
+        if not reached and loss_checks.require_influence(what, student, list(parts.values())):
+            self._reached.add(name)
+        return parts
 
     def _run_teachers(self, active: Container[str], args: Any, kwargs: Any, late: bool) -> Any:
         """Run the teachers of active terms that follow the student (``late``), or the others."""
@@ -289,7 +288,7 @@ class Distiller(BaseDistiller):
         if shares is None or not shares.due(call.iteration):
             return {}
         losses = {name: torch.stack(list(v.values())).sum() for name, v in values.items()}
-        found = shares.measure(call.student, losses | total_loss(call.task))
+        found = shares.measure(call.student, losses | loss_checks.total_loss(call.task))
         task = self.own("gradient_share_task")
         return {task if n == "task" else f"gradient_share_{n}": one for n, one in found.items()}
 

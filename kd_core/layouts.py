@@ -195,6 +195,11 @@ def _each(features: AllFeatures) -> Iterator[tuple[tuple[str, str, int], Tensor]
                 yield (term, role, level), one
 
 
+def all_features(features: AllFeatures) -> Iterator[Tensor]:
+    """Yield the features of all terms, roles and levels."""
+    return (one for _, one in _each(features))
+
+
 def image_size_of(example: Iterable[Any]) -> tuple[int, int] | None:
     """Return height and width of the first images (N, 3, H, W), or list of images (3, H, W)."""
     for one in example:

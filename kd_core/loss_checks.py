@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import math
 import warnings
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any, Protocol
 
 import torch
@@ -55,6 +57,93 @@ def merge_losses(
     return merged
 
 
+class FiniteCheck:
+    """Check that all losses of each step are finite, which does not wait for a GPU.
+
+    Losses on a CPU are looked at once, as :func:`check_finite` does. Those on a GPU are copied as
+    one tensor while the step continues, and looked at in the next step.
+
+    Args:
+        active: Whether to look at all.
+        late: Look a step later; ``None`` for losses on a GPU alone.
+    """
+
+    def __init__(self, active: bool = True, late: bool | None = None) -> None:
+        self.active, self.late = active, late
+        self._waiting: tuple[_Losses, Tensor, torch.cuda.Event | None] | None = None
+
+    def add(
+        self, values: Mapping[str, Tensor], iteration: int, task: Mapping[str, Any] | None = None
+    ) -> None:
+        """Look at the step before, if it was not looked at, and at this one: now or later.
+
+        Args:
+            values: The terms by their logged names.
+            iteration: For the message.
+            task: The student's own dict of losses; a loss may be a list.
+
+        Raises:
+            FloatingPointError: As :func:`check_finite`.
+        """
+        if not self.active:
+            return
+        self.look()
+        named = {**own_losses(task or {}), **values}
+        if not named:
+            return
+        losses = _Losses(tuple(named), frozenset(values), iteration)
+        stacked = torch.stack(list(named.values())).detach()
+        if not (stacked.is_cuda if self.late is None else self.late):
+            losses.require_finite(stacked)
+            return
+        copied = stacked.to("cpu", non_blocking=True)  # into pinned memory
+        event = torch.cuda.Event() if stacked.is_cuda else None
+        if event is not None:
+            event.record()
+        self._waiting = losses, copied, event
+
+    def look(self) -> None:
+        """Look at the last step, if that was left for later.
+
+        Raises:
+            FloatingPointError: As :func:`check_finite`.
+        """
+        if self._waiting is not None:
+            losses, copied, event = self._waiting
+            self._waiting = None
+            if event is not None:
+                event.synchronize()  # of a forward that lies a step back
+            losses.require_finite(copied)
+
+    def __getstate__(self) -> dict[str, Any]:
+        """Return the state of a copy: the last step is not its own."""
+        return self.__dict__ | {"_waiting": None}
+
+
+@dataclass(frozen=True)
+class _Losses:
+    names: tuple[str, ...]
+    terms: frozenset[str]
+    iteration: int
+
+    def require_finite(self, values: Tensor) -> None:
+        """Require that all values (L,) are finite; one flag, and names only where it is down."""
+        if bool(torch.isfinite(values).all()):
+            return
+        named = dict(zip(self.names, values.tolist(), strict=True))
+        lost = {name: value for name, value in named.items() if not math.isfinite(value)}
+        bad = f"at iteration {self.iteration} " + ", ".join(f"{n} is {v}" for n, v in lost.items())
+        if self.terms.isdisjoint(lost):
+            raise FloatingPointError(
+                f"every loss of the student's own must be finite, but {bad}. Lower the learning "
+                "rate, clip gradients, or look for wrong annotations and non-finite images."
+            )
+        raise FloatingPointError(
+            f"every distillation term must be finite, but {bad}. Lower the learning rate or the "
+            "term's weight, add a LinearWarmup, or look for non-finite images and teacher weights."
+        )
+
+
 def check_finite(
     values: Mapping[str, Tensor], iteration: int, task: Mapping[str, Any] | None = None
 ) -> None:
@@ -68,21 +157,7 @@ def check_finite(
     Raises:
         FloatingPointError: Names each term or loss that is not, and the iteration.
     """
-    named = {**own_losses(task or {}), **values}
-    if not named or bool(torch.isfinite(torch.stack(list(named.values()))).all()):
-        return
-    bad = ", ".join(f"{n} is {v.item()}" for n, v in named.items() if not torch.isfinite(v))
-    if all(bool(torch.isfinite(value)) for value in values.values()):
-        raise FloatingPointError(
-            f"every loss of the student's own must be finite, but at iteration {iteration} {bad}. "
-            "Lower the learning rate, clip gradients, or look for wrong annotations and "
-            "non-finite images."
-        )
-    raise FloatingPointError(
-        f"every distillation term must be finite, but at iteration {iteration} {bad}. "
-        "Lower the learning rate or the term's weight, add a LinearWarmup, or look for "
-        "non-finite images and teacher weights."
-    )
+    FiniteCheck(late=False).add(values, iteration, task)
 
 
 def own_losses(task: Mapping[str, Any]) -> dict[str, Tensor]:

@@ -6,7 +6,10 @@ All compute in float32, also under autocast.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import contextlib
+from collections import Counter
+from collections.abc import Callable, Hashable, Iterable, Iterator
+from contextvars import ContextVar
 from typing import Any
 
 import torch
@@ -17,6 +20,27 @@ from kd_core.checks import without_autocast
 EPSILON = 1e-12  # unit(x) = x / max(||x||_2, EPSILON)
 _CHUNK_ELEMENTS = 2**24  # 64 MB of float32
 _CACHE_ELEMENTS = 2**19  # 2 MB, which stay in a CPU's cache
+
+_Shared = dict[Hashable, dict[float, Tensor]]  # map -> power -> energy
+_shared: ContextVar[_Shared | None] = ContextVar("shared energies", default=None)
+
+
+@contextlib.contextmanager
+def shared_energies(features: Iterable[Tensor]) -> Iterator[None]:
+    """Within this context, compute the energy of a map that occurs more than once only once.
+
+    Its gradients are added up while they are as small as the energy, so that the gradient of the
+    map itself is computed once too.
+
+    Args:
+        features: All maps that are compared, each as often as it is; they must stay alive.
+    """
+    counts = Counter(_identity(feature) for feature in features)
+    token = _shared.set({key: {} for key, count in counts.items() if count > 1})
+    try:
+        yield
+    finally:
+        _shared.reset(token)
 
 
 def energy(feature: Tensor, power: float) -> Tensor:
@@ -29,7 +53,13 @@ def energy(feature: Tensor, power: float) -> Tensor:
     Returns:
         Map (N, H, W) in float32. Its gradient cannot be differentiated again.
     """
+    shared = None if torch.compiler.is_compiling() else _shared.get()
+    known = shared.get(_identity(feature)) if shared else None
+    if known is not None and power in known:
+        return known[power]
     found: Tensor = _Energy.apply(without_float64(feature), power)
+    if known is not None:
+        known[power] = found
     return found
 
 
@@ -64,6 +94,19 @@ def without_float64(feature: Tensor) -> Tensor:
     return feature.float() if feature.dtype == torch.float64 else feature
 
 
+def _identity(feature: Tensor) -> Hashable:
+    """Return a key that only the same values with the same graph have, while they are alive."""
+    if feature.requires_grad and torch.is_grad_enabled():
+        return id(feature)
+    layout = feature.shape, feature.stride(), feature.dtype, feature.device
+    return feature.data_ptr(), feature._version, *layout  # detach() makes a new object
+
+
+def _in_one_kernel(feature: Tensor) -> bool:
+    """Return whether a kernel converts what it reads; a CPU's makes a converted copy first."""
+    return feature.is_cuda
+
+
 class _Energy(torch.autograd.Function):
     """Sum of |F|^p over channels, with no temporary of F's size besides F's gradient."""
 
@@ -71,10 +114,12 @@ class _Energy(torch.autograd.Function):
     def forward(ctx: Any, feature: Tensor, power: float) -> Tensor:
         ctx.save_for_backward(feature)
         ctx.power = power
+        if _in_one_kernel(feature):
+            norm: Tensor = torch.linalg.vector_norm(feature, power, dim=1, dtype=torch.float32)
+            return norm.pow_(power)  # (N, H, W)
         energy = feature.new_zeros(feature[:, 0].shape, dtype=torch.float32)  # (N, H, W)
         # vector_norm over the channels is one call, and ten times slower on a CPU.
-        limit = _CHUNK_ELEMENTS if feature.is_cuda else _CACHE_ELEMENTS
-        for channels in feature.split(max(1, limit // energy.numel()), dim=1):
+        for channels in feature.split(max(1, _CACHE_ELEMENTS // energy.numel()), dim=1):
             values = channels.float()
             if power == 1:
                 energy += values.abs().sum(dim=1)
@@ -89,6 +134,8 @@ class _Energy(torch.autograd.Function):
     def backward(ctx: Any, grad: Tensor) -> tuple[Tensor, None]:
         (feature,) = ctx.saved_tensors
         scaled = (ctx.power * grad).unsqueeze(1)  # (N, 1, H, W)
+        if ctx.power == 2 and _in_one_kernel(feature):
+            return torch.mul(feature, scaled, out=torch.empty_like(feature)), None
 
         def fill(target: Tensor, values: Tensor, images: slice) -> None:
             if ctx.power == 1:
