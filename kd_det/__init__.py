@@ -1,9 +1,11 @@
 """Distilled mmdet detectors; import this before mmdet where mmcv has no compiled operators."""
 
+from typing import TYPE_CHECKING
+
 import kd_engine  # noqa: F401  first: it refuses two distributions of mmdet by name
 
 # isort: split
-from kd_core.packages import require_packages
+from kd_core.packages import lazy_names, require_packages
 
 require_packages("kd_det", ("mmcv", "mmdet", "pycocotools"))
 
@@ -21,11 +23,19 @@ provide_class_counts()
 
 from kd_det.backbones import BackboneTeacher, TimmBackbone, TorchvisionBackbone  # noqa: E402
 from kd_det.detector import DistilledDetector  # noqa: E402
+from kd_det.headless import HeadlessDetector  # noqa: E402
+
+if TYPE_CHECKING:
+    from kd_det.unlabeled import UnlabeledImages
+else:  # mmdet's datasets are slow to import
+    __getattr__, __dir__ = lazy_names(__name__, {"UnlabeledImages": "kd_det.unlabeled"})
 
 __all__ = [
     "BackboneTeacher",
     "DistilledDetector",
+    "HeadlessDetector",
     "TimmBackbone",
     "TorchvisionBackbone",
+    "UnlabeledImages",
     "provide_ops",
 ]

@@ -17,6 +17,7 @@ from kd_core.layers import LayerPath
 from kd_core.terms import layers_of
 from kd_det.class_mapping import pick_classes
 from kd_det.head_pairs import require_alike_heads
+from kd_det.headless import HeadlessDetector
 from kd_det.heads import followed_boxes, run_heads
 from kd_det.probe import fixed_image_size, random_samples
 from kd_engine.adapter import ModelAdapter
@@ -48,6 +49,7 @@ class DetectorAdapter(ModelAdapter):
         _require_one_branch("student", student, training=True)
         _require_one_branch("teacher", teacher, training=False)
         require_alike_heads(student, teacher, terms)
+        _require_task(student, terms)
         for term in terms.values():
             loss: Any = term.loss
             if getattr(loss, "queries", 0) is None:  # in training a DINO has more than its own
@@ -156,6 +158,16 @@ class DetectorAdapter(ModelAdapter):
         if roots <= {"backbone", "neck"}:
             return model.extract_feat(images)
         return run_heads(model, roots, images, data_samples, followed)
+
+
+def _require_task(student: nn.Module, terms: Mapping[str, Term]) -> None:
+    """Refuse a weight that is measured against a loss that the student does not have."""
+    for name, term in terms.items():
+        if term.auto and isinstance(student, HeadlessDetector):
+            raise ValueError(
+                f"term {name!r} has weight='auto', which is measured against the task's gradient, "
+                "but a HeadlessDetector has none. Give it a number; alone, any will do."
+            )
 
 
 def _has(model: nn.Module, path: str) -> bool:

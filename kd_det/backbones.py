@@ -21,6 +21,8 @@ from kd_engine.weights.settings import loads_initial_weights
 from kd_engine.weights.source import read_weights
 from kd_engine.weights.zoos import timm_model
 
+_OF_BACKBONE_TEACHER = ("backbone", "mean", "std", "bgr_to_rgb")
+
 
 class PyramidBackbone(BaseModule):  # type: ignore[misc]
     """A network without its head that returns a pyramid of feature maps.
@@ -199,6 +201,31 @@ class BackboneTeacher(BaseModule):  # type: ignore[misc]
         """
         found: tuple[Tensor, ...] = self.backbone(images)
         return found
+
+
+def whole_teacher(reference: Mapping[str, Any], name: str = "teacher") -> dict[str, Any]:
+    """Return what a config says of a teacher, with a backbone alone as a :class:`BackboneTeacher`.
+
+    Args:
+        reference: ``dict(config=, checkpoint=, ...)``, or the short form of a backbone:
+            ``dict(backbone=)`` with any of ``mean``, ``std``, ``bgr_to_rgb``, ``scale`` and
+            ``precision``.
+        name: Its key in the model config, for the message.
+
+    Raises:
+        ValueError: If the short form has another key.
+    """
+    if "backbone" not in reference:
+        return dict(reference)
+    own = {key: one for key, one in reference.items() if key in _OF_BACKBONE_TEACHER}
+    shared = {key: one for key, one in reference.items() if key in ("scale", "precision")}
+    if more := sorted(set(reference) - set(own) - set(shared)):
+        raise ValueError(
+            f"{name} is a backbone alone, which may have {', '.join(_OF_BACKBONE_TEACHER[1:])}, "
+            f"scale and precision, but it has {', '.join(more)}. Weights belong to the backbone: "
+            "its checkpoint, or its init_cfg. Leave out backbone for a teacher with a config."
+        )
+    return {"config": {"type": "kd_det.BackboneTeacher", **own}, "checkpoint": None, **shared}
 
 
 def _loaded(model: nn.Module, checkpoint: str | None) -> nn.Module:

@@ -8,6 +8,7 @@ from typing import Any
 from torch import nn
 
 from kd_det.adapter import DetectorAdapter
+from kd_det.backbones import whole_teacher
 from kd_engine.distilled import build_distilled
 
 ADAPTER = DetectorAdapter()
@@ -24,9 +25,14 @@ def DistilledDetector(  # noqa: N802  a config names it as a type
 ) -> nn.Module:
     """Build a student, any detector of mmdet, and a frozen teacher, and attach a distiller.
 
-    See :func:`kd_engine.distilled.build_distilled` for the arguments. Without ``dry_run_size`` the
-    dry run takes the size of a detector that has a fixed one, such as SSD300, otherwise 256 x 256.
+    See :func:`kd_engine.distilled.build_distilled` for the arguments; a teacher may also be a
+    backbone alone: see :func:`kd_det.backbones.whole_teacher`. Without ``dry_run_size`` the dry run
+    takes the size of a detector that has a fixed one, such as SSD300, otherwise 256 x 256.
     """
+    if isinstance(teacher, Mapping):
+        teacher = whole_teacher(teacher)
+    if isinstance(teachers, Mapping):
+        teachers = {key: whole_teacher(one, f"teachers.{key}") for key, one in teachers.items()}
     return build_distilled(
         ADAPTER, student, terms, teacher, teachers, gradient_shares, dry_run_size, inherit
     )

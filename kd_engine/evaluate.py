@@ -59,7 +59,16 @@ def teacher_of(config: Config) -> tuple[dict[str, Any], WeightSource | None]:
 
 
 def referred_model(reference: Mapping[str, Any]) -> dict[str, Any]:
-    """Return the plain model config that a ``dict(config=, checkpoint=)`` refers to."""
+    """Return the plain model config that a ``dict(config=, checkpoint=)`` refers to.
+
+    Raises:
+        ValueError: If it refers to no config, as a backbone alone.
+    """
+    if "config" not in reference:
+        raise ValueError(
+            "a teacher that is tested, or that a student inherits from, must be a whole model with "
+            f"a config, but it has only {', '.join(reference)}. Leave --teacher and inherit out."
+        )
     config = reference["config"]
     return student_config(preprocessed_model(read_config(config)) if _is_name(config) else config)
 

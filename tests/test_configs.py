@@ -89,8 +89,8 @@ CLASSES = {"CUB200": 100, "Cars196": 98, "Caltech100": 50, "Omniglot": 136, "Bui
            "kd_cls.BuiltInDigits": 10, "kd_cls.FashionMNIST": 10, "kd_cls.Caltech100": 100,
            "kd_cls.CIFAR100": 100}  # fmt: skip
 REGISTRIES = {
-    "dataset": DATASETS, "datasets": DATASETS, "collate_fn": FUNCTIONS,
-    "pipeline": TRANSFORMS, "transforms": TRANSFORMS,
+    "dataset": DATASETS, "datasets": DATASETS, "unlabeled": DATASETS,
+    "collate_fn": FUNCTIONS, "pipeline": TRANSFORMS, "transforms": TRANSFORMS,
     "train_pipeline": TRANSFORMS, "test_pipeline": TRANSFORMS,
     "sampler": DATA_SAMPLERS, "batch_sampler": DATA_SAMPLERS, "val_evaluator": METRICS,
     "test_evaluator": METRICS, "default_hooks": HOOKS, "custom_hooks": HOOKS, "train_cfg": LOOPS,
@@ -235,6 +235,9 @@ def test_the_model_builds(name):
 
 
 def _check_detector(built, config):
+    if type(built).__name__ == "HeadlessDetector":  # a first phase
+        assert not config.val_dataloader and "instances" not in str(config.train_dataloader)
+        return
     head = built.roi_head.bbox_head if hasattr(built, "roi_head") else built.bbox_head
     assert head.num_classes == _classes(config)
 

@@ -50,7 +50,7 @@ def test_the_page_on_a_backbone_as_teacher(tmp_path, monkeypatch):
     name = write_blocks("docs/your_detector.md", tmp_path)[-1]
     small = """
 model["teacher"]["scale"] = (56, 56)
-model["teacher"]["config"]["backbone"].update(
+model["teacher"]["backbone"].update(
     checkpoint=None, options=dict(img_size=56, embed_dim=16, num_heads=2)
 )
 """

@@ -43,7 +43,8 @@ def find_images(root: Path) -> list[str]:
                 (found if known else others).append(below + name)
     if not found:
         raise ValueError(
-            f"{root} has no image ({', '.join(SUFFIXES)}). It must have a folder for each class."
+            f"{root} has no image ({', '.join(SUFFIXES)}). Put images into it, "
+            "in a folder for each class where they have classes."
         )
     if others:
         warnings.warn(

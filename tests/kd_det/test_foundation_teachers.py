@@ -12,6 +12,7 @@ import kd_det
 from kd_core.tokens import prefix_of
 from kd_det.backbones import PyramidBackbone
 from kd_engine.data.rescale import Rescale
+from kd_engine.evaluate import referred_model
 
 VIT = dict(img_size=56, patch_size=14, embed_dim=16, depth=2, num_heads=2, reg_tokens=2)
 SWIN = dict(img_size=64, window_size=4, embed_dim=16, depths=(1, 1), num_heads=(2, 2))
@@ -58,6 +59,44 @@ def test_a_vision_transformer_at_its_own_size(tiny):
         one[:, :, width:] = 0
     expected = F.interpolate(expected, (56, 56), mode="bilinear", antialias=True)
     torch.testing.assert_close(seen[0], expected, rtol=1e-3, atol=1e-3)
+
+
+def test_a_backbone_alone_is_a_short_form(tiny):
+    backbone = timm_backbone("vit_tiny_patch16_224", ["blocks.1"], **VIT)
+    short = dict(backbone=backbone, mean=[1.0] * 3, std=[2.0] * 3, scale=(56, 56))
+    long = teacher_of(backbone, mean=[1.0] * 3, std=[2.0] * 3, scale=(56, 56))
+    model, same = (distilled(tiny, one, teacher_layers="backbone[0]", connector="1x1")
+                   for one in (short, long))  # fmt: skip
+    frozen = model.distiller.teacher.model
+    assert type(frozen) is kd_det.BackboneTeacher
+    assert frozen.data_preprocessor.mean.flatten().tolist() == [1.0] * 3
+    assert str(model.distiller.shape_table) == str(same.distiller.shape_table)
+    config = tiny.distilled(terms={"a": model_term(teacher="vit")})
+    config.pop("teacher")
+    assert tiny.build({**config, "teachers": dict(vit=short)}).distiller.teachers
+
+
+def model_term(**more):
+    loss = dict(type="kd_core.losses.AttentionTransferLoss")
+    return dict(loss=loss, layers="neck[2]", teacher_layers="backbone[0]", **more)
+
+
+@pytest.mark.parametrize(
+    ("more", "message"),
+    [
+        (dict(checkpoint="a.pth"), "teacher is a backbone alone, .*but it has checkpoint. Weights"),
+        (dict(neck=dict(type="FPN"), config="a.py"), "but it has config, neck.*Leave out backbone"),
+    ],
+)
+def test_what_a_backbone_alone_cannot_have_is_named(tiny, more, message):
+    teacher = dict(backbone=timm_backbone("resnet18", ["layer1"]), **more)
+    with pytest.raises(ValueError, match=message):
+        distilled(tiny, teacher, teacher_layers="backbone[0]")
+
+
+def test_a_backbone_alone_is_neither_tested_nor_inherited_from():
+    with pytest.raises(ValueError, match="whole model with a config, but it has only backbone"):
+        referred_model(dict(backbone=dict(type="ResNet")))
 
 
 def test_a_swin_of_timm_gives_maps_with_channels_first(tiny):
