@@ -16,7 +16,10 @@ _CLOSE = 1e-4  # pixels, scores; on a CPU the two are equal
 
 
 def predictions(model: nn.Module, batch: Mapping[str, Any]) -> dict[str, Tensor]:
-    """Predict as ``test_step`` does; the model's modes stay as they are.
+    """Predict as ``test_step`` does, one image after the other; the model's modes stay as they are.
+
+    mmdet's configs test single images, and Guided Anchoring can do no more. Proposals that come
+    with the samples are for a detector without an RPN alone: mmdet would take them for the RPN's.
 
     Args:
         model: A detector in eval mode.
@@ -27,8 +30,13 @@ def predictions(model: nn.Module, batch: Mapping[str, Any]) -> dict[str, Tensor]
         scores, labels, masks, panoptic maps.
     """
     detector: Any = model
-    with torch.no_grad():
-        samples = detector.test_step(copy.deepcopy(batch))
+    samples = []
+    for image, sample in zip(batch["inputs"], batch["data_samples"], strict=True):
+        own = copy.deepcopy(sample)
+        if getattr(model, "rpn_head", None) is not None and "proposals" in own:
+            del own.proposals
+        with torch.no_grad():
+            samples += detector.test_step({"inputs": [image], "data_samples": [own]})
     return {
         f"image {number}: {field}.{key}": tensor
         for number, sample in enumerate(samples)

@@ -27,6 +27,7 @@ from kd_engine.run.seeding import seed_all
 YES, NO, NOT_TRIED = "yes", "no", "-"
 _SIZES = [(128, 128), (112, 128)]  # pixels, so that a batch has padding
 _QUERIES = 100  # of a DETR, at most
+_BOXES = 20  # that a ROI head samples and a detector predicts, at most: they cost most of the time
 _LOSSES = {"hmat": "HMATLoss", "asckd": "ASCKDLoss", "pkd": "PearsonFeatureLoss"}
 Note = Callable[[str], None]
 
@@ -118,6 +119,7 @@ def tiny_model(config: Config) -> dict[str, Any]:
     for augment in (model.get("data_preprocessor") or {}).get("batch_augments") or []:
         if "size" in augment:
             augment["size"] = _SIZES[0]
+    _limit_boxes(model)
     return of_every_score(without_weight_files(model))
 
 
@@ -144,6 +146,14 @@ def distilled_model(
         },
         dry_run_size=size,
     )
+
+
+def _limit_boxes(node: Any) -> None:
+    for key, value in node.items() if isinstance(node, dict) else enumerate(node):
+        if key in ("num", "max_per_img", "nms_pre") and isinstance(value, int):
+            node[key] = min(value, _BOXES)
+        elif isinstance(value, dict | list):
+            _limit_boxes(value)
 
 
 def _build(model: Mapping[str, Any]) -> Any:

@@ -22,7 +22,12 @@ from mmengine.hub import get_config
 
 from kd_engine.config.builtin import SCOPE, config_path, no_such_builtin
 from kd_engine.config.compose import ComposedConfig, find_composed
-from kd_engine.config.paths import read_composed, shown_path, use_path_rule
+from kd_engine.config.paths import (
+    installed_path,
+    read_composed,
+    shown_path,
+    use_path_rule,
+)
 
 _SUFFIXES = (".py", ".json", ".yaml", ".yml")
 
@@ -78,7 +83,7 @@ def read_config(name: str) -> Config:
     use_path_rule()
     composed = find_composed(name)
     if composed is None:
-        name = _existing(name)
+        name = installed_path(_existing(name))
     try:
         if composed:
             return _read_composed(composed)

@@ -18,9 +18,11 @@ from __future__ import annotations
 
 import contextlib
 import os
+import re
 import tempfile
 from collections.abc import Callable
 from functools import partial
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
@@ -33,6 +35,7 @@ _KEYS = ("checkpoint", "pretrained", "load_from")
 _STORED = "StoredEmbeddings"
 _TRAININGS, _DOWNLOADS = "work_dirs", "data"  # of the current folder
 _find_base = Config._get_cfg_path  # mmengine's own
+_TAKEN = re.compile(r"\w*::\w*/")  # by mmengine; mmdet has a folder gn+ws too
 _READERS = {name: getattr(Config, name) for name in ("_file2dict", "_parse_lazy_import")}
 
 
@@ -80,6 +83,24 @@ def resolve_paths(values: Any, folder: Path) -> None:
             resolve_paths(item, folder)
 
 
+def installed_path(name: str) -> str:
+    """Return the file of a config of another package whose folder's name mmengine refuses.
+
+    Args:
+        name: Any name of a config, such as ``mmdet::gn+ws/NAME.py``.
+
+    Returns:
+        The file, if there is one; any other name as it is.
+    """
+    package, scope, file = name.partition("::")
+    if not scope or not package.isidentifier() or _TAKEN.match(name):
+        return name
+    spec = find_spec(package)
+    folders = (spec.submodule_search_locations if spec else None) or []
+    files = [Path(folder, ".mim", "configs", file) for folder in folders]
+    return next((str(one) for one in files if one.is_file()), name)
+
+
 def shown_path(name: str) -> str:
     """Return a path as a user would write it: relative, if it is below the current folder."""
     path = Path(name)
@@ -109,7 +130,7 @@ def _find_base_with_builtin(cfg_path: str, filename: str) -> tuple[str, str | No
     if find_composed(name):
         return config_path(name), None
     if not cfg_path.startswith(SCOPE):
-        found: tuple[str, str | None] = _find_base(cfg_path, filename)
+        found: tuple[str, str | None] = _find_base(installed_path(cfg_path), filename)
         return found
     path = config_path(cfg_path)
     if not Path(path).is_file():

@@ -21,10 +21,12 @@ class Detector(nn.Module):
 
     def __init__(self, *samples, bias=0.0):
         super().__init__()
-        self.samples, self.bias = samples, bias
+        self.samples, self.bias, self.given = samples, bias, []
 
     def test_step(self, batch):
-        return list(self.samples)
+        (one,) = batch["data_samples"]
+        self.given.append(one)
+        return [self.samples[one.img_id]]
 
     def data_preprocessor(self, batch, training):
         return dict(inputs=torch.ones(1, 3, 4, 4), data_samples=None)
@@ -34,11 +36,27 @@ class Detector(nn.Module):
 
 
 def sample(**parts):
-    found = DetDataSample(metainfo=dict(img_id=1))
+    found = DetDataSample(metainfo=dict(img_id=0))
     found.gt_instances = InstanceData(bboxes=BOXES)
     for name, part in parts.items():
         setattr(found, name, part)
     return found
+
+
+def batch_of(*samples):
+    return {"inputs": list(samples), "data_samples": list(samples)}
+
+
+def test_each_image_alone_and_only_detectors_without_rpn_get_proposals():
+    proposals = InstanceData(bboxes=BOXES)
+    given = [sample(proposals=proposals), sample()]
+    given[0].set_metainfo({"img_id": 1})
+    for rpn in (None, nn.Identity()):
+        model = Detector(sample(pred_instances=InstanceData(bboxes=BOXES)), sample())
+        model.rpn_head = rpn
+        assert list(predictions(model, batch_of(*given))) == ["image 1: pred_instances.bboxes"]
+        assert ["proposals" in one for one in model.given] == [rpn is None, False]
+    assert "proposals" in given[0]
 
 
 def test_boxes_masks_and_panoptic_maps_are_found():
@@ -47,7 +65,9 @@ def test_boxes_masks_and_panoptic_maps_are_found():
         masks=BitmapMasks(np.ones((1, 4, 4), dtype=np.uint8), 4, 4),
     )  # fmt: skip
     areas = PixelData(sem_seg=torch.ones(1, 4, 4).long())
-    found = predictions(Detector(sample(pred_instances=instances, pred_panoptic_seg=areas)), {})
+    found = predictions(
+        Detector(sample(pred_instances=instances, pred_panoptic_seg=areas)), batch_of(sample())
+    )
     assert {place: tuple(one.shape) for place, one in found.items()} == {
         "image 0: pred_instances.bboxes": (1, 4),
         "image 0: pred_instances.scores": (1,),
@@ -76,7 +96,7 @@ def test_without_boxes_the_heads_are_compared(monkeypatch):
     empty = sample(pred_instances=InstanceData(bboxes=BOXES[:0], scores=torch.ones(0)))
     models = [Detector(empty), Detector(empty)]
     monkeypatch.setattr(export_check, "models_to_compare", lambda *_: models)
-    monkeypatch.setattr(export_check, "test_batch", lambda config: ({}, "2 images"))
+    monkeypatch.setattr(export_check, "test_batch", lambda config: (batch_of(sample()), "2 images"))
     text = export_check.check_export(Config({}), "", "student.pth", "")
     assert "outputs the same 64 numbers as the distilled model, of which no box comes" in text
     models[1] = Detector(empty, bias=0.5)

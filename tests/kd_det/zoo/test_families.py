@@ -31,7 +31,7 @@ TRIED = (
 
 
 def small(name):
-    """A family's model with a small backbone, short transformers and few boxes."""
+    """A family's model with a small backbone and short transformers."""
     model = tiny_model(read_config(f"mmdet::{FAMILIES[name]}"))
     channels, changes = SMALL[model["backbone"]["type"]]
     model["backbone"].update(changes)
@@ -42,20 +42,10 @@ def small(name):
         heads = model["roi_head"]["bbox_head"]
         for head in heads if isinstance(heads, list) else [heads]:
             head["fc_out_channels"] = 32
-    _limit(model)
     for augment in model["data_preprocessor"].get("batch_augments") or []:
         if augment["type"] == "BatchSyncRandomResize":
             augment.update(random_size_range=(96, 160), interval=1)
     return model
-
-
-def _limit(node):
-    """Sample and keep few boxes: heads cost most on small images."""
-    for key, value in node.items() if isinstance(node, dict) else enumerate(node):
-        if key in ("num", "max_per_img", "nms_pre") and isinstance(value, int):
-            node[key] = min(value, 20)
-        elif isinstance(value, dict | list):
-            _limit(value)
 
 
 @pytest.mark.parametrize("name", TRIED)

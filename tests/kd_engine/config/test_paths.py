@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from kd_engine.config.file import read_config
-from kd_engine.config.paths import resolve_paths, shown_path
+from kd_engine.config.paths import installed_path, resolve_paths, shown_path
 
 
 @pytest.fixture
@@ -169,3 +169,13 @@ def test_a_path_is_shown_as_a_user_would_write_it(project):
     assert shown_path(str(Path.cwd() / "a" / "b.pth")) == "a/b.pth"
     assert shown_path("/somewhere/b.pth") == "/somewhere/b.pth"
     assert shown_path("kdkit::a") == "kdkit::a"
+
+
+def test_a_folder_of_mmdet_whose_name_mmengine_refuses(tmp_path):
+    name = "mmdet::gn+ws/faster-rcnn_r50_fpn_gn-ws-all_1x_coco.py"
+    assert read_config(name).model.backbone.conv_cfg.type == "ConvWS"
+    child = tmp_path / "child.py"
+    child.write_text(f"_base_ = '{name}'\n")
+    assert read_config(str(child)).model.backbone.conv_cfg.type == "ConvWS"
+    assert installed_path("mmdet::gn+ws/none.py") == "mmdet::gn+ws/none.py"
+    assert installed_path("no_such_package::a+b/c.py") == "no_such_package::a+b/c.py"
