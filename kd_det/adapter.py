@@ -18,7 +18,7 @@ from kd_core.terms import layers_of
 from kd_det.class_mapping import pick_classes
 from kd_det.head_pairs import require_alike_heads
 from kd_det.headless import HeadlessDetector
-from kd_det.heads import followed_boxes, run_heads
+from kd_det.heads import followed_boxes, run_heads, takes_batches
 from kd_det.probe import fixed_image_size, random_samples
 from kd_engine.adapter import ModelAdapter
 
@@ -48,6 +48,7 @@ class DetectorAdapter(ModelAdapter):
                 )
         _require_one_branch("student", student, training=True)
         _require_one_branch("teacher", teacher, training=False)
+        _require_batches(teacher, terms)
         require_alike_heads(student, teacher, terms)
         _require_task(student, terms)
         for term in terms.values():
@@ -177,6 +178,18 @@ def _has(model: nn.Module, path: str) -> bool:
 def _pads_to(model: nn.Module) -> int:
     """Return the number of pixels of whose multiples a model's images are, after padding."""
     return int(getattr(model.data_preprocessor, "pad_size_divisor", None) or 1)
+
+
+def _require_batches(teacher: nn.Module, terms: Mapping[str, Term]) -> None:
+    """Refuse the heads of a teacher that takes no batch in eval mode."""
+    read = sorted({path.text for path in layers_of(terms, "teacher")})
+    of_heads = [text for text in read if not text.startswith(("backbone", "neck"))]
+    if of_heads and not takes_batches(teacher):
+        raise ValueError(
+            f"a teacher must take batches, but {type(teacher).__name__} has mmcv's masked "
+            f"convolution, which takes a single image, in its head, and a term reads "
+            f"{', '.join(of_heads)}. Compare layers of backbone and neck."
+        )
 
 
 def _require_one_branch(owner: str, model: nn.Module, training: bool) -> None:

@@ -6,6 +6,7 @@ import inspect
 from collections.abc import Iterable, Mapping
 from typing import Any
 
+from mmcv.ops import MaskedConv2d
 from mmdet.models.detectors import SingleStageDetector, TwoStageDetector
 from mmdet.models.detectors.base_detr import DetectionTransformer
 from torch import Tensor, nn
@@ -47,6 +48,14 @@ def run_heads(model: Any, roots: frozenset[str], images: Tensor, samples: Any, b
     for part, of_images in (boxes or {}).items():
         found.append(_run_part(model.roi_head, part, features, of_images))
     return found
+
+
+def takes_batches(model: nn.Module) -> bool:
+    """Return whether a detector in eval mode runs its head on several images at once.
+
+    Guided Anchoring does not: mmcv's masked convolution takes a single image.
+    """
+    return not any(isinstance(module, MaskedConv2d) for module in model.modules())
 
 
 def followed_boxes(

@@ -15,11 +15,31 @@ from kd_core.layers import tensors_in
 _CLOSE = 1e-4  # pixels, scores; on a CPU the two are equal
 
 
-def predictions(model: nn.Module, batch: Mapping[str, Any]) -> dict[str, Tensor]:
-    """Predict as ``test_step`` does, one image after the other; the model's modes stay as they are.
+def predict(model: nn.Module, batch: Mapping[str, Any]) -> list[Any]:
+    """Predict as ``test_step`` does, but with the proposals of the detector's own RPN.
 
-    mmdet's configs test single images, and Guided Anchoring can do no more. Proposals that come
-    with the samples are for a detector without an RPN alone: mmdet would take them for the RPN's.
+    mmdet takes proposals that come with the samples, as random ones have them, for the RPN's;
+    they are for detectors without one.
+
+    Args:
+        model: A detector.
+        batch: Images and samples, as a data loader yields them.
+
+    Returns:
+        The samples with what was predicted.
+    """
+    detector: Any = model
+    if getattr(model, "rpn_head", None) is not None:
+        samples = [_without_proposals(sample) for sample in batch["data_samples"]]
+        batch = {**batch, "data_samples": samples}
+    found: list[Any] = detector.test_step(batch)
+    return found
+
+
+def predictions(model: nn.Module, batch: Mapping[str, Any]) -> dict[str, Tensor]:
+    """Predict one image after the other; the model's modes stay as they are.
+
+    mmdet's configs test single images, and Guided Anchoring can do no more.
 
     Args:
         model: A detector in eval mode.
@@ -29,14 +49,11 @@ def predictions(model: nn.Module, batch: Mapping[str, Any]) -> dict[str, Tensor]
         Place, such as ``image 0: pred_instances.bboxes``, to what was predicted there: boxes,
         scores, labels, masks, panoptic maps.
     """
-    detector: Any = model
     samples = []
     for image, sample in zip(batch["inputs"], batch["data_samples"], strict=True):
-        own = copy.deepcopy(sample)
-        if getattr(model, "rpn_head", None) is not None and "proposals" in own:
-            del own.proposals
+        one = {"inputs": [image], "data_samples": [copy.deepcopy(sample)]}
         with torch.no_grad():
-            samples += detector.test_step({"inputs": [image], "data_samples": [own]})
+            samples += predict(model, one)
     return {
         f"image {number}: {field}.{key}": tensor
         for number, sample in enumerate(samples)
@@ -93,6 +110,14 @@ def of_every_score(model: Mapping[str, Any]) -> dict[str, Any]:
     if not model.get("test_cfg"):
         return dict(model)
     return {**model, "test_cfg": _without_threshold(model["test_cfg"])}
+
+
+def _without_proposals(sample: Any) -> Any:
+    if "proposals" not in sample:
+        return sample
+    own = copy.deepcopy(sample)
+    del own.proposals
+    return own
 
 
 def _without_threshold(content: Any) -> Any:

@@ -14,11 +14,13 @@ from mmengine.structures import InstanceData
 from torch import nn
 
 from kd_core.teacher import eval_mode
+from kd_det.heads import run_heads, takes_batches
 from kd_engine.data.required import require_datasets
 from kd_engine.doctor.probe import counted
 from kd_engine.networks import wanted_image_size
 
 _SIZE = (256, 320)  # height and width in pixels
+_HEADS = frozenset(("bbox_head", "roi_head"))  # on the way to the last of them all others run
 
 
 def random_batch(count: int = 2, size: tuple[int, int] = _SIZE) -> dict[str, Any]:
@@ -126,7 +128,9 @@ def fixed_image_size(model: nn.Module) -> tuple[int, int] | None:
 
 
 def dry_run(model: nn.Module, size: tuple[int, int] | None = None) -> None:
-    """Run a detector on random images, without gradients; its modes stay as they are.
+    """Run a detector on two random images, without gradients; its modes stay as they are.
+
+    Guided Anchoring runs on one image, for it takes no batch in eval mode.
 
     Args:
         model: The detector.
@@ -135,8 +139,9 @@ def dry_run(model: nn.Module, size: tuple[int, int] | None = None) -> None:
     detector: Any = model
     size = size or fixed_image_size(model) or _SIZE
     with torch.no_grad(), eval_mode(model):
-        data = detector.data_preprocessor(random_batch(2, size), False)
-        detector(**data, mode="tensor")
+        batch = random_batch(2 if takes_batches(model) else 1, size)
+        data = detector.data_preprocessor(batch, False)
+        run_heads(detector, _HEADS, data["inputs"], data["data_samples"], None)
 
 
 def _with_indices(dataset: Mapping[str, Any], count: int) -> dict[str, Any]:

@@ -18,6 +18,7 @@ from kd_det.detector import ADAPTER
 from kd_det.export_check import check_export
 from kd_det.metric_names import metric_names
 from kd_det.mmcv_ops import provide_ops
+from kd_det.outputs import predict
 from kd_det.probe import dry_run, random_batch, test_batch
 from kd_engine.doctor.data_warnings import warning_line
 from kd_engine.evaluate import plain_config
@@ -94,8 +95,7 @@ class Detection(Task):
 
     def predict(self, model: nn.Module, image: Any) -> Any:
         """Predict the boxes of an image, as ``kdkit test`` does."""
-        detector: Any = model
-        return detector.test_step(image)
+        return predict(model, image)
 
     def uncounted(self, model: nn.Module) -> str:
         """Return the deformable convolutions of a compiled mmcv, of which torch sees nothing."""

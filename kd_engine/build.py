@@ -90,7 +90,8 @@ def _without_files(node: Any) -> Any:
 
 
 def _reads(key: str, value: Any) -> bool:
-    return _is_pretrained(value) or (key in _WEIGHT_FILES and isinstance(value, str))
+    of_pvt = key == "init_cfg" and isinstance(value, Mapping) and "checkpoint" in value  # no type
+    return of_pvt or _is_pretrained(value) or (key in _WEIGHT_FILES and isinstance(value, str))
 
 
 def _is_pretrained(value: Any) -> bool:

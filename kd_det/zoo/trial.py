@@ -29,6 +29,7 @@ _SIZES = [(128, 128), (112, 128)]  # pixels, so that a batch has padding
 _QUERIES = 100  # of a DETR, at most
 _BOXES = 20  # that a ROI head samples and a detector predicts, at most: they cost most of the time
 _LOSSES = {"hmat": "HMATLoss", "asckd": "ASCKDLoss", "pkd": "PearsonFeatureLoss"}
+_COUNTS = ("num", "num_proposals", "max_per_img", "nms_pre")
 Note = Callable[[str], None]
 
 
@@ -42,18 +43,23 @@ def try_family(name: str, note: Note) -> dict[str, str]:
     try:
         config = read_config(name)
         model = tiny_model(config)
+    except ImportError as error:
+        return _row(NO) | {"reason": f"needs a package: {error}"}
     except Exception as error:
         return _row(NO) | {"reason": f"mmdet's own: {_short(error)}"}
-    return try_model(model, note, trains_masks(config))
+    return try_model(model, note, trains_masks(config), one_size(config))
 
 
-def try_model(model: Mapping[str, Any], note: Note, masks: bool = False) -> dict[str, str]:
+def try_model(
+    model: Mapping[str, Any], note: Note, masks: bool = False, alike: bool = False
+) -> dict[str, str]:
     """Train, distil and predict with a model, of random weights, on two small images.
 
     Args:
         model: Its config.
         note: Gets the name of each step before it begins.
         masks: Give it masks.
+        alike: Give it images of one size, as YOLACT and RTMDet-Ins need.
 
     Returns:
         ``trains``, ``distils`` and ``predicts``, each "yes", "no", or "-" where it was not tried,
@@ -66,7 +72,8 @@ def try_model(model: Mapping[str, Any], note: Note, masks: bool = False) -> dict
         plain = _build(model)
         own = {key: value.clone() for key, value in plain.state_dict().items()}
         fixed = fixed_image_size(plain)
-        batch = full_batch([fixed] * 2 if fixed else _SIZES, masks)
+        sizes = [fixed or _SIZES[0]] * 2 if fixed or alike else _SIZES
+        batch = full_batch(sizes, masks)
         layers = _levels(plain, batch)
         note("plain mmdet, one training step")
         losses = _losses(plain, batch)
@@ -104,9 +111,19 @@ def _row(trains: str) -> dict[str, str]:
 
 def trains_masks(config: Config) -> bool:
     """Return whether a config's training pipeline loads masks."""
+    return any(wants_masks(one) or "LoadPanoptic" in str(one) for one in _pipelines(config))
+
+
+def one_size(config: Config) -> bool:
+    """Return whether a config's training pipeline makes all images of one size."""
+    steps = [step for one in _pipelines(config) for step in one or []]
+    stretched = any(step["type"] == "Resize" and not step.get("keep_ratio") for step in steps)
+    return stretched or any(step["type"] == "Pad" and step.get("size") for step in steps)
+
+
+def _pipelines(config: Config) -> list[Any]:
     loader = config.get("train_dataloader") or {}
-    pipelines = [part.get("pipeline") for part in dataset_parts(loader.get("dataset") or {})]
-    return any(wants_masks(one) or "LoadPanoptic" in str(one) for one in pipelines)
+    return [part.get("pipeline") for part in dataset_parts(loader.get("dataset") or {})]
 
 
 def tiny_model(config: Config) -> dict[str, Any]:
@@ -150,7 +167,7 @@ def distilled_model(
 
 def _limit_boxes(node: Any) -> None:
     for key, value in node.items() if isinstance(node, dict) else enumerate(node):
-        if key in ("num", "max_per_img", "nms_pre") and isinstance(value, int):
+        if key in _COUNTS and isinstance(value, int):
             node[key] = min(value, _BOXES)
         elif isinstance(value, dict | list):
             _limit_boxes(value)

@@ -37,6 +37,15 @@ def test_multiply_adds_are_those_of_the_layers_that_run(tiny, name):
     assert count_macs(model, lambda: TASK.predict(model, image)) == wanted > 1e6
 
 
+def test_the_rpn_counts_although_random_samples_have_proposals(tiny):
+    model = tiny.build(tiny.faster_rcnn()).eval()
+    ran = []
+    model.rpn_head.register_forward_hook(lambda *_: ran.append("rpn"))
+    with torch.no_grad():
+        TASK.predict(model, TASK.test_image(Config(), (64, 64))[0])
+    assert ran == ["rpn"]
+
+
 def test_a_pair_of_detectors(tiny):
     config = Config(dict(default_scope="mmdet", model=tiny.distilled()))
     found = measure(candidates_of(config), TASK, [torch.device("cpu")], (64, 64), rounds=1)

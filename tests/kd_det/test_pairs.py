@@ -5,6 +5,7 @@ import types
 
 import pytest
 import torch
+from mmcv.ops import MaskedConv2d
 from mmengine.config import Config
 from mmengine.dataset import pseudo_collate
 from torch import nn
@@ -112,6 +113,15 @@ def test_a_tridentnet_is_no_student():
     with pytest.raises(ValueError, match="teacher's Conv2d returns 3, .*Set test_branch_idx=1"):
         distilled(detector(), detector(num_branch=3, test_branch_idx=-1))
     distilled(detector(), detector(num_branch=3, test_branch_idx=1))
+
+
+def test_the_head_of_guided_anchoring_takes_no_batch():
+    teacher = detector()
+    teacher.bbox_head = MaskedConv2d(4, 4, 1)
+    terms = {"kl": Term(AttentionTransferLoss(), "bbox_head")}
+    with pytest.raises(ValueError, match="take batches, but Detector .* a term reads bbox_head"):
+        attach(DetectorAdapter(), detector(), teacher, terms)
+    distilled(detector(), teacher)  # which reads its backbone
 
 
 def test_a_model_whose_train_returns_nothing_can_be_a_teacher():

@@ -13,6 +13,7 @@ from kd_engine.build import (
     build_terms,
     student_config,
     without_initial_weights,
+    without_weight_files,
 )
 
 LINEAR = {"type": "torch.nn.Linear", "in_features": 3, "out_features": 2}
@@ -193,3 +194,14 @@ def test_initial_weights_are_left_out_of_library_networks(part):
     assert "checkpoint" in given  # a copy
     own = {"type": "x", part: dict(type="my.Network", checkpoint="a.pth")}
     assert without_initial_weights(own) == own
+
+
+@pytest.mark.parametrize(
+    "init_cfg",
+    [dict(type="Pretrained", checkpoint="a.pth"), dict(checkpoint="a.pth")],  # mmdet's PVT: no type
+)
+def test_networks_are_random_without_files_of_weights(init_cfg):
+    kept = dict(type="Kaiming", layer="Conv2d")
+    model = dict(backbone=dict(init_cfg=init_cfg), neck=dict(init_cfg=kept))
+    plain = dict(backbone=dict(init_cfg=None), neck=dict(init_cfg=kept))
+    assert without_weight_files(model) == plain

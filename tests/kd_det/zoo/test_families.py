@@ -10,8 +10,9 @@ from mmengine.registry import MODELS
 
 import kd_det  # noqa: F401  first: mmdet asks for mmcv's operators
 from kd_det.probe import dry_run
+from kd_det.zoo import trial
 from kd_det.zoo.families import FAMILIES, OUT_OF_SCOPE, SAME_MODEL
-from kd_det.zoo.trial import tiny_model, trains_masks, try_model
+from kd_det.zoo.trial import one_size, tiny_model, trains_masks, try_model
 from kd_engine.config.file import read_config
 from kd_engine.doctor.layer_table import layer_rows
 
@@ -58,11 +59,39 @@ def test_a_family_trains_distils_and_predicts(name):
     assert steps[-1] == "kdkit, one training step"
 
 
+def test_images_are_of_one_size_where_the_pipeline_makes_them_so():
+    alike = {
+        name: one_size(read_config(f"mmdet::{FAMILIES[name]}"))
+        for name in ("yolact", "rtmdet_ins", "retinanet", "yolov3_darknet")
+    }
+    assert alike == dict(yolact=True, rtmdet_ins=True, retinanet=False, yolov3_darknet=False)
+
+
+def test_a_family_that_needs_a_package(monkeypatch):
+    def read(name):
+        raise ImportError("an import failed (mmpretrain)")
+
+    monkeypatch.setattr(trial, "read_config", read)
+    row = trial.try_family("mmdet::a/b.py", print)
+    assert (
+        row["trains"] == "no" and row["reason"] == "needs a package: an import failed (mmpretrain)"
+    )
+
+
 def test_layers_of_a_detector_that_needs_proposals():
     model = MODELS.build(ConfigDict(small("fast_rcnn")))
     rows = {row.path: row for row in layer_rows(model, dry_run)}
     assert rows["roi_head.bbox_head.fc_cls"].runs == 1
     assert rows["roi_head.bbox_head.fc_cls"].outputs["roi_head.bbox_head.fc_cls"] == [(2, 81)]
+
+
+@pytest.mark.parametrize(("name", "images"), [("retinanet", 2), ("guided_anchoring", 1)])
+def test_layers_of_a_dense_head(name, images):
+    """mmdet calls the head's forward, past its hooks; Guided Anchoring takes a single image."""
+    model = MODELS.build(ConfigDict(small(name)))
+    rows = {row.path: row for row in layer_rows(model, lambda one: dry_run(one, (128, 128)))}
+    assert rows["bbox_head"].runs == 1
+    assert rows["bbox_head"].outputs["bbox_head[0][0]"][0][0] == images
 
 
 def test_a_fault_of_mmdet_is_said_to_be_its_own():
