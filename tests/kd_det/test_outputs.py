@@ -106,6 +106,19 @@ def test_without_boxes_the_heads_are_compared(monkeypatch):
         export_check.check_export(Config({}), "", "student.pth", "")
 
 
+def test_a_detector_with_which_mmdet_cannot_predict(monkeypatch):
+    models = [Detector(), Detector()]  # no sample to return
+    monkeypatch.setattr(export_check, "models_to_compare", lambda *_: models)
+    monkeypatch.setattr(export_check, "test_batch", lambda config: (batch_of(sample()), "an image"))
+    text = export_check.check_export(Config({}), "", "student.pth", "")
+    assert (
+        "the same 64 numbers as the distilled model, from which mmdet fails to predict (Ind" in text
+    )
+    models[1] = Detector(sample(pred_instances=InstanceData(bboxes=BOXES)))
+    with pytest.raises(ValueError, match="one of them fails: IndexError"):
+        export_check.check_export(Config({}), "", "student.pth", "")
+
+
 def test_raw_outputs_and_thresholds():
     assert list(raw_outputs(Detector(), {})) == ["output[0]", "output[1][scores]"]
     found = of_every_score(dict(type="D", test_cfg=dict(rcnn=dict(score_thr=0.5, nms=1))))
