@@ -8,22 +8,44 @@ queries and gallery are the same, a fast tile serves its rows and, transposed, i
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 import torch
 from torch import Tensor
 
 from kd_retrieval.recall.labels import ClassLabels, LabelSets
+from kd_retrieval.recall.ranks import warn
 from kd_retrieval.recall.similarity import Similarity
+
+if TYPE_CHECKING:
+    from kd_retrieval.recall.tile_kernel import TileKernel
 
 _TILE = 1024  # rows and columns of a tile
 _POSITIVES = (128, 8192)  # rows and columns of a tile in which positives are looked for
 _GPU_SCALE = 8  # times that on a GPU: fewer and longer kernels; 134 MB in bfloat16
+_FEW = 4096  # queries on a GPU, below which the time to build a kernel is not worth it
 _DENSE = 64  # exact pairs cost as much as a finer tile with that many times more
 _OFTEN = 0.5  # share of rows that need a finer tile, above which the coarser is skipped
 
 Labels = ClassLabels | LabelSets
+
+
+def tile_kernel(similarity: Similarity, itself: Tensor, best: Tensor) -> TileKernel | None:
+    """Return the kernel that counts tiles, on a GPU with triton and bfloat16 rows; else None."""
+    if not itself.is_cuda or len(itself) < _FEW or similarity.dtypes[0] != torch.bfloat16:
+        return None
+    try:
+        from kd_retrieval.recall.tile_kernel import TileKernel
+
+        kernel = TileKernel(similarity, itself, best)
+        kernel.try_out()
+    except Exception as error:  # no triton, no C compiler for it, an old GPU, ...
+        warn(f"recall counts without triton, which takes longer: {error or type(error).__name__}")
+        return None
+    return kernel
 
 
 @dataclass
@@ -109,11 +131,15 @@ class RankCounter:
             rank: Which share of the tiles to count.
             world: How many shares there are.
         """
-        counts = Counts(torch.zeros_like(self.itself), torch.zeros_like(self.itself))
         dtype = self.similarity.dtypes[0]
-        for number, (rows, columns) in enumerate(self._tiles()):
-            if number % world != rank:
-                continue
+        tiles = itertools.islice(self._tiles(), rank, None, world)
+        kernel = tile_kernel(self.similarity, self.itself, best)
+        if kernel is not None:
+            for rows, columns in tiles:
+                kernel.add(rows, columns, self.symmetric and rows != columns)
+            return Counts(*kernel.counts())
+        counts = Counts(torch.zeros_like(self.itself), torch.zeros_like(self.itself))
+        for rows, columns in tiles:
             both = self.symmetric and rows != columns
             sides = [_numbers(rows, best), _numbers(columns, best)][: 1 + both]
             if not any(self._waiting(counts, best, side).any() for side in sides):

@@ -181,16 +181,19 @@ class Similarity:
             found[begin : begin + chunk] = value
         return found
 
-    def bounds(self, values: Tensor, dtype: torch.dtype) -> tuple[Tensor, Tensor]:
+    def bounds(
+        self, values: Tensor, dtype: torch.dtype, kept: torch.dtype | None = None
+    ) -> tuple[Tensor, Tensor]:
         """Return the approximate values above or below which an exact one surely is, too.
 
         Args:
             values: Exact similarities, float64 (R,).
             dtype: The dtype of the approximate values.
+            kept: That of their sums, where these are not rounded to ``dtype`` at the end.
 
         Returns:
-            ``high`` and ``low`` (R,) in that dtype: an approximate similarity above high means an
-            exact one above the value, one below low an exact one below it.
+            ``high`` and ``low`` (R,) in the last of these: an approximate similarity above high
+            means an exact one above the value, one below low an exact one below it.
         """
         if dtype == torch.float64:
             return values, values
@@ -199,7 +202,8 @@ class Similarity:
         error = self._errors[dtype]
         # The approximate result was rounded to the dtype too. Rounding keeps the order, so it is
         # enough that the bounds are numbers of the dtype, not inside those computed here.
-        return _rounded(values + error, dtype, up=True), _rounded(values - error, dtype, up=False)
+        last = kept or dtype
+        return _rounded(values + error, last, up=True), _rounded(values - error, last, up=False)
 
     def _error(self, dtype: torch.dtype) -> float:
         """Bound |approximate - exact|, without the rounding of the result itself."""
