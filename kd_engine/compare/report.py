@@ -80,8 +80,10 @@ class Report:
         return self.scales[self.metrics[0]]
 
     def scores(self, arm: Arm, metric: str) -> dict[int, float]:
-        """Return seed to value of an arm's metric."""
-        return {seed: run.metrics[metric] for seed, run in self.runs[arm.name].items()}
+        """Return seed to value of an arm's metric, NaN where there is none."""
+        found = {seed: run.metrics[metric] for seed, run in self.runs[arm.name].items()}
+        is_score = self.scales[metric].is_score
+        return {seed: value if is_score(value) else math.nan for seed, value in found.items()}
 
     @cached_property
     def pairs(self) -> list[Pair]:
@@ -163,16 +165,17 @@ class Report:
         return found + [note for run in every for note in run.notes]
 
     def _not_finite(self) -> Iterator[str]:
-        """Yield the seeds with a score that is NaN or infinite."""
+        """Yield the seeds whose score is missing, NaN or infinite."""
         for arm in self.results.arms:
             scores = self.scores(arm, self.scale.metric)
             if seeds := [str(seed) for seed in scores if not math.isfinite(scores[seed])]:
-                yield f"{arm.name}: the score of seed {', '.join(seeds)} is not finite, left out."
+                yield f"{arm.name}: the score of seed {', '.join(seeds)} is missing or not finite, left out."
 
     def _without_effect(self) -> Iterator[str]:
         """Yield the arms where all seeds give the same score."""
         for arm in self.results.arms:
-            scores = list(self.scores(arm, self.scale.metric).values())
+            every = self.scores(arm, self.scale.metric).values()
+            scores = [one for one in every if math.isfinite(one)]
             if len(scores) > 1 and len(set(scores)) == 1:
                 yield (
                     f"{arm.name}: all {len(scores)} seeds give the same score, "

@@ -44,11 +44,13 @@ class Scale:
         """The whole name, and that it is in percent if it is."""
         return f"{self.metric}, %" if self.percent else self.metric
 
+    def is_score(self, value: float) -> bool:
+        """Return whether a value is a score: neither NaN nor COCO's -1 for "no such objects"."""
+        return not (math.isnan(value) or (self.percent and value == -1))
+
     def value(self, value: float) -> str:
         """Write a score or a deviation."""
-        if math.isnan(value) or (self.percent and value == -1):  # COCO's for "no such objects"
-            return "-"
-        return f"{self._shown(value):.{self.decimals}f}"
+        return f"{self._shown(value):.{self.decimals}f}" if self.is_score(value) else "-"
 
     def change(self, value: float) -> str:
         """Write a difference, with its sign."""

@@ -75,7 +75,7 @@ def test_without_distillation_between_them_nothing_helps():
 
 def test_seeds_that_are_left_out_are_named():
     report = Report(results({"alone": ALONE, "hmat": {0: 0.33, 1: math.nan, 2: 0.34}}))
-    assert report.warnings == ["hmat: the score of seed 1 is not finite, left out."]
+    assert report.warnings == ["hmat: the score of seed 1 is missing or not finite, left out."]
     assert "| hmat  |     3 |    33.50 +- 0.71 |" in report.table()  # the mean of the others
 
 
@@ -120,6 +120,14 @@ def test_lower_is_better_for_a_loss():
 def test_the_table_has_a_row_for_each_arm():
     report = Report(results({"alone": ALONE, "hmat": plus([0.03, 0.034]), "at": {}}))
     assert report.table().splitlines() == TABLE.strip().splitlines()
+
+
+def test_objects_of_a_size_that_no_image_has_leave_a_dash():
+    report = Report(results({"alone": {0: -1.0, 1: -1.0}, "kd": {0: 0.5, 1: 0.6}}))
+    alone, kd = report.table().splitlines()[-2:]
+    assert [one.strip() for one in alone.split("|")[1:4]] == ["alone", "2", "-"]
+    assert "+150" not in kd and "55.00 +- 7.07" in kd
+    assert report.warnings == ["alone: the score of seed 0, 1 is missing or not finite, left out."]
 
 
 def test_unfair_arms_are_named():
