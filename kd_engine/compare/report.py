@@ -169,7 +169,8 @@ class Report:
         for arm in self.results.arms:
             scores = self.scores(arm, self.scale.metric)
             if seeds := [str(seed) for seed in scores if not math.isfinite(scores[seed])]:
-                yield f"{arm.name}: the score of seed {', '.join(seeds)} is missing or not finite, left out."
+                numbers = ", ".join(seeds)
+                yield f"{arm.name}: the score of seed {numbers} is missing or not finite, left out."
 
     def _without_effect(self) -> Iterator[str]:
         """Yield the arms where all seeds give the same score."""
