@@ -104,9 +104,11 @@ class CrossHeadLoss(DistillationLoss):
 
     def _predict(self, level: int, student: Tensor, teacher: Tensor) -> Tensor:
         assert self._teacher is not None
-        found = align_statistics(student, teacher).to(teacher.dtype)
+        model = self._teacher.model
+        weight = next(model.parameters(), teacher)  # its features may be those of an autocast
+        found = align_statistics(student, teacher).to(weight.dtype)
         for path in self.through:
-            found = self._teacher.model.get_submodule(path.format(level=level))(found)
+            found = model.get_submodule(path.format(level=level))(found)
         return found
 
 

@@ -88,10 +88,18 @@ def weighted_mean(values: Tensor, weights: Tensor, average: Tensor | float | Non
     """Sum weighted values and divide by a number, the sum of the weights by default.
 
     Args:
-        values: Values (R,).
-        weights: Weights (R,).
+        values: Values (R,) or (N, Q).
+        weights: Weights of the same shape.
         average: The divisor; ``None`` takes :func:`total_weight`.
+
+    Raises:
+        ValueError: If the two differ in shape.
     """
+    if weights.shape != values.shape:
+        raise ValueError(
+            f"weights must be one for each anchor, {tuple(values.shape)}, but they are "
+            f"{tuple(weights.shape)}. Give them in the order of the rows, without further axes."
+        )
     divisor = total_weight(weights) if average is None else average
     return (values * weights).sum() / divisor
 

@@ -82,8 +82,9 @@ class MapMask:
         """
         if self.kind == "scores" and not levels_of(scores):
             raise ValueError(
-                "the mask 'scores' needs the teacher's layers of class scores, as in mask=dict("
-                "kind='scores', layers='rpn_head[0]')."
+                "the mask 'scores' needs the teacher's layers of class scores before a sigmoid, as "
+                "in mask=dict(kind='scores', layers='rpn_head[0]'). A softmax with a background "
+                "has none."
             )
         found = []
         for one, other in zip(levels_of(student), levels_of(teacher), strict=True):

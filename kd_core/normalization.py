@@ -118,6 +118,7 @@ def standardize(feature: Tensor) -> Tensor:
     """
     rows = feature.float().transpose(0, 1).flatten(start_dim=1)  # (C, N*H*W)
     centered = rows - rows.mean(dim=1, keepdim=True)
+    centered = centered - centered.mean(dim=1, keepdim=True)  # what rounding the mean has left
     variance = centered.square().sum(dim=1, keepdim=True) / max(rows.shape[1] - 1, 1)
     # The clamp keeps the gradient of the root finite where a channel is constant.
     standard = centered / (variance.clamp(min=1e-24).sqrt() + _SMALLEST)

@@ -104,11 +104,10 @@ class DetectorAdapter(ModelAdapter):
             )
 
     def score_layers(self, teacher: nn.Module) -> str | None:
-        """Return the objectness of the RPN, or the class scores of a dense head."""
-        if getattr(teacher, "rpn_head", None) is not None:
-            return "rpn_head[0]"
-        dense = hasattr(getattr(teacher, "bbox_head", None), "prior_generator")
-        return "bbox_head[0]" if dense else None
+        """Return the objectness of the RPN, or the class scores of a dense head, of sigmoids."""
+        name = "bbox_head" if getattr(teacher, "rpn_head", None) is None else "rpn_head"
+        sigmoid = getattr(getattr(teacher, name, None), "use_sigmoid_cls", False)
+        return f"{name}[0]" if sigmoid else None
 
     def arguments(self, size: tuple[int, int]) -> tuple[Tensor, list[DetDataSample]]:
         """Return two random images and their samples, with a box on each."""

@@ -112,7 +112,7 @@ class FBKDLoss(LevelLayersLoss):
             with without_autocast(own):
                 found = level(own.float(), other.float(), self._mask(own, other))
             losses += [self.weights[part] * _norm(apart) for part, apart in found.items()]
-        return self.loss_weight * torch.stack([*losses, pairs[0][0].sum().float() * 0.0]).sum()
+        return self.loss_weight * torch.stack([*losses, pairs[0][0].float().sum() * 0.0]).sum()
 
     def _mask(self, student: Tensor, teacher: Tensor) -> Tensor:
         """Return the mean of both attentions, (N, 1, H, W), without gradient."""

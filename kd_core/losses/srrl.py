@@ -101,10 +101,15 @@ class SRRLLoss(DistillationLoss):
             Scalar loss in float32.
 
         Raises:
-            ValueError: If a map is not 4-D, N differs, or the maps are not those that the
-                convolution was made for.
+            ValueError: If a map is not 4-D, N differs, the maps are not those that the convolution
+                was made for, or no teacher is attached whose classifier is wanted.
         """
         check_feature_maps(student, teacher)
+        if self.path is not None and self._classifier is None:
+            raise ValueError(
+                f"SRRLLoss needs the teacher that has {self.path!r}: attach it by a Distiller, or "
+                "leave classifier out."
+            )
         if self._made_for() != (student.shape[1], teacher.shape[1]):
             raise ValueError(
                 f"the loss has a convolution for (student, teacher) channels {self._made_for()}, "

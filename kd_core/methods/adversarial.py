@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from typing import Any
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor, distributed, nn
 from torch.nn import functional as F
 
 from kd_core.checks import check_weights
@@ -35,10 +35,10 @@ class Adversarial(EpochsDistiller):
     with batch norm is trained with the student. D has three linear layers with leaky ReLUs between
     them, and a sigmoid. One optimizer trains all: in each step the other side gets no gradient.
 
-    The accuracy of D is averaged over ``window`` of its steps. If it leaves (0.5, 0.95), D has won
-    or has learned nothing: the adversarial part then ends for good, with a warning, and training
-    goes on with the rest. That state, D and the connector are saved under ``distiller.``, and never
-    exported.
+    The accuracy of D is averaged over ``window`` of its steps, and over all GPUs. If it leaves
+    (0.5, 0.95), D has won or has learned nothing: the adversarial part then ends for good, with a
+    warning, and training goes on with the rest. That state, D and the connector are saved under
+    ``distiller.``, and never exported.
 
     Status: second-hand, the formula is that of surveys (a GAN's losses with the teacher's outputs
     as the real ones, as in Xu, Hsu and Huang, "Training Shallow and Thin Networks for Acceleration
@@ -214,7 +214,10 @@ class Adversarial(EpochsDistiller):
         steps = self.current_iteration() // 2 + 1
         if steps % self.window:
             return
-        mean = (self.accuracy[0] / self.accuracy[1].clamp(min=1)).item()
+        total = self.accuracy.clone()
+        if distributed.is_available() and distributed.is_initialized():
+            distributed.all_reduce(total)  # the ranks end it together
+        mean = (total[0] / total[1].clamp(min=1)).item()
         self.accuracy.zero_()
         low, high = _LIMITS
         if not low < mean < high:

@@ -96,7 +96,8 @@ class PSKD(EpochsDistiller):
         past = self.past[batch.ids]
         logits = batch.output.float()
         self.past[batch.ids] = logits.detach().softmax(1)
-        share = self.alpha * (self.epoch(batch.iteration) + 1) / self.epochs()
+        epochs = self.epochs()
+        share = self.alpha * min(self.epoch(batch.iteration) + 1, epochs) / epochs
         known = past.sum(1, keepdim=True) > 0
         target = torch.where(known, past, F.one_hot(batch.labels, past.shape[1]).to(past.dtype))
         name = self.adapter.loss

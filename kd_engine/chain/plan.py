@@ -180,14 +180,20 @@ def _dense_terms(terms: Mapping[str, Any], teachers: Sequence[str], drop: float)
     """Write each term once for each teacher, with a share of its weight, left out at random."""
     found = {}
     for name, term in terms.items():
+        weight = term.get("weight", 1.0)
+        if not isinstance(weight, int | float):
+            raise ValueError(
+                f"the teachers of a dense chain share a weight that is a number, but that of term "
+                f"{name!r} is {weight!r}. Fix it, or take way='assistants'."
+            )
+        share = weight / len(teachers)
         given = term.get("schedule", [])
         schedules = [given] if isinstance(given, Mapping) else list(given)
         for number, teacher in enumerate(teachers):
             turn = dict(
                 type="kd_core.schedules.Dropped", number=number, of=len(teachers), drop=drop
             )
-            weight = term.get("weight", 1.0) / len(teachers)
-            own = dict(term, teacher=teacher, weight=weight, schedule=[*schedules, turn])
+            own = dict(term, teacher=teacher, weight=share, schedule=[*schedules, turn])
             found[f"{name}_{teacher}"] = own
     return found
 

@@ -149,15 +149,20 @@ def _digest(one: TrainedArm) -> str:
 
 def _rows(report: Report, models: Mapping[str, ModelCost]) -> list[CostArm]:
     """Return the arms whose costs are known and whose scores are finite."""
-    baselines = {pair.arm.name: pair.baseline for pair in report.pairs}
-    found: dict[str, CostArm] = {}
+    scores = {}
     for arm in report.results.arms:
         values = list(report.scores(arm, report.metrics[0]).values())
         if arm.fingerprint in models and values and all(map(math.isfinite, values)):
-            deviation = statistics.stdev(values) if len(values) > 1 else None
-            baseline = baselines.get(arm.name)
-            plain = baseline is not None and baseline.kind == "plain" and baseline.name in found
-            alone = baseline.name if baseline is not None and plain else None
-            cost = models[arm.fingerprint]
-            found[arm.name] = CostArm(arm.name, statistics.fmean(values), deviation, cost, alone)
-    return list(found.values())
+            scores[arm.name] = values
+    baselines = {pair.arm.name: pair.baseline for pair in report.pairs}
+    found = []
+    for arm in report.results.arms:
+        if arm.name not in scores:
+            continue
+        values, baseline = scores[arm.name], baselines.get(arm.name)
+        deviation = statistics.stdev(values) if len(values) > 1 else None
+        plain = baseline is not None and baseline.kind == "plain" and baseline.name in scores
+        alone = baseline.name if baseline is not None and plain else None
+        mean, cost = statistics.fmean(values), models[arm.fingerprint]
+        found.append(CostArm(arm.name, mean, deviation, cost, alone))
+    return found

@@ -3,7 +3,7 @@ import pytest
 import torch
 from torch import nn
 
-from kd_core import Distiller, Term
+from kd_core import Distiller, FrozenTeacher, Term
 from kd_core.cross_head import CrossHeadLoss, align_statistics
 from kd_core.losses import BoxResponseLoss, ClassResponseLoss
 
@@ -57,6 +57,22 @@ def test_a_single_value_and_a_constant_map_stay_finite():
         aligned = align_statistics(student, torch.ones(shape))
         aligned.sum().backward()
         assert torch.equal(aligned, torch.ones(shape)) and torch.isfinite(student.grad).all()
+
+
+@pytest.mark.parametrize("value", [0.1, 1000.1])
+def test_a_constant_channel_gets_the_teachers_mean(value):
+    aligned = align_statistics(torch.full((2, 1, 37, 41), value), torch.randn(2, 1, 37, 41) + 3.0)
+    assert aligned.std() < 1e-3 and aligned.mean().item() == pytest.approx(3.0, abs=0.1)
+
+
+def test_a_teacher_with_a_precision_of_its_own():
+    loss = CrossHeadLoss(ClassResponseLoss(), ["0.act", "0.scores"])
+    student, teacher = net(0), FrozenTeacher(net(1), precision=torch.bfloat16)
+    term = Term(loss, dict(features="0.first", scores="0[0]"))
+    Distiller(teacher, {"cross": term}).attach(student, example=(IMAGES,))
+    student(IMAGES)
+    student.distiller.losses()["loss_cross"].backward()
+    assert student[0].first.weight.grad.any()
 
 
 def test_the_students_features_go_through_the_teachers_layers():

@@ -1,6 +1,7 @@
+import pytest
 import torch
 
-from kd_core.dense import giou, rows_of, total_weight
+from kd_core.dense import giou, rows_of, total_weight, weighted_mean
 
 
 def test_rows_are_in_the_order_of_mmdet():
@@ -29,3 +30,9 @@ def test_weights_are_averaged_over_the_ranks(monkeypatch):
     monkeypatch.setattr(torch.distributed, "get_world_size", lambda: 2)
     monkeypatch.setattr(torch.distributed, "all_reduce", lambda one: one.add_(7.0))
     assert total_weight(weights).item() == 5.0 and torch.equal(weights, torch.tensor([2.0, 1.0]))
+
+
+def test_weights_of_another_shape_are_not_broadcast():
+    assert weighted_mean(torch.ones(3), torch.tensor([1.0, 0.0, 2.0]), 2.0).item() == 1.5
+    with pytest.raises(ValueError, match=r"one for each anchor, \(3,\), but they are \(3, 1\)"):
+        weighted_mean(torch.ones(3), torch.ones(3, 1), 2.0)

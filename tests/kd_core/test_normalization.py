@@ -158,6 +158,15 @@ class TestRoles:
         assert value.item() == pytest.approx(expected.item(), rel=1e-4)
 
 
+@pytest.mark.parametrize("value", [0.1, 5.3, 1000.1, 12345.678])
+def test_a_constant_channel_becomes_0_whatever_its_value(value):
+    """The mean of many equal numbers is not quite that number; the rest is not blown up."""
+    constant = torch.full((2, 1, 37, 41), value, requires_grad=True)
+    found = standardize(torch.cat([constant, torch.randn(2, 1, 37, 41)], dim=1))
+    assert found[:, 0].abs().max() < 1e-4
+    assert found[:, 1].std().item() == pytest.approx(1.0, rel=1e-4)
+
+
 class TestRefused:
     @pytest.mark.parametrize("kind", ["other", "", True])
     def test_an_unknown_kind(self, kind):

@@ -1,7 +1,11 @@
 """Losses on a detector's maps: boxes reach them, and their layers are trained along."""
 
+from types import SimpleNamespace
+
 import pytest
 import torch
+
+from kd_det.adapter import DetectorAdapter
 
 
 def distilled(tiny, loss, **options):
@@ -54,6 +58,19 @@ def test_masks(tiny, mask, teacher):
     losses = tiny.losses(model)
     losses["loss_pkd"].backward()
     assert losses["loss_pkd"] > 0 and model.backbone.conv1.weight.grad.any()
+
+
+@pytest.mark.parametrize(
+    ("rpn", "head", "found"),
+    [(None, True, "bbox_head[0]"), (True, None, "rpn_head[0]"), (None, False, None),
+     (False, True, None), (None, None, None)],
+)  # fmt: skip
+def test_a_mask_finds_scores_of_sigmoids_alone(rpn, head, found):
+    """The largest score of a softmax, as of SSD, is most often that of the background."""
+    of = {"rpn_head": rpn, "bbox_head": head}
+    heads = {name: SimpleNamespace(use_sigmoid_cls=one) for name, one in of.items()
+             if one is not None}  # fmt: skip
+    assert DetectorAdapter().score_layers(SimpleNamespace(**heads)) == found
 
 
 def test_an_empty_mask_gives_0(tiny):

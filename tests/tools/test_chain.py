@@ -88,6 +88,8 @@ def with_chain(name, change):
          "but student has 27.* and resnet14, its teacher, 17"),
         ("takd", lambda c: c.chain.assistants[0].update(name="student"), "whose names are words"),
         ("takd", lambda c: c.chain.update(assistants=[]), "assistants must be a list"),
+        ("dgkd", lambda c: c.model.terms.kd.update(weight="auto"),
+         "share a weight that is a number, but that of term 'kd' is 'auto'"),
         ("born_again", lambda c: c.model.student.network.update(name="resnet14"),
          "generations must be of equal size, but the teacher has 7"),
         ("born_again", lambda c: c.chain.update(generations=0), "generations must be 1 or more"),

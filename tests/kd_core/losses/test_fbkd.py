@@ -113,3 +113,12 @@ def test_what_is_wrong_is_named():
         FBKDLoss(pools=(0,))
     with pytest.raises(ValueError, match=r"channels, but the maps have \[4\].*prepare"):
         FBKDLoss()(torch.randn(2, 4, 3, 3), torch.randn(2, 4, 3, 3))
+
+
+def test_maps_in_half_whose_sum_is_above_the_largest_half_stay_finite():
+    student = torch.ones(2, 8, 64, 65).half().requires_grad_()  # their sum is 66560
+    loss = FBKDLoss()
+    loss.prepare(student, student)
+    value = loss(student, torch.zeros_like(student))
+    value.backward()
+    assert torch.isfinite(value) and torch.isfinite(student.grad).all()

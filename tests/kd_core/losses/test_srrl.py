@@ -73,3 +73,10 @@ def test_a_classifier_that_the_teacher_lacks():
 def test_it_must_be_prepared():
     with pytest.raises(ValueError, match=r"channels None, but the maps have \(2, 3\)"):
         SRRLLoss()(torch.zeros(1, 2, 4, 4), torch.zeros(1, 3, 4, 4))
+
+
+def test_a_classifier_needs_a_teacher():
+    loss, maps = SRRLLoss("fc"), torch.zeros(1, 2, 4, 4)
+    loss.prepare(maps, maps)
+    with pytest.raises(ValueError, match="needs the teacher that has 'fc': attach it"):
+        loss(maps, maps)

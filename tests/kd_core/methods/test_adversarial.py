@@ -91,6 +91,18 @@ def test_it_has_won_above_95_percent():
     assert not method.finished and not method.accuracy.any()
 
 
+def test_the_ranks_end_it_together(monkeypatch):
+    method = make(window=1).distiller
+    method.accuracy.copy_(torch.tensor([0.7, 1.0]))  # within the limits, were it alone
+    monkeypatch.setattr(torch.distributed, "is_initialized", lambda: True)
+    monkeypatch.setattr(
+        torch.distributed, "all_reduce", lambda one: one.add_(torch.tensor([0.2, 1.0]))
+    )
+    with pytest.warns(UserWarning, match="has learned nothing, it was right in 45 %"):
+        method._judge()
+    assert method.finished
+
+
 def test_the_weight_is_ramped():
     model = make(ramp=5.0)
     model.distiller.set_iteration(1)

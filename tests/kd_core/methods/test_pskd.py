@@ -61,6 +61,13 @@ def test_the_first_epoch_is_plain_training_and_is_remembered():
     torch.testing.assert_close(second["loss_ce"], (1 - share) * F.cross_entropy(other, labels))
 
 
+def test_after_the_run_the_share_stays():
+    network, ids = attached(), torch.tensor([6, 0, 2])
+    network.distiller.set_iteration(599)  # of 300
+    found = step(network, torch.randn(3, 10), torch.tensor([1, 4, 4]), ids)
+    assert (found["loss_ce"] / found["loss_past"]).item() == pytest.approx(0.2 / 0.8)
+
+
 def test_the_table_is_saved():
     network = attached()
     step(network, torch.randn(3, 10), torch.tensor([1, 4, 4]), torch.tensor([6, 0, 2]))

@@ -120,3 +120,10 @@ def test_an_arm_with_another_teacher_is_left_out(measured, tmp_path):
 def test_without_a_teacher_there_is_no_joint_score(measured, tmp_path):
     with pytest.raises(ValueError, match="no config has exactly one"):
         measure_costs(given_arms(("kdkit::cls/student+digits",), {}), Results(), tmp_path)
+
+
+def test_the_gap_closed_does_not_depend_on_the_order_of_the_configs():
+    costs = costs_of({"cls/top1": 80.0}, "alone", "kd")
+    tables = ["\n".join(joint_of(report_with(costs, arms=arms))) for arms in
+              (("alone", "kd"), ("kd", "alone"))]  # fmt: skip
+    assert all("gap closed" in table and "|         0% |" in table for table in tables)
