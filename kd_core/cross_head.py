@@ -29,7 +29,8 @@ class CrossHeadLoss(DistillationLoss):
     features; the teacher's layers are frozen and in eval mode. Statistics are those of each GPU's
     own images. The authors take the features after the third of four convolutions (FCOS: second),
     before the activation, and as ``loss`` :class:`ClassResponseLoss` for classes and, for boxes,
-    :class:`BoxResponseLoss` or (GFL, temperature 1, weight 4) :class:`DistributionResponseLoss`.
+    :class:`BoxResponseLoss` or (GFL, temperature 1, weight 4) :class:`DistributionResponseLoss`;
+    with the student's label weights, and, but for GFL's boxes, its number of positive anchors.
 
     Args:
         loss: Loss of predictions: without roles, or with the roles "scores" and "boxes".
@@ -64,6 +65,7 @@ class CrossHeadLoss(DistillationLoss):
         self.through = tuple(through)
         self.predicts = predicts
         self.roles = ("features", *inner)
+        self.takes: tuple[str, ...] = tuple(getattr(loss, "takes", ()))
         self._teacher: FrozenTeacher | None = None
 
     def bind_teacher(self, teacher: nn.Module) -> None:
@@ -76,13 +78,16 @@ class CrossHeadLoss(DistillationLoss):
             find_layer(teacher, LayerPath.parse(path.format(level=0)), "teacher")
         self._teacher = FrozenTeacher(teacher)  # outside the module tree, shared by copies
 
-    def forward(self, student: Mapping[str, Features], teacher: Mapping[str, Features]) -> Tensor:
+    def forward(
+        self, student: Mapping[str, Features], teacher: Mapping[str, Features], **inputs: Any
+    ) -> Tensor:
         """Compare cross predictions with the teacher's own.
 
         Args:
             student: ``features``: maps (N, C, H, W) before the activation, one or a list; and what
                 the loss compares, of which the predicted role does not count.
             teacher: The same; no gradient flows into them.
+            inputs: What the loss of predictions takes besides, such as ``label_weights``.
 
         Returns:
             Scalar loss in float32.
@@ -99,7 +104,9 @@ class CrossHeadLoss(DistillationLoss):
         if self.has_roles:
             own = {role: one for role, one in student.items() if role != "features"}
             own[self.predicts] = cross
-        value: Tensor = self.loss(own, target if self.has_roles else target[self.predicts])
+        value: Tensor = self.loss(
+            own, target if self.has_roles else target[self.predicts], **inputs
+        )
         return self.loss_weight * value
 
     def _predict(self, level: int, student: Tensor, teacher: Tensor) -> Tensor:

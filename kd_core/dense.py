@@ -71,6 +71,44 @@ def same_rows(student: Levels, teacher: Levels, anchors: int, name: str) -> tupl
     return rows_of(student, anchors, name), rows_of(teacher, anchors, name).detach()
 
 
+def anchor_values(values: Levels, like: Tensor, name: str) -> Tensor:
+    """Put a value of each anchor, as a head's loss gets them, into rows, in float32.
+
+    Args:
+        values: Numbers of any shape for each level, or a list of them, in mmdet's order: level,
+            image, height, width, anchor.
+        like: Rows (R, ...) of the anchors.
+        name: What messages call the values.
+
+    Returns:
+        Values (R,), detached.
+
+    Raises:
+        ValueError: If there is not one for each anchor.
+    """
+    found = torch.cat([one.detach().flatten() for one in levels_of(values)]).float()
+    if len(found) != len(like):
+        raise ValueError(
+            f"{name} must have a number for each anchor, but there are {len(found)} for "
+            f"{len(like)} anchors. Select what the head's own loss of classes is called with."
+        )
+    return found
+
+
+def counted(weights: Tensor, label_weights: Levels | None) -> Tensor:
+    """Return weights (R,) that are 0 where label weights are; see :func:`anchor_values`."""
+    if label_weights is None:
+        return weights
+    return weights * (anchor_values(label_weights, weights, "label_weights") > 0)
+
+
+def divisor_of(average: Levels | float) -> Tensor | float:
+    """Return a divisor, which a head that calls its loss for each level gives once for each."""
+    if isinstance(average, int | float):
+        return average
+    return levels_of(average)[0].detach().float().reshape(()).clamp(min=1.0)
+
+
 def confidence(scores: Levels, anchors: int) -> Tensor:
     """Return the highest class probability of each row, without gradient.
 
@@ -84,13 +122,13 @@ def confidence(scores: Levels, anchors: int) -> Tensor:
     return rows_of(scores, anchors, "scores").detach().sigmoid().amax(dim=1)
 
 
-def weighted_mean(values: Tensor, weights: Tensor, average: Tensor | float | None) -> Tensor:
+def weighted_mean(values: Tensor, weights: Tensor, average: Levels | float | None) -> Tensor:
     """Sum weighted values and divide by a number, the sum of the weights by default.
 
     Args:
         values: Values (R,) or (N, Q).
         weights: Weights of the same shape.
-        average: The divisor; ``None`` takes :func:`total_weight`.
+        average: The divisor, as :func:`divisor_of` takes it; ``None`` takes :func:`total_weight`.
 
     Raises:
         ValueError: If the two differ in shape.
@@ -100,7 +138,7 @@ def weighted_mean(values: Tensor, weights: Tensor, average: Tensor | float | Non
             f"weights must be one for each anchor, {tuple(values.shape)}, but they are "
             f"{tuple(weights.shape)}. Give them in the order of the rows, without further axes."
         )
-    divisor = total_weight(weights) if average is None else average
+    divisor = total_weight(weights) if average is None else divisor_of(average)
     return (values * weights).sum() / divisor
 
 

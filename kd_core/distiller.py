@@ -222,7 +222,7 @@ class Distiller(BaseDistiller):
         with shared_energies(one for side in (student, teacher) for one in all_features(side)):
             for name, term in terms.items():
                 given = {key: call.hooks.read([path]) for key, path in term.inputs.items()}
-                needed = pick_required(name, term.requires, known | given)
+                needed = given | pick_required(name, term.requires, known | given)
                 parts = self._compare(name, student[name], teacher[name], needed)
                 values[name] = {f"loss_{name}{p and '_' + p}": one for p, one in parts.items()}
         return values

@@ -50,7 +50,7 @@ class Term:
             and are not.
         mask: What both sides' maps are multiplied with before the loss, after ``normalize``: a
             :class:`kd_core.masks.MapMask` or its kind; ``None`` for nothing.
-        inputs: Name of an input that the loss requires besides the layers to the student's selector
+        inputs: Name of an input that the loss takes besides the layers to the student's selector
             that gives it in training, such as ``dict(labels="head.loss.input[1]")``.
 
     Raises:
@@ -96,10 +96,10 @@ class Term:
         self._check_roles()
         self.set_mask(mask_of(mask))
         self.inputs = {name: LayerPath.parse(text) for name, text in (inputs or {}).items()}
-        if unknown := sorted(set(self.inputs) - set(self.requires)):
+        known = [*self.requires, *getattr(loss, "takes", ())]
+        if unknown := sorted(set(self.inputs) - set(known)):
             raise ValueError(
-                f"inputs must be some of {list(self.requires)}, which {type(loss).__name__} "
-                f"requires, but they are {unknown}."
+                f"inputs must be some of {known}, which {type(loss).__name__} takes, not {unknown}."
             )
 
     def set_mask(self, mask: MapMask | None) -> None:
@@ -211,7 +211,8 @@ class Term:
             student, teacher = _normalized(self.normalize, student, teacher)
         student, connected = (masked(one, roots, 0) for one in (student, connected))
         teacher = masked(teacher, roots, 1)
-        of_loss = {name: inputs[name] for name in self._of_loss}
+        wanted = (*self._of_loss, *getattr(self.loss, "takes", ()))
+        of_loss = {name: inputs[name] for name in wanted if name in inputs}
         if has_roles:
             more = {"connected": connected} if connected else {}
             value = self.loss(student, teacher, **of_loss, **more)

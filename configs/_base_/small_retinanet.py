@@ -4,6 +4,10 @@ A dataset inherits this file and the one that has its images, and takes its `mod
 methods of `configs/det/dense` take their terms from `dense`.
 """
 
+# What the student's own loss is called with: label weights, and the number of positive anchors.
+targets = dict(
+    label_weights="bbox_head.loss_cls.input[2]", average="bbox_head.loss_cls.input[avg_factor]"
+)
 dense = dict(
     optim_wrapper=dict(optimizer=dict(lr=0.01)),  # mmdet's for RetinaNet
     neck=dict(start_level=1, add_extra_convs="on_output", num_outs=4),
@@ -70,6 +74,7 @@ dense = dict(
                 ],
             ),
             layers=dict(features="bbox_head.cls_convs.0.gn", scores="bbox_head[0]"),
+            inputs=targets,
         ),
         boxes=dict(
             loss=dict(
@@ -85,6 +90,7 @@ dense = dict(
             layers=dict(
                 features="bbox_head.reg_convs.0.gn", scores="bbox_head[0]", boxes="bbox_head[1]"
             ),
+            inputs=targets,
         ),
     ),
 )

@@ -27,6 +27,8 @@ class DistillationLoss(nn.Module):
             ``kd_core.connectors.CONNECTORS``, for terms that name none; ``None`` for the usual.
         requires: Names of its arguments after student and teacher, such as labels, that a forward
             of the student brings.
+        takes: Names of further arguments that it can do without, such as the label weights of
+            anchors; a term's ``inputs`` may give them.
         aligns_spaces: Whether it is 0 only if the student's embeddings are the teacher's, so that
             one network can search a gallery of the other's. Relations alone do not ensure that.
         loss_weight: Factor on the returned loss.
@@ -48,6 +50,7 @@ class DistillationLoss(nn.Module):
     equal_channels: bool | frozenset[str] = False
     connector: str | None = None
     requires: tuple[str, ...] = ()
+    takes: tuple[str, ...] = ()
     aligns_spaces: bool = False
 
     def __init__(self, loss_weight: float = 1.0) -> None:

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from kd_core.checks import check_choice, check_feature_map
-from kd_core.dense import Levels, confidence, giou, same_rows, weighted_mean
+from kd_core.dense import Levels, confidence, counted, giou, same_rows, weighted_mean
 from kd_core.layers import levels_of
 from kd_core.losses.base import DistillationLoss
 
@@ -49,6 +49,7 @@ class BoxResponseLoss(DistillationLoss):
     """
 
     roles = ("scores", "boxes")
+    takes = ("label_weights", "average")
 
     def __init__(
         self,
@@ -66,7 +67,8 @@ class BoxResponseLoss(DistillationLoss):
         student: Mapping[str, Levels],
         teacher: Mapping[str, Levels],
         weights: Tensor | None = None,
-        average: Tensor | float | None = None,
+        average: Levels | float | None = None,
+        label_weights: Levels | None = None,
     ) -> Tensor:
         """Compare the boxes.
 
@@ -77,7 +79,10 @@ class BoxResponseLoss(DistillationLoss):
                 flows into them.
             weights: Weight (R,) of each anchor, in mmdet's order; ``None`` takes the teacher's
                 confidence.
-            average: Divisor; ``None`` takes the sum of the weights, at least 1.
+            average: Divisor; ``None`` takes the sum of the weights, at least 1. Of a tensor, or a
+                list of equal ones, at least 1.
+            label_weights: Numbers for each anchor of each level, or a list; where one is 0, the
+                anchor does not count.
 
         Returns:
             Scalar loss in float32.
@@ -96,6 +101,7 @@ class BoxResponseLoss(DistillationLoss):
             )
         if weights is None:
             weights = confidence(teacher["scores"], anchors)
+        weights = counted(weights, label_weights)
         overlap = giou(self._corners(own), self._corners(target))
         return self.loss_weight * weighted_mean(1.0 - overlap, weights, average)
 

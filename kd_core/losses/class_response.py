@@ -7,7 +7,14 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from kd_core.checks import check_choice, check_positive
-from kd_core.dense import Levels, confidence, same_rows, total_weight, weighted_mean
+from kd_core.dense import (
+    Levels,
+    anchor_values,
+    confidence,
+    same_rows,
+    total_weight,
+    weighted_mean,
+)
 from kd_core.losses.base import DistillationLoss
 
 _FORMS = ("quality", "binary", "softmax")
@@ -21,14 +28,15 @@ class ClassResponseLoss(DistillationLoss):
         binary:  e_i = sum over classes of KL of (p, 1 - p) from (q, 1 - q), w_i = c_i
         softmax: e_i = t^2 * sum over classes of P log(P / Q),               w_i = c_i
                  P, Q = softmax of teacher / t, student / t
-        loss = loss_weight * sum_i w_i e_i / max(1, sum_i c_i)
+        loss = loss_weight * sum_i l_i w_i e_i / max(1, sum_i c_i), label weights l_i or 1
 
     "quality" is KD-QFL of Wang et al., "CrossKD: Cross-Head Knowledge Distillation for Object
     Detection", CVPR 2024, https://arxiv.org/abs/2306.11369, after the quality focal loss of Li et
     al. (GFL, NeurIPS 2020). Status: the formula of the authors' code, whose gradient passes through
-    the factor |q - p|; it divides by the number of positive anchors, which needs the student's
-    targets (``average``), we by the teacher's confidence. "softmax" is the class part of Zheng et
-    al., "Localization Distillation for Dense Object Detection", CVPR 2022,
+    the factor |q - p|; it weights anchors with the student's label weights and divides by the
+    number of its positive anchors. Those two are ``label_weights`` and ``average``; without them
+    all anchors count, and the divisor is the teacher's confidence. "softmax" is the class part of
+    Zheng et al., "Localization Distillation for Dense Object Detection", CVPR 2022,
     https://arxiv.org/abs/2102.12252, whose code also divides by the number of classes and counts
     the positive anchors alone. "binary" is ours.
 
@@ -49,6 +57,7 @@ class ClassResponseLoss(DistillationLoss):
     """
 
     accepts_lists = True
+    takes = ("label_weights", "average")
 
     def __init__(
         self,
@@ -73,7 +82,8 @@ class ClassResponseLoss(DistillationLoss):
         student: Levels,
         teacher: Levels,
         weights: Tensor | None = None,
-        average: Tensor | float | None = None,
+        average: Levels | float | None = None,
+        label_weights: Levels | None = None,
     ) -> Tensor:
         """Compare the class scores.
 
@@ -82,18 +92,23 @@ class ClassResponseLoss(DistillationLoss):
             teacher: The same; no gradient flows into them.
             weights: Weight (R,) of each anchor, in mmdet's order: level, image, height, width,
                 anchor; ``None`` takes the form's.
-            average: Divisor; ``None`` takes the teacher's confidence.
+            average: Divisor; ``None`` takes the teacher's confidence. Of a tensor, or a list of
+                equal ones, at least 1.
+            label_weights: Factors on the weights: numbers for each anchor of each level, or a list.
 
         Returns:
             Scalar loss in float32.
 
         Raises:
-            ValueError: If the maps differ in shape, or are not those of A anchors.
+            ValueError: If the maps differ in shape, or are not those of A anchors, or there is not
+                one label weight for each anchor.
         """
         own, target = same_rows(student, teacher, self.anchors, "class scores")
         sure = confidence(teacher, self.anchors)
         if weights is None:
             weights = torch.ones_like(sure) if self.form == "quality" else sure
+        if label_weights is not None:
+            weights = weights * anchor_values(label_weights, own, "label_weights")
         divisor = total_weight(sure) if average is None else average
         return self.loss_weight * weighted_mean(self._values(own, target), weights, divisor)
 

@@ -9,7 +9,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from kd_core.checks import check_positive
-from kd_core.dense import Levels, confidence, same_rows, weighted_mean
+from kd_core.dense import Levels, confidence, counted, same_rows, weighted_mean
 from kd_core.losses.base import DistillationLoss
 
 
@@ -46,6 +46,7 @@ class DistributionResponseLoss(DistillationLoss):
     """
 
     roles = ("scores", "boxes")
+    takes = ("label_weights", "average")
 
     def __init__(
         self, temperature: float = 10.0, anchors: int = 1, loss_weight: float = 1.0
@@ -60,7 +61,8 @@ class DistributionResponseLoss(DistillationLoss):
         student: Mapping[str, Levels],
         teacher: Mapping[str, Levels],
         weights: Tensor | None = None,
-        average: Tensor | float | None = None,
+        average: Levels | float | None = None,
+        label_weights: Levels | None = None,
     ) -> Tensor:
         """Compare the distributions.
 
@@ -71,7 +73,10 @@ class DistributionResponseLoss(DistillationLoss):
                 flows into them.
             weights: Weight (R,) of each anchor, in mmdet's order; ``None`` takes the teacher's
                 confidence.
-            average: Divisor; ``None`` takes the sum of the weights, at least 1.
+            average: Divisor; ``None`` takes the sum of the weights, at least 1. Of a tensor, or a
+                list of equal ones, at least 1.
+            label_weights: Numbers for each anchor of each level, or a list; where one is 0, the
+                anchor does not count.
 
         Returns:
             Scalar loss in float32.
@@ -87,6 +92,7 @@ class DistributionResponseLoss(DistillationLoss):
             )
         if weights is None:
             weights = confidence(teacher["scores"], self.anchors)
+        weights = counted(weights, label_weights)
         logs = [
             torch.log_softmax(one.reshape(len(one), 4, -1) / self.temperature, dim=2)
             for one in (own, target)

@@ -236,5 +236,7 @@ def test_an_input_comes_from_what_a_layer_is_called_with():
 
 
 def test_an_input_that_the_loss_does_not_take_is_refused():
-    with pytest.raises(ValueError, match=r"inputs must be some of \['labels'\], which DKDLoss"):
+    with pytest.raises(
+        ValueError, match=r"inputs must be some of \['labels'\], which DKDLoss takes"
+    ):
         Term(DKDLoss(), "head", inputs=dict(label="loss.input[1]"))

@@ -226,3 +226,30 @@ def test_features_of_the_student_go_through_the_teachers_head(tiny, name):
     teacher = model.distiller.teacher.model
     assert all(parameter.grad is None for parameter in teacher.parameters())
     assert model.state_dict().keys() - twin.state_dict().keys() == {"distiller.iteration"}
+
+
+@pytest.mark.parametrize(
+    ("name", "weights"),
+    [("retinanet", "bbox_head.loss_cls.input[2]"), ("gfl", "bbox_head.loss_cls.input[weight]")],
+)
+def test_label_weights_and_positives_of_the_students_own_loss(tiny, name, weights):
+    """Against the loss by hand, of what the head's own loss was called with, level by level."""
+    config, term = make(tiny, name), dict(TERMS[name]["classes"])
+    term["inputs"] = dict(label_weights=weights, average="bbox_head.loss_cls.input[avg_factor]")
+    model = tiny.build(tiny.distilled(config, config, dict(classes=term)))
+    seen, calls = {}, []
+    for side, one in (("student", model), ("teacher", model.distiller.teacher.model)):
+        one.bbox_head.register_forward_hook(
+            lambda _, __, output, side=side: seen.setdefault(side, output)
+        )
+    model.bbox_head.loss_cls.register_forward_hook(
+        lambda _, args, kwargs, __: calls.append({**dict(enumerate(args)), **kwargs}),
+        with_kwargs=True,
+    )
+    losses = tiny.losses(model)
+    of_levels = torch.cat([one[2] if 2 in one else one["weight"] for one in calls])
+    loss = ClassResponseLoss(anchors=9 if name == "retinanet" else 1)
+    average = float(calls[0]["avg_factor"])
+    by_hand = loss(seen["student"][0], seen["teacher"][0], weights=of_levels, average=average)
+    torch.testing.assert_close(losses["loss_classes"], by_hand)
+    assert average >= 1 and len(calls) == 5

@@ -176,7 +176,9 @@ def test_labels_of_the_students_own_boxes_reach_the_losses(tiny, spied):
 
 
 def test_an_input_that_the_loss_does_not_take_is_named(tiny):
-    with pytest.raises(ValueError, match=r"inputs must be some of \[\], which SoftTargetLoss"):
+    with pytest.raises(
+        ValueError, match=r"inputs must be some of \[\], which SoftTargetLoss takes"
+    ):
         tiny.build(tiny.distilled(terms=roi_terms(inputs=dict(labels=LABELS))))
 
 

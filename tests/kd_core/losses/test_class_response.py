@@ -75,3 +75,20 @@ class TestClassResponseLoss:
             ClassResponseLoss("focal")
         with pytest.raises(ValueError, match="beta must be at least 1"):
             ClassResponseLoss(beta=0.5)
+
+    def test_label_weights_are_factors_in_every_form(self):
+        """Two places; the second does not count, the first half; no positive: divided by 1."""
+        student, teacher = torch.randn(2, 1, 3, 1, 2, generator=torch.Generator().manual_seed(0))
+        for form in ("quality", "binary", "softmax"):
+            loss = ClassResponseLoss(form)
+            value = loss(student, teacher, average=2, label_weights=torch.tensor([[0.5, 0.0]]))
+            first = loss(student[..., :1], teacher[..., :1], average=2)
+            assert value.item() == pytest.approx(0.5 * first.item(), rel=1e-5)
+            none = torch.zeros(2), torch.tensor(0)
+            assert loss(student, teacher, label_weights=none[0], average=none[1]).item() == 0.0
+
+    def test_label_weights_of_other_anchors_are_named(self):
+        maps = torch.zeros(2, 6, 4, 4)
+        message = r"label_weights must have a number for each anchor, but there are 32 for 64"
+        with pytest.raises(ValueError, match=message):
+            ClassResponseLoss(anchors=2)(maps, maps, label_weights=torch.ones(2, 16))

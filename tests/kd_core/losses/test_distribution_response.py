@@ -48,12 +48,10 @@ class TestDistributionResponseLoss:
         known = recorded("crosskd_gfl_level")
         scores, boxes = (known[f"student_{name}"].requires_grad_() for name in ("scores", "boxes"))
         teacher = {name: known[f"teacher_{name}"] for name in ("scores", "boxes")}
-        counts = known["label_weights"].flatten()
-        classes = ClassResponseLoss()(scores, teacher["scores"], weights=counts, average=3)
-        sure = teacher["scores"].permute(0, 2, 3, 1).reshape(-1, 3).sigmoid().amax(dim=1)
-        sure = sure * (counts > 0)
-        loss = DistributionResponseLoss(1.0, loss_weight=4.0)
-        found = loss({"boxes": boxes}, teacher, weights=sure, average=sure.sum())
+        more = dict(label_weights=[known["label_weights"]])
+        average = [torch.tensor(3), torch.tensor(3)]
+        classes = ClassResponseLoss()(scores, teacher["scores"], average=average, **more)
+        found = DistributionResponseLoss(1.0, loss_weight=4.0)({"boxes": boxes}, teacher, **more)
         assert classes.item() == pytest.approx(known["value_class"].item(), rel=1e-4)
         assert found.item() == pytest.approx(known["value_box"].item(), rel=1e-4)
         (classes + found).backward()
