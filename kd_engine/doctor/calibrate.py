@@ -78,7 +78,7 @@ def calibrate(
 
     Raises:
         ValueError: If the share is not between 0 and 1, there is no batch or no term, or a term
-            cannot be measured.
+            has several teachers or cannot be measured.
     """
     terms = config.model.get("terms") if "student" in config.model else None
     if not terms:
@@ -86,6 +86,12 @@ def calibrate(
             "calibrate finds weights of terms, but the config's model, "
             f"{config.model.get('type')}, has none. Name a config with model = dict(terms=...)."
         )
+    for name, term in terms.items():
+        if not isinstance(term.get("teacher", ""), str):
+            raise ValueError(
+                f"calibrate measures a term against one teacher, but term {name!r} has several, "
+                f"{', '.join(term['teacher'])}. Write a term for each, with its own teacher='...'."
+            )
     model = copy.deepcopy(config.model)
     found: dict[str, tuple[AutoWeight, float | None]] = {}
     for name, term in model.terms.items():

@@ -104,3 +104,10 @@ def test_a_model_without_terms_is_refused_by_name(model):
 def test_a_share_outside_is_refused():
     with pytest.raises(ValueError, match="share must be above 0 and below 1"):
         measured(dict(a=TERM), share=1.5)
+
+
+@pytest.mark.parametrize("teacher", [["large", "other"], dict(large=0.7, other=0.3)])
+def test_a_term_of_several_teachers_is_refused(teacher):
+    message = "term 'b' has several, large, other. Write a term for each, with its own teacher"
+    with pytest.raises(ValueError, match=message):
+        measured(dict(a=dict(TERM, teacher="large"), b=dict(TERM, teacher=teacher)))
