@@ -6,6 +6,7 @@
     python -m benchmarks distill configs/cls/kd+digits --threads 1 --auto-weights
     python -m benchmarks recall
     python -m benchmarks recall --sizes sop512 200k --rounds 3 --threads 2 --out recall.json
+    python -m benchmarks gpu --out gpu.jsonl
 
 distill: the time of a distilled training step over that of the steps of its networks alone: the
 student's own step and the teacher's forward (a detector's extract_feat), or all networks of a
@@ -16,6 +17,9 @@ no download is needed.
 
 recall: the time of recall_at_k, all K, over that of a search of one neighbor by FAISS, and of
 pytorch-metric-learning's precision at 1; the memory it takes. Embeddings are synthetic.
+
+gpu: recall with its kernel and without, the step in three precisions, gradients against the
+CPU's and peak memory, on a GPU; each result is appended to the file as it comes.
 
 Run it in a checkout of the repository, or as `kdkit benchmark` from any folder.
 """
@@ -29,8 +33,10 @@ from dataclasses import fields
 from types import ModuleType
 from typing import Any
 
+import torch
 from mmengine.config import Config
 
+from benchmarks.measure import require_device
 from kd_engine.config.load import load_run_config
 from kd_engine.entry_points import package_of
 from kd_engine.errors import clear_errors
@@ -47,12 +53,12 @@ def main(arguments: Sequence[str] | None = None) -> None:
     """Run the command line."""
     options = _parser().parse_args(arguments)
     with clear_errors(), short_terminal("measuring"):
+        require_device(torch.device(options.device or "cpu"))
         check_outputs([options.out], [getattr(options, "config", None)], options.overwrite)
         options.run(options)
 
 
 def _distill(options: argparse.Namespace) -> None:
-    import torch
     from mmengine.logging import MMLogger
 
     from benchmarks.step_costs import with_auto_weights
@@ -106,6 +112,12 @@ def _recall(options: argparse.Namespace) -> None:
         write_json(report, options.out)
 
 
+def _gpu(options: argparse.Namespace) -> None:
+    from benchmarks.gpu import GpuSettings, measure_all
+
+    measure_all(load_run_config(options.config), GpuSettings(options.device), options.out)
+
+
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
         prog="python -m benchmarks",
@@ -115,7 +127,15 @@ def _parser() -> argparse.ArgumentParser:
     commands = parser.add_subparsers(required=True, metavar="COMMAND")
     _add_distill(commands.add_parser("distill", help="cost of a distilled training step"))
     _add_recall(commands.add_parser("recall", help="cost of exact recall@K"))
+    _add_gpu(commands.add_parser("gpu", help="all that a GPU is to be measured with"))
     return parser
+
+
+def _add_gpu(parser: argparse.ArgumentParser) -> None:
+    parser.set_defaults(run=_gpu, overwrite=True)  # a file that is there grows
+    parser.add_argument("--config", default=DEFAULT_CONFIG, help=f"default: {DEFAULT_CONFIG}")
+    parser.add_argument("--device", default="cuda", help="cuda (default) or cuda:<n>")
+    parser.add_argument("--out", metavar="FILE", required=True, help="JSON, one result a line")
 
 
 def _add_distill(parser: argparse.ArgumentParser) -> None:
