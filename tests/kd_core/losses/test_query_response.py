@@ -79,3 +79,12 @@ class TestQueryResponseLoss:
             QueryResponseLoss()(sides(), sides(classes=4))
         with pytest.raises(ValueError, match="match must be one of"):
             QueryResponseLoss(match="greedy")
+
+
+def test_queries_with_one_box_are_matched_by_their_classes():
+    scores = torch.tensor([[[6.0, -6.0], [-6.0, 6.0]]])
+    boxes = torch.full((1, 2, 4), 0.5)
+    turned = QueryResponseLoss()(
+        dict(scores=scores.flip(1), boxes=boxes), dict(scores=scores, boxes=boxes)
+    )
+    assert turned["class"].item() == pytest.approx(0.0, abs=1e-6)
