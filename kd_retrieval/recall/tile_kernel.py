@@ -22,6 +22,7 @@ from torch import Tensor
 from kd_retrieval.recall.similarity import Similarity
 
 _BLOCK = (128, 128, 64)  # rows, columns and dimensions
+_TRIAL = 256  # rows and columns that are compared with exact similarities before the first use
 
 
 class TileKernel:
@@ -43,6 +44,7 @@ class TileKernel:
         block: tuple[int, int, int] = _BLOCK,
     ) -> None:
         self._rows, self._columns = similarity.queries.half, similarity.gallery.half
+        self._similarity, self._best = similarity, best
         self._itself, self._block = itself, block
         high, low = similarity.bounds(best, torch.bfloat16, kept=torch.float32)
         none = best == -torch.inf  # nothing is above infinity
@@ -51,13 +53,27 @@ class TileKernel:
         self._near = torch.zeros_like(self._above)
 
     def try_out(self) -> None:
-        """Build the kernel, and count nothing.
+        """Build the kernel, compare a tile of it with exact similarities, and keep no count.
 
         Raises:
+            ArithmeticError: If a count of the tile is wrong on this device.
             Exception: Of many kinds, where triton cannot: it needs a C compiler, for example.
         """
-        for both in (False, True):
-            self.add(slice(0, 1), slice(0, 1), both)
+        assert self._rows is not None and self._columns is not None
+        rows, columns = (slice(0, min(_TRIAL, len(one))) for one in (self._rows, self._columns))
+        self.add(rows, columns, both=False)
+        exact = self._similarity.tile(rows, columns, torch.float64)
+        number = torch.arange(columns.stop, device=exact.device)
+        exact.masked_fill_(self._itself[rows, None] == number, -torch.inf)
+        best = self._best[rows, None].masked_fill(self._best[rows, None] == -torch.inf, torch.inf)
+        above, near = self._above[rows], self._near[rows]
+        wrong = (above > (exact > best).sum(1)) | (near < (exact >= best).sum(1))
+        if bool(wrong.any()):
+            raise ArithmeticError(
+                f"the kernel must count what exact similarities show, but does not in "
+                f"{int(wrong.sum())} of {rows.stop} rows on {exact.device}"
+            )
+        self.add(slice(0, 1), slice(0, 1), both=True)
         self._above.zero_()
         self._near.zero_()
 

@@ -145,6 +145,26 @@ def test_shares_of_ranks_add_up(used):
     assert all(one.above.sum() < alone.above.sum() for one in shares)
 
 
+@pytest.mark.parametrize("wrong", ["_high", "_low"])
+def test_a_kernel_that_counts_wrongly_on_a_device_is_found_out(used, wrong):
+    from kd_retrieval.recall.tile_kernel import TileKernel
+
+    rows, labels = embeddings("clustered")
+    kernels = []
+
+    def made(similarity, itself, best):
+        kernels.append(TileKernel(similarity, itself, best, BLOCK))
+
+    with mock.patch.object(count, "tile_kernel", made):
+        recall_at_k(rows, labels, ks=KS)
+    (kernel,) = kernels
+    kernel.try_out()
+    assert [int(one.sum()) for one in kernel.counts()] == [0, 0]
+    getattr(kernel, wrong).fill_(-torch.inf if wrong == "_high" else torch.inf)
+    with pytest.raises(ArithmeticError, match="of 150 rows on cpu"):
+        kernel.try_out()
+
+
 def test_without_triton_a_gpu_or_many_queries_there_is_no_kernel(monkeypatch, caplog):
     similarity = mock.Mock(dtypes=(torch.bfloat16, torch.float32))
     itself, best = mock.MagicMock(is_cuda=True), torch.zeros(9)
