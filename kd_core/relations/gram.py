@@ -96,8 +96,8 @@ def without_float64(feature: Tensor) -> Tensor:
 
 def _identity(feature: Tensor) -> Hashable:
     """Return a key that only the same values with the same graph have, while they are alive."""
-    if feature.requires_grad and torch.is_grad_enabled():
-        return id(feature)
+    if (feature.requires_grad and torch.is_grad_enabled()) or feature.is_inference():
+        return id(feature)  # a tensor of inference mode has no version
     layout = feature.shape, feature.stride(), feature.dtype, feature.device
     return feature.data_ptr(), feature._version, *layout  # detach() makes a new object
 

@@ -128,6 +128,13 @@ def test_energies_are_not_shared_where_values_or_graphs_differ(monkeypatch):
     assert found["forward"] == 7
 
 
+def test_maps_of_inference_mode_are_compared():
+    with torch.inference_mode():
+        feature = torch.ones(2, C, 3, 3)
+    with gram.shared_energies([feature, feature]):
+        assert torch.equal(gram.energy(feature, 2.0), torch.full((2, 3, 3), float(C)))
+
+
 @pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16, torch.float16])
 @pytest.mark.parametrize("power", [1.0, 1.5, 2.0, 3.0])
 def test_one_kernel_computes_the_energies_of_the_chunks(dtype, power, monkeypatch):
