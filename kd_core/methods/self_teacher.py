@@ -63,6 +63,8 @@ class SelfTeacher(EpochsDistiller):
         check_weights(momentum=momentum, every=every, ramp=ramp)
         if momentum >= 1:
             raise ValueError(f"momentum must be below 1, but it is {momentum}.")
+        if every != int(every):
+            raise ValueError(f"every must be a whole number of epochs, but it is {every}.")
         self.momentum, self.every, self.ramp_epochs = momentum, every, ramp
         self.loss = loss or SoftTargetLoss()
         self.earlier = earlier.requires_grad_(False)

@@ -89,3 +89,8 @@ def test_the_ramp_needs_the_length_of_an_epoch():
 def test_a_momentum_of_1_is_refused():
     with pytest.raises(ValueError, match="momentum must be below 1, but it is 1"):
         make(momentum=1.0)
+
+
+def test_snapshots_lie_whole_epochs_apart():
+    with pytest.raises(ValueError, match="every must be a whole number of epochs, but it is 0.5"):
+        make(every=0.5)
