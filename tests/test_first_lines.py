@@ -18,6 +18,7 @@ from kd_engine.config.text import texts_in
 from kd_engine.entry_points import package_of
 from kd_engine.run import child, prerequisites
 from kd_engine.run.prerequisites import references_of
+from kd_engine.work_dir.default import default_work_dir
 from kdkit.cli import main
 from kdkit.demo.digit_scenes import SceneOptions
 from kdkit.demo.digit_set import make_detection_set
@@ -37,11 +38,12 @@ OTHERS = {
     "kdkit::retrieval/hmat_asckd_rkd+caltech100_lite": "caltech100, or weights",
     "kdkit::det/inherit_imitation+chess_lite": "chess_coco, or weights",
 }
+EARLIER = {"kdkit::det/unlabeled/student.py": "kdkit::det/unlabeled/distill+bccd"}  # a phase
 FETCHED = {
     "coco": "kdkit fetch coco",
     "CUB_200_2011": "kdkit fetch cub",
     "digits": "kdkit make-digits",
-    "bccd_voc": "docs/",
+    "bccd_voc": "kdkit fetch bccd",
 }
 
 
@@ -154,7 +156,8 @@ def one_iteration(name):
 def at_hand(name):
     """Return whether all data of a config is in the folder that KD_DATA names."""
     config = read_config(name)
-    roots = [loader.dataset.get("data_root") for key, loader in config.items() if "loader" in key]
+    loaders = [loader for key, loader in config.items() if "loader" in key and loader]
+    roots = [loader.dataset.get("data_root") for loader in loaders]
     weights = {text for text in texts_in(config.to_dict()) if text.endswith(".safetensors")}
     return all(Path(path).exists() for path in {*filter(None, roots), *weights})
 
@@ -174,6 +177,8 @@ def test_the_first_line_runs(name, trained, tmp_path):
     if "/demo/" in name.replace("::", "/") and not Path(DEMO).is_dir():
         make_detection_set(Path(DEMO), 8, 2, scene=SceneOptions(size=96))
     here = at_hand(words[1])
+    if here and name in EARLIER:
+        train_child(["train", EARLIER[name], "--work-dir", str(default_work_dir(EARLIER[name]))])
     code, error = trained(words)
     if here:
         last = "seed0/chain.md" if words[0] == "chain" else "epoch_1.pth"

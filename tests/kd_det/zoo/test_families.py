@@ -52,9 +52,10 @@ def small(name):
 @pytest.mark.parametrize("name", TRIED)
 def test_a_family_trains_distils_and_predicts(name):
     steps = []
-    masks = trains_masks(read_config(f"mmdet::{FAMILIES[name]}"))
+    config = read_config(f"mmdet::{FAMILIES[name]}")
+    masks = trains_masks(config)
     assert masks == (name in ("mask_rcnn", "swin"))
-    row = try_model(small(name), steps.append, masks)
+    row = try_model(small(name), steps.append, masks, one_size(config))
     assert row == {"trains": "yes", "distils": "yes", "predicts": "yes", "reason": ""}
     assert steps[-1] == "kdkit, one training step"
 
