@@ -60,8 +60,8 @@ def merge_losses(
 class FiniteCheck:
     """Check that all losses of each step are finite, which does not wait for a GPU.
 
-    Losses on a CPU are looked at once, as :func:`check_finite` does. Those on a GPU are copied as
-    one tensor while the step continues, and looked at in the next step.
+    Losses on a CPU are looked at once. Those on a GPU are copied as one tensor while the step
+    continues, and looked at in the next step.
 
     Args:
         active: Whether to look at all.
@@ -83,7 +83,8 @@ class FiniteCheck:
             task: The student's own dict of losses; a loss may be a list.
 
         Raises:
-            FloatingPointError: As :func:`check_finite`.
+            FloatingPointError: If one is not finite; names each of the terms and own losses that
+                are not, and the iteration.
         """
         if not self.active:
             return
@@ -106,7 +107,7 @@ class FiniteCheck:
         """Look at the last step, if that was left for later.
 
         Raises:
-            FloatingPointError: As :func:`check_finite`.
+            FloatingPointError: As :meth:`add`.
         """
         if self._waiting is not None:
             losses, copied, event = self._waiting
@@ -142,22 +143,6 @@ class _Losses:
             f"every distillation term must be finite, but {bad}. Lower the learning rate or the "
             "term's weight, add a LinearWarmup, or look for non-finite images and teacher weights."
         )
-
-
-def check_finite(
-    values: Mapping[str, Tensor], iteration: int, task: Mapping[str, Any] | None = None
-) -> None:
-    """Require that every term, and every loss of the student's own, is finite.
-
-    Args:
-        values: The terms by their logged names.
-        iteration: For the message.
-        task: The student's own dict of losses; a loss may be a list.
-
-    Raises:
-        FloatingPointError: Names each term or loss that is not, and the iteration.
-    """
-    FiniteCheck(late=False).add(values, iteration, task)
 
 
 def own_losses(task: Mapping[str, Any]) -> dict[str, Tensor]:

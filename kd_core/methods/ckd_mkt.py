@@ -181,12 +181,9 @@ class CKDMKT(PeerDistiller):
             copies[0].model.state_dict(),
             source=f"phase 1 of the student ({pretrained['checkpoint']})",
         )
-        if start == "scratch":
-            learners = build.peers(configs)
-        else:
-            learners = dict(
-                zip(build.names_of(configs), (one for one, _ in first[1:]), strict=True)
-            )
+        names, networks = build.names_of(configs), [one for one, _ in first[1:]]
+        ready = dict(zip(names, networks, strict=True))
+        learners = build.peers(configs) if start == "scratch" else ready
         return cls(learners, copies, weights, layer, build.adapter).attach(student)
 
     def teacher_layers(self, iteration: int) -> dict[str, list[LayerPath]]:

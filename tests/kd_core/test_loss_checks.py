@@ -5,7 +5,7 @@ import torch
 from torch import nn
 
 from kd_core import Distiller, Term
-from kd_core.loss_checks import check_finite, merge_losses, total_loss
+from kd_core.loss_checks import FiniteCheck, merge_losses, total_loss
 from kd_core.losses import AttentionTransferLoss
 
 NAN, INF = float("nan"), float("inf")
@@ -66,21 +66,21 @@ def test_the_check_can_be_turned_off():
 def test_terms_and_own_losses_together_are_all_named():
     named = "term must be finite, but at iteration 3 loss_cls is inf, loss_at is nan"
     with pytest.raises(FloatingPointError, match=named):
-        check_finite({"loss_at": torch.tensor(NAN)}, 3, {"loss_cls": torch.tensor(INF)})
+        FiniteCheck().add({"loss_at": torch.tensor(NAN)}, 3, {"loss_cls": torch.tensor(INF)})
 
 
 def test_a_loss_of_several_numbers_is_looked_at():
     own = {"loss_cls": [torch.tensor(1.0), torch.tensor([2.0, NAN])], "acc": torch.tensor(INF)}
     with pytest.raises(FloatingPointError, match="iteration 3 loss_cls is nan"):
-        check_finite({}, 3, own)
+        FiniteCheck().add({}, 3, own)
     own["loss_cls"] = [torch.tensor(1.0), torch.tensor([2.0, 3.0])]
-    check_finite({"loss_at": torch.tensor(1.0)}, 3, own)
-    check_finite({"loss_at": torch.tensor(1.0)}, 3)
+    FiniteCheck().add({"loss_at": torch.tensor(1.0)}, 3, own)
+    FiniteCheck().add({"loss_at": torch.tensor(1.0)}, 3)
 
 
 def test_losses_in_half_precision_add_up_beyond_its_range():
     own = {"loss_cls": [torch.tensor(60000.0).half()] * 2}
-    check_finite({}, 3, own)
+    FiniteCheck().add({}, 3, own)
     assert total_loss(own) == {"task": torch.tensor(120000.0)}
 
 
