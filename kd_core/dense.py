@@ -9,6 +9,7 @@ from torch import Tensor
 
 from kd_core.checks import check_feature_map
 from kd_core.layers import levels_of
+from kd_core.ranks import mean_over_ranks
 
 Levels = Tensor | Sequence[Tensor]
 
@@ -148,11 +149,7 @@ def total_weight(weights: Tensor) -> Tensor:
     So a batch in which the teacher sees nothing gives next to nothing, and ranks that average their
     gradients train as one with all images does.
     """
-    total = weights.detach().sum()
-    if torch.distributed.is_available() and torch.distributed.is_initialized():
-        torch.distributed.all_reduce(total)
-        total = total / torch.distributed.get_world_size()
-    return total.clamp(min=1.0)
+    return mean_over_ranks(weights.detach().sum()).clamp(min=1.0)
 
 
 def giou(boxes: Tensor, others: Tensor, eps: float = 1e-6) -> Tensor:

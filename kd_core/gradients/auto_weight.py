@@ -8,10 +8,11 @@ from dataclasses import dataclass
 from typing import Any, NamedTuple
 
 import torch
-from torch import Tensor, distributed, nn
+from torch import Tensor, nn
 
 from kd_core.gradients.gradient_shares import gradient_norm, gradients_of, trained_parameters
 from kd_core.layers import LayerPath
+from kd_core.ranks import mean_over_ranks
 
 AUTO = "auto"
 _SMOOTHING = 0.2  # part of a new measurement, from the fifth on
@@ -287,8 +288,5 @@ def _measure(
         others = [of_task[item] for item in parameters]
         controllers[name].require_reach(own, others, losses[name])
         pairs.append(torch.stack([gradient_norm(of, task) for of in (own, others)]))
-    norms = torch.stack(pairs)  # (terms, 2)
-    if distributed.is_available() and distributed.is_initialized():
-        distributed.all_reduce(norms)
-        norms /= distributed.get_world_size()
+    norms = mean_over_ranks(torch.stack(pairs))  # (terms, 2)
     return [list(map(float, pair)) for pair in norms.tolist()]

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 
 import torch
-from torch import Tensor, distributed, nn
+from torch import Tensor, nn
 from torch.nn import functional as F
 
 from kd_core.checks import (
@@ -15,6 +15,7 @@ from kd_core.checks import (
     without_autocast,
 )
 from kd_core.losses.base import DistillationLoss
+from kd_core.ranks import require_one_process
 from kd_core.relations.samples import flat_rows
 
 _UNKNOWN = -1  # label of a sample that has not been in any batch yet
@@ -159,12 +160,7 @@ class CRDLoss(DistillationLoss):
                 f"{sizes}. Give Distiller.attach an example, or call prepare() with such "
                 "embeddings before the optimizer is made."
             )
-        if distributed.is_available() and distributed.is_initialized():
-            if distributed.get_world_size() > 1:
-                raise ValueError(
-                    "CRDLoss remembers the images of one process only, but there are "
-                    f"{distributed.get_world_size()}. Train on one GPU, or choose another loss."
-                )
+        require_one_process("CRDLoss", "loss")
 
     def _made_for(self) -> dict[str, int]:
         layers = self.embed.items()

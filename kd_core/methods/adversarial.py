@@ -17,6 +17,7 @@ from kd_core.losses.soft_target import SoftTargetLoss
 from kd_core.methods.adapter import NetworkBuilder, TaskAdapter
 from kd_core.methods.base import Batch
 from kd_core.methods.epochs import EpochsDistiller
+from kd_core.ranks import is_distributed
 from kd_core.teacher import FrozenTeacher
 
 _TEACHER = "the teacher"
@@ -215,7 +216,7 @@ class Adversarial(EpochsDistiller):
         if steps % self.window:
             return
         total = self.accuracy.clone()
-        if distributed.is_available() and distributed.is_initialized():
+        if is_distributed():
             distributed.all_reduce(total)  # the ranks end it together
         mean = (total[0] / total[1].clamp(min=1)).item()
         self.accuracy.zero_()

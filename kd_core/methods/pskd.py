@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import torch
-from torch import Tensor, distributed, nn
+from torch import Tensor, nn
 from torch.nn import functional as F
 
 from kd_core.checks import check_indices, check_weights
 from kd_core.methods.adapter import NetworkBuilder, TaskAdapter
 from kd_core.methods.base import Batch
 from kd_core.methods.epochs import EpochsDistiller
+from kd_core.ranks import require_one_process
 
 
 class PSKD(EpochsDistiller):
@@ -92,7 +93,7 @@ class PSKD(EpochsDistiller):
                 "an argument ids, or give them to losses(labels=labels, ids=ids)."
             )
         check_indices("ids", batch.ids, len(batch.output), self.samples)
-        _require_one_process()
+        require_one_process("PSKD", "method")
         past = self.past[batch.ids]
         logits = batch.output.float()
         self.past[batch.ids] = logits.detach().softmax(1)
@@ -105,12 +106,3 @@ class PSKD(EpochsDistiller):
             name: (1 - share) * batch.task[name],
             "loss_past": share * F.cross_entropy(logits, target),
         }
-
-
-def _require_one_process() -> None:
-    if distributed.is_available() and distributed.is_initialized():
-        if distributed.get_world_size() > 1:
-            raise ValueError(
-                "PSKD remembers the images of one process only, but there are "
-                f"{distributed.get_world_size()}. Train on one GPU, or choose another method."
-            )

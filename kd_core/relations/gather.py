@@ -8,6 +8,7 @@ import torch
 from torch import Tensor, distributed
 from torch.nn import functional as F
 
+from kd_core.ranks import is_distributed
 from kd_core.relations.samples import flat_rows
 
 
@@ -28,7 +29,7 @@ def gather_pair(student: Tensor, teacher: Tensor, gather: bool) -> tuple[Tensor,
     Raises:
         ValueError: If ranks hold features of different sizes.
     """
-    if not gather or not _is_distributed():
+    if not gather or not is_distributed():
         return student, teacher
     return gather_rows(flat_rows(student)), gather_rows(flat_rows(teacher.detach()))
 
@@ -49,7 +50,7 @@ def gather_rows(rows: Tensor) -> Tensor:
     Raises:
         ValueError: If D differs between the ranks.
     """
-    if not _is_distributed():
+    if not is_distributed():
         return rows
     shape = torch.tensor(rows.shape, device=rows.device)
     shapes = [torch.empty_like(shape) for _ in range(distributed.get_world_size())]
@@ -83,7 +84,3 @@ class _Gather(torch.autograd.Function):
         # Every rank computes the same loss, so the sum over ranks is a multiple of our own share.
         own = torch.split(grad, ctx.counts)[ctx.rank]
         return own * len(ctx.counts), None
-
-
-def _is_distributed() -> bool:
-    return distributed.is_available() and distributed.is_initialized()
