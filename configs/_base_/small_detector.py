@@ -1,6 +1,10 @@
 """A Faster R-CNN from scratch that a CPU can train, and how its datasets are loaded."""
 
-_base_ = ["mmdet::_base_/models/faster-rcnn_r50_fpn.py", "default_runtime.py"]
+_base_ = [
+    "mmdet::_base_/models/faster-rcnn_r50_fpn.py",
+    "default_runtime.py",
+    "mobilenet_v2.py",
+]
 default_scope = "mmdet"
 custom_imports = dict(imports=["kd_det"])
 
@@ -34,7 +38,7 @@ teacher = dict(
         type="kd_det.TorchvisionBackbone",
         name="mobilenet_v2",
         nodes=["features.3", "features.6", "features.13", "features.17"],
-        checkpoint="{{$KD_DATA:data}}/weights/mobilenet_v2_imagenet_qat_fp16.safetensors",
+        checkpoint=_base_.mobilenet_v2,
         frozen=4,
         norm_eval=True,
     ),

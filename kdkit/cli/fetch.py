@@ -17,6 +17,7 @@
     kdkit fetch caltech101     137 MB: 101_ObjectCategories/, for kdkit make-retrieval-sets
 
     kdkit fetch efficientnet-lite  ImageNet weights of Lite0 and Lite2 for timm, 40 MB: weights/
+    kdkit fetch mobilenet-v2       ImageNet weights for torchvision, 14 MB: weights/
 
 They go to data/, or to the folder that KD_DATA names. By hand:
 
@@ -56,6 +57,7 @@ NAMES = (
     "cub",
     "efficientnet-lite",
     "fashion-mnist",
+    "mobilenet-v2",
     "sop",
     "svhn",
     "tiny-imagenet",

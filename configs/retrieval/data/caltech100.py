@@ -3,7 +3,7 @@
 docs/retrieval_data.md says how the set is made from its public source.
 """
 
-_base_ = "../../_base_/embedding.py"
+_base_ = ["../../_base_/embedding.py", "../../_base_/mobilenet_v2.py"]
 
 # The student: the first 12 of the teacher's 19 blocks with their ImageNet weights, 318,000
 # parameters of 2,224,000. The first three are frozen: on a CPU they take most of a backward.
@@ -12,7 +12,7 @@ model = dict(
     trunk=dict(
         type="kd_retrieval.TorchvisionTrunk",
         name="mobilenet_v2",
-        checkpoint="{{$KD_DATA:data}}/weights/mobilenet_v2_imagenet_qat_fp16.safetensors",
+        checkpoint=_base_.mobilenet_v2,
         until="features.11",
     ),
     dim=128,
@@ -78,7 +78,7 @@ teacher = dict(
     trunk=dict(
         type="kd_retrieval.TorchvisionTrunk",
         name="mobilenet_v2",
-        checkpoint="{{$KD_DATA:data}}/weights/mobilenet_v2_imagenet_qat_fp16.safetensors",
+        checkpoint=_base_.mobilenet_v2,
     ),
 )
 schedules = dict(teacher=dict(train_cfg=train_cfg, param_scheduler=param_scheduler))

