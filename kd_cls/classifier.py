@@ -10,6 +10,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from kd_core.checks import check_weights
+from kd_core.layouts import fast_memory_format
 from kd_engine.networks import IMAGENET, build_network, sizes_refused, wanted_image_size
 
 _USUAL = 32  # pixels
@@ -75,7 +76,7 @@ class Classifier(BaseModel):  # type: ignore[misc]
         self._check_size(images)
         remedy = "Resize them (transforms), or give the network's options another image size."
         with sizes_refused("network", images, remedy):
-            found = self.logits(self.network(images))
+            found = self.logits(self.network(fast_memory_format(images)))
         if not isinstance(found, Tensor) or found.shape != (len(images), self.num_classes):
             kind = tuple(found.shape) if isinstance(found, Tensor) else type(found).__name__
             raise ValueError(

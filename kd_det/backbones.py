@@ -14,7 +14,7 @@ from torchvision.models import SwinTransformer, get_model
 from torchvision.models.feature_extraction import create_feature_extractor
 
 from kd_core.checkpoint.load import load_weights
-from kd_core.layouts import is_channels_last
+from kd_core.layouts import fast_memory_format, is_channels_last
 from kd_core.tokens import TokenGrid, prefix_of
 from kd_engine.networks import IMAGENET_MEAN, IMAGENET_STD
 from kd_engine.weights.settings import loads_initial_weights
@@ -68,7 +68,7 @@ class PyramidBackbone(BaseModule):  # type: ignore[misc]
         Returns:
             Feature maps (N, C, H, W), one for each node.
         """
-        found: list[Tensor] = list(self.body(images).values())
+        found: list[Tensor] = list(self.body(fast_memory_format(images)).values())
         size = images.shape[2], images.shape[3]
         for number, feature in enumerate(found):
             prefix = self._prefixes[number] if self._prefixes else None

@@ -10,6 +10,7 @@ import torch
 from mmengine.model import BaseModel
 from torch import Tensor, nn
 
+from kd_core.layouts import fast_memory_format
 from kd_engine.networks import IMAGENET, build_network, sizes_refused
 from kd_retrieval.metric_learning import MetricLearning
 from kd_retrieval.pooling import Pooling, UnitLength
@@ -87,7 +88,7 @@ class Embedder(BaseModel):  # type: ignore[misc]
         )
         in_precision = torch.autocast(images.device.type, precision) if precision else nullcontext()
         with in_precision, sizes_refused("trunk", images, remedy):
-            found: Tensor = self.trunk(channels_last(images))
+            found: Tensor = self.trunk(fast_memory_format(images))
         return found.float() if precision else found
 
     def extract(self, images: Tensor) -> Tensor:
@@ -172,11 +173,6 @@ class Embedder(BaseModel):  # type: ignore[misc]
                 f"frozen must name parts of the embedder, but {list(self.frozen)} do not all "
                 f"exist: {error}. kdkit layers prints them."
             ) from error
-
-
-def channels_last(images: Tensor) -> Tensor:
-    """Use the memory layout that suits convolutions: on a CPU it saves a third to half the time."""
-    return images.contiguous(memory_format=torch.channels_last)
 
 
 def _num_features(trunk: nn.Module) -> int:

@@ -10,7 +10,7 @@ from torch import nn
 from torchvision.models import convnext, swin_transformer
 
 from kd_core import Distiller, Term
-from kd_core.layouts import hints_of
+from kd_core.layouts import fast_memory_format, hints_of
 from kd_core.losses import AttentionTransferLoss, ChannelWiseLoss, HMATLoss
 
 IMAGES = torch.randn(2, 3, 64, 64, generator=torch.Generator().manual_seed(0))
@@ -248,3 +248,12 @@ def test_an_error_of_torch_in_the_trial_names_the_term():
 
     with pytest.raises(ValueError, match=r"term 'x' does not fit: The size of tensor a \(8\)"):
         attach(Net(8), Net(6), "s0", "s0", Difference())
+
+
+def test_the_memory_format_changes_only_where_that_is_faster():
+    images = torch.rand(2, 3, 4, 5)
+    found = fast_memory_format(images)
+    assert torch.equal(found, images)
+    assert found.is_contiguous(memory_format=torch.channels_last)
+    elsewhere = torch.zeros(2, 3, 4, 5, device="meta")
+    assert fast_memory_format(elsewhere) is elsewhere

@@ -107,6 +107,7 @@ def test_a_timm_backbone_gives_the_maps_of_its_classifier(lite):
     model, path = lite
     images = torch.randn(2, 3, 64, 96)
     maps = TimmBackbone("tf_efficientnet_lite0", BLOCKS, path).eval()(images)
+    images = images.contiguous(memory_format=torch.channels_last)  # as the backbone does on a CPU
     wanted = model.forward_intermediates(images, indices=[1, 2, 3, 4], intermediates_only=True)
     assert [tuple(one.shape[1:]) for one in maps] == [
         (24, 16, 24), (40, 8, 12), (112, 4, 6), (320, 2, 3)
