@@ -250,6 +250,8 @@ def _where(error: Exception) -> str:
 
 
 def _log_traceback(error: Exception) -> list[str]:
+    if not MMLogger._instance_dict:  # no run has begun; making a logger would import torch
+        return []
     logger = MMLogger.get_current_instance()
     handlers = [one for one in logger.handlers if isinstance(one, logging.FileHandler)]
     text = "".join(traceback.format_exception(error))

@@ -7,8 +7,6 @@ import statistics
 from pathlib import Path
 from typing import Any
 
-from matplotlib.figure import Figure
-
 from kd_core.checkpoint.atomic import temporary_file
 from kd_engine.compare.report import Pair, Report
 
@@ -23,6 +21,8 @@ def draw(report: Report, path: Path) -> None:
         report: The report.
         path: PNG file to write.
     """
+    from matplotlib.figure import Figure  # here, since it takes a quarter of a second
+
     arms = [arm for arm in report.results.arms if report.runs[arm.name]]
     pairs = [*report.pairs, *report.pairs_in_time]
     height = 1.6 + 0.45 * max(len(arms), len(pairs))

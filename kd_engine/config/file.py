@@ -18,7 +18,6 @@ from mmengine.config import Config, ConfigDict
 from mmengine.fileio import register_handler
 from mmengine.fileio.handlers.pickle_handler import PickleHandler
 from mmengine.fileio.handlers.yaml_handler import YamlHandler
-from mmengine.hub import get_config
 
 from kd_engine.config.builtin import SCOPE, config_path, no_such_builtin
 from kd_engine.config.compose import ComposedConfig, find_composed
@@ -65,6 +64,20 @@ def use_safe_files() -> None:
     register_handler(["pickle", "pkl"])(NoPickleHandler)
 
 
+def require_config(name: str) -> None:
+    """Require that there is a config of this name; it is not read yet.
+
+    Args:
+        name: As for :func:`read_config`.
+
+    Raises:
+        FileNotFoundError: If there is no such file.
+        ConfigError: If it belongs to a package that is not installed, or is of another kind.
+    """
+    if find_composed(name) is None:
+        _existing(name)
+
+
 def read_config(name: str) -> Config:
     """Read a config file, a composed config, a built-in one, or one of another package.
 
@@ -87,7 +100,7 @@ def read_config(name: str) -> Config:
     try:
         if composed:
             return _read_composed(composed)
-        return get_config(name) if "::" in name else Config.fromfile(name)
+        return _of_package(name) if "::" in name else Config.fromfile(name)
     except ImportError as error:
         raise ImportError(f"{_place(name, error)}: {_import_reason(error)}") from error
     except Exception as error:  # a Python config can raise anything
@@ -99,6 +112,12 @@ def _read_composed(composed: ComposedConfig) -> Config:
     values, text, variables = read_composed(composed)
     filename = str(composed.method.with_name(f"{composed.name}.py"))
     return Config(values, cfg_text=text, filename=filename, env_variables=variables)
+
+
+def _of_package(name: str) -> Config:
+    from mmengine.hub import get_config  # imports mmengine's runner, a second
+
+    return get_config(name)
 
 
 def _existing(name: str) -> str:

@@ -10,17 +10,17 @@ from typing import Any
 
 from mmengine.config import Config, DictAction
 
-from kd_engine.config.file import read_config
+from kd_core.packages import quick_imports
+from kd_engine.config.file import read_config, require_config
 from kd_engine.config.keys import check_keys, check_options
 from kd_engine.config.nested import require_outermost
 from kd_engine.config.paths import resolve_paths
 from kd_engine.config.preprocessor import preprocessed_model
 from kd_engine.entry_points import package_of, package_of_scope
-from kd_engine.weights.checkpoint import use_safe_checkpoints
-from kd_engine.weights.pretrained import use_strict_pretrained
 from kd_engine.work_dir.default import default_work_dir
 
 
+@quick_imports()
 def load_run_config(
     name: str, options: Mapping[str, Any] | None = None, work_dir: str | None = None
 ) -> Config:
@@ -39,6 +39,10 @@ def load_run_config(
         ValueError: If it cannot be read, an option does not fit it, a key looks misspelled, or a
             distilled model lies inside another model.
     """
+    require_config(name)  # a wrong name is told before torch is imported, which takes seconds
+    from kd_engine.weights.checkpoint import use_safe_checkpoints
+    from kd_engine.weights.pretrained import use_strict_pretrained
+
     use_safe_checkpoints()
     use_strict_pretrained()
     if "::" in name and (package := package_of_scope(name.split("::")[0])):

@@ -10,11 +10,13 @@ import mmengine.runner
 from mmengine.config import Config
 from mmengine.dist import master_only
 from mmengine.logging import MMLogger
+from mmengine.visualization import Visualizer
 from torch import nn
 
 from kd_engine.run.found_nothing import FoundNothingHook
 from kd_engine.run.report import RunReportHook
 from kd_engine.run.run_length import RunLengthHook
+from kd_engine.run.visualizer import LogVisualizer
 from kd_engine.terminal import TABLES, set_status, shorten_log
 
 
@@ -43,6 +45,15 @@ class Runner(mmengine.runner.Runner):  # type: ignore[misc]
         logger: MMLogger = super().build_logger(*arguments, **options)
         shorten_log(logger)
         return logger
+
+    def build_visualizer(self, visualizer: Visualizer | dict[str, Any] | None = None) -> Visualizer:
+        """Build what logs values and draws; by default it imports matplotlib only to draw."""
+        if visualizer is not None:
+            return super().build_visualizer(visualizer)
+        backends = [dict(type="LocalVisBackend")]
+        return LogVisualizer.get_instance(
+            self._experiment_name, vis_backends=backends, save_dir=self._log_dir
+        )
 
     @master_only  # type: ignore[untyped-decorator]
     def dump_config(self) -> None:

@@ -19,6 +19,7 @@ from typing import Any
 
 import click
 
+from kd_core.packages import quick_imports
 from kdkit.cli.command import CONFIG, config_argument, subcommand
 
 
@@ -34,16 +35,17 @@ from kdkit.cli.command import CONFIG, config_argument, subcommand
 )
 def command(config: str, cfg_options: tuple[str, ...], share: float | None, batches: int) -> None:
     """Calibrate."""
-    from mmengine.logging import MMLogger
+    with quick_imports():
+        from mmengine.logging import MMLogger
 
-    from kd_core import AutoWeight
-    from kd_engine.config.load import load_run_config, parse_options
-    from kd_engine.config.parts import check_parts, require_training
-    from kd_engine.data.required import require_datasets
-    from kd_engine.doctor.calibrate import calibrate, calibration_text
-    from kd_engine.errors import clear_errors
-    from kd_engine.run.prerequisites import require_trained
-    from kd_engine.terminal import short_terminal
+        from kd_core import AutoWeight
+        from kd_engine.config.load import load_run_config, parse_options
+        from kd_engine.config.parts import check_parts, require_training
+        from kd_engine.data.required import require_datasets
+        from kd_engine.doctor.calibrate import calibrate, calibration_text
+        from kd_engine.errors import clear_errors
+        from kd_engine.run.prerequisites import require_trained
+        from kd_engine.terminal import short_terminal
 
     with clear_errors(), short_terminal("measuring gradients"):
         wanted = AutoWeight() if share is None else AutoWeight(share)

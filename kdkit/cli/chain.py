@@ -16,6 +16,7 @@ from pathlib import Path
 
 import click
 
+from kd_core.packages import quick_imports
 from kdkit.cli.command import CONFIG, PROGRAM, config_argument, subcommand
 
 
@@ -36,11 +37,12 @@ def command(
     with_teacher: bool,
 ) -> None:
     """Run a chain."""
-    from kd_engine.chain.run import run_chain
-    from kd_engine.config.load import load_run_config, parse_options
-    from kd_engine.config.parts import require_training
-    from kd_engine.errors import clear_errors
-    from kd_engine.work_dir.default import default_work_dir
+    with quick_imports():
+        from kd_engine.chain.run import run_chain
+        from kd_engine.config.load import load_run_config, parse_options
+        from kd_engine.config.parts import require_training
+        from kd_engine.errors import clear_errors
+        from kd_engine.work_dir.default import default_work_dir
 
     with clear_errors("interrupted; the same command carries on"):
         read = load_run_config(config, parse_options(cfg_options))

@@ -19,6 +19,7 @@ from pathlib import Path
 
 import click
 
+from kd_core.packages import quick_imports
 from kdkit.cli.command import ConfigName, ManyOption, cfg_options, exclusive, subcommand
 
 
@@ -128,10 +129,11 @@ def command(
     if bool(configs) == bool(source):
         raise click.UsageError("give configs to compare, or --from FILE.json, and not both")
 
-    from kd_engine.compare.comparison import report_of
-    from kd_engine.config.load import parse_options
-    from kd_engine.errors import clear_errors
-    from kdkit.comparison import compare
+    with quick_imports():
+        from kd_engine.compare.comparison import report_of
+        from kd_engine.config.load import parse_options
+        from kd_engine.errors import clear_errors
+        from kdkit.comparison import compare
 
     with clear_errors("interrupted; the same command carries on"):
         if source:

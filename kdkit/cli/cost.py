@@ -16,6 +16,7 @@ from __future__ import annotations
 
 import click
 
+from kd_core.packages import quick_imports
 from kdkit.cli.command import (
     CONFIG,
     ManyOption,
@@ -64,18 +65,19 @@ def command(
     overwrite: bool,
 ) -> None:
     """Measure."""
-    import torch
+    with quick_imports():
+        import torch
 
-    from kd_engine.config.load import load_run_config, parse_options
-    from kd_engine.cost.latency import devices_of
-    from kd_engine.cost.measure import candidates_of, measure
-    from kd_engine.cost.table import as_json, compression_lines, cost_lines
-    from kd_engine.entry_points import task_of
-    from kd_engine.errors import clear_errors
-    from kd_engine.evaluate import write_json
-    from kd_engine.outputs import check_outputs, files_of
-    from kd_engine.terminal import short_terminal
-    from kd_engine.work_dir.run_checkpoint import checkpoint_file
+        from kd_engine.config.load import load_run_config, parse_options
+        from kd_engine.cost.latency import devices_of
+        from kd_engine.cost.measure import candidates_of, measure
+        from kd_engine.cost.table import as_json, compression_lines, cost_lines
+        from kd_engine.entry_points import task_of
+        from kd_engine.errors import clear_errors
+        from kd_engine.evaluate import write_json
+        from kd_engine.outputs import check_outputs, files_of
+        from kd_engine.terminal import short_terminal
+        from kd_engine.work_dir.run_checkpoint import checkpoint_file
 
     with clear_errors(), short_terminal("loading the config and its packages"):
         check_outputs([out], (config, checkpoint), overwrite)

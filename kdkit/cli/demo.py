@@ -17,6 +17,7 @@ from pathlib import Path
 
 import click
 
+from kd_core.packages import quick_imports
 from kdkit.cli.command import subcommand
 
 
@@ -42,7 +43,7 @@ def command(
     """Run the demo."""
     start = time.monotonic()
     print("demo: four small detectors, about five minutes on two free cores", flush=True)
-    with contextlib.redirect_stdout(io.StringIO()):  # mmdet's banners
+    with contextlib.redirect_stdout(io.StringIO()), quick_imports():  # mmdet's banners
         import kd_det  # noqa: F401  before mmdet
         from kd_engine.errors import clear_errors
         from kd_engine.weights.checkpoint import use_safe_checkpoints

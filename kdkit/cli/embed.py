@@ -26,6 +26,7 @@ from typing import TYPE_CHECKING
 
 import click
 
+from kd_core.packages import quick_imports
 from kdkit.cli.command import (
     CHECKPOINT,
     CONFIG,
@@ -89,20 +90,21 @@ def command(
     """Embed."""
     exclusive({"--split": split, "--image-folder": image_folder})
 
-    from kd_engine.config.load import load_run_config, parse_options
-    from kd_engine.errors import clear_errors
-    from kd_engine.terminal import short_terminal
-    from kd_retrieval.embeddings.embed import (
-        embed,
-        key_of,
-        open_dataset,
-        open_model,
-        random_transforms,
-        rows_of,
-    )
-    from kd_retrieval.embeddings.file import check_target
-    from kd_retrieval.embeddings.stored import write_batches
-    from kd_retrieval.search.new_images import open_images
+    with quick_imports():
+        from kd_engine.config.load import load_run_config, parse_options
+        from kd_engine.errors import clear_errors
+        from kd_engine.terminal import short_terminal
+        from kd_retrieval.embeddings.embed import (
+            embed,
+            key_of,
+            open_dataset,
+            open_model,
+            random_transforms,
+            rows_of,
+        )
+        from kd_retrieval.embeddings.file import check_target
+        from kd_retrieval.embeddings.stored import write_batches
+        from kd_retrieval.search.new_images import open_images
 
     with clear_errors(), short_terminal("loading the config and its packages"):
         check_target(Path(out))

@@ -16,6 +16,7 @@ from __future__ import annotations
 
 import click
 
+from kd_core.packages import quick_imports
 from kdkit.cli.command import CONFIG, config_argument, overwrite_option, subcommand
 
 
@@ -35,21 +36,22 @@ def command(
     config: str, cfg_options: tuple[str, ...], checkpoint: str, out: str, overwrite: bool
 ) -> None:
     """Export."""
-    from kd_core.checkpoint.atomic import put_in_place, temporary_folder
-    from kd_engine.build import read_engine_checkpoint
-    from kd_engine.config.load import load_run_config, parse_options
-    from kd_engine.entry_points import task_of
-    from kd_engine.errors import clear_errors
-    from kd_engine.evaluate import check_out, student_checkpoint, write_student
-    from kd_engine.export_files import (
-        check_export_files,
-        export_files,
-        exported_config,
-        wants_config,
-    )
-    from kd_engine.outputs import files_of
-    from kd_engine.terminal import short_terminal
-    from kd_engine.work_dir.run_checkpoint import checkpoint_file
+    with quick_imports():
+        from kd_core.checkpoint.atomic import put_in_place, temporary_folder
+        from kd_engine.build import read_engine_checkpoint
+        from kd_engine.config.load import load_run_config, parse_options
+        from kd_engine.entry_points import task_of
+        from kd_engine.errors import clear_errors
+        from kd_engine.evaluate import check_out, student_checkpoint, write_student
+        from kd_engine.export_files import (
+            check_export_files,
+            export_files,
+            exported_config,
+            wants_config,
+        )
+        from kd_engine.outputs import files_of
+        from kd_engine.terminal import short_terminal
+        from kd_engine.work_dir.run_checkpoint import checkpoint_file
 
     with clear_errors(), short_terminal("loading the config and its packages"):
         check_out(out)

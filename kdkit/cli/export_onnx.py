@@ -23,6 +23,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from kd_core.packages import quick_imports
 from kdkit.cli.command import (
     CHECKPOINT,
     CONFIG,
@@ -63,12 +64,13 @@ if TYPE_CHECKING:
 )
 def command(**given: Any) -> None:
     """Export."""
-    from kd_core.checkpoint.atomic import put_in_place, temporary_folder
-    from kd_engine.config.load import load_run_config, parse_options
-    from kd_engine.errors import clear_errors
-    from kd_engine.outputs import check_outputs, files_of
-    from kd_engine.terminal import short_terminal
-    from kd_retrieval.embeddings.embed import open_model
+    with quick_imports():
+        from kd_core.checkpoint.atomic import put_in_place, temporary_folder
+        from kd_engine.config.load import load_run_config, parse_options
+        from kd_engine.errors import clear_errors
+        from kd_engine.outputs import check_outputs, files_of
+        from kd_engine.terminal import short_terminal
+        from kd_retrieval.embeddings.embed import open_model
 
     options = SimpleNamespace(**given)
     with clear_errors(), short_terminal("loading the config and its packages"):

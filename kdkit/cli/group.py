@@ -11,7 +11,7 @@ from typing import NoReturn
 
 import click
 
-from kd_core.packages import missing_package
+from kd_core.packages import kept_imports, missing_package
 from kdkit import __version__
 from kdkit.cli.command import SETTINGS
 
@@ -94,7 +94,8 @@ def main(arguments: Sequence[str] | None = None) -> NoReturn:
             after an interrupt; 1 without a word if the reader of the output is gone (``| head``).
     """
     try:
-        code = _run(arguments)
+        with kept_imports():
+            code = _run(arguments)
         sys.stdout.flush()
     except BrokenPipeError:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # for the flush at exit

@@ -13,6 +13,7 @@ from __future__ import annotations
 
 import click
 
+from kd_core.packages import quick_imports
 from kdkit.cli.command import CONFIG, config_argument, subcommand
 
 
@@ -38,13 +39,14 @@ def command(
     size: tuple[int, int] | None,
 ) -> None:
     """List layers."""
-    from kd_engine.build import student_config, without_initial_weights
-    from kd_engine.config.load import load_run_config, parse_options
-    from kd_engine.doctor.layer_table import layer_rows, layer_table
-    from kd_engine.entry_points import task_of
-    from kd_engine.errors import clear_errors
-    from kd_engine.evaluate import build_model, teacher_of
-    from kd_engine.terminal import short_terminal
+    with quick_imports():
+        from kd_engine.build import student_config, without_initial_weights
+        from kd_engine.config.load import load_run_config, parse_options
+        from kd_engine.doctor.layer_table import layer_rows, layer_table
+        from kd_engine.entry_points import task_of
+        from kd_engine.errors import clear_errors
+        from kd_engine.evaluate import build_model, teacher_of
+        from kd_engine.terminal import short_terminal
 
     with clear_errors(), short_terminal("loading the config and its packages"):
         read = load_run_config(config, parse_options(cfg_options))

@@ -27,6 +27,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from kd_core.packages import quick_imports
 from kdkit.cli.command import (
     ConfigName,
     ManyOption,
@@ -114,12 +115,13 @@ def command(**given: Any) -> None:
     options = SimpleNamespace(**given)
     exclusive({"--config": options.config, "--images": options.images})
 
-    from kd_engine.errors import clear_errors
-    from kd_engine.terminal import short_terminal
-    from kd_engine.weights.checkpoint import AtomicLocalBackend
-    from kd_retrieval.embeddings.stored import read_embeddings
-    from kd_retrieval.search.page import render
-    from kd_retrieval.search.queries import choose_queries, page_rows, queries_of
+    with quick_imports():
+        from kd_engine.errors import clear_errors
+        from kd_engine.terminal import short_terminal
+        from kd_engine.weights.checkpoint import AtomicLocalBackend
+        from kd_retrieval.embeddings.stored import read_embeddings
+        from kd_retrieval.search.page import render
+        from kd_retrieval.search.queries import choose_queries, page_rows, queries_of
 
     with clear_errors(), short_terminal("reading the embeddings"):
         _check_outputs(options)

@@ -16,6 +16,7 @@ import os
 
 import click
 
+from kd_core.packages import quick_imports
 from kdkit.cli.command import (
     CHECKPOINT,
     CONFIG,
@@ -47,18 +48,19 @@ def command(
     local_rank: int,
 ) -> None:
     """Evaluate."""
-    from mmengine.dist import is_main_process
+    with quick_imports():
+        from mmengine.dist import is_main_process
 
-    from kd_engine.config.load import load_run_config, parse_options
-    from kd_engine.data.required import require_datasets
-    from kd_engine.entry_points import task_of
-    from kd_engine.errors import clear_errors
-    from kd_engine.evaluate import evaluate_model, teacher_of
-    from kd_engine.outputs import check_outputs, files_of
-    from kd_engine.run.distributed import set_up_launcher
-    from kd_engine.terminal import short_terminal
-    from kd_engine.weights.source import WeightSource
-    from kd_engine.work_dir.run_checkpoint import checkpoint_file
+        from kd_engine.config.load import load_run_config, parse_options
+        from kd_engine.data.required import require_datasets
+        from kd_engine.entry_points import task_of
+        from kd_engine.errors import clear_errors
+        from kd_engine.evaluate import evaluate_model, teacher_of
+        from kd_engine.outputs import check_outputs, files_of
+        from kd_engine.run.distributed import set_up_launcher
+        from kd_engine.terminal import short_terminal
+        from kd_engine.weights.source import WeightSource
+        from kd_engine.work_dir.run_checkpoint import checkpoint_file
 
     os.environ.setdefault("LOCAL_RANK", str(local_rank))
     with clear_errors(), short_terminal("loading the config and its packages"):

@@ -20,6 +20,7 @@ from typing import TYPE_CHECKING
 
 import click
 
+from kd_core.packages import quick_imports
 from kdkit.cli.command import (
     CONFIG,
     PROGRAM,
@@ -72,16 +73,11 @@ def command(
     """Train."""
     exclusive({"--resume": resume, "--overwrite": overwrite})
 
-    from mmengine.dist import is_main_process
-
     from kd_engine.config.load import load_run_config, parse_options
     from kd_engine.errors import clear_errors
     from kd_engine.run.child import end_with_parent
-    from kd_engine.run.distributed import set_up_launcher
     from kd_engine.run.malloc import keep_freed_memory
     from kd_engine.terminal import short_terminal
-    from kd_engine.work_dir.earlier_run import earlier_run
-    from kd_engine.work_dir.lock import hold_work_dir
 
     os.environ.setdefault("LOCAL_RANK", str(local_rank))
     end_with_parent()
@@ -89,6 +85,13 @@ def command(
     interrupted = "interrupted; --resume continues from the last whole checkpoint"
     with clear_errors(interrupted), short_terminal("loading the config and its packages"):
         read = load_run_config(config, parse_options(cfg_options), work_dir)
+        with quick_imports():
+            from mmengine.dist import is_main_process
+
+            from kd_engine.run.distributed import set_up_launcher
+            from kd_engine.work_dir.earlier_run import earlier_run
+            from kd_engine.work_dir.lock import hold_work_dir
+
         set_up_launcher(read, launcher)
         with hold_work_dir(read.work_dir, launcher) as lock:
             earlier = earlier_run(read)
@@ -112,21 +115,22 @@ def _prepare(config: Config, resume: str | None, with_teacher: bool, amp: bool) 
     Returns:
         The runner, or None if the run that resumes is finished.
     """
-    from kd_engine.config.parts import check_parts, require_training
-    from kd_engine.data.required import require_datasets
-    from kd_engine.doctor.data_warnings import show_warnings
-    from kd_engine.entry_points import task_of
-    from kd_engine.resume.start import read_start
-    from kd_engine.run.distributed import share_statistics, use_mixed_precision
-    from kd_engine.run.finite_loss import FiniteLossHook
-    from kd_engine.run.prerequisites import require_trained, settle_work_dirs, train_missing
-    from kd_engine.run.runner import Runner
-    from kd_engine.terminal import set_status
-    from kd_engine.weights.initial import (
-        check_inherit,
-        check_initial_weights,
-        start_from_initial_weights,
-    )
+    with quick_imports():
+        from kd_engine.config.parts import check_parts, require_training
+        from kd_engine.data.required import require_datasets
+        from kd_engine.doctor.data_warnings import show_warnings
+        from kd_engine.entry_points import task_of
+        from kd_engine.resume.start import read_start
+        from kd_engine.run.distributed import share_statistics, use_mixed_precision
+        from kd_engine.run.finite_loss import FiniteLossHook
+        from kd_engine.run.prerequisites import require_trained, settle_work_dirs, train_missing
+        from kd_engine.run.runner import Runner
+        from kd_engine.terminal import set_status
+        from kd_engine.weights.initial import (
+            check_inherit,
+            check_initial_weights,
+            start_from_initial_weights,
+        )
 
     share_statistics(config)
     require_training(config)
