@@ -18,6 +18,7 @@ from mmengine.runner import CheckpointLoader
 
 from kd_core.checkpoint.atomic import write_whole
 from kd_core.checkpoint.load import CheckpointError, read_checkpoint
+from kd_engine.weights.missing import require_weights
 from kd_engine.weights.safe_globals import ALLOWED
 
 __all__ = ["ALLOWED", "AtomicLocalBackend", "use_safe_checkpoints"]
@@ -122,6 +123,7 @@ def load_from_pavi(filename: str, map_location: Any = None) -> dict[str, Any]:
 
 
 def _read(filename: str, map_location: Any) -> dict[str, Any]:
+    require_weights(filename)
     # Not mapped: CheckpointHook removes old files while the optimizer keeps their tensors.
     return without_code(
         read_checkpoint(filename, ALLOWED, map_location=map_location or "cpu", mmap=False), filename

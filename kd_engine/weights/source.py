@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 from mmengine.runner import CheckpointLoader
@@ -17,9 +16,8 @@ from kd_core.checkpoint.load import (
     read_checkpoint,
     state_dict_of,
 )
-from kd_engine.data.download.public import require_data
-from kd_engine.data.download.weight_sets import FETCHED_WEIGHTS
 from kd_engine.weights.checkpoint import use_safe_checkpoints
+from kd_engine.weights.missing import require_weights
 from kd_engine.weights.safe_globals import ALLOWED
 from kd_engine.work_dir.run_checkpoint import checkpoint_file
 
@@ -125,8 +123,7 @@ def read_engine_checkpoint(path: str) -> dict[str, Any]:
         use_safe_checkpoints()
         content: dict[str, Any] = CheckpointLoader.load_checkpoint(path, map_location="cpu")
         return content
-    if Path(path).name in FETCHED_WEIGHTS:
-        require_data(path)
+    require_weights(path)
     return read_checkpoint(path, allowed=ALLOWED)
 
 
