@@ -74,13 +74,30 @@ def foreground_weights(boxes: Boxes, image_size: tuple[int, int], feature: Tenso
     return found
 
 
+def padded_boxes(boxes: Boxes, device: torch.device) -> tuple[Tensor, Tensor]:
+    """Put the boxes of all images into one array.
+
+    Args:
+        boxes: Boxes (B_i, 4) of each image.
+        device: Where they go.
+
+    Returns:
+        Boxes (N, B, 4) in float32, filled up with zeros, and which of them there are (N, B).
+
+    Raises:
+        ValueError: If they are not (B_i, 4).
+    """
+    _check_count(boxes, len(boxes))
+    listed = [one.detach().to(device, torch.float32).reshape(-1, 4) for one in boxes]
+    counts = torch.tensor([len(one) for one in listed], device=device)
+    padded = torch.nn.utils.rnn.pad_sequence(listed, batch_first=True)  # (N, B, 4)
+    return padded, torch.arange(padded.shape[1], device=device) < counts[:, None]
+
+
 def _scaled(boxes: Boxes, image_size: tuple[int, int], feature: Tensor) -> tuple[Tensor, Tensor]:
     """Return boxes (N, B, 4) in cells of the map, and which of them there are (N, B)."""
-    _check_boxes(boxes, len(feature))
-    listed = [one.detach().to(feature.device, torch.float32).reshape(-1, 4) for one in boxes]
-    counts = torch.tensor([len(one) for one in listed], device=feature.device)
-    padded = torch.nn.utils.rnn.pad_sequence(listed, batch_first=True)  # (N, B, 4)
-    there = torch.arange(padded.shape[1], device=feature.device) < counts[:, None]
+    _check_count(boxes, len(feature))
+    padded, there = padded_boxes(boxes, feature.device)
     height, width = feature.shape[2] / image_size[0], feature.shape[3] / image_size[1]
     return padded * padded.new_tensor([width, height, width, height]), there
 
@@ -94,7 +111,7 @@ def _spans(first: Tensor, last: Tensor, feature: Tensor) -> tuple[Tensor, Tensor
     return spans[0], spans[1]
 
 
-def _check_boxes(boxes: Boxes, count: int) -> None:
+def _check_count(boxes: Boxes, count: int) -> None:
     shapes = [tuple(getattr(one, "shape", ())) for one in boxes]
     if len(shapes) != count or not all(len(s) == 2 and s[1] == 4 for s in shapes):
         raise ValueError(

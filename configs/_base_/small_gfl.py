@@ -51,6 +51,15 @@ dense = dict(
             loss=dict(type="kd_core.losses.DistributionResponseLoss", temperature=10.0),
             layers=dict(scores="bbox_head[0]", boxes="bbox_head[1]"),
         ),
+        region=dict(  # the same, of anchors near a box that are not positive
+            loss=dict(
+                type="kd_core.losses.LocalizationRegionLoss",
+                strides=[8, 16, 32, 64],
+                anchor_scale=4.0,
+                loss_weight=0.25,  # a quarter of that of boxes, the authors' proportion
+            ),
+            layers=dict(scores="bbox_head[0]", boxes="bbox_head[1]"),
+        ),
     ),
     crosskd=dict(
         classes=dict(

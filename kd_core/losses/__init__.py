@@ -20,6 +20,7 @@ from kd_core.losses.feature_imitation import FeatureImitationLoss
 from kd_core.losses.fgd import FGDLoss
 from kd_core.losses.flow_of_solution_procedure import FlowOfSolutionProcedureLoss
 from kd_core.losses.hmat import HMATLoss
+from kd_core.losses.localization_region import LocalizationRegionLoss
 from kd_core.losses.mgd import MGDLoss
 from kd_core.losses.ofd import OFDLoss
 from kd_core.losses.pearson_feature import PearsonFeatureLoss
@@ -58,6 +59,7 @@ __all__ = [
     "FeatureImitationLoss",
     "FlowOfSolutionProcedureLoss",
     "HMATLoss",
+    "LocalizationRegionLoss",
     "MGDLoss",
     "OFDLoss",
     "PearsonFeatureLoss",

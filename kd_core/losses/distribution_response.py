@@ -46,7 +46,7 @@ class DistributionResponseLoss(DistillationLoss):
     """
 
     roles = ("scores", "boxes")
-    takes = ("label_weights", "average")
+    takes: tuple[str, ...] = ("label_weights", "average")
 
     def __init__(
         self, temperature: float = 10.0, anchors: int = 1, loss_weight: float = 1.0

@@ -6,6 +6,7 @@ import functools
 import pytest
 import torch
 
+from kd_core.anchor_region import square_anchors
 from kd_core.losses import ClassResponseLoss
 from kd_engine.config.file import read_config
 
@@ -72,7 +73,9 @@ TERMS = {
         boxes=response("BoxResponseLoss", BOTH, stds=[0.1, 0.1, 0.2, 0.2]),
     ),
     "gfl": dict(
-        classes=response("ClassResponseLoss"), boxes=response("DistributionResponseLoss", BOTH)
+        classes=response("ClassResponseLoss"),
+        boxes=response("DistributionResponseLoss", BOTH),
+        region=response("LocalizationRegionLoss", BOTH),
     ),
     "rtmdet": dict(
         classes=response("ClassResponseLoss"),
@@ -119,6 +122,13 @@ def test_class_scores_are_those_of_both_heads(tiny):
     by_hand = ClassResponseLoss(anchors=9)(seen["student"][0], seen["teacher"][0])
     torch.testing.assert_close(losses["loss_classes"], by_hand)
     torch.testing.assert_close(losses["loss_inside"], by_hand)
+
+
+def test_anchors_of_the_region_are_those_of_mmdets_head(tiny):
+    generator = tiny.build(gfl(tiny)).bbox_head.prior_generator
+    sizes = [(8, 10), (4, 5), (2, 3), (1, 2), (1, 1)]
+    found = square_anchors(sizes, (8, 16, 32, 64, 128), 8.0, torch.device("cpu"))
+    assert all(map(torch.equal, found, generator.grid_priors(sizes, device="cpu")))
 
 
 def test_a_head_that_is_read_inside_runs_in_the_dry_run(tiny):

@@ -25,6 +25,7 @@ from kd_core.losses import (
     FGDLoss,
     FlowOfSolutionProcedureLoss,
     HMATLoss,
+    LocalizationRegionLoss,
     MGDLoss,
     OFDLoss,
     PearsonFeatureLoss,
@@ -142,6 +143,13 @@ CASES = [
     pytest.param(FlowOfSolutionProcedureLoss, {}, (2, 8, 4, 4), (2, 8, 6, 3), id="flow"),
     pytest.param(HMATLoss, {}, (2, 8, 5, 5), (2, 8, 4, 4), id="hmat"),
     pytest.param(HMATLoss, {"preset": "embedder"}, (2, 8, 5, 5), (2, 8, 4, 4), id="hmat-embedder"),
+    pytest.param(
+        LocalizationRegionLoss,
+        {"strides": (8,), "anchor_scale": 3.0},
+        (2, 24, 4, 4),
+        (2, 24, 4, 4),
+        id="localization-region",
+    ),
     pytest.param(MGDLoss, {"masked": 0.0}, (2, 8, 4, 4), (2, 8, 6, 3), id="mgd"),
     pytest.param(MGDLoss, {"preset": "classifier"}, (2, 8, 4, 4), (2, 8, 4, 4), id="mgd-channels"),
     pytest.param(OFDLoss, {}, (2, 8, 4, 4), (2, 8, 6, 3), id="overhaul"),
@@ -238,7 +246,8 @@ def compare(loss, student, teacher):
         learn(loss, student, teacher, beside)
     if not hasattr(loss, "roles"):
         return loss(student, teacher, **beside)
-    parts = loss(dict.fromkeys(loss.roles, student), dict.fromkeys(loss.roles, teacher))
+    sides = (dict.fromkeys(loss.roles, one) for one in (student, teacher))
+    parts = loss(*sides, **beside)
     parts = parts if isinstance(parts, dict) else {"": parts}
     assert all(part.dtype == torch.float32 and part.shape == () for part in parts.values())
     return sum(parts.values())
@@ -253,7 +262,8 @@ def value_of(loss, student, teacher, beside):
         loss.prepare(student, teacher)
     if not hasattr(loss, "roles"):
         return loss(student, teacher, **beside)
-    parts = loss(dict.fromkeys(loss.roles, student), dict.fromkeys(loss.roles, teacher))
+    sides = (dict.fromkeys(loss.roles, one) for one in (student, teacher))
+    parts = loss(*sides, **beside)
     return sum(parts.values()) if isinstance(parts, dict) else parts
 
 
