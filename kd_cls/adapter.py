@@ -11,6 +11,7 @@ from kd_cls.classifier import Classifier, image_size_of, require_one_size
 from kd_core import Term
 from kd_core.terms import layers_of
 from kd_engine.adapter import ModelAdapter
+from kd_engine.data.rescale import Rescale
 
 _LOGITS = ("logits", "network", "output", "")  # all output the class scores
 
@@ -37,18 +38,17 @@ class ClassifierAdapter(ModelAdapter):
                 f"{student.num_classes} and {name} has {network.num_classes}. Correct "
                 "num_classes, or take networks of the same data."
             )
-        require_one_size(student, network, f"that of {name}")
+        require_one_size(student, network, f"that of {name}", "Take networks of one image size.")
 
     def require_pair(
         self, student: nn.Module, teacher: nn.Module, terms: Mapping[str, Term]
     ) -> None:
-        """Require classifiers of one image size, and of the same classes if logits are compared."""
+        """Require classifiers, of the same classes if logits are compared."""
         if not (isinstance(student, Classifier) and isinstance(teacher, Classifier)):
             raise ValueError(
                 f"student and teacher must be classifiers, but they are {type(student).__name__} "
                 f"and {type(teacher).__name__}. Use kd_core.Distiller for other models."
             )
-        require_one_size(student, teacher, "the teacher's")
         scored = [name for name, term in terms.items() if compares_logits(term)]
         if scored and student.num_classes != teacher.num_classes:
             raise ValueError(
@@ -57,6 +57,15 @@ class ClassifierAdapter(ModelAdapter):
                 f"{teacher.num_classes}. Take a teacher of the student's data, or compare other "
                 "layers alone."
             )
+
+    def require_sizes(
+        self, student: nn.Module, teacher: nn.Module, rescale: Rescale | None
+    ) -> None:
+        """Require that the teacher's image_size is the student's, or what ``rescale`` makes."""
+        assert isinstance(student, Classifier) and isinstance(teacher, Classifier)
+        wanted = teacher.image_size
+        remedy = f"Give the teacher scale={wanted}, which resizes its images."
+        require_one_size(student, teacher, "the teacher's", remedy, rescale)
 
     def image_size(self, *models: nn.Module) -> tuple[int, int]:
         """Return the size that a classifier or its network takes, otherwise 32 x 32."""

@@ -11,6 +11,7 @@ from torch.nn import functional as F
 
 from kd_core.checks import check_weights
 from kd_core.layouts import fast_memory_format
+from kd_engine.data.rescale import Rescale
 from kd_engine.networks import IMAGENET, build_network, sizes_refused, wanted_image_size
 
 _USUAL = 32  # pixels
@@ -133,22 +134,34 @@ class Classifier(BaseModel):  # type: ignore[misc]
             )
 
 
-def require_one_size(student: Classifier, other: Classifier, whose: str) -> None:
-    """Require that two classifiers, which see the same images, take one size.
+def require_one_size(
+    student: Classifier, other: Classifier, whose: str, remedy: str, rescale: Rescale | None = None
+) -> None:
+    """Require that another classifier takes the images that a student sees.
 
     Args:
         student: The student.
         other: Another network that sees the same images.
         whose: Whose image_size that is, for the message: "the teacher's".
+        remedy: The end of the message.
+        rescale: What the other network's images are resized to.
 
     Raises:
         ValueError: If both have a size and they differ.
     """
     first, second = student.image_size, other.image_size
+    if rescale is not None:
+        if first and second and (found := rescale.size(*first)) != second:
+            raise ValueError(
+                f"scale must give images of {whose} image_size, {second[0]} x {second[1]}, but "
+                f"{rescale.scale!r} makes {found[0]} x {found[1]} of the student's {first[0]} x "
+                f"{first[1]}. Set scale=({second[0]}, {second[1]})."
+            )
+        return
     if first and second and first != second:
         raise ValueError(
             "all networks see the same images and must take one size, but image_size of the "
-            f"student is {first[0]} x {first[1]} and {whose} {second[0]} x {second[1]}."
+            f"student is {first[0]} x {first[1]} and {whose} {second[0]} x {second[1]}. {remedy}"
         )
 
 

@@ -24,11 +24,13 @@ provide_class_counts()
 from kd_det.backbones import BackboneTeacher, TimmBackbone, TorchvisionBackbone  # noqa: E402
 from kd_det.detector import DistilledDetector  # noqa: E402
 from kd_det.headless import HeadlessDetector  # noqa: E402
+from kd_det.unserved import NAMES  # noqa: E402
 
 if TYPE_CHECKING:
     from kd_det.unlabeled import UnlabeledImages
 else:  # mmdet's datasets are slow to import
-    __getattr__, __dir__ = lazy_names(__name__, {"UnlabeledImages": "kd_det.unlabeled"})
+    homes = dict.fromkeys(NAMES, "kd_det.unserved") | {"UnlabeledImages": "kd_det.unlabeled"}
+    __getattr__, __dir__ = lazy_names(__name__, homes)
 
 __all__ = [
     "BackboneTeacher",

@@ -14,6 +14,7 @@ from kd_core.layers import LayerPath
 from kd_core.methods.adapter import TaskAdapter
 from kd_core.teacher import Forward
 from kd_engine.data.renormalize import Renormalize
+from kd_engine.data.rescale import Rescale
 from kd_engine.networks import wanted_image_size
 
 
@@ -62,6 +63,20 @@ class ModelAdapter(TaskAdapter):
 
         Raises:
             ValueError: If one needs more than the images.
+        """
+
+    def require_sizes(
+        self, student: nn.Module, teacher: nn.Module, rescale: Rescale | None
+    ) -> None:
+        """Require that a teacher takes the images that it gets; nothing by default.
+
+        Args:
+            student: The student.
+            teacher: The teacher.
+            rescale: What its images are resized to; ``None`` for the student's own.
+
+        Raises:
+            ValueError: If it takes images of another size, or none at all.
         """
 
     def score_layers(self, teacher: nn.Module) -> str | None:

@@ -133,7 +133,9 @@ def attach(
         adapter.make_readable(model, layers_of(own, "teacher"))
         _settle_masks(own, adapter.score_layers(model))
         convert: Any = adapter.convert(student, model)
-        if rescale := (scale or {}).get(name):
+        rescale = (scale or {}).get(name)
+        adapter.require_sizes(student, model, rescale)
+        if rescale:
             adapter.require_scalable(layers_of(own, "teacher"))
             convert = rescaled(convert, rescale)
         forward = adapter.forward(_modules(own, "teacher"), convert)
@@ -141,7 +143,8 @@ def attach(
         frozen[name] = FrozenTeacher(model, forward, (precision or {}).get(name), follows)
     distiller = Distiller(frozen, terms, gradient_shares, extra_inputs=adapter.extra_inputs)
     adapter.make_readable(student, layers_of(terms, "student"))
-    size = dry_run_size or adapter.image_size(student, *models.values())
+    same = [model for name, model in models.items() if not (scale or {}).get(name)]
+    size = dry_run_size or adapter.image_size(student, *same)
     for rescale in filter(None, (scale or {}).values()):
         rescale.check_proportions(size)
     try:

@@ -12,6 +12,7 @@ from kd_core import Term
 from kd_core.relations.samples import similarity_scores
 from kd_engine.adapter import ModelAdapter
 from kd_engine.data.renormalize import Renormalize
+from kd_engine.data.rescale import Rescale
 from kd_retrieval.cached_teacher import StoredEmbeddings
 from kd_retrieval.embedder import Embedder
 from kd_retrieval.trunks import image_size_of
@@ -50,6 +51,16 @@ class EmbedderAdapter(ModelAdapter):
             raise ValueError(
                 f"student and teacher must be embedders, but they are {type(student).__name__} and "
                 f"{type(teacher).__name__}. Use kd_core.Distiller for other models."
+            )
+
+    def require_sizes(
+        self, student: nn.Module, teacher: nn.Module, rescale: Rescale | None
+    ) -> None:
+        """Refuse a scale of stored embeddings, which see no images."""
+        if rescale is not None and isinstance(teacher, StoredEmbeddings):
+            raise ValueError(
+                "scale resizes a teacher's images, but stored embeddings see none. Leave scale "
+                "out, or embed images of that size: kdkit embed."
             )
 
     def image_size(self, *models: nn.Module) -> tuple[int, int]:
