@@ -73,8 +73,9 @@ def recall_at_k(
     :mod:`kd_retrieval.recall.similarity`). A query is never compared with itself, found by id. It
     costs about one matrix product of N x M x D, or half of it without a gallery. It takes
     (N + M) x D x 6 bytes (4 without fast bfloat16 products; M is 0 without a gallery) and 40 MB
-    for tiles; on a GPU tiles are larger: 400 MB. Sets of labels take a bit for each image and
-    label, and have positives looked for in the whole product.
+    for tiles. On a GPU only blocks of rows are held: 270 MB a side, 230 bytes a row and up to 500
+    MB for tiles, which are halved where memory is short. Sets of labels take a bit for each image
+    and label, have all rows held there too, and positives looked for in the whole product.
 
     Args:
         queries: Embeddings (N, D), tensor or array, of any floating type, on any device.
@@ -106,7 +107,7 @@ def recall_at_k(
     """
     given = prepare(
         queries, query_labels, gallery, gallery_labels,
-        ks=ks, query_ids=query_ids, gallery_ids=gallery_ids, metric=metric,
+        ks=ks, query_ids=query_ids, gallery_ids=gallery_ids, metric=metric, in_blocks=True,
     )  # fmt: skip
     rank, world = rank_and_world() if distributed else (0, 1)
     with torch.no_grad(), full_precision(given.itself.device):

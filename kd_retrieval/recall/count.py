@@ -9,16 +9,19 @@ queries and gallery are the same, a fast tile serves its rows and, transposed, i
 from __future__ import annotations
 
 import itertools
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import TYPE_CHECKING
 
 import torch
 from torch import Tensor
 
 from kd_retrieval.recall.labels import ClassLabels, LabelSets
+from kd_retrieval.recall.pieces import Pieces
 from kd_retrieval.recall.ranks import warn
 from kd_retrieval.recall.similarity import Similarity
+from kd_retrieval.recall.tile_sums import numbers, reaches, row_sums
 
 if TYPE_CHECKING:
     from kd_retrieval.recall.tile_kernel import TileKernel
@@ -35,7 +38,7 @@ Labels = ClassLabels | LabelSets
 
 def tile_kernel(similarity: Similarity, itself: Tensor, best: Tensor) -> TileKernel | None:
     """Return the kernel that counts tiles, on a GPU with triton and bfloat16 rows; else None."""
-    if not itself.is_cuda or len(itself) < _FEW or similarity.dtypes[0] != torch.bfloat16:
+    if not itself.is_cuda or len(itself) < _FEW or not similarity.has_half:
         return None
     try:
         from kd_retrieval.recall.tile_kernel import TileKernel
@@ -93,7 +96,10 @@ class RankCounter:
         self.symmetric, self.enough = symmetric, max(ks)
         self.scale = _GPU_SCALE if itself.is_cuda else 1
         self.tile = tile or _TILE * self.scale
+        self.pieces = Pieces(self.tile, self._free_memory)
         self._height = min(self.tile, _TILE)  # of the tiles of a recount
+        block = min(similarity.queries.block, similarity.gallery.block)
+        self._around = max(1, block // self.tile) * self.tile  # rows that tiles share
         self.ks = torch.tensor(sorted(ks), device=itself.device)
         self._escalated = dict.fromkeys(similarity.dtypes, 0.0)
         self._room: dict[torch.dtype, Tensor] = {}
@@ -104,9 +110,34 @@ class RankCounter:
         Returns:
             Float64 (N,); -inf where there is none or another rank looks for it.
         """
+        return self.pieces.run(partial(self._best_positives, rank, world))
+
+    def survey(self, best: Tensor, rank: int = 0, world: int = 1) -> Counts:
+        """Count the negatives that are surely above the best positives, and those that may be.
+
+        Args:
+            best: Exact similarity of each query's best positive, float64 (N,); -inf without one.
+            rank: Which share of the tiles to count.
+            world: How many shares there are.
+        """
+        return self.pieces.run(partial(self._survey, best, rank, world))
+
+    def undecided(self, best: Tensor, counts: Counts) -> Tensor:
+        """Find the queries for which a survey leaves open at which K they succeed."""
+        # The best positive itself lies between the bounds of its query.
+        doubtful = Counts(counts.above, (counts.ties - 1).clamp(min=0))
+        at_best, at_worst = doubtful.buckets(self.ks)
+        return ((at_best < at_worst) & (best > -torch.inf)).nonzero()[:, 0]
+
+    def recount(self, best: Tensor, queries: Tensor, rank: int = 0, world: int = 1) -> Counts:
+        """Count exactly for some queries; the others stay at 0."""
+        return self.pieces.run(partial(self._recount, best, queries, rank, world))
+
+    def _best_positives(self, rank: int, world: int) -> Tensor:
         count, device = len(self.itself), self.itself.device
         best = torch.full((count,), -torch.inf, dtype=torch.float64, device=device)
-        rows_at_once, columns_at_once = _POSITIVES[0] * self.scale, _POSITIVES[1]
+        rows_at_once = _POSITIVES[0] * self.scale
+        columns_at_once = max(1, _POSITIVES[1] // self.pieces.parts)
         for begin in range(rank * rows_at_once, count, world * rows_at_once):
             rows = slice(begin, min(begin + rows_at_once, count))
             first, last = self.labels.columns_of(rows)
@@ -123,14 +154,7 @@ class RankCounter:
                 best[rows] = torch.maximum(best[rows], tile.amax(dim=1))
         return best
 
-    def survey(self, best: Tensor, rank: int = 0, world: int = 1) -> Counts:
-        """Count the negatives that are surely above the best positives, and those that may be.
-
-        Args:
-            best: Exact similarity of each query's best positive, float64 (N,); -inf without one.
-            rank: Which share of the tiles to count.
-            world: How many shares there are.
-        """
+    def _survey(self, best: Tensor, rank: int, world: int) -> Counts:
         dtype = self.similarity.dtypes[0]
         tiles = itertools.islice(self._tiles(), rank, None, world)
         kernel = tile_kernel(self.similarity, self.itself, best)
@@ -139,54 +163,57 @@ class RankCounter:
                 kernel.add(rows, columns, self.symmetric and rows != columns)
             return Counts(*kernel.counts())
         counts = Counts(torch.zeros_like(self.itself), torch.zeros_like(self.itself))
-        for rows, columns in tiles:
-            both = self.symmetric and rows != columns
-            sides = [_numbers(rows, best), _numbers(columns, best)][: 1 + both]
-            if not any(self._waiting(counts, best, side).any() for side in sides):
-                continue
-            tile = self._tile(rows, columns, dtype)
-            if not both:  # else no row meets itself
-                self._hide_itself(tile, sides[0], columns)
-            self._survey_tile(counts, best, tile, sides[0], dtype)
-            if both:
-                self._survey_tile(counts, best, tile.T, sides[1], dtype)
+        for tile_rows, tile_columns in tiles:
+            both = self.symmetric and tile_rows != tile_columns
+            for rows, columns in self.pieces.of(tile_rows, tile_columns):
+                sides = [numbers(rows, best), numbers(columns, best)][: 1 + both]
+                if not any(self._waiting(counts, best, side).any() for side in sides):
+                    continue
+                tile = self._tile(rows, columns, dtype)
+                if not both:  # else no row meets itself
+                    self._hide_itself(tile, sides[0], columns)
+                self._survey_tile(counts, best, tile, sides[0], dtype)
+                if both:
+                    self._survey_tile(counts, best, tile.T, sides[1], dtype)
         return counts
 
-    def undecided(self, best: Tensor, counts: Counts) -> Tensor:
-        """Find the queries for which a survey leaves open at which K they succeed."""
-        # The best positive itself lies between the bounds of its query.
-        doubtful = Counts(counts.above, (counts.ties - 1).clamp(min=0))
-        at_best, at_worst = doubtful.buckets(self.ks)
-        return ((at_best < at_worst) & (best > -torch.inf)).nonzero()[:, 0]
-
-    def recount(self, best: Tensor, queries: Tensor, rank: int = 0, world: int = 1) -> Counts:
-        """Count exactly for some queries; the others stay at 0."""
+    def _recount(self, best: Tensor, queries: Tensor, rank: int, world: int) -> Counts:
         counts = Counts(torch.zeros_like(self.itself), torch.zeros_like(self.itself))
         width = len(self.similarity.gallery)
-        blocks = [(i, j) for i in range(0, len(queries), self._height)
-                  for j in range(0, width, self.tile)]  # fmt: skip
+        blocks = [(i, j) for begin in range(0, width, self._around)
+                  for i in range(0, len(queries), self._height)
+                  for j in range(begin, min(begin + self._around, width), self.tile)]  # fmt: skip
         for top, left in blocks[rank::world]:
-            columns = slice(left, min(left + self.tile, width))
-            chosen = queries[top : top + self._height]
-            chosen = chosen[self._waiting(counts, best, chosen)]
-            if len(chosen):
-                self._recount_tile(counts, best, chosen, columns, self._first_dtype())
+            for columns in self.pieces.cut(slice(left, min(left + self.tile, width))):
+                chosen = queries[top : top + self._height]
+                chosen = chosen[self._waiting(counts, best, chosen)]
+                if len(chosen):
+                    self._recount_tile(counts, best, chosen, columns, self._first_dtype())
         return counts
 
     def _tiles(self) -> Iterator[tuple[slice, slice]]:
+        """Yield all tiles, block by block of rows that are held at once."""
         height, width = len(self.similarity.queries), len(self.similarity.gallery)
-        for top in range(0, height, self.tile):
-            for left in range(top if self.symmetric else 0, width, self.tile):
-                yield (
-                    slice(top, min(top + self.tile, height)),
-                    slice(left, min(left + self.tile, width)),
-                )
+        for above in range(0, height, self._around):
+            for before in range(above if self.symmetric else 0, width, self._around):
+                for top in range(above, min(above + self._around, height), self.tile):
+                    first = max(before, top) if self.symmetric else before
+                    for left in range(first, min(before + self._around, width), self.tile):
+                        yield (
+                            slice(top, min(top + self.tile, height)),
+                            slice(left, min(left + self.tile, width)),
+                        )
+
+    def _free_memory(self) -> None:
+        self._room.clear()
+        self.similarity.use_less_memory()
 
     def _tile(self, rows: Tensor | slice, columns: slice, dtype: torch.dtype) -> Tensor:
         """Compute a tile in the memory of the one before: fresh memory takes 1.5 times as long."""
         if dtype not in self._room:
             first = dtype == self.similarity.dtypes[0]  # a recount, of fewer rows, has the others
-            cells = self.tile * (self.tile if first else self._height)
+            size = self.pieces.size
+            cells = size * (size if first else self._height)
             self._room[dtype] = torch.empty(cells, dtype=dtype, device=self.itself.device)
         return self.similarity.tile(rows, columns, dtype, self._room[dtype])
 
@@ -205,7 +232,7 @@ class RankCounter:
     ) -> tuple[Tensor, Tensor]:
         """Take the rows that have anything near their best positive; good embeddings have few."""
         low = self.similarity.bounds(best[queries], dtype)[1]
-        near = _reaches(tile, low) & self._waiting(counts, best, queries)
+        near = reaches(tile, low) & self._waiting(counts, best, queries)
         chosen = near.nonzero()[:, 0]
         return tile[chosen], queries[chosen]
 
@@ -215,9 +242,9 @@ class RankCounter:
         part, queries = self._near(counts, best, tile, queries, dtype)
         if len(queries):
             high, low = self.similarity.bounds(best[queries], dtype)
-            above = _row_sums(torch.gt, part, high)
+            above = row_sums(torch.gt, part, high)
             counts.above[queries] += above
-            counts.ties[queries] += _row_sums(torch.ge, part, low) - above
+            counts.ties[queries] += row_sums(torch.ge, part, low) - above
 
     def _recount_tile(
         self, counts: Counts, best: Tensor, queries: Tensor, columns: slice, dtype: torch.dtype
@@ -229,12 +256,12 @@ class RankCounter:
             return
         high, low = self.similarity.bounds(best[queries], dtype)
         if dtype == torch.float64:
-            counts.above[queries] += _row_sums(torch.gt, part, high)
+            counts.above[queries] += row_sums(torch.gt, part, high)
             ties = (part == high[:, None]).nonzero()
             self._add_pairs(counts, queries[ties[:, 0]], ties[:, 1] + columns.start, None)
             return
-        above = _row_sums(torch.gt, part, high)
-        doubtful = _row_sums(torch.ge, part, low) - above
+        above = row_sums(torch.gt, part, high)
+        doubtful = row_sums(torch.ge, part, low) - above
         unclear = doubtful > 0
         dense = int(doubtful.sum()) * _DENSE > int(unclear.sum()) * part.shape[1]
         self._note(dtype, float(unclear.float().mean()) if dense else 0.0)
@@ -268,28 +295,3 @@ class RankCounter:
 
     def _note(self, dtype: torch.dtype, share: float) -> None:
         self._escalated[dtype] = 0.8 * self._escalated[dtype] + 0.2 * share
-
-
-def _row_sums(compare: Callable[..., Tensor], part: Tensor, bound: Tensor) -> Tensor:
-    """Count in each row (R, C) what is beyond its bound (R,).
-
-    A comparison that yields 0 and 1 in the tile's own dtype is ten times faster than booleans.
-    """
-    beyond = compare(part, bound[:, None], out=torch.empty_like(part))
-    return beyond.sum(dim=1, dtype=torch.float32 if part.element_size() < 8 else None).long()
-
-
-def _reaches(tile: Tensor, low: Tensor) -> Tensor:
-    """Return which rows of a tile (R, C) have, or may have, anything at or above a bound (R,).
-
-    Positive bfloat16 numbers are in the order of their bits, which are compared ten times faster.
-    """
-    if tile.dtype != torch.bfloat16:
-        return tile.amax(dim=1) >= low
-    # Without any positive number the maximum of the bits is that of another, but not positive.
-    highest = tile.view(torch.int16).amax(dim=1).view(torch.bfloat16)
-    return (highest >= low) | (low <= 0)
-
-
-def _numbers(rows: slice, like: Tensor) -> Tensor:
-    return torch.arange(rows.start, rows.stop, device=like.device)

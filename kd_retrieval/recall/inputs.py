@@ -11,10 +11,12 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from kd_retrieval.recall.block_rows import BlockRows
+from kd_retrieval.recall.grid import METRICS, Rows, exponent_of, grid_rows
 from kd_retrieval.recall.labels import ClassLabels, LabelSets, is_sets, label_tables
-from kd_retrieval.recall.similarity import METRICS, GridRows, exponent_of, grid_rows
 
 _CHUNK = 4096
+_IN_BLOCKS = ("cuda",)  # devices whose memory is short, and which make rows in no time
 _INTEGERS = (torch.int64, torch.int32, torch.int16, torch.int8, torch.uint8,
              torch.uint64, torch.uint32, torch.uint16)  # fmt: skip
 
@@ -36,8 +38,8 @@ class RecallInput:
         has_ids: Whether a query is recognized in the gallery: by its id, or as both are the same.
     """
 
-    queries: GridRows
-    gallery: GridRows
+    queries: Rows
+    gallery: Rows
     labels: ClassLabels | LabelSets
     itself: Tensor
     order: Tensor
@@ -58,8 +60,12 @@ def prepare(
     query_ids: Any = None,
     gallery_ids: Any = None,
     metric: str = "cosine",
+    in_blocks: bool = False,
 ) -> RecallInput:
-    """Check and sort; see :func:`kd_retrieval.recall_at_k` for the arguments and errors."""
+    """Check and sort; see :func:`kd_retrieval.recall_at_k` for the arguments and errors.
+
+    With ``in_blocks`` a GPU holds some of the rows at a time (``BlockRows``), and not all.
+    """
     if metric not in METRICS:
         raise ValueError(f"metric must be one of {', '.join(METRICS)}, but it is {metric!r}.")
     symmetric = gallery is None
@@ -75,10 +81,13 @@ def prepare(
         _order(labels).to(queries.device) for labels in (query_labels, gallery_labels)
     )
     exponent = 0 if metric == "cosine" else exponent_of(queries, gallery)
-    query_rows = grid_rows(queries, query_order, metric, exponent)
+    # Under sets of labels every pair is computed in float64: there rows had better be held.
+    in_blocks = in_blocks and queries.device.type in _IN_BLOCKS and kind is ClassLabels
+    make = BlockRows if in_blocks else grid_rows
+    query_rows = make(queries, query_order, metric, exponent)
     gallery_rows = query_rows
     if not symmetric:
-        gallery_rows = grid_rows(gallery, gallery_order, metric, exponent)
+        gallery_rows = make(gallery, gallery_order, metric, exponent)
     query_ids = _ids(query_ids, len(queries), "query_ids")
     gallery_ids = query_ids if symmetric else _ids(gallery_ids, len(gallery), "gallery_ids")
     has_ids = symmetric or not (query_ids is None or gallery_ids is None)
@@ -229,12 +238,12 @@ def _sorted(rows: Tensor, query_order: Tensor, gallery_order: Tensor) -> Tensor:
     return torch.where(rows >= 0, place[rows], -1)
 
 
-def _require_no_overlap(queries: GridRows, gallery: GridRows, query_order: Tensor) -> None:
+def _require_no_overlap(queries: Rows, gallery: Rows, query_order: Tensor) -> None:
     """Without ids, an equal row in queries and gallery may be the query itself."""
     generator = torch.Generator().manual_seed(0)
-    size = queries.steps.shape[1]
-    key = torch.randint(-(2**62), 2**62, (size,), generator=generator).to(query_order.device)
-    equal = torch.isin(_hashes(queries.steps, key), _hashes(gallery.steps, key))
+    key = torch.randint(-(2**62), 2**62, (queries.size,), generator=generator)
+    key = key.to(query_order.device)
+    equal = torch.isin(_hashes(queries, key), _hashes(gallery, key))
     if bool(equal.any()):
         raise ValueError(
             "queries that are in the gallery must be excluded by id, but there are no ids, and "
@@ -243,6 +252,6 @@ def _require_no_overlap(queries: GridRows, gallery: GridRows, query_order: Tenso
         )
 
 
-def _hashes(steps: Tensor, key: Tensor) -> Tensor:
-    chunks = range(0, len(steps), _CHUNK)
-    return torch.cat([(steps[i : i + _CHUNK] * key).sum(dim=1) for i in chunks])
+def _hashes(rows: Rows, key: Tensor) -> Tensor:
+    parts = (slice(i, min(i + _CHUNK, len(rows))) for i in range(0, len(rows), _CHUNK))
+    return torch.cat([(rows.steps_at(part) * key).sum(dim=1) for part in parts])

@@ -10,10 +10,11 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from kd_retrieval.recall.grid import times_power
 from kd_retrieval.recall.inputs import RecallInput, prepare
 from kd_retrieval.recall.near_copies import copies_note
 from kd_retrieval.recall.precision import full_precision
-from kd_retrieval.recall.similarity import Similarity, times_power
+from kd_retrieval.recall.similarity import Similarity
 from kd_retrieval.search.faiss_search import FlatSearch
 
 _SLACK = 8  # neighbors that are fetched beyond those wanted, at least, ...

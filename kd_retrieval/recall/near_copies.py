@@ -11,9 +11,9 @@ from collections.abc import Iterator
 import torch
 from torch import Tensor
 
+from kd_retrieval.recall.grid import Rows
 from kd_retrieval.recall.inputs import RecallInput
 from kd_retrieval.recall.ranks import warn
-from kd_retrieval.recall.similarity import GridRows
 
 NEAR = 0.999  # cosine above which a positive may be the query itself
 _APART = 10.0  # times as far from the query is the next positive, at least
@@ -64,7 +64,7 @@ def copies_note(given: RecallInput, best: Tensor | None = None) -> str:
     return note
 
 
-def _bound(queries: GridRows, metric: str) -> Tensor | float:
+def _bound(queries: Rows, metric: str) -> Tensor | float:
     """Return the least similarity (N,) of a copy with a cosine of 0.999, or slightly less."""
     if metric == "cosine":
         return NEAR
@@ -93,13 +93,13 @@ def _parts(count: int) -> Iterator[slice]:
     return (slice(i, min(i + _CHUNK, count)) for i in range(0, count, _CHUNK))
 
 
-def _directions(rows: GridRows, chosen: Tensor) -> Tensor:
+def _directions(rows: Rows, chosen: Tensor) -> Tensor:
     vectors = rows.at(chosen, torch.float64)
     lengths = vectors.norm(dim=1, keepdim=True)
     directions: Tensor = vectors / lengths.clamp(min=torch.finfo(torch.float64).tiny)
     return directions
 
 
-def _square_norms(rows: GridRows, chosen: slice) -> Tensor:
+def _square_norms(rows: Rows, chosen: slice) -> Tensor:
     squares: Tensor = rows.at(chosen, torch.float64).square().sum(dim=1)
     return squares

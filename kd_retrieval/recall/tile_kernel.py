@@ -7,6 +7,11 @@ nothing. So the sum that is compared differs from the exact similarity by at mos
 that cut off. The sum is not rounded to bfloat16 before it is compared; the bounds are numbers of
 float32, rounded away from the value, which leaves what is surely above surely above.
 
+Under l2 the kernel compares 2 ab - aa - bb. Doubling is exact. The squared norms, at most 1 but for
+the grid's rounding, are rounded to float32, within 2^-24 each; the two differences are at most 4 in
+size and rounded within 2^-23 each (a fused multiply-add rounds once less). That is 6 x 2^-24 in
+all, and :meth:`Similarity.bounds` has 16 x 2^-24 for it, besides twice the error of the product.
+
 Importing this needs the package triton, which comes with torch's CUDA builds. With
 ``TRITON_INTERPRET=1`` in the environment before that it runs on a CPU, slowly, with the bfloat16
 numbers in float32, since triton's interpreter multiplies the bits of bfloat16 as integers.
@@ -43,8 +48,11 @@ class TileKernel:
         best: Tensor,
         block: tuple[int, int, int] = _BLOCK,
     ) -> None:
-        self._rows, self._columns = similarity.queries.half, similarity.gallery.half
         self._similarity, self._best = similarity, best
+        squares = similarity.queries.squares, similarity.gallery.squares
+        self._squares = None
+        if squares[0] is not None and squares[1] is not None:
+            self._squares = squares[0].float(), squares[1].float()
         self._itself, self._block = itself, block
         high, low = similarity.bounds(best, torch.bfloat16, kept=torch.float32)
         none = best == -torch.inf  # nothing is above infinity
@@ -59,8 +67,8 @@ class TileKernel:
             ArithmeticError: If a count of the tile is wrong on this device.
             Exception: Of many kinds, where triton cannot: it needs a C compiler, for example.
         """
-        assert self._rows is not None and self._columns is not None
-        rows, columns = (slice(0, min(_TRIAL, len(one))) for one in (self._rows, self._columns))
+        sides = self._similarity.queries, self._similarity.gallery
+        rows, columns = (slice(0, min(_TRIAL, len(one), one.block)) for one in sides)
         self.add(rows, columns, both=False)
         exact = self._similarity.tile(rows, columns, torch.float64)
         number = torch.arange(columns.stop, device=exact.device)
@@ -79,17 +87,20 @@ class TileKernel:
 
     def add(self, rows: slice, columns: slice, both: bool) -> None:
         """Count a tile for the queries of its rows; with ``both`` also for those of its columns."""
-        assert self._rows is not None and self._columns is not None
+        left = self._similarity.queries.at(rows, torch.bfloat16)
+        right = self._similarity.gallery.at(columns, torch.bfloat16)
+        squares = self._squares or (self._high, self._high)  # which are not read
         height, width, depth = self._block
         grid = (
             triton.cdiv(rows.stop - rows.start, height),
             triton.cdiv(columns.stop - columns.start, width),
         )
-        with torch.cuda.device_of(self._rows):
+        with torch.cuda.device_of(left):
             _count_tile[grid](
-                self._rows, self._columns, self._high, self._low, self._itself,
+                left, right, *squares, self._high, self._low, self._itself,
                 self._above, self._near, rows.start, rows.stop, columns.start, columns.stop,
-                SIZE=self._rows.shape[1], BOTH=both, WIDEN=not self._rows.is_cuda,
+                SIZE=left.shape[1], SQUARES=self._squares is not None,
+                BOTH=both, WIDEN=not left.is_cuda,
                 HEIGHT=height, WIDTH=width, DEPTH=depth, num_warps=8,
             )  # fmt: skip
 
@@ -102,6 +113,8 @@ class TileKernel:
 def _count_tile(  # type: ignore[no-untyped-def]  # triton evaluates annotations
     queries,
     gallery,
+    query_squares,
+    gallery_squares,
     high,
     low,
     itself,
@@ -112,13 +125,17 @@ def _count_tile(  # type: ignore[no-untyped-def]  # triton evaluates annotations
     first_column,
     last_column,
     SIZE: tl.constexpr,
+    SQUARES: tl.constexpr,
     BOTH: tl.constexpr,
     WIDEN: tl.constexpr,
     HEIGHT: tl.constexpr,
     WIDTH: tl.constexpr,
     DEPTH: tl.constexpr,
 ):
-    """Multiply a block, and add to the counts of its rows, and of its columns."""
+    """Multiply a block, and add to the counts of its rows, and of its columns.
+
+    ``queries`` and ``gallery`` begin with the tile's first row and column; the others are whole.
+    """
     row = first_row + tl.program_id(0) * HEIGHT + tl.arange(0, HEIGHT)
     column = first_column + tl.program_id(1) * WIDTH + tl.arange(0, WIDTH)
     is_row, is_column = row < last_row, column < last_column
@@ -127,18 +144,22 @@ def _count_tile(  # type: ignore[no-untyped-def]  # triton evaluates annotations
         place = begin + tl.arange(0, DEPTH)
         inside = place < SIZE
         left = tl.load(
-            queries + row.to(tl.int64)[:, None] * SIZE + place[None, :],
+            queries + (row - first_row).to(tl.int64)[:, None] * SIZE + place[None, :],
             mask=is_row[:, None] & inside[None, :],
             other=0.0,
         )
         right = tl.load(
-            gallery + column.to(tl.int64)[None, :] * SIZE + place[:, None],
+            gallery + (column - first_column).to(tl.int64)[None, :] * SIZE + place[:, None],
             mask=is_column[None, :] & inside[:, None],
             other=0.0,
         )
         if WIDEN:
             left, right = left.to(tl.float32), right.to(tl.float32)
         products = tl.dot(left, right, products, input_precision="ieee")
+    if SQUARES:
+        left_squares = tl.load(query_squares + row, mask=is_row, other=0.0)
+        right_squares = tl.load(gallery_squares + column, mask=is_column, other=0.0)
+        products = 2.0 * products - left_squares[:, None] - right_squares[None, :]
     own = tl.load(itself + row, mask=is_row, other=-1)
     counted = is_row[:, None] & is_column[None, :] & (own[:, None] != column[None, :])
     products = tl.where(counted, products, float("-inf"))

@@ -35,7 +35,7 @@ class FlatSearch:
         faiss = _faiss()
         self.similarity = similarity
         self.is_distance = similarity.gallery.squares is not None
-        size = similarity.gallery.steps.shape[1]
+        size = similarity.gallery.size
         self.index = faiss.IndexFlatL2(size) if self.is_distance else faiss.IndexFlatIP(size)
         for begin in range(0, len(similarity.gallery), _CHUNK):
             rows = similarity.gallery.at(slice(begin, begin + _CHUNK), torch.float32)

@@ -88,8 +88,8 @@ def small_pieces(tile, half, dense=64):
             "kd_retrieval.recall.at_k.RankCounter", functools.partial(RankCounter, tile=tile)
         ),
         mock.patch.multiple("kd_retrieval.recall.count", _POSITIVES=(tile, 3), _DENSE=dense),
-        mock.patch("kd_retrieval.recall.similarity.has_fast_bfloat16", lambda device: half),
-        mock.patch("kd_retrieval.recall.similarity._CHUNK", 6),
+        mock.patch("kd_retrieval.recall.grid.has_fast_bfloat16", lambda device: half),
+        mock.patch("kd_retrieval.recall.grid.CHUNK", 6),
     ):
         yield
 

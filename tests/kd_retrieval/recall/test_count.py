@@ -6,15 +6,16 @@ import torch
 
 from benchmarks.measure import peak_bytes
 from kd_retrieval import recall_at_k
-from kd_retrieval.recall.count import RankCounter, _reaches, _row_sums
+from kd_retrieval.recall.count import RankCounter
 from kd_retrieval.recall.inputs import prepare
 from kd_retrieval.recall.similarity import Similarity
+from kd_retrieval.recall.tile_sums import reaches, row_sums
 
 CPU = torch.device("cpu")
 
 
 def counter_of(rows, labels, ks=(1, 3, 10), half=True, **options):
-    with mock.patch("kd_retrieval.recall.similarity.has_fast_bfloat16", lambda device: half):
+    with mock.patch("kd_retrieval.recall.grid.has_fast_bfloat16", lambda device: half):
         given = prepare(rows, labels, ks=ks)
     similarity = Similarity(given.queries, given.gallery)
     return RankCounter(similarity, given.labels, given.itself, True, ks, **options)
@@ -84,18 +85,18 @@ def test_bits_of_bfloat16_are_compared_as_numbers():
     tile[:40] = -torch.inf
     low = torch.randn(500, generator=generator).bfloat16()
     truth = tile.amax(dim=1) >= low
-    found = _reaches(tile, low)
+    found = reaches(tile, low)
     assert torch.equal(found[low > 0], truth[low > 0])
     assert found[low <= 0].all()
     assert 20 < truth[low > 0].sum() < 200
-    assert torch.equal(_reaches(tile.T.contiguous().T, low), found)
-    assert torch.equal(_reaches(tile.float(), low.float()), truth)
+    assert torch.equal(reaches(tile.T.contiguous().T, low), found)
+    assert torch.equal(reaches(tile.float(), low.float()), truth)
 
 
 def test_more_than_256_are_counted_in_bfloat16():
     part = torch.ones(3, 999, dtype=torch.bfloat16)
     part[1, 501:] = 0
-    found = _row_sums(torch.gt, part, torch.tensor([0.5, 0.5, 1.0]).bfloat16())
+    found = row_sums(torch.gt, part, torch.tensor([0.5, 0.5, 1.0]).bfloat16())
     assert found.tolist() == [999, 501, 0]
 
 
@@ -114,7 +115,7 @@ def test_memory_at_200_000_rows_is_at_most_300_mb():
     rows += torch.randn(200_000, 128, generator=generator)
     with (
         few_tiles(6),
-        mock.patch("kd_retrieval.recall.similarity.has_fast_bfloat16", lambda device: True),
+        mock.patch("kd_retrieval.recall.grid.has_fast_bfloat16", lambda device: True),
     ):
         taken = peak_bytes(lambda: recall_at_k(rows, labels, ks=(1, 1000)), CPU)
     assert 200_000 * 128 * 6 < taken < 300e6

@@ -4,9 +4,9 @@ from unittest import mock
 import pytest
 import torch
 
-from kd_retrieval.recall import similarity
+from kd_retrieval.recall.grid import METRICS, exponent_of, grid_rows, norms
 from kd_retrieval.recall.precision import full_precision
-from kd_retrieval.recall.similarity import METRICS, Similarity, exponent_of, grid_rows, norms
+from kd_retrieval.recall.similarity import Similarity
 from kd_retrieval.search.faiss_search import FlatSearch
 
 HALF = 2**-9  # roundoff of bfloat16
@@ -51,7 +51,7 @@ HARD = (canceling, halfway, signs, collapsed, spread)
 
 def compare(rows, metric, half=True):
     """Put rows on the grid, and compare them with each other."""
-    with mock.patch.object(similarity, "has_fast_bfloat16", lambda device: half):
+    with mock.patch("kd_retrieval.recall.grid.has_fast_bfloat16", lambda device: half):
         one = grid_rows(rows, torch.arange(len(rows)), metric, exponent_of(rows))
     return Similarity(one, one)
 
@@ -76,7 +76,7 @@ def test_float64_tiles_and_pairs_are_exact(make, metric):
     everything = slice(0, len(expected))
     assert torch.equal(compared.tile(everything, everything, torch.float64), expected)
     rows, columns = torch.cartesian_prod(*[torch.arange(len(expected))] * 2).T
-    with mock.patch.object(similarity, "_CHUNK", 7):
+    with mock.patch("kd_retrieval.recall.grid.CHUNK", 7):
         assert torch.equal(compared.pairs(rows, columns), expected.flatten())
     assert max(abs(value) for row in exact(compared) for value in row) < 2**53
 
@@ -151,9 +151,9 @@ def test_similarities_of_faiss_are_within_the_bounds_of_float32(metric, make, si
 def test_the_error_that_is_allowed_worked_out_by_hand(metric, dtype, error):
     rows = torch.zeros(2, 4096)
     rows[:, 0], rows[:, 1] = 0.6, 0.8
-    with mock.patch("kd_retrieval.recall.similarity.has_fast_bfloat16", lambda device: True):
+    with mock.patch("kd_retrieval.recall.grid.has_fast_bfloat16", lambda device: True):
         side = grid_rows(rows, torch.arange(2), metric)
-    assert Similarity(side, side)._error(dtype) == pytest.approx(error, rel=3e-5)
+    assert Similarity(side, side)._error(dtype, dtype) == pytest.approx(error, rel=3e-5)
 
 
 @pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float32])
@@ -161,7 +161,7 @@ def test_bounds_are_the_next_numbers_outside(dtype):
     compared = compare(signs(64), "cosine")
     values = torch.linspace(-1, 1, 10_001, dtype=torch.float64)
     high, low = compared.bounds(values, dtype)
-    error = compared._error(dtype)
+    error = compared._error(dtype, dtype)
     for bound, wanted in ((high, values + error), (-low, -(values - error))):
         assert (bound.double() >= wanted).all()
         below = torch.nextafter(bound, torch.full_like(bound, -torch.inf))

@@ -34,15 +34,14 @@ def used(monkeypatch):
             super().add(rows, columns, both)
 
     def made(similarity, itself, best):
-        half = similarity.dtypes[0] == torch.bfloat16
-        kernel = Listed(similarity, itself, best, BLOCK) if half else None
+        kernel = Listed(similarity, itself, best, BLOCK) if similarity.has_half else None
         if kernel is not None:
             kernel.try_out()
             tiles.clear()
         return kernel
 
     monkeypatch.setattr(count, "tile_kernel", made)
-    monkeypatch.setattr("kd_retrieval.recall.similarity.has_fast_bfloat16", lambda device: True)
+    monkeypatch.setattr("kd_retrieval.recall.grid.has_fast_bfloat16", lambda device: True)
     monkeypatch.setattr(count, "_TILE", 64 if DEVICE.type == "cpu" else 8)
     return tiles
 
@@ -105,13 +104,38 @@ def test_sets_of_labels_and_dot(used):
     assert used
 
 
-def test_l2_has_no_bfloat16_rows_and_so_no_kernel(used):
+@pytest.fixture
+def in_blocks(monkeypatch):
+    """Hold blocks of 64 rows, on any device."""
+    monkeypatch.setattr("kd_retrieval.recall.inputs._IN_BLOCKS", ("cpu", "cuda"))
+    monkeypatch.setattr("kd_retrieval.recall.block_rows.has_fast_bfloat16", lambda device: True)
+    monkeypatch.setattr("kd_retrieval.recall.block_rows._ALIGNED", 64)
+    monkeypatch.setattr("kd_retrieval.recall.block_rows._NUMBERS", 64 * 24)
+
+
+@pytest.mark.parametrize("metric", ["cosine", "l2"])
+@pytest.mark.parametrize("what", EMBEDDINGS)
+def test_recall_with_blocks_of_rows(what, metric, used, in_blocks):
+    rows, labels = embeddings(what)
+    rows[10:20] *= 1.5
+    assert_same(rows, labels, ks=KS, metric=metric)
+    assert (0, 128, True) in used and used.index((64, 64, False)) < used.index((64, 128, True))
+
+
+def test_l2_takes_the_kernel_only_with_blocks_of_rows(used):
     assert_same(*embeddings("clustered"), ks=KS, metric="l2")
     assert not used
 
 
-def counter_of(rows, labels):
-    given = prepare(rows, labels, ks=KS)
+def test_the_truth_lies_between_the_counts_of_l2(used, in_blocks):
+    rows, labels = embeddings("clustered")
+    counter = counter_of(rows * torch.linspace(0.5, 1, len(rows))[:, None], labels, "l2")
+    assert_truth_between(counter)
+    assert used
+
+
+def counter_of(rows, labels, metric="cosine"):
+    given = prepare(rows, labels, ks=KS, metric=metric, in_blocks=True)
     similarity = Similarity(given.queries, given.gallery)
     return RankCounter(similarity, given.labels, given.itself, True, KS, tile=64)
 
@@ -120,6 +144,12 @@ def counter_of(rows, labels):
 def test_the_truth_lies_between_the_counts(what, used):
     rows, labels = embeddings(what)
     counter = counter_of(rows, labels)
+    undecided = assert_truth_between(counter)
+    if what == "clustered":
+        assert undecided < 50
+
+
+def assert_truth_between(counter):
     best = counter.best_positives()
     counts = counter.survey(best)
     everything = slice(0, len(best))
@@ -131,8 +161,7 @@ def test_the_truth_lies_between_the_counts(what, used):
     assert (counts.above[has] <= above[has]).all()
     assert ((counts.above + counts.ties - 1)[has] >= reach[has]).all()
     assert not counts.above[~has].any() and not counts.ties[~has].any()
-    if what == "clustered":
-        assert len(counter.undecided(best, counts)) < 50
+    return len(counter.undecided(best, counts))
 
 
 def test_shares_of_ranks_add_up(used):
@@ -166,7 +195,7 @@ def test_a_kernel_that_counts_wrongly_on_a_device_is_found_out(used, wrong):
 
 
 def test_without_triton_a_gpu_or_many_queries_there_is_no_kernel(monkeypatch, caplog):
-    similarity = mock.Mock(dtypes=(torch.bfloat16, torch.float32))
+    similarity = mock.Mock(has_half=True)
     itself, best = mock.MagicMock(is_cuda=True), torch.zeros(9)
     itself.__len__.return_value = 4096
     made = mock.Mock()
@@ -174,15 +203,15 @@ def test_without_triton_a_gpu_or_many_queries_there_is_no_kernel(monkeypatch, ca
     kernel = made.TileKernel.return_value
     assert count.tile_kernel(similarity, itself, best) is kernel
     kernel.try_out.assert_called_once()
-    for itself.is_cuda, rows, similarity.dtypes in (
-        (False, 4096, (torch.bfloat16,)),
-        (True, 4095, (torch.bfloat16,)),
-        (True, 4096, (torch.float32,)),
+    for itself.is_cuda, rows, similarity.has_half in (
+        (False, 4096, True),
+        (True, 4095, True),
+        (True, 4096, False),
     ):
         itself.__len__.return_value = rows
         assert count.tile_kernel(similarity, itself, best) is None
     assert not caplog.text
-    similarity.dtypes = (torch.bfloat16,)
+    similarity.has_half = True
     kernel.try_out.side_effect = RuntimeError("Failed to find C compiler")
     assert count.tile_kernel(similarity, itself, best) is None
     assert "without triton, which takes longer: Failed to find C compiler" in caplog.text
@@ -196,10 +225,11 @@ from triton.backends.compiler import GPUTarget
 from triton.compiler import ASTSource
 from kd_retrieval.recall.tile_kernel import _BLOCK, _count_tile
 
-types = ["*bf16"] * 2 + ["*fp32"] * 2 + ["*i64"] + ["*i32"] * 2 + ["i32"] * 4
-fixed = dict(SIZE=512, BOTH=True, WIDEN=False, HEIGHT=_BLOCK[0], WIDTH=_BLOCK[1], DEPTH=_BLOCK[2])
+types = ["*bf16"] * 2 + ["*fp32"] * 4 + ["*i64"] + ["*i32"] * 2 + ["i32"] * 4
+fixed = dict(SIZE=512, SQUARES=True, BOTH=True, WIDEN=False)
+fixed |= dict(HEIGHT=_BLOCK[0], WIDTH=_BLOCK[1], DEPTH=_BLOCK[2])
 signature = dict(zip(_count_tile.arg_names, types)) | dict.fromkeys(fixed, "constexpr")
-aligned = {(place,): [["tt.divisibility", 16]] for place in range(7)}
+aligned = {(place,): [["tt.divisibility", 16]] for place in range(9)}
 source = ASTSource(_count_tile, signature, fixed, aligned)
 made = triton.compile(source, target=GPUTarget("cuda", 90, 32), options={"num_warps": 8})
 print(made.metadata.shared, made.asm["ptx"].count("wgmma.mma_async"))
