@@ -26,13 +26,14 @@ class AutoWeight:
 
         share = weight * |term's gradient| / (weight * |term's gradient| + |task's gradient|)
 
-    So 0.5 makes the two norms equal, whatever other terms there are. The gradients are those by the
-    parameters of the student's layers that the term compares, or of one named layer; with several
-    processes the norms are means. They are measured in the steps 0, 1, 3, 7, 15, ... of the term,
-    until the gaps have grown to the interval. The logarithm of the weight is a running mean: of all
-    measurements at first, later each one counts a fifth. A measurement far above the weight counts
-    as ten times the weight; one more than ten times below it counts at once. Weights stay between
-    1e-6 and 1e6. Where one of the two gradients is zero, the weight stays as it is.
+    So 0.75, the default, makes the term's three times the task's, whatever other terms there are.
+    The gradients are those by the parameters of the student's layers that the term compares, or of
+    one named layer; with several processes the norms are means. They are measured in the steps 0,
+    1, 3, 7, 15, ... of the term, until the gaps have grown to the interval. The logarithm of the
+    weight is a running mean: of all measurements at first, later each one counts a fifth. A
+    measurement far above the weight counts as ten times the weight; one more than ten times below
+    it counts at once. Weights stay between 1e-6 and 1e6. Where one of the two gradients is zero,
+    the weight stays as it is.
 
     Args:
         share: Wanted share of the gradient, between 0 and 1.
@@ -46,7 +47,7 @@ class AutoWeight:
         ValueError: If the share is not between 0 and 1, or ``interval`` is below 1.
     """
 
-    share: float = 0.5
+    share: float = 0.75
     layer: str | None = None
     interval: int = 50
 

@@ -28,7 +28,7 @@ from kdkit.cli.command import CONFIG, config_argument, subcommand
 @click.option(
     "--share",
     type=float,
-    help="Wanted share of the gradient of each term, between 0 and 1 (default: 0.5).",
+    help="Wanted share of the gradient of each term, between 0 and 1 (default: 0.75).",
 )
 @click.option(
     "--batches", type=click.IntRange(min=1), default=8, help="Number of batches (default: 8)."

@@ -68,7 +68,7 @@ def test_the_weight_is_worked_out_by_hand():
 
 
 def test_the_default_share():
-    assert Term(Scaled(), "shared", weight=AutoWeight()).auto == AutoWeight(share=0.5)
+    assert Term(Scaled(), "shared", weight=AutoWeight()).auto == AutoWeight(share=0.75)
     assert Term(Scaled(), "shared").auto is None
 
 
