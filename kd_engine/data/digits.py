@@ -19,6 +19,7 @@ from kd_core.packages import missing_package
 
 DIGIT_CLASSES = ("0", "1", "2", "3", "4", "5", "6", "7", "8", "9")
 SIZE = 32  # pixels of an enlarged digit
+_FILE = "datasets/data/digits.csv.gz"  # in scikit-learn's package
 
 
 def source_digits() -> tuple[NDArray[Any], NDArray[Any]]:
@@ -33,7 +34,12 @@ def source_digits() -> tuple[NDArray[Any], NDArray[Any]]:
     spec = find_spec("sklearn")
     if spec is None or not spec.origin:
         raise missing_package("the set of built-in digits", "sklearn")
-    path = Path(spec.origin).with_name("datasets") / "data" / "digits.csv.gz"
+    path = Path(spec.origin).parent / _FILE
+    if not path.is_file():  # a scikit-learn that keeps it elsewhere
+        from sklearn.datasets import load_digits
+
+        images, labels = load_digits(return_X_y=True)
+        return (images.reshape(-1, 8, 8) / 16).astype(np.float32), labels.astype(np.int64)
     with gzip.open(path, "rt", encoding="ascii") as lines:
         table = np.loadtxt(lines, delimiter=",", dtype=np.float32)
     return table[:, :-1].reshape(-1, 8, 8) / 16, table[:, -1].astype(np.int64)
