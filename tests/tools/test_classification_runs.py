@@ -128,7 +128,7 @@ def test_calibrate(classification, run_tool):
     (pasted,) = re.findall(r"^--cfg-options (.*)$", text, re.M)
     code, text, error = run_tool("calibrate", MANY, *options, pasted)
     assert code == 0, error
-    assert re.search(rf"^hmat +{pasted.split('=')[1]} +0\.50 ", text, re.M)
+    assert re.search(rf"^hmat +{pasted.split('=')[1]} +0\.75 ", text, re.M)
     code, _, error = run_tool("calibrate", ALONE)
     assert code == 1 and "weights of terms, but the config's model, kd_cls.Classifier, has" in error
     code, _, error = run_tool("calibrate", MANY, "--share", "1")

@@ -139,7 +139,7 @@ def test_calibrate(retrieval, run_tool):
     assert len(pasted.split()) == 4
     code, text, error = run_tool("calibrate", MANY, *options, *pasted.split())
     assert code == 0, error
-    assert len(re.findall(r"^(?:hmat|asckd|distance|angle) .* 0\.50 ", text, re.M)) == 4
+    assert len(re.findall(r"^(?:hmat|asckd|distance|angle) .* 0\.75 ", text, re.M)) == 4
 
 
 def test_the_layers_are_listed(retrieval, run_tool):

@@ -60,6 +60,7 @@ def test_every_loss_declares_by_the_base_class():
         "BoxResponseLoss",
         "DistributionResponseLoss",
         "HMATLoss",
+        "LocalizationRegionLoss",
         "QueryResponseLoss",
     }
     assert loss.aligns_spaces is False and loss.loss_weight == 1.0
