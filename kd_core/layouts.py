@@ -160,9 +160,9 @@ def fast_memory_format(images: Tensor) -> Tensor:
     """
     kind = images.device.type
     reduced = torch.amp.is_autocast_available(kind) and torch.is_autocast_enabled(kind)
-    return (
-        images.contiguous(memory_format=torch.channels_last) if kind == "cpu" or reduced else images
-    )
+    if kind == "cpu" or reduced:
+        return images.contiguous(memory_format=torch.channels_last)
+    return images
 
 
 def hints_of(model: nn.Module, terms: Mapping[str, Term], side: str) -> Callable[..., bool]:

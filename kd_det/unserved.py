@@ -8,37 +8,27 @@ from typing import Any, NoReturn
 _USUAL = "Take kd_det.DistilledDetector, with terms on backbone, neck or heads."
 
 
-def _unserved(name: str, remedy: str = _USUAL) -> Callable[..., NoReturn]:
+_REMEDIES = dict.fromkeys(
+    ("Adversarial", "BYOT", "CCSKD", "CKDMKT", "CTKD", "DML", "MSKDSSR", "ONE", "PSKD"), _USUAL
+) | {
+    "CAMKD": "Give a term of kd_det.DistilledDetector several teachers with fixed weights, "
+    "teacher=dict(large=0.7, other=0.3).",
+    "SelfTeacher": "Let a finished run teach the next one, with kd_det.DistilledDetector; "
+    "mmengine's EMAHook evaluates an average of the weights.",
+}
+NAMES = tuple(_REMEDIES)
+
+
+def __getattr__(name: str) -> Callable[..., NoReturn]:
     """Make a type of a config's ``model`` that is refused as it is built."""
+    if name not in _REMEDIES:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
 
     def build(*_: Any, **__: Any) -> NoReturn:
         raise ValueError(
             f"{name} needs one vector of scores and one label for each image, which a detector "
-            f"does not have. {remedy}"
+            f"does not have. {_REMEDIES[name]}"
         )
 
     build.__name__ = build.__qualname__ = name
     return build
-
-
-Adversarial = _unserved("Adversarial")
-BYOT = _unserved("BYOT")
-CAMKD = _unserved(
-    "CAMKD",
-    "Give a term of kd_det.DistilledDetector several teachers with fixed weights, "
-    "teacher=dict(large=0.7, other=0.3).",
-)
-CCSKD = _unserved("CCSKD")
-CKDMKT = _unserved("CKDMKT")
-CTKD = _unserved("CTKD")
-DML = _unserved("DML")
-MSKDSSR = _unserved("MSKDSSR")
-ONE = _unserved("ONE")
-PSKD = _unserved("PSKD")
-SelfTeacher = _unserved(
-    "SelfTeacher",
-    "Let a finished run teach the next one, with kd_det.DistilledDetector; mmengine's EMAHook "
-    "evaluates an average of the weights.",
-)
-NAMES = ("Adversarial", "BYOT", "CAMKD", "CCSKD", "CKDMKT", "CTKD", "DML", "MSKDSSR", "ONE",
-         "PSKD", "SelfTeacher")  # fmt: skip
