@@ -5,6 +5,7 @@ _base_ = ["bccd.py", "../../_base_/lite_pair.py"]
 model = _base_.lite.student
 teacher = dict(_delete_=True, **_base_.lite.teacher)
 optim_wrapper = _base_.teacher_optim_wrapper  # the student's backbone is pretrained as well
+tuned = dict(_delete_=True)  # weights found on the other pair
 schedules = _base_.lite.schedules
 train_cfg = _base_.lite.schedules.student.train_cfg
 param_scheduler = _base_.lite.schedules.student.param_scheduler

@@ -307,3 +307,25 @@ class TestBadInput:
         student = attached(weight=AutoWeight(layer="behind"))
         with pytest.raises(ValueError, match="'a'.*layer.s. 'behind', but its own does not"):
             student(ONE)
+
+
+class Pooling(nn.Module):
+    """A trunk, and a head whose first layer has no parameters: f = w x, then f behind it."""
+
+    def __init__(self):
+        super().__init__()
+        self.trunk = nn.Linear(1, 1, bias=False)
+        self.head = nn.Sequential(nn.ReLU(), nn.Linear(1, 1, bias=False))
+        nn.init.ones_(self.trunk.weight)
+        nn.init.constant_(self.head[1].weight, 2.0)
+
+    def forward(self, x):
+        out = self.head(self.trunk(x))
+        return {"loss_out": out.sum()} if self.training else out
+
+
+def test_a_layer_before_all_parameters_of_its_module_is_measured_where_the_term_reaches():
+    term = Term(Scaled(), "head.0", weight=AutoWeight(share=0.5))
+    student = Distiller(Pooling(), {"a": term}).attach(Pooling())
+    # By the trunk alone: 3 of the term, 2 of the task (its 1 by the head does not count).
+    assert float(student(ONE)["weight_a"]) == pytest.approx(2 / 3)
