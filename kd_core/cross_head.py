@@ -30,13 +30,16 @@ class CrossHeadLoss(DistillationLoss):
     own images. The authors take the features after the third of four convolutions (FCOS: second),
     before the activation, and as ``loss`` :class:`ClassResponseLoss` for classes and, for boxes,
     :class:`BoxResponseLoss` or (GFL, temperature 1, weight 4) :class:`DistributionResponseLoss`;
-    with the student's label weights, and, but for GFL's boxes, its number of positive anchors.
+    for ATSS also :class:`CenternessResponseLoss`. Anchors have the student's label weights and,
+    except for GFL's boxes, the divisor is its number of positive anchors. FCOS takes no label
+    weights, the sum of the positives' centerness targets, and 0.4 and 0.75 (boxes) as weights.
 
     Args:
-        loss: Loss of predictions: without roles, or with the roles "scores" and "boxes".
+        loss: Loss of predictions: without roles, or with the roles "scores" and "boxes" or
+            "centers".
         through: The teacher's layers, in order, by their paths, the activation first; ``{level}``
             in a path is the number of the level.
-        predicts: What they predict: "scores" or "boxes".
+        predicts: What they predict: "scores", "boxes" or "centers".
         loss_weight: Factor on the returned loss.
 
     Raises:
@@ -58,7 +61,7 @@ class CrossHeadLoss(DistillationLoss):
         super().__init__(loss_weight)
         self.has_roles = hasattr(loss, "roles")
         inner = tuple(getattr(loss, "roles", (predicts,)))
-        check_choice("predicts", predicts, set(inner) & {"scores", "boxes"})
+        check_choice("predicts", predicts, set(inner) & {"scores", "boxes", "centers"})
         if isinstance(through, str) or not through:
             raise ValueError(f"through must be a list of the teacher's layers, not {through!r}.")
         self.loss = loss

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 
 import torch
 from torch import Tensor
+from torch.nn import functional as F
 
 from kd_core.checks import check_feature_map
 from kd_core.layers import levels_of
@@ -152,6 +153,23 @@ def total_weight(weights: Tensor) -> Tensor:
     return mean_over_ranks(weights.detach().sum()).clamp(min=1.0)
 
 
+def binary_divergence(student: Tensor, teacher: Tensor) -> Tensor:
+    """KL of (p, 1 - p) from (q, 1 - q), element by element; p, q = sigmoid of teacher, student.
+
+    Its gradient is that of the binary cross-entropy; at equality it is 0.
+
+    Args:
+        student: Logits of any shape.
+        teacher: Logits of the same shape.
+    """
+    wanted = teacher.sigmoid()
+    cross, own = (
+        F.binary_cross_entropy_with_logits(one, wanted, reduction="none")
+        for one in (student, teacher)
+    )
+    return cross - own
+
+
 def giou(boxes: Tensor, others: Tensor, eps: float = 1e-6) -> Tensor:
     """Generalized IoU of boxes, element by element, which may be broadcast.
 
@@ -163,9 +181,20 @@ def giou(boxes: Tensor, others: Tensor, eps: float = 1e-6) -> Tensor:
     Returns:
         Values (...) from -1 to 1.
     """
+    common, union = _common_and_union(boxes, others, eps)
+    high, low = torch.maximum(boxes, others), torch.minimum(boxes, others)
+    hull = (high[..., 2:] - low[..., :2]).clamp(min=0.0).prod(dim=-1).clamp(min=eps)
+    return common / union - (hull - union) / hull
+
+
+def iou(boxes: Tensor, others: Tensor, eps: float = 1e-6) -> Tensor:
+    """IoU of boxes, from 0 to 1, of the same arguments as :func:`giou`."""
+    common, union = _common_and_union(boxes, others, eps)
+    return common / union
+
+
+def _common_and_union(boxes: Tensor, others: Tensor, eps: float) -> tuple[Tensor, Tensor]:
     high, low = torch.maximum(boxes, others), torch.minimum(boxes, others)
     common = (low[..., 2:] - high[..., :2]).clamp(min=0.0).prod(dim=-1)
     areas = [(one[..., 2:] - one[..., :2]).prod(dim=-1) for one in (boxes, others)]
-    union = (areas[0] + areas[1] - common).clamp(min=eps)
-    hull = (high[..., 2:] - low[..., :2]).clamp(min=0.0).prod(dim=-1).clamp(min=eps)
-    return common / union - (hull - union) / hull
+    return common, (areas[0] + areas[1] - common).clamp(min=eps)

@@ -106,7 +106,7 @@ class Distiller(BaseDistiller):
 
     def student_layers(self, student: nn.Module) -> list[LayerPath]:
         """Return the student's layers of all terms, and those that inputs and teachers need."""
-        more = [path for term in self.terms.values() for path in term.inputs.values()]
+        more = [path for t in self.terms.values() for paths in t.inputs.values() for path in paths]
         more += [path for one in self.teachers.values() for path in one.follows.values()]
         return layers_of(self.terms, "student") + more
 
@@ -221,7 +221,7 @@ class Distiller(BaseDistiller):
         values = {}
         with shared_energies(one for side in (student, teacher) for one in all_features(side)):
             for name, term in terms.items():
-                given = {key: call.hooks.read([path]) for key, path in term.inputs.items()}
+                given = {key: call.hooks.read_first(of) for key, of in term.inputs.items()}
                 needed = given | pick_required(name, term.requires, known | given)
                 parts = self._compare(name, student[name], teacher[name], needed)
                 values[name] = {f"loss_{name}{p and '_' + p}": one for p, one in parts.items()}

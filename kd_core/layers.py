@@ -170,6 +170,10 @@ class FeatureHooks:
             return picked[0]
         return [item for part in picked for item in levels_of(part)]
 
+    def read_first(self, selectors: Sequence[LayerPath]) -> Features:
+        """Return what the first selector gives whose layer ran; see :meth:`read`."""
+        return self.read([next((s for s in selectors if s.module in self._outputs), selectors[0])])
+
     def read_all(
         self, wanted: Mapping[str, Mapping[str, Sequence[LayerPath]]]
     ) -> dict[str, dict[str, Features]]:

@@ -51,7 +51,7 @@ class Term:
         mask: What both sides' maps are multiplied with before the loss, after ``normalize``: a
             :class:`kd_core.masks.MapMask` or its kind; ``None`` for nothing.
         inputs: Name of an input that the loss takes besides the layers to the student's selector
-            that gives it in training, such as ``dict(labels="head.loss.input[1]")``.
+            that gives it in training, such as "head.loss.input[1]"; of several, the first that ran.
 
     Raises:
         ValueError: If a selector cannot be read, the roles are not the loss's or differ, the
@@ -67,10 +67,10 @@ class Term:
         weight: float | MeasuredWeight = 1.0,
         schedule: Schedule | Sequence[Schedule] = (),
         teacher: str = ONLY_TEACHER,
-        normalize: Normalize | None = None,  # from here on: all but two are for the few
+        normalize: Normalize | None = None,  # from here on: for the few
         connector: str | None = None,
         mask: str | MapMask | None = None,
-        inputs: Mapping[str, str] | None = None,
+        inputs: Mapping[str, str | Sequence[str]] | None = None,
     ) -> None:
         if isinstance(weight, str) or isinstance(normalize, str):
             raise ValueError(
@@ -95,7 +95,7 @@ class Term:
         self.teacher_layers = _by_role(layers if teacher_layers is None else teacher_layers)
         self._check_roles()
         self.set_mask(mask_of(mask))
-        self.inputs = {name: LayerPath.parse(text) for name, text in (inputs or {}).items()}
+        self.inputs = _by_role(inputs) if inputs else {}
         known = [*self.requires, *getattr(loss, "takes", ())]
         if unknown := sorted(set(self.inputs) - set(known)):
             raise ValueError(

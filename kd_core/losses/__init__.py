@@ -3,6 +3,7 @@
 from kd_core.losses.asckd import ASCKDLoss
 from kd_core.losses.attention_transfer import AttentionTransferLoss
 from kd_core.losses.box_response import BoxResponseLoss
+from kd_core.losses.centerness_response import CenternessResponseLoss
 from kd_core.losses.channel_attention import ChannelAttentionLoss
 from kd_core.losses.channel_distillation import ChannelDistillationLoss
 from kd_core.losses.channel_relation import ChannelRelationLoss
@@ -43,6 +44,7 @@ __all__ = [
     "AttentionTransferLoss",
     "BoxResponseLoss",
     "CRDLoss",
+    "CenternessResponseLoss",
     "ChannelAttentionLoss",
     "ChannelDistillationLoss",
     "ChannelRelationLoss",

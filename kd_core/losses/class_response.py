@@ -10,6 +10,7 @@ from kd_core.checks import check_choice, check_positive
 from kd_core.dense import (
     Levels,
     anchor_values,
+    binary_divergence,
     confidence,
     same_rows,
     total_weight,
@@ -34,11 +35,12 @@ class ClassResponseLoss(DistillationLoss):
     Detection", CVPR 2024, https://arxiv.org/abs/2306.11369, after the quality focal loss of Li et
     al. (GFL, NeurIPS 2020). Status: the formula of the authors' code, whose gradient passes through
     the factor |q - p|; it weights anchors with the student's label weights and divides by the
-    number of its positive anchors. Those two are ``label_weights`` and ``average``; without them
-    all anchors count, and the divisor is the teacher's confidence. "softmax" is the class part of
-    Zheng et al., "Localization Distillation for Dense Object Detection", CVPR 2022,
-    https://arxiv.org/abs/2102.12252, whose code also divides by the number of classes and counts
-    the positive anchors alone. "binary" is ours.
+    number of its positive anchors (FCOS: weights none, divides by the sum of their centerness
+    targets, and not by less than 1e-6, where we stop at 1). Those two are ``label_weights`` and
+    ``average``; without them all anchors count, and the divisor is the teacher's confidence.
+    "softmax" is the class part of Zheng et al., "Localization Distillation for Dense Object
+    Detection", CVPR 2022, https://arxiv.org/abs/2102.12252, whose code also divides by the number
+    of classes and counts the positive anchors alone. "binary" is ours.
 
     Args:
         form: "quality", "binary" or "softmax".
@@ -118,10 +120,8 @@ class ClassResponseLoss(DistillationLoss):
             logs = [torch.log_softmax(x / self.temperature, dim=1) for x in (student, teacher)]
             parts = F.kl_div(logs[0], logs[1], reduction="none", log_target=True)
             return self.temperature**2 * parts.sum(dim=1)
+        if self.form == "binary":
+            return binary_divergence(student, teacher).sum(dim=1)
         wanted = teacher.sigmoid()
         parts = F.binary_cross_entropy_with_logits(student, wanted, reduction="none")
-        if self.form == "quality":
-            parts = parts * (student.sigmoid() - wanted).abs().pow(self.beta)
-        else:
-            parts = parts - F.binary_cross_entropy_with_logits(teacher, wanted, reduction="none")
-        return parts.sum(dim=1)
+        return (parts * (student.sigmoid() - wanted).abs().pow(self.beta)).sum(dim=1)

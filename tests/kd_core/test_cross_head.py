@@ -131,7 +131,7 @@ def test_a_student_with_the_teachers_features_gives_zero():
         ),
         ([], "scores", "must be a list of the teacher's layers"),
         ("0.act", "scores", "must be a list of the teacher's layers"),
-        (["0.act"], "centers", "predicts must be one of"),
+        (["0.act"], "masks", "predicts must be one of"),
     ],
 )
 def test_bad_input_is_named(through, predicts, message):

@@ -235,6 +235,20 @@ def test_an_input_comes_from_what_a_layer_is_called_with():
     torch.testing.assert_close(value, DKDLoss()(*logits, LABELS))
 
 
+def test_the_first_of_several_layers_that_ran_gives_the_input():
+    paths = ["idle.input[1]", "loss.input[1]"]
+    term = Term(DKDLoss(), "head", inputs=dict(labels=paths))
+    student, teacher = Criterion(4), Criterion(8)
+    student.idle = nn.CrossEntropyLoss()  # such as a loss of boxes, in a batch without any
+    Distiller(teacher, {"term": term}).attach(student, example=(IMAGES,))
+    logits = [Net.forward(one, IMAGES) for one in (student, teacher)]
+    expected = DKDLoss()(*logits, LABELS)
+    torch.testing.assert_close(student.train()(IMAGES)["loss_term"], expected)
+    term.inputs["labels"].pop()
+    with pytest.raises(ValueError, match="layer 'idle.input' .* did not run"):
+        student(IMAGES)
+
+
 def test_an_input_that_the_loss_does_not_take_is_refused():
     with pytest.raises(
         ValueError, match=r"inputs must be some of \['labels'\], which DKDLoss takes"

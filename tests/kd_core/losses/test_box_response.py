@@ -43,6 +43,22 @@ class TestBoxResponseLoss:
         value = BoxResponseLoss()(place(0.0, 0.0, 0.0, 0.0), place(2.0, 0.0, 0.0, 0.0))
         assert value.item() == pytest.approx(1.0 + 1.0 / 3.0, rel=1e-5)
 
+    def test_logarithms_of_sides_and_of_the_overlap_by_hand(self):
+        """Sides 1, 1, 1, 1 in sides 2, 2, 2, 2: IoU 1/4, of which mmdet's IoULoss is -log."""
+        loss = BoxResponseLoss("log_distance", overlap="log_iou", loss_weight=0.75)
+        inner = place(0.0, 0.0, 0.0, 0.0)
+        inner["boxes"].requires_grad_()
+        value = loss(inner, place(*[math.log(2.0)] * 4))
+        assert value.item() == pytest.approx(0.75 * math.log(4.0), rel=1e-5)
+        value.backward()  # the area is (e^l + e^r)(e^t + e^b): half of its logarithm for each side
+        torch.testing.assert_close(inner["boxes"].grad, torch.full((1, 4, 1, 1), -0.375))
+        far = loss(place(200.0, 200.0, 200.0, 200.0), place(0.0, 0.0, 0.0, 0.0))
+        assert math.isfinite(far.item())
+
+    def test_an_unknown_overlap_is_named(self):
+        with pytest.raises(ValueError, match="overlap must be one of"):
+            BoxResponseLoss(overlap="iou")
+
     def test_stds_are_those_of_the_coder(self):
         plain = BoxResponseLoss()(place(0.0, 0.0, 0.0, 0.0), place(0.2, 0.1, 0.4, 0.2))
         coded = BoxResponseLoss(stds=(0.1, 0.1, 0.2, 0.2))(

@@ -8,6 +8,7 @@ from kd_core.losses import (
     ASCKDLoss,
     AttentionTransferLoss,
     BoxResponseLoss,
+    CenternessResponseLoss,
     ChannelAttentionLoss,
     ChannelDistillationLoss,
     ChannelRelationLoss,
@@ -76,6 +77,14 @@ CASES = [
     pytest.param(
         BoxResponseLoss, {"form": "distance"}, (2, 4, 3, 2), (2, 4, 3, 2), id="box-distance"
     ),
+    pytest.param(
+        BoxResponseLoss,
+        {"form": "log_distance", "overlap": "log_iou"},
+        (2, 4, 3, 2),
+        (2, 4, 3, 2),
+        id="box-log-distance",
+    ),
+    pytest.param(CenternessResponseLoss, {}, (2, 1, 3, 2), (2, 1, 3, 2), id="centerness-response"),
     pytest.param(ChannelAttentionLoss, {}, (2, 8, 4, 4), (2, 8, 4, 4), id="channel"),
     pytest.param(
         ChannelAttentionLoss, {"form": "icc"}, (2, 8, 4, 4), (2, 8, 6, 6), id="channel-icc"
