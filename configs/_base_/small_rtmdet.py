@@ -5,6 +5,8 @@ methods of `configs/det/dense` take their terms from `dense`.
 """
 
 strides = [8, 16, 32, 64]
+# Label weights of the student's own loss; its divisor comes after the call.
+targets = dict(label_weights="bbox_head.loss_cls.input[2]")
 dense = dict(
     # mmdet's optimizer, at the learning rate of a batch of 8 from scratch
     optim_wrapper=dict(optimizer=dict(_delete_=True, type="AdamW", lr=1e-3, weight_decay=0.05)),
@@ -63,11 +65,25 @@ dense = dict(
                 features=[f"bbox_head.cls_convs.{level}.0.bn" for level in range(len(strides))],
                 scores="bbox_head[0]",
             ),
+            inputs=targets,
         ),
-        # The head itself turns the last layer's output into distances, so boxes do not cross.
         boxes=dict(
-            loss=dict(type="kd_core.losses.BoxResponseLoss", form="distance"),
-            layers=dict(scores="bbox_head[0]", boxes="bbox_head[1]"),
+            loss=dict(
+                type="kd_core.cross_head.CrossHeadLoss",
+                loss=dict(type="kd_core.losses.BoxResponseLoss", form="log_distance"),
+                through=[
+                    "bbox_head.reg_convs.{level}.0.activate",
+                    "bbox_head.reg_convs.{level}.1",
+                    "bbox_head.rtm_reg.{level}",
+                ],
+                predicts="boxes",
+            ),
+            layers=dict(
+                features=[f"bbox_head.reg_convs.{level}.0.bn" for level in range(len(strides))],
+                scores="bbox_head[0]",
+                boxes=[f"bbox_head.rtm_reg.{level}" for level in range(len(strides))],
+            ),
+            inputs=targets,
         ),
     ),
 )
