@@ -22,7 +22,7 @@ from kd_det.class_counts import provide_class_counts  # noqa: E402
 provide_class_counts()
 
 from kd_det.backbones import BackboneTeacher, TimmBackbone, TorchvisionBackbone  # noqa: E402
-from kd_det.detector import DistilledDetector  # noqa: E402
+from kd_det.detector import DistilledDetector, SelfTeacher  # noqa: E402
 from kd_det.headless import HeadlessDetector  # noqa: E402
 from kd_det.unserved import NAMES  # noqa: E402
 
@@ -36,6 +36,7 @@ __all__ = [
     "BackboneTeacher",
     "DistilledDetector",
     "HeadlessDetector",
+    "SelfTeacher",
     "TimmBackbone",
     "TorchvisionBackbone",
     "UnlabeledImages",

@@ -13,8 +13,6 @@ _REMEDIES = dict.fromkeys(
 ) | {
     "CAMKD": "Give a term of kd_det.DistilledDetector several teachers with fixed weights, "
     "teacher=dict(large=0.7, other=0.3).",
-    "SelfTeacher": "Let a finished run teach the next one, with kd_det.DistilledDetector; "
-    "mmengine's EMAHook evaluates an average of the weights.",
 }
 NAMES = tuple(_REMEDIES)
 

@@ -104,6 +104,7 @@ def attach(
     scale: Mapping[str, Rescale | None] | None = None,
     gradient_shares: GradientShares | None = None,
     dry_run_size: tuple[int, int] | None = None,
+    kind: Callable[..., Distiller] = Distiller,
 ) -> Distiller:
     """Attach a teacher to a student; both exist already.
 
@@ -117,6 +118,7 @@ def attach(
         scale: Name of a teacher to the size of its images; ``None`` for the student's.
         gradient_shares: Where and how often to log gradient shares.
         dry_run_size: Height and width in pixels of the dry run; ``None`` takes what suits the two.
+        kind: The distiller's class, or what makes one of the same arguments.
 
     Returns:
         The distiller.
@@ -141,7 +143,7 @@ def attach(
         forward = adapter.forward(_modules(own, "teacher"), convert)
         follows = adapter.follows(student, model, own)
         frozen[name] = FrozenTeacher(model, forward, (precision or {}).get(name), follows)
-    distiller = Distiller(frozen, terms, gradient_shares, extra_inputs=adapter.extra_inputs)
+    distiller = kind(frozen, terms, gradient_shares, extra_inputs=adapter.extra_inputs)
     adapter.make_readable(student, layers_of(terms, "student"))
     same = [model for name, model in models.items() if not (scale or {}).get(name)]
     size = dry_run_size or adapter.image_size(student, *same)

@@ -60,6 +60,16 @@ model["teacher"]["backbone"].update(
     assert row.teacher_shape == (2, 16, 4, 4) and row.connector == "1x1"
 
 
+def test_the_page_on_self_distillation(tmp_path, monkeypatch):
+    names = write_blocks("docs/methods/self.md", tmp_path)
+    assert names == ["my_self.py", "my_self_detector.py"]
+    monkeypatch.chdir(tmp_path)
+    for name, package in zip(names, (kd_cls, kd_det), strict=True):
+        model = load_run_config(name).model
+        model.pop("type")
+        assert package.SelfTeacher(**model).distiller.following.momentum == 0.99
+
+
 def test_the_readme(tmp_path, monkeypatch):
     write_blocks("docs/your_detector.md", tmp_path)
     alone = tmp_path / "my_student_alone.py"

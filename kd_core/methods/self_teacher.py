@@ -6,11 +6,10 @@ import copy
 from collections.abc import Mapping
 from typing import Any
 
-import torch
 from torch import Tensor, nn
 
-from kd_core.base_distiller import BaseDistiller
 from kd_core.checks import check_weights
+from kd_core.following import Following
 from kd_core.losses.soft_target import SoftTargetLoss
 from kd_core.methods.adapter import NetworkBuilder, TaskAdapter
 from kd_core.methods.base import Batch
@@ -60,15 +59,10 @@ class SelfTeacher(EpochsDistiller):
         adapter: TaskAdapter | None = None,
     ) -> None:
         super().__init__([], adapter=adapter)
-        check_weights(momentum=momentum, every=every, ramp=ramp)
-        if momentum >= 1:
-            raise ValueError(f"momentum must be below 1, but it is {momentum}.")
-        if every != int(every):
-            raise ValueError(f"every must be a whole number of epochs, but it is {every}.")
-        self.momentum, self.every, self.ramp_epochs = momentum, every, ramp
+        check_weights(ramp=ramp)
+        self.following, self.ramp_epochs = Following(momentum, every), ramp
         self.loss = loss or SoftTargetLoss()
         self.earlier = earlier.requires_grad_(False)
-        self._outputs: list[Tensor] = []
 
     @classmethod
     def from_config(
@@ -113,11 +107,8 @@ class SelfTeacher(EpochsDistiller):
     ) -> None:
         """Let the earlier weights follow the student's."""
         super().pre_forward(student, args, kwargs)
-        iteration = self.current_iteration()
-        if not iteration or (self.every and not iteration % (self.every * self._known()[0])):
-            self._follow(student, 0.0)
-        elif not self.every:
-            self._follow(student, self.momentum)
+        length = self._length[0] if self._length else None
+        self.following.step(self.earlier, student, self.current_iteration(), length)
 
     def compare(self, batch: Batch) -> dict[str, Tensor]:
         """Compare the student's predictions with its earlier self's."""
@@ -127,21 +118,3 @@ class SelfTeacher(EpochsDistiller):
         (before,) = self.dry_outputs(_NAME, self.earlier, batch.images, [self.output])
         scores = self.adapter.scores
         return {"loss_self": factor * self.loss(scores(batch.output), scores(before))}
-
-    @torch.no_grad()
-    def _follow(self, student: nn.Module, momentum: float) -> None:
-        own = _state(student)
-        for name, value in _state(self.earlier).items():
-            if value.is_floating_point():
-                value.lerp_(own[name].to(value.dtype), 1 - momentum)
-            else:
-                value.copy_(own[name])
-
-
-def _state(network: nn.Module) -> dict[str, Tensor]:
-    """Return parameters and buffers by name, without those of distillers."""
-    distillers = tuple(
-        f"{name}." for name, child in network.named_children() if isinstance(child, BaseDistiller)
-    )
-    named = [*network.named_parameters(), *network.named_buffers()]
-    return {name: value for name, value in named if not name.startswith(distillers)}
