@@ -6,7 +6,7 @@ import math
 from collections.abc import Collection, Sequence
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from kd_core.layers import levels_of
 
@@ -231,6 +231,11 @@ def without_autocast(tensor: Tensor) -> torch.autocast:
         A context manager.
     """
     return torch.autocast(device_type=tensor.device.type, enabled=False)
+
+
+def dtype_of(module: nn.Module) -> torch.dtype:
+    """Return the precision of a module's parameters, float32 if it has none."""
+    return next((one.dtype for one in module.parameters()), torch.float32)
 
 
 def _check_number(name: str, value: object) -> None:

@@ -13,6 +13,7 @@ from kd_core.checks import (
     check_choice,
     check_positive,
     check_weights,
+    dtype_of,
     without_autocast,
 )
 from kd_core.connectors import MapNorm
@@ -109,8 +110,9 @@ class FBKDLoss(LevelLayersLoss):
         self.check_ready(pairs)
         losses = []
         for level, (own, other) in zip(self.levels, pairs, strict=True):
+            maps = (one.to(dtype_of(level)) for one in (own, other, self._mask(own, other)))
             with without_autocast(own):
-                found = level(own.float(), other.float(), self._mask(own, other))
+                found = level(*maps)
             losses += [self.weights[part] * _norm(apart) for part, apart in found.items()]
         return self.loss_weight * torch.stack([*losses, pairs[0][0].float().sum() * 0.0]).sum()
 
@@ -181,7 +183,7 @@ class _NonLocal(nn.Module):
 
 
 def _norm(values: Tensor) -> Tensor:
-    return (values.square().sum() + _SMALLEST).sqrt()
+    return (values.float().square().sum() + _SMALLEST).sqrt()
 
 
 def _at(values: Sequence[int], level: int) -> int:

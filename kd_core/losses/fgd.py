@@ -12,6 +12,7 @@ from kd_core.checks import (
     check_choice,
     check_positive,
     check_weights,
+    dtype_of,
     without_autocast,
 )
 from kd_core.losses.level_layers import LevelLayersLoss
@@ -167,9 +168,10 @@ class FGDLoss(LevelLayersLoss):
     def _relation(self, level: int, student: Tensor, teacher: Tensor) -> Tensor:
         blocks = self.levels[level]
         assert isinstance(blocks, nn.ModuleDict)
+        dtype = dtype_of(blocks)
         with without_autocast(student):
-            apart = blocks["student"](student) - blocks["teacher"](teacher)
-        squares: Tensor = apart.square().sum() / len(student)
+            apart = blocks["student"](student.to(dtype)) - blocks["teacher"](teacher.to(dtype))
+        squares: Tensor = apart.float().square().sum() / len(student)
         return squares
 
 

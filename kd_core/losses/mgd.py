@@ -103,7 +103,7 @@ class MGDLoss(LevelLayersLoss):
         for generator, (own, other) in zip(self.levels, pairs, strict=True):
             with without_autocast(own):
                 generated = generator(own.float() * self._mask(own))
-            losses.append((generated - other.float()).square().sum() / len(own))
+            losses.append((generated.float() - other.float()).square().sum() / len(own))
         return self.loss_weight * self.alpha * torch.stack(losses).sum()
 
     def _mask(self, feature: Tensor) -> Tensor:

@@ -8,7 +8,13 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from kd_core.checks import check_feature_maps, check_same_batch, paired_levels, without_autocast
+from kd_core.checks import (
+    check_feature_maps,
+    check_same_batch,
+    dtype_of,
+    paired_levels,
+    without_autocast,
+)
 from kd_core.connectors import MapNorm
 from kd_core.losses.base import DistillationLoss
 
@@ -115,8 +121,8 @@ class ReviewKDLoss(DistillationLoss):
         for stage, (own, other) in zip(reversed(self.stages), reversed(pairs), strict=True):
             other = other.detach().float()
             with without_autocast(own):
-                fused, deeper = stage(own.float(), deeper, other.shape[2:])
-            losses.append(_at_several_scales(fused, other))
+                fused, deeper = stage(own.to(dtype_of(stage)), deeper, other.shape[2:])
+            losses.append(_at_several_scales(fused.float(), other))
         return self.loss_weight * torch.stack(losses).sum()
 
     def _channels(self) -> list[tuple[int, int]]:

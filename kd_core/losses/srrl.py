@@ -5,7 +5,7 @@ from __future__ import annotations
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from kd_core.checks import check_feature_maps, check_weights, without_autocast
+from kd_core.checks import check_feature_maps, check_weights, dtype_of, without_autocast
 from kd_core.connectors import Connector
 from kd_core.losses.base import DistillationLoss
 from kd_core.teacher import FrozenTeacher
@@ -117,12 +117,15 @@ class SRRLLoss(DistillationLoss):
                 "an example, or call prepare() with such maps before the optimizer is made."
             )
         with without_autocast(student):
-            own = self.embed[0](student.float()).relu().mean((2, 3))  # (N, C_t)
+            embed = self.embed[0]
+            own = embed(student.to(dtype_of(embed))).float().relu().mean((2, 3))  # (N, C_t)
             target = teacher.detach().float().mean((2, 3))
             loss = F.mse_loss(own, target)
             if self._classifier is not None and self.classifier_weight:
                 classify = self._classifier.model
-                scores = F.mse_loss(classify(own), classify(target))
+                dtype = dtype_of(classify)
+                found, wanted = (classify(one.to(dtype)).float() for one in (own, target))
+                scores = F.mse_loss(found, wanted)
                 loss = loss + self.classifier_weight * scores
         return self.loss_weight * loss
 

@@ -296,6 +296,27 @@ def test_every_loss_says_whether_it_aligns_the_two_spaces():
     assert all(loss.aligns_spaces is False for loss in found - ALIGNING)
 
 
+@pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float64])
+@pytest.mark.parametrize(
+    "make, options, student_shape, teacher_shape",
+    [case for case in CASES if hasattr(case.values[0], "prepare")],
+)
+def test_layers_of_its_own_may_have_another_precision(
+    make, options, student_shape, teacher_shape, dtype
+):
+    """As those of a student that was converted with all it holds, student.half()."""
+    student, teacher = inputs(student_shape, teacher_shape)
+    loss, beside = make(**options), beside_of(make(**options), len(teacher))
+    if make not in OF_STAGES:
+        learn(loss, student, teacher, beside)
+    expected = value_of(loss, student, teacher, beside)
+    leaf = student.detach().to(dtype).requires_grad_()
+    value = value_of(loss.to(dtype), leaf, teacher.to(dtype), beside)
+    value.backward()
+    assert value.dtype == torch.float32 and torch.isfinite(leaf.grad).all()
+    assert value.item() == pytest.approx(expected.item(), rel=0.05)
+
+
 @pytest.mark.parametrize("make, options, student_shape, teacher_shape", CASES)
 class TestContract:
     def test_finite_scalar(self, make, options, student_shape, teacher_shape):
