@@ -12,3 +12,4 @@ model = dict(
     layer=_base_.last,
     classifiers="network.classifier",
 )
+model.update(_base_.tuned.get("camkd", {}))
