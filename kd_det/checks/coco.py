@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 from collections import Counter
 from collections.abc import Iterable, Sequence
+from itertools import zip_longest
 from pathlib import Path
 from typing import Any
 
@@ -19,6 +20,8 @@ from kd_det.checks.images import check_image_files
 from kd_det.checks.masks import check_masks
 from kd_det.checks.report import DataReport, ImageEntry, note_boxes
 from kd_engine.data.download.public import missing_data_message
+
+_SHOWN = 20  # names of classes in a message
 
 
 def check_coco(
@@ -77,22 +80,30 @@ def _check_classes(
     report: DataReport, categories: list[dict[str, Any]], classes: Sequence[str]
 ) -> None:
     _check_unique(report, "category", [category["id"] for category in categories])
-    names = [category["name"] for category in categories]
-    absent = [name for name in classes if name not in names]
-    for name in absent:
+    names = [str(category["name"]) for category in categories]
+    known, wanted = set(names), set(classes)
+    if absent := [name for name in classes if name not in known]:
+        verb = "is" if len(absent) == 1 else "are"
         report.error(
             "categories",
-            f"each class of the config must be a category, but {name!r} is none of "
-            f"{', '.join(map(str, names))}. Correct the classes in the config's metainfo.",
+            f"each class of the config must be a category, but {_some(absent)} {verb} none of "
+            f"{_some(names) or 'its 0 categories'}. Correct the classes in the config's metainfo.",
         )
-    ordered = [name for name in names if name in classes]
+    ordered = [name for name in names if name in wanted]
     if not absent and ordered != list(classes):
+        own, its = next((a, b) for a, b in zip_longest(classes, ordered) if a != b)
         report.error(
             "categories",
             "the classes of the config must come in the order of the categories, because mmdet "
-            f"numbers labels in that order, but the config has {', '.join(classes)} and the file "
-            f"{', '.join(ordered)}. Reorder the classes in the config.",
+            f"numbers labels in that order, but the config has {_some(classes)} and the file "
+            f"{_some(ordered)}: {own} for {its} is the first that differs. Reorder the classes "
+            "in the config.",
         )
+
+
+def _some(names: Sequence[str]) -> str:
+    more = f" and {len(names) - _SHOWN:,} more" if len(names) > _SHOWN else ""
+    return ", ".join(names[:_SHOWN]) + more
 
 
 def _check_annotations(
