@@ -102,15 +102,22 @@ class CrossHeadLoss(DistillationLoss):
             raise ValueError("CrossHeadLoss needs a teacher: attach it by a Distiller.")
         pairs = paired_levels(student["features"], teacher["features"])
         cross = [self._predict(level, *pair) for level, pair in enumerate(pairs)]
-        target = {role: one for role, one in teacher.items() if role != "features"}
         own: Any = cross
         if self.has_roles:
             own = {role: one for role, one in student.items() if role != "features"}
             own[self.predicts] = cross
-        value: Tensor = self.loss(
-            own, target if self.has_roles else target[self.predicts], **inputs
-        )
+        value: Tensor = self.loss(own, self._predictions(teacher), **inputs)
         return self.loss_weight * value
+
+    def doubts(self, teacher: Mapping[str, Features], labels: Any = None) -> Tensor:
+        """Return how unsure a teacher's own predictions are, as the loss in it has it."""
+        inner: Any = self.loss
+        found: Tensor = inner.doubts(self._predictions(teacher), labels)
+        return found
+
+    def _predictions(self, teacher: Mapping[str, Features]) -> Any:
+        target = {role: one for role, one in teacher.items() if role != "features"}
+        return target if self.has_roles else target[self.predicts]
 
     def _predict(self, level: int, student: Tensor, teacher: Tensor) -> Tensor:
         assert self._teacher is not None

@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from kd_core.checks import check_feature_map
+from kd_core.checks import check_feature_map, check_indices
 from kd_core.layers import levels_of
 from kd_core.ranks import mean_over_ranks
 
@@ -97,6 +97,51 @@ def anchor_values(values: Levels, like: Tensor, name: str) -> Tensor:
     return found
 
 
+def anchor_doubts(scores: Levels, anchors: int, labels: Levels | None = None) -> Tensor:
+    """Return how unsure a teacher is of each anchor: :func:`binary_doubts`.
+
+    Args:
+        scores: Logits (N, A * classes, H, W) of sigmoids, or a list of them.
+        anchors: Anchors A of a place.
+        labels: Class of each anchor of each level, as a head's loss gets them; ``None`` for the
+            entropy.
+
+    Returns:
+        Doubts (R,) in float32, without gradient.
+
+    Raises:
+        ValueError: If there is not one label for each anchor.
+    """
+    rows = rows_of(scores, anchors, "scores")
+    given = None if labels is None else anchor_values(labels, rows, "labels").long()
+    return binary_doubts(rows, given)
+
+
+def binary_doubts(logits: Tensor, labels: Tensor | None = None) -> Tensor:
+    """Return how unsure logits of sigmoids are of each anchor, summed over the classes.
+
+    Args:
+        logits: Class scores (R, classes).
+        labels: Class of each anchor, integers (R,), ``classes`` for background: the cross-entropy;
+            ``None`` for the entropy.
+
+    Returns:
+        Doubts (R,) in float32, without gradient.
+
+    Raises:
+        ValueError: If the labels are not R of these classes or the background.
+    """
+    scores = logits.detach().float()
+    if labels is None:
+        wanted = scores.sigmoid()
+        return F.binary_cross_entropy_with_logits(scores, wanted, reduction="none").sum(1)
+    classes = scores.shape[1]
+    check_indices("labels", labels, len(scores), classes + 1)
+    nothing = F.softplus(scores).sum(1)  # of the background
+    own = scores.gather(1, labels.long().clamp(max=classes - 1)[:, None])[:, 0]
+    return nothing - own * (labels < classes)
+
+
 def counted(weights: Tensor, label_weights: Levels | None) -> Tensor:
     """Return weights (R,) that are 0 where label weights are; see :func:`anchor_values`."""
     if label_weights is None:
@@ -124,13 +169,19 @@ def confidence(scores: Levels, anchors: int) -> Tensor:
     return rows_of(scores, anchors, "scores").detach().sigmoid().amax(dim=1)
 
 
-def weighted_mean(values: Tensor, weights: Tensor, average: Levels | float | None) -> Tensor:
+def weighted_mean(
+    values: Tensor,
+    weights: Tensor,
+    average: Levels | float | None,
+    shares: Tensor | None = None,
+) -> Tensor:
     """Sum weighted values and divide by a number, the sum of the weights by default.
 
     Args:
         values: Values (R,) or (N, Q).
         weights: Weights of the same shape.
         average: The divisor, as :func:`divisor_of` takes it; ``None`` takes :func:`total_weight`.
+        shares: Further factors (R,), which do not change the divisor.
 
     Raises:
         ValueError: If the two differ in shape.
@@ -141,6 +192,8 @@ def weighted_mean(values: Tensor, weights: Tensor, average: Levels | float | Non
             f"{tuple(weights.shape)}. Give them in the order of the rows, without further axes."
         )
     divisor = total_weight(weights) if average is None else divisor_of(average)
+    if shares is not None:
+        weights = weights * shares
     return (values * weights).sum() / divisor
 
 

@@ -11,6 +11,7 @@ from torch import Tensor, nn
 
 import kd_core.loss_checks as loss_checks
 from kd_core.base_distiller import BaseDistiller, Call
+from kd_core.checks import check_weights
 from kd_core.dry_run import Run, dry_run
 from kd_core.layers import LayerPath
 from kd_core.layouts import AllFeatures, Layouts, all_features, image_size_of
@@ -18,9 +19,10 @@ from kd_core.pairs import LevelPairs
 from kd_core.relations.gram import shared_energies
 from kd_core.shapes import ShapeTable
 from kd_core.teacher import Forward, FrozenTeacher, eval_mode
-from kd_core.term import ONLY_TEACHER, Term, require_factor
+from kd_core.teacher_shares import share_samples
+from kd_core.term import ONLY_TEACHER, Term
 from kd_core.term_connectors import TermConnectors, idle_parameters
-from kd_core.terms import layers_of, pick_required, require_teachers, start_of, whose
+from kd_core.terms import inputs_of, layers_of, require_teachers, start_of, whose
 
 
 class Distiller(BaseDistiller):
@@ -87,6 +89,7 @@ class Distiller(BaseDistiller):
             self.auto_weights = next(iter(automatic.values()))[0].of_terms(automatic)
         self.shape_table: ShapeTable | None = None
         self._teacher_outputs: dict[str, Any] = {}  # of this forward, by term
+        self._mean_shares: dict[str, Tensor] = {}  # in this step, of terms of several teachers
         self._reached: set[str] = set()  # terms that have moved the student
         self._clear()
 
@@ -155,8 +158,8 @@ class Distiller(BaseDistiller):
         """
         count = self.current_iteration()
         factors = {name: term.factor(count) for name, term in self.terms.items()}
-        for name, factor in factors.items():
-            require_factor(f"the factor of term {name!r} at iteration {count}", factor)
+        at = f"at iteration {count}"
+        check_weights(**{f"the factor of term {name!r} {at}": one for name, one in factors.items()})
         return {name: factor for name, factor in factors.items() if factor != 0.0}
 
     def start_iteration(self) -> int:
@@ -186,7 +189,7 @@ class Distiller(BaseDistiller):
                 missing, or a term cannot move the student (checked once, in the term's first step).
             FloatingPointError: If a term, or a loss of the student's own, is not finite.
         """
-        factors = self.active_terms()
+        factors, self._mean_shares = self.active_terms(), {}
         found = self._values(call, factors) if factors else {}
         weights = self._weigh(found, call)
         values = {}
@@ -195,7 +198,7 @@ class Distiller(BaseDistiller):
             values[name] = {key: factor * part for key, part in parts.items()}
         result = loss_checks.merge_losses(values, call.task)
         self.finite.add(result, call.iteration, call.task)
-        result |= self._shares(values, call)
+        result |= self._shares(values, call) | self._mean_shares
         for name, weight in weights.items():
             result[f"weight_{name}"] = torch.full_like(self.iteration, weight, dtype=torch.float32)
         return result | self.idle_loss(idle_parameters((self.connectors, self.criteria), factors))
@@ -212,18 +215,16 @@ class Distiller(BaseDistiller):
         images = [*call.args, *call.kwargs.values()]
         found = call.hooks.read_all({name: term.student_layers for name, term in terms.items()})
         student = self.layouts["student"].turn(found, images)
-        answers = self._teacher_outputs | self._run_teachers(
-            factors, call.args, call.kwargs, late=True
-        )
-        teacher = self.layouts["teacher"].turn(answers, images)
+        late = self._run_teachers(factors, call.args, call.kwargs, late=True)
+        teacher = self.layouts["teacher"].turn(self._teacher_outputs | late, images)
         student, teacher = self.pairs.select(student, teacher)
         self._teacher_outputs = {}
+        inputs = inputs_of(terms, known, call.hooks.read_first)
+        self._mean_shares = share_samples(terms, teacher, inputs)
         values = {}
         with shared_energies(one for side in (student, teacher) for one in all_features(side)):
-            for name, term in terms.items():
-                given = {key: call.hooks.read_first(of) for key, of in term.inputs.items()}
-                needed = given | pick_required(name, term.requires, known | given)
-                parts = self._compare(name, student[name], teacher[name], needed)
+            for name in terms:
+                parts = self._compare(name, student[name], teacher[name], inputs[name])
                 values[name] = {f"loss_{name}{p and '_' + p}": one for p, one in parts.items()}
         return values
 

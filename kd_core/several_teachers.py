@@ -6,7 +6,8 @@ import copy
 from collections.abc import Mapping
 from typing import Any
 
-from kd_core.checks import check_weights
+from kd_core.checks import check_choice, check_weights
+from kd_core.teacher_shares import KINDS, TeacherShares
 
 
 def split_terms(terms: Mapping[str, Any]) -> dict[str, Any]:
@@ -19,6 +20,10 @@ def split_terms(terms: Mapping[str, Any]) -> dict[str, Any]:
     ``weight``. A teacher of weight 0 is left out: it does not run. Each has its own copy of the
     loss, and so its own connectors. ``teacher_layers`` may be a dict by teacher, whose values are
     what it is elsewhere. With one teacher it is the term with that teacher, under its own name.
+
+    ``weighting="entropy"`` or ``"confidence"`` beside a list lets the teachers share each sample by
+    how sure they are, in the place of equal shares: see
+    :class:`kd_core.teacher_shares.TeacherShares`; "mean" is the default.
 
     Args:
         terms: Name to options of a term, as :func:`kd_core.term_options.term_of` takes them; what
@@ -37,17 +42,34 @@ def split_terms(terms: Mapping[str, Any]) -> dict[str, Any]:
     """
     found: dict[str, Any] = {}
     for name, options in terms.items():
-        several = options.get("teacher") if isinstance(options, Mapping) else None
         made = {name: options}
-        if several is not None and not isinstance(several, str):
+        if isinstance(options, Mapping) and {"teacher", "weighting"} & set(options):
             try:
-                made = _split(name, dict(options), _shares(several))
+                made = _made(name, dict(options))
             except ValueError as error:
                 raise ValueError(f"term {name!r}: {error}") from error
         if twice := sorted(set(made) & set(found)):
             raise ValueError(f"every term must have its own name, but there are two {twice[0]!r}.")
         found |= made
     return found
+
+
+def _made(name: str, options: dict[str, Any]) -> dict[str, Any]:
+    several, kind = options.get("teacher"), options.pop("weighting", "mean")
+    check_choice("weighting", kind, ("mean", *KINDS))
+    shared = None if kind == "mean" else TeacherShares(kind)
+    if shared is not None and (several is None or isinstance(several, str | Mapping)):
+        raise ValueError(
+            f"weighting={kind!r} needs several teachers, teacher=['a', 'b'], but teacher is "
+            f"{several!r}."
+        )
+    if several is None or isinstance(several, str):
+        return {name: options}
+    made = _split(name, options, _shares(several))
+    if shared is not None and len(made) > 1:
+        whole = float(options.get("weight", 1.0))
+        made = {name: {**one, "shares": shared, "weight": whole} for name, one in made.items()}
+    return made
 
 
 def _shares(teachers: Any) -> dict[str, float]:

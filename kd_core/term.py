@@ -9,10 +9,11 @@ from typing import Any, Protocol
 import torch
 from torch import Tensor, nn
 
-from kd_core.checks import check_choice
+from kd_core.checks import check_choice, check_weights
 from kd_core.connectors import CONNECTORS
 from kd_core.layers import Features, LayerPath, levels_of
 from kd_core.masks import SCORES, MapMask, is_filled, mask_of, masked
+from kd_core.teacher_shares import SHARES, TeacherShares
 
 Schedule = Callable[[int], float]
 Layers = str | Sequence[str] | Mapping[str, str | Sequence[str]]
@@ -52,11 +53,12 @@ class Term:
             :class:`kd_core.masks.MapMask` or its kind; ``None`` for nothing.
         inputs: Name of an input that the loss takes besides the layers to the student's selector
             that gives it in training, such as "head.loss.input[1]"; of several, the first that ran.
+        shares: How it shares its samples with terms of other teachers; ``None`` not at all.
 
     Raises:
         ValueError: If a selector cannot be read, the roles are not the loss's or differ, the
             weight or normalize is a name, the weight is negative or not finite, there is no such
-            connector or mask, or the loss requires no such input.
+            connector or mask, the loss requires no such input, or it takes no shares.
     """
 
     def __init__(
@@ -71,6 +73,7 @@ class Term:
         connector: str | None = None,
         mask: str | MapMask | None = None,
         inputs: Mapping[str, str | Sequence[str]] | None = None,
+        shares: TeacherShares | None = None,
     ) -> None:
         if isinstance(weight, str) or isinstance(normalize, str):
             raise ValueError(
@@ -80,10 +83,13 @@ class Term:
             )
         self.auto: Any = weight if hasattr(weight, "of_terms") else None
         self.weight: Any = 1.0 if self.auto else weight
-        require_factor("weight", self.weight)
+        check_weights(weight=self.weight)  # type: ignore[arg-type]  # it names what is no number
+        if shares is not None:
+            shares.require(loss)
         if connector is not None:
             check_choice("connector", connector, CONNECTORS)
         self.loss = loss
+        self.shares = shares
         self.teacher = teacher
         self.connector = connector
         self.normalize = normalize
@@ -96,7 +102,8 @@ class Term:
         self._check_roles()
         self.set_mask(mask_of(mask))
         self.inputs = _by_role(inputs) if inputs else {}
-        known = [*self.requires, *getattr(loss, "takes", ())]
+        taken: Sequence[str] = getattr(loss, "takes", ())
+        known = [*self.requires, *(name for name in taken if name != SHARES)]
         if unknown := sorted(set(self.inputs) - set(known)):
             raise ValueError(
                 f"inputs must be some of {known}, which {type(loss).__name__} takes, not {unknown}."
@@ -143,8 +150,8 @@ class Term:
     @property
     def requires(self) -> tuple[str, ...]:
         """Return the inputs that loss and mask require besides the layers, such as ``labels``."""
-        asked = (*self._of_loss, *(self.mask.requires if self.mask else ()))
-        return tuple(dict.fromkeys(asked))
+        more = [one.requires for one in (self.mask, self.shares) if one is not None]
+        return tuple(dict.fromkeys((*self._of_loss, *(name for names in more for name in names))))
 
     @property
     def _of_loss(self) -> tuple[str, ...]:
@@ -260,16 +267,6 @@ def _normalized(
     taken = [role for role in sides if role == WHOLE or (role == "logits") is scores]
     sides |= {role: normalize(*sides[role]) for role in taken}
     return {role: s for role, (s, _) in sides.items()}, {role: t for role, (_, t) in sides.items()}
-
-
-def require_factor(name: str, value: Any) -> None:
-    """Require that a factor on a loss is finite and at least 0.
-
-    Raises:
-        ValueError: If it is not; names it.
-    """
-    if not hasattr(value, "__float__") or not 0 <= value < math.inf:
-        raise ValueError(f"{name} must be finite and at least 0, but it is {value!r}.")
 
 
 def _by_role(layers: Layers) -> dict[str, list[LayerPath]]:

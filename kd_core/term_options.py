@@ -19,6 +19,7 @@ _OTHERS = (
     "connector",
     "mask",
     "inputs",
+    "weighting",
 )
 
 
@@ -34,7 +35,7 @@ def term_of(name: str, options: Mapping[str, Any]) -> Term:
         ValueError: If an option is unknown, missing or wrong; names the term.
     """
     given = dict(options)
-    if set(given) - {"loss", "layers", *_OTHERS} or not {"loss", "layers"} <= set(given):
+    if set(given) - {"loss", "layers", "shares", *_OTHERS} or not {"loss", "layers"} <= set(given):
         raise ValueError(
             f"term {name!r} must have loss and layers, and may have {', '.join(_OTHERS)}, but it "
             f"has {sorted(given)}."

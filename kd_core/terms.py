@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
 from kd_core.layers import LayerPath
@@ -49,6 +49,26 @@ def layers_of(terms: Mapping[str, Term], side: str) -> list[LayerPath]:
         side: "student" or "teacher".
     """
     return [path for term in terms.values() for of in term.layers(side).values() for path in of]
+
+
+def inputs_of(
+    terms: Mapping[str, Term], known: Mapping[str, Any], read: Callable[[Any], Any]
+) -> dict[str, dict[str, Any]]:
+    """Return what the losses of terms get besides the layers, by term.
+
+    Args:
+        terms: Name to term.
+        known: The inputs that there are, by name.
+        read: Returns what the student's layers of an input gave.
+
+    Raises:
+        ValueError: If one is missing; names the term.
+    """
+    found = {}
+    for name, term in terms.items():
+        given = {key: read(of) for key, of in term.inputs.items()}
+        found[name] = given | pick_required(name, term.requires, {**known, **given})
+    return found
 
 
 def pick_required(term: str, required: Iterable[str], known: Mapping[str, Any]) -> dict[str, Any]:

@@ -11,8 +11,8 @@ _USUAL = "Take kd_det.DistilledDetector, with terms on backbone, neck or heads."
 _REMEDIES = dict.fromkeys(
     ("Adversarial", "BYOT", "CCSKD", "CKDMKT", "CTKD", "DML", "MSKDSSR", "ONE", "PSKD"), _USUAL
 ) | {
-    "CAMKD": "Give a term of kd_det.DistilledDetector several teachers with fixed weights, "
-    "teacher=dict(large=0.7, other=0.3).",
+    "CAMKD": "Give a term on a head's class scores, in kd_det.DistilledDetector, several teachers "
+    "and a weighting, teacher=['large', 'other'], weighting='confidence'.",
 }
 NAMES = tuple(_REMEDIES)
 

@@ -9,7 +9,16 @@ import torch
 from torch import Tensor
 
 from kd_core.checks import check_choice, check_feature_map
-from kd_core.dense import Levels, confidence, counted, giou, iou, same_rows, weighted_mean
+from kd_core.dense import (
+    Levels,
+    anchor_doubts,
+    confidence,
+    counted,
+    giou,
+    iou,
+    same_rows,
+    weighted_mean,
+)
 from kd_core.layers import levels_of
 from kd_core.losses.base import DistillationLoss
 
@@ -56,7 +65,7 @@ class BoxResponseLoss(DistillationLoss):
     """
 
     roles = ("scores", "boxes")
-    takes = ("label_weights", "average")
+    takes = ("label_weights", "average", "shares")
 
     def __init__(
         self,
@@ -79,6 +88,7 @@ class BoxResponseLoss(DistillationLoss):
         weights: Tensor | None = None,
         average: Levels | float | None = None,
         label_weights: Levels | None = None,
+        shares: Tensor | None = None,
     ) -> Tensor:
         """Compare the boxes.
 
@@ -93,6 +103,7 @@ class BoxResponseLoss(DistillationLoss):
                 list of equal ones, at least 1.
             label_weights: Numbers for each anchor of each level, or a list; where one is 0, the
                 anchor does not count.
+            shares: Factors (R,) besides, of several teachers; the divisor stays.
 
         Returns:
             Scalar loss in float32.
@@ -115,7 +126,12 @@ class BoxResponseLoss(DistillationLoss):
         pair = self._corners(own), self._corners(target)
         log = self.overlap == "log_iou"
         apart = -iou(*pair).clamp(min=_LEAST).log() if log else 1.0 - giou(*pair)
-        return self.loss_weight * weighted_mean(apart, weights, average)
+        return self.loss_weight * weighted_mean(apart, weights, average, shares)
+
+    def doubts(self, teacher: Mapping[str, Levels], labels: Levels | None = None) -> Tensor:
+        """Return how unsure a teacher's scores are: :func:`kd_core.dense.anchor_doubts`."""
+        anchors = levels_of(teacher["boxes"])[0].shape[1] // 4
+        return anchor_doubts(teacher["scores"], anchors, labels)
 
     def _corners(self, boxes: Tensor) -> Tensor:
         """Return corners (R, 4) of predictions (R, 4), at a place 0 and in units of the anchor."""

@@ -9,6 +9,7 @@ from torch.nn import functional as F
 from kd_core.checks import check_choice, check_positive
 from kd_core.dense import (
     Levels,
+    anchor_doubts,
     anchor_values,
     binary_divergence,
     confidence,
@@ -59,7 +60,7 @@ class ClassResponseLoss(DistillationLoss):
     """
 
     accepts_lists = True
-    takes = ("label_weights", "average")
+    takes = ("label_weights", "average", "shares")
 
     def __init__(
         self,
@@ -86,6 +87,7 @@ class ClassResponseLoss(DistillationLoss):
         weights: Tensor | None = None,
         average: Levels | float | None = None,
         label_weights: Levels | None = None,
+        shares: Tensor | None = None,
     ) -> Tensor:
         """Compare the class scores.
 
@@ -97,6 +99,7 @@ class ClassResponseLoss(DistillationLoss):
             average: Divisor; ``None`` takes the teacher's confidence. Of a tensor, or a list of
                 equal ones, at least 1.
             label_weights: Factors on the weights: numbers for each anchor of each level, or a list.
+            shares: Factors (R,) besides, of several teachers; the divisor stays.
 
         Returns:
             Scalar loss in float32.
@@ -112,7 +115,11 @@ class ClassResponseLoss(DistillationLoss):
         if label_weights is not None:
             weights = weights * anchor_values(label_weights, own, "label_weights")
         divisor = total_weight(sure) if average is None else average
-        return self.loss_weight * weighted_mean(self._values(own, target), weights, divisor)
+        return self.loss_weight * weighted_mean(self._values(own, target), weights, divisor, shares)
+
+    def doubts(self, teacher: Levels, labels: Levels | None = None) -> Tensor:
+        """Return how unsure a teacher is of each anchor: :func:`kd_core.dense.anchor_doubts`."""
+        return anchor_doubts(teacher, self.anchors, labels)
 
     def _values(self, student: Tensor, teacher: Tensor) -> Tensor:
         """Return e (R,) of logits (R, classes)."""

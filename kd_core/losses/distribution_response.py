@@ -9,7 +9,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from kd_core.checks import check_positive
-from kd_core.dense import Levels, confidence, counted, same_rows, weighted_mean
+from kd_core.dense import Levels, anchor_doubts, confidence, counted, same_rows, weighted_mean
 from kd_core.losses.base import DistillationLoss
 
 
@@ -46,7 +46,7 @@ class DistributionResponseLoss(DistillationLoss):
     """
 
     roles = ("scores", "boxes")
-    takes: tuple[str, ...] = ("label_weights", "average")
+    takes: tuple[str, ...] = ("label_weights", "average", "shares")
 
     def __init__(
         self, temperature: float = 10.0, anchors: int = 1, loss_weight: float = 1.0
@@ -63,6 +63,7 @@ class DistributionResponseLoss(DistillationLoss):
         weights: Tensor | None = None,
         average: Levels | float | None = None,
         label_weights: Levels | None = None,
+        shares: Tensor | None = None,
     ) -> Tensor:
         """Compare the distributions.
 
@@ -77,6 +78,7 @@ class DistributionResponseLoss(DistillationLoss):
                 list of equal ones, at least 1.
             label_weights: Numbers for each anchor of each level, or a list; where one is 0, the
                 anchor does not count.
+            shares: Factors (R,) besides, of several teachers; the divisor stays.
 
         Returns:
             Scalar loss in float32.
@@ -99,4 +101,8 @@ class DistributionResponseLoss(DistillationLoss):
         ]  # (R, 4, bins)
         parts = F.kl_div(logs[0], logs[1], reduction="none", log_target=True).sum(dim=2).mean(dim=1)
         values = self.temperature**2 * parts
-        return self.loss_weight * weighted_mean(values, weights, average)
+        return self.loss_weight * weighted_mean(values, weights, average, shares)
+
+    def doubts(self, teacher: Mapping[str, Levels], labels: Levels | None = None) -> Tensor:
+        """Return how unsure a teacher's scores are: :func:`kd_core.dense.anchor_doubts`."""
+        return anchor_doubts(teacher["scores"], self.anchors, labels)

@@ -8,6 +8,7 @@ from torch.nn import functional as F
 
 from kd_core.checks import check_indices, check_logits, check_positive, check_weights
 from kd_core.losses.base import DistillationLoss
+from kd_core.losses.soft_target import class_doubts
 
 
 class DKDLoss(DistillationLoss):
@@ -41,6 +42,7 @@ class DKDLoss(DistillationLoss):
     """
 
     requires = ("labels",)
+    takes = ("shares",)
 
     def __init__(
         self,
@@ -56,13 +58,16 @@ class DKDLoss(DistillationLoss):
         self.others_weight = others_weight
         self.temperature = temperature
 
-    def forward(self, student: Tensor, teacher: Tensor, labels: Tensor) -> Tensor:
+    def forward(
+        self, student: Tensor, teacher: Tensor, labels: Tensor, shares: Tensor | None = None
+    ) -> Tensor:
         """Compare the class scores of a batch.
 
         Args:
             student: Logits (N, classes).
             teacher: Logits (N, classes); no gradient flows into them.
             labels: Class of each sample, integers (N,).
+            shares: Factor (N,) on each sample's divergences, of several teachers.
 
         Returns:
             Scalar loss in float32.
@@ -83,11 +88,16 @@ class DKDLoss(DistillationLoss):
         student_parts = _parts(student / self.temperature, is_target)
         teacher_parts = _parts(teacher.detach() / self.temperature, is_target)
         target, others = (
-            F.kl_div(one, other, reduction="batchmean", log_target=True)
+            F.kl_div(one, other, reduction="none", log_target=True).sum(dim=1)
             for one, other in zip(student_parts, teacher_parts, strict=True)
         )
-        parts = self.target_weight * target + self.others_weight * others
-        return self.loss_weight * self.temperature**2 * parts
+        parts = self.target_weight * target + self.others_weight * others  # (N,)
+        mean = (parts if shares is None else shares * parts).mean()
+        return self.loss_weight * self.temperature**2 * mean
+
+    def doubts(self, teacher: Tensor, labels: Tensor | None = None) -> Tensor:
+        """Return how unsure a teacher is of each sample, as of soft targets."""
+        return class_doubts(teacher, labels)
 
 
 def _parts(logits: Tensor, is_target: Tensor) -> tuple[Tensor, Tensor]:

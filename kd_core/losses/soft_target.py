@@ -6,7 +6,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from kd_core.checks import check_logits, check_positive
+from kd_core.checks import check_indices, check_logits, check_positive
 from kd_core.losses.base import DistillationLoss
 
 
@@ -35,17 +35,20 @@ class SoftTargetLoss(DistillationLoss):
         0.0
     """
 
+    takes = ("shares",)
+
     def __init__(self, temperature: float = 4.0, loss_weight: float = 1.0) -> None:
         super().__init__(loss_weight)
         check_positive(temperature=temperature)
         self.temperature = temperature
 
-    def forward(self, student: Tensor, teacher: Tensor) -> Tensor:
+    def forward(self, student: Tensor, teacher: Tensor, shares: Tensor | None = None) -> Tensor:
         """Compare the class scores of a batch.
 
         Args:
             student: Logits (N, classes).
             teacher: Logits (N, classes); no gradient flows into them.
+            shares: Factor (N,) on each sample's divergence, of several teachers.
 
         Returns:
             Scalar loss in float32.
@@ -53,7 +56,12 @@ class SoftTargetLoss(DistillationLoss):
         Raises:
             ValueError: If either is not 2-D, or if the shapes differ.
         """
-        return self.loss_weight * soft_divergences(student, teacher, self.temperature).mean()
+        parts = soft_divergences(student, teacher, self.temperature)
+        return self.loss_weight * (parts if shares is None else shares * parts).mean()
+
+    def doubts(self, teacher: Tensor, labels: Tensor | None = None) -> Tensor:
+        """Return how unsure a teacher is of each sample: :func:`class_doubts`."""
+        return class_doubts(teacher, labels)
 
 
 def soft_divergences(student: Tensor, teacher: Tensor, temperature: float) -> Tensor:
@@ -75,3 +83,25 @@ def soft_divergences(student: Tensor, teacher: Tensor, temperature: float) -> Te
     teacher_log = torch.log_softmax(teacher.detach().float() / temperature, dim=1)
     divergence = F.kl_div(student_log, teacher_log, reduction="none", log_target=True)
     return temperature**2 * divergence.sum(dim=1)
+
+
+def class_doubts(logits: Tensor, labels: Tensor | None = None) -> Tensor:
+    """Return how unsure logits of a softmax are of each sample.
+
+    Args:
+        logits: Class scores (N, classes).
+        labels: Class of each sample, integers (N,): the cross-entropy; ``None`` for the entropy.
+
+    Returns:
+        Doubts (N,) in float32, without gradient.
+
+    Raises:
+        ValueError: If the labels are not N of these classes.
+    """
+    scores = logits.detach().float()
+    if labels is None:
+        logs = scores.log_softmax(1)
+        return -(logs.exp() * logs).sum(1)
+    if len(scores):
+        check_indices("labels", labels, *scores.shape)
+    return F.cross_entropy(scores, labels.long(), reduction="none")

@@ -18,6 +18,7 @@ from kd_core.methods.adapter import NetworkBuilder, TaskAdapter
 from kd_core.methods.base import Batch
 from kd_core.methods.stages import StagesDistiller
 from kd_core.teacher import FrozenTeacher
+from kd_core.teacher_shares import confidence_weights
 
 WEIGHTINGS = ("confidence", "entropy", "mean")
 
@@ -237,25 +238,6 @@ class CAMKD(StagesDistiller):
                 find_layer(teacher.model, classifier, f"teacher {name!r}")
                 module = teacher.model.get_submodule(classifier.module)
                 self._classifiers[name] = FrozenTeacher(module)
-
-
-def confidence_weights(doubts: Tensor) -> Tensor:
-    """Return weights that sum to 1 over teachers, larger where a teacher doubts less.
-
-        w_kn = (1 - softmax over k of doubts_kn) / (K - 1), and 1 where K = 1
-
-    Args:
-        doubts: Cross-entropy or entropy (K, N).
-
-    Returns:
-        Weights (K, N).
-
-    Example:
-        >>> confidence_weights(torch.tensor([[0.0], [0.0]])).tolist()
-        [[0.5], [0.5]]
-    """
-    count = len(doubts)
-    return torch.ones_like(doubts) if count == 1 else (1 - doubts.softmax(0)) / (count - 1)
 
 
 def _to_size(student: Tensor, teacher: Tensor) -> Tensor:

@@ -30,7 +30,7 @@ def to_read(module):
     return seen
 
 
-def test_the_distiller_is_read_with_eighteen_others():
+def test_the_distiller_is_read_with_nineteen_others():
     expected = {"base_distiller", "box_masks", "checks", "masks", "connectors", "dry_run", "layers"}
     expected |= {
         "layouts",
@@ -40,6 +40,7 @@ def test_the_distiller_is_read_with_eighteen_others():
         "shapes",
         "table",
         "teacher",
+        "teacher_shares",
         "term",
         "term_connectors",
         "terms",

@@ -3,6 +3,11 @@
 import pytest
 import torch
 
+from kd_core.losses.soft_target import class_doubts, soft_divergences
+from kd_core.teacher_shares import confidence_weights
+
+from .test_dense_heads import make
+
 
 def two(tiny, shares):
     config = tiny.distilled(tiny.faster_rcnn(), tiny.faster_rcnn(neck=24))
@@ -64,3 +69,118 @@ def test_a_list_of_one_is_the_teacher_and_the_mean_of_two_equal_ones_too(tiny):
 def test_a_teacher_without_layers_is_named(tiny):
     with pytest.raises(ValueError, match="every teacher must have a term, but .'other'. have none"):
         two(tiny, dict(wide=1.0, other=0.0))
+
+
+LAST = "cls.weight"  # of what gives the class scores
+
+
+def shared(tiny, kind, term):
+    """A student of two teachers of its own kind, which share each sample by how sure they are."""
+    teachers = {name: dict(config=make(tiny, kind), checkpoint=None) for name in "ab"}
+    config = tiny.distilled(make(tiny, kind), terms=dict(kd=term))
+    del config["teacher"]
+    model = tiny.build(dict(config, teachers=teachers))
+    for seed, teacher in enumerate(model.distiller.teachers.values()):
+        torch.manual_seed(seed)
+        for name, parameter in teacher.model.named_parameters():
+            if name.endswith(LAST):
+                torch.nn.init.normal_(parameter, std=0.5)
+    return model
+
+
+def check_shared(model, losses):
+    weights = [losses[f"weight_kd_{name}"].item() for name in "ab"]
+    assert sum(weights) == pytest.approx(1.0) and abs(weights[0] - 0.5) > 1e-3
+    total = losses["loss_kd_a"] + losses["loss_kd_b"]
+    total.backward()
+    assert total > 0 and model.backbone.conv1.weight.grad.any()
+
+
+@pytest.mark.parametrize("weighting", ["entropy", "confidence"])
+def test_regions_are_shared(tiny, weighting):
+    term = dict(
+        loss=dict(type="kd_core.losses.SoftTargetLoss", temperature=1.0),
+        layers="roi_head.bbox_head[0]",
+        teacher=["a", "b"],
+        weighting=weighting,
+    )
+    if weighting == "confidence":
+        term["inputs"] = dict(labels="roi_head.bbox_head.loss_cls.input[1]")
+    model = shared(tiny, "faster_rcnn", term)
+    seen = {}
+    for name, teacher in model.distiller.teachers.items():
+        head = teacher.model.roi_head.bbox_head
+        head.register_forward_hook(lambda _, __, found, name=name: seen.update({name: found[0]}))
+    model.roi_head.bbox_head.register_forward_hook(lambda _, __, found: seen.update(own=found[0]))
+    labels = []
+    criterion = model.roi_head.bbox_head.loss_cls
+    criterion.register_forward_pre_hook(lambda _, given: labels.append(given[1]))
+    losses = tiny.losses(model)
+    known = labels[0] if weighting == "confidence" else None
+    doubts = torch.stack([class_doubts(seen[name], known) for name in "ab"])
+    for name, share in zip("ab", confidence_weights(doubts), strict=True):
+        expected = (share * soft_divergences(seen["own"], seen[name], 1.0)).mean()
+        torch.testing.assert_close(losses[f"loss_kd_{name}"], expected)
+    check_shared(model, losses)
+
+
+@pytest.mark.parametrize(
+    ("kind", "labels"),
+    [
+        ("retinanet", None),
+        ("retinanet", "bbox_head.loss_cls.input[1]"),
+        ("fcos", "bbox_head.loss_cls.input[1]"),
+        ("atss", "bbox_head.loss_cls.input[1]"),
+        ("gfl", "bbox_head.loss_cls.input[1][0]"),
+    ],
+)
+def test_anchors_are_shared(tiny, kind, labels):
+    anchors = 9 if kind == "retinanet" else 1
+    term = dict(
+        loss=dict(type="kd_core.losses.ClassResponseLoss", anchors=anchors),
+        layers="bbox_head[0]",
+        teacher=["a", "b"],
+        weighting="entropy" if labels is None else "confidence",
+    )
+    if labels is not None:
+        term["inputs"] = dict(labels=labels)
+    model = shared(tiny, kind, term)
+    check_shared(model, tiny.losses(model))
+
+
+def test_two_teachers_at_sizes_and_layers_of_their_own_run_once_each(tiny):
+    """Of one term: half the student's size under one layer, twice under another's."""
+    config = tiny.distilled(tiny.faster_rcnn())
+    small, large = tiny.faster_rcnn(neck=24), tiny.retinanet()
+    teachers = dict(
+        small=dict(config=small, checkpoint=None, scale=0.5),
+        large=dict(config=large, checkpoint=None, scale=(128, 128)),
+    )
+    del config["teacher"]
+    term = dict(
+        loss=dict(type="kd_core.losses.PearsonFeatureLoss"),
+        layers="neck[1:3]",
+        teacher_layers=dict(small="neck[0:2]", large=["backbone[2]", "neck[2]"]),
+        teacher=["small", "large"],
+    )
+    model = tiny.build(dict(config, teachers=teachers, terms=dict(pkd=term)))
+    runs = []
+    for name, teacher in model.distiller.teachers.items():
+        teacher.model.backbone.register_forward_hook(
+            lambda _, given, found, name=name: runs.append((name, given[0].shape[2:], len(found)))
+        )
+    losses = tiny.losses(model)
+    assert runs == [("small", (32, 32), 4), ("large", (128, 128), 4)]
+    for name in ("small", "large"):
+        assert losses[f"loss_pkd_{name}"] > 0
+    (losses["loss_pkd_small"] + losses["loss_pkd_large"]).backward()
+    assert model.backbone.conv1.weight.grad.any()
+    assert all(not one.model.backbone.conv1.weight.requires_grad
+               for one in model.distiller.teachers.values())  # fmt: skip
+    shapes = {(row.term, row.teacher_shape) for row in model.distiller.shape_table.rows}
+    assert shapes == {
+        ("pkd_small", (2, 24, 8, 8)),
+        ("pkd_small", (2, 24, 4, 4)),
+        ("pkd_large", (2, 32, 8, 8)),
+        ("pkd_large", (2, 16, 4, 4)),
+    }

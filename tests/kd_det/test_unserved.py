@@ -10,7 +10,7 @@ from kd_det.unserved import NAMES
     ("name", "remedy"),
     [
         ("PSKD", "Take kd_det.DistilledDetector"),
-        ("CAMKD", "several teachers with fixed weights"),
+        ("CAMKD", "several teachers and a weighting, teacher="),
     ],
 )
 def test_a_config_that_asks_for_one_is_told_what_to_take(tiny, name, remedy):

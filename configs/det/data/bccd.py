@@ -85,4 +85,8 @@ trained = dict(
     teacher=dict(
         config="kdkit::det/teacher+bccd", checkpoint="work_dirs/det/teacher+bccd/epoch_12.pth"
     ),
+    student=dict(
+        config="kdkit::det/student+bccd",
+        checkpoint="work_dirs/det/student+bccd/epoch_8.pth",
+    ),
 )

@@ -14,4 +14,8 @@ trained = dict(
         config="kdkit::det/teacher+bccd_lite",
         checkpoint="work_dirs/det/teacher+bccd_lite/epoch_8.pth",
     ),
+    student=dict(
+        config="kdkit::det/student+bccd_lite",
+        checkpoint="work_dirs/det/student+bccd_lite/epoch_4.pth",
+    ),
 )

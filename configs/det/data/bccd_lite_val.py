@@ -13,4 +13,8 @@ trained = dict(
         config="kdkit::det/teacher+bccd_lite_val",
         checkpoint="work_dirs/det/teacher+bccd_lite_val/epoch_8.pth",
     ),
+    student=dict(
+        config="kdkit::det/student+bccd_lite_val",
+        checkpoint="work_dirs/det/student+bccd_lite_val/epoch_4.pth",
+    ),
 )

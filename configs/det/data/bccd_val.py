@@ -10,4 +10,8 @@ trained = dict(
         config="kdkit::det/teacher+bccd_val",
         checkpoint="work_dirs/det/teacher+bccd_val/epoch_12.pth",
     ),
+    student=dict(
+        config="kdkit::det/student+bccd_val",
+        checkpoint="work_dirs/det/student+bccd_val/epoch_8.pth",
+    ),
 )

@@ -83,4 +83,8 @@ trained = dict(
     teacher=dict(
         config="kdkit::det/teacher+chess", checkpoint="work_dirs/det/teacher+chess/epoch_12.pth"
     ),
+    student=dict(
+        config="kdkit::det/student+chess",
+        checkpoint="work_dirs/det/student+chess/epoch_12.pth",
+    ),
 )

@@ -14,4 +14,8 @@ trained = dict(
         config="kdkit::det/teacher+chess_lite",
         checkpoint="work_dirs/det/teacher+chess_lite/epoch_8.pth",
     ),
+    student=dict(
+        config="kdkit::det/student+chess_lite",
+        checkpoint="work_dirs/det/student+chess_lite/epoch_4.pth",
+    ),
 )

@@ -13,4 +13,8 @@ trained = dict(
         config="kdkit::det/teacher+chess_lite_val",
         checkpoint="work_dirs/det/teacher+chess_lite_val/epoch_8.pth",
     ),
+    student=dict(
+        config="kdkit::det/student+chess_lite_val",
+        checkpoint="work_dirs/det/student+chess_lite_val/epoch_4.pth",
+    ),
 )

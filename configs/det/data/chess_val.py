@@ -12,4 +12,8 @@ trained = dict(
         config="kdkit::det/teacher+chess_val",
         checkpoint="work_dirs/det/teacher+chess_val/epoch_12.pth",
     ),
+    student=dict(
+        config="kdkit::det/student+chess_val",
+        checkpoint="work_dirs/det/student+chess_val/epoch_12.pth",
+    ),
 )

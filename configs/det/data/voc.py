@@ -20,6 +20,10 @@ trained = dict(
     teacher=dict(
         config="kdkit::det/teacher+voc", checkpoint="work_dirs/det/teacher+voc/epoch_4.pth"
     ),
+    student=dict(
+        config="kdkit::det/student+voc",
+        checkpoint="work_dirs/det/student+voc/epoch_4.pth",
+    ),
 )
 
 data_root = "{{$KD_DATA:data}}/VOCdevkit/"

@@ -11,8 +11,8 @@ from torch.nn import functional as F
 from kd_core.losses import SoftTargetLoss
 from kd_core.methods import CAMKD, TeacherFeatures
 from kd_core.methods.adapter import TaskAdapter
-from kd_core.methods.camkd import confidence_weights
 from kd_core.teacher import FrozenTeacher
+from kd_core.teacher_shares import confidence_weights
 
 from ...kd_cls.toy_classifiers import STUDENT, TEACHER
 from .toy_methods import build, losses
