@@ -8,8 +8,11 @@ strides = [8, 16, 32, 64]
 # Label weights of the student's own loss; its divisor comes after the call.
 targets = dict(label_weights="bbox_head.loss_cls.input[2]")
 dense = dict(
-    # mmdet's optimizer, at the learning rate of a batch of 8 from scratch
-    optim_wrapper=dict(optimizer=dict(_delete_=True, type="AdamW", lr=1e-3, weight_decay=0.05)),
+    # mmdet's optimizer, at a learning rate for batches of 8
+    optim_wrapper=dict(
+        optimizer=dict(_delete_=True, type="AdamW", lr=1e-3, weight_decay=0.05),
+        paramwise_cfg=dict(norm_decay_mult=0, bias_decay_mult=0, bypass_duplicate=True),
+    ),
     neck=dict(start_level=1, add_extra_convs="on_output", num_outs=4),
     model=dict(
         type="RTMDet",
