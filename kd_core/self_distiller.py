@@ -71,9 +71,10 @@ class SelfDistiller(Distiller):
         super().__init__(earlier, terms, gradient_shares, check_finite, extra_inputs)
         if measured := [name for name, term in terms.items() if term.auto]:
             raise ValueError(
-                f"the weight of a term must be a number here, but that of {', '.join(measured)} is "
-                "measured: a network and its average are equal at first, and the weight that gives "
-                "their difference a share of the gradient has no bound. Give numbers and a warm-up."
+                f"the weight of a term must be a number of your own, but that of "
+                f"{', '.join(measured)} is measured ('auto', calibrate): a network and its average "
+                "are equal at first, and the weight that gives their difference a share of the "
+                "gradient has no bound. Give numbers, chosen on validation data, and a warm-up."
             )
         self.following = following or Following()
         self.earlier = self.teacher.model  # a child, so that it is saved

@@ -1,5 +1,6 @@
 """Two processes on gloo: DDP waits for every parameter, those of connectors and losses too."""
 
+import copy
 import json
 import os
 import socket
@@ -13,6 +14,7 @@ from torch import nn
 from kd_core import AutoWeight, Distiller, Term
 from kd_core.losses import AttentionTransferLoss, ChannelWiseLoss, VIDLoss
 from kd_core.schedules import LinearWarmup, Stop
+from kd_core.self_distiller import SelfDistiller
 
 
 class Net(nn.Module):
@@ -38,7 +40,10 @@ def work(rank, port):
         "steered": Term(AttentionTransferLoss(), "high", weight=AutoWeight()),
     }
     images = torch.randn(2, 3, 8, 8, generator=torch.Generator().manual_seed(rank))
+    own = {"own": Term(AttentionTransferLoss(), "high")}
+    earlier = SelfDistiller(copy.deepcopy(student), own)
     Distiller(Net(8), terms).attach(student, example=(images,))
+    earlier.attach(student, name="distiller_self")
     model = nn.parallel.DistributedDataParallel(student)
     optimizer = torch.optim.SGD(model.parameters(), lr=0.1)
     logged, steered = [], []
@@ -82,16 +87,17 @@ def test_what_is_trained_for_a_term_at_zero_does_not_stop_ddp():
     assert all(step[-3:] == both for step in logged)
     names = [[key.removeprefix("loss_") for key in step[:-3]] for step in logged]
     assert names == [
-        ["early", "idle_connectors"],
-        ["idle_connectors"],
-        ["idle_connectors"],
-        ["idle_connectors", "late"],
-        ["idle_connectors", "late"],
+        ["early", "idle_connectors", "own"],
+        ["idle_connectors", "own"],
+        ["idle_connectors", "own"],
+        ["idle_connectors", "late", "own"],
+        ["idle_connectors", "late", "own"],
     ]
     # Both processes hold the same weights, though each has other images.
     assert [logged, weights, steered] == other
     assert len(set(steered)) > 2 and min(steered) > 0
-    assert weights["distiller.iteration"] == 5
+    assert weights["distiller.iteration"] == weights["distiller_self.iteration"] == 5
+    assert weights["distiller_self.earlier.high.weight"] != weights["high.weight"]
 
 
 if __name__ == "__main__":

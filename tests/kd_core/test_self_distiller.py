@@ -113,5 +113,7 @@ def test_margins_that_a_loss_reads_from_the_teacher_follow_too():
 
 
 def test_a_measured_weight_is_refused():
-    with pytest.raises(ValueError, match="must be a number here, but that of own is measured"):
+    with pytest.raises(
+        ValueError, match="must be a number of your own, but that of own is measured"
+    ):
         make(weight=AutoWeight())
