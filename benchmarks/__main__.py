@@ -19,7 +19,8 @@ recall: the time of recall_at_k, all K, over that of a search of one neighbor by
 pytorch-metric-learning's precision at 1; the memory it takes. Embeddings are synthetic.
 
 gpu: recall with its kernel and without, the step in three precisions, gradients against the
-CPU's and peak memory, on a GPU; each result is appended to the file as it comes.
+CPU's, training with --amp and real loading, peak memory, torchrun, and a profile, on a GPU; each
+result is appended to the file as it comes.
 
 Run it in a checkout of the repository, or as `kdkit benchmark` from any folder.
 """
@@ -36,8 +37,8 @@ from typing import Any
 import torch
 from mmengine.config import Config
 
-from benchmarks.measure import require_device
 from kd_engine.config.load import load_run_config
+from kd_engine.devices import named_device
 from kd_engine.entry_points import package_of
 from kd_engine.errors import clear_errors
 from kd_engine.evaluate import write_json
@@ -53,17 +54,15 @@ def main(arguments: Sequence[str] | None = None) -> None:
     """Run the command line."""
     options = _parser().parse_args(arguments)
     with clear_errors(), short_terminal("measuring"):
-        require_device(torch.device(options.device or "cpu"))
+        named_device(options.device or "cpu")
         check_outputs([options.out], [getattr(options, "config", None)], options.overwrite)
         options.run(options)
 
 
 def _distill(options: argparse.Namespace) -> None:
-    from mmengine.logging import MMLogger
-
     from benchmarks.step_costs import with_auto_weights
 
-    MMLogger.get_current_instance().setLevel("ERROR")
+    _log_errors_only()
     if options.threads:
         torch.set_num_threads(options.threads)
     keep_freed_memory()  # as kdkit train does
@@ -113,9 +112,18 @@ def _recall(options: argparse.Namespace) -> None:
 
 
 def _gpu(options: argparse.Namespace) -> None:
-    from benchmarks.gpu import GpuSettings, measure_all
+    from benchmarks.gpu import GpuSettings, measure_all, tiny
 
-    measure_all(load_run_config(options.config), GpuSettings(options.device), options.out)
+    _log_errors_only()
+    settings = GpuSettings(options.device, data=options.data)
+    settings = tiny(settings) if options.tiny else settings
+    measure_all(load_run_config(options.config), settings, options.out)
+
+
+def _log_errors_only() -> None:
+    from mmengine.logging import MMLogger
+
+    MMLogger.get_current_instance().setLevel("ERROR")
 
 
 def _parser() -> argparse.ArgumentParser:
@@ -134,7 +142,12 @@ def _parser() -> argparse.ArgumentParser:
 def _add_gpu(parser: argparse.ArgumentParser) -> None:
     parser.set_defaults(run=_gpu, overwrite=True)  # a file that is there grows
     parser.add_argument("--config", default=DEFAULT_CONFIG, help=f"default: {DEFAULT_CONFIG}")
-    parser.add_argument("--device", default="cuda", help="cuda (default) or cuda:<n>")
+    parser.add_argument("--device", default="cuda", help="cuda (default), cuda:<n>, or cpu")
+    parser.add_argument("--tiny", action="store_true", help="tiny sizes: try the command")
+    parser.add_argument(
+        "--data", default="", metavar="FOLDER",
+        help="laid out like COCO, for the training (default: random images)",
+    )  # fmt: skip
     parser.add_argument("--out", metavar="FILE", required=True, help="JSON, one result a line")
 
 
@@ -166,7 +179,7 @@ def _add_recall(parser: argparse.ArgumentParser) -> None:
     parser.set_defaults(run=_recall)
     parser.add_argument(
         "--sizes", nargs="+", default=["cub", "sop128"], metavar="NAME",
-        help="of cub, sop128, sop512, 200k and 1m (default: cub sop128)",
+        help="of tiny (a trial), cub, sop128, sop512, 200k and 1m (default: cub sop128)",
     )  # fmt: skip
     parser.add_argument("--rounds", type=_positive, default=5, help="rounds (default: 5)")
     parser.add_argument("--threads", type=_positive, help="of torch and FAISS (default: theirs)")

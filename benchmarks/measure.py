@@ -88,20 +88,6 @@ def peak_bytes(action: Action, device: torch.device) -> int:
     return _peak(event for event in events if event.get("name") == _MEMORY_EVENT)
 
 
-def require_device(device: torch.device) -> None:
-    """Require that a GPU that is asked for is there.
-
-    Raises:
-        ValueError: If it is not.
-    """
-    if device.type == "cuda" and (device.index or 0) >= torch.cuda.device_count():
-        raise ValueError(
-            f"the device must be one of this machine, but it is {device} and torch finds "
-            f"{torch.cuda.device_count()} GPUs. Take --device cpu, or install a driver and a CUDA "
-            "build of torch."
-        )
-
-
 def describe_machine(device: torch.device) -> str:
     """Return in one line what a figure was measured on."""
     if device.type == "cuda":

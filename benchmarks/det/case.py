@@ -18,7 +18,7 @@ from kd_det.probe import random_batch
 from kd_engine.build import is_distilled, student_config
 from kd_engine.run.run_length import set_training_position
 
-_OPTIMIZER = {"type": "OptimWrapper", "optimizer": {"type": "SGD", "momentum": 0.9}}
+OPTIMIZER = {"type": "OptimWrapper", "optimizer": {"type": "SGD", "momentum": 0.9}}
 _BOXES = 5  # on each image
 
 
@@ -61,7 +61,7 @@ class DetectorCase:
         set_training_position(0, 1, None)  # YOLOX and others ask for it
         self.distiller = distilled.distiller
         self.teacher: Any = self.distiller.teacher.model
-        settings = copy.deepcopy(config.get("optim_wrapper", _OPTIMIZER))
+        settings = copy.deepcopy(config.get("optim_wrapper", OPTIMIZER))
         settings["optimizer"]["lr"] = 0.0
         self.optimizers = {
             name: build_optim_wrapper(one, copy.deepcopy(settings))

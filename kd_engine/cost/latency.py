@@ -12,6 +12,8 @@ from pathlib import Path
 
 import torch
 
+from kd_engine.devices import named_device
+
 ROUNDS, WARM_UP = 50, 5
 
 
@@ -81,31 +83,16 @@ def devices_of(names: tuple[str, ...]) -> list[torch.device]:
         names: Such as ``cpu``, ``cuda`` or ``cuda:1``.
 
     Raises:
-        ValueError: If there is no such device.
+        ValueError: If a name is no such one, or this machine lacks the device.
     """
     wanted = names or ("cpu", *["cuda"] * torch.cuda.is_available())
-    return [_device(name) for name in dict.fromkeys(wanted)]
+    return [named_device(name) for name in dict.fromkeys(wanted)]
 
 
 def _latency(seconds: list[float]) -> Latency:
     several = seconds if len(seconds) > 1 else seconds * 2
     low, median, high = statistics.quantiles(several, n=4, method="inclusive")
     return Latency(median, low, high, len(seconds))
-
-
-def _device(name: str) -> torch.device:
-    try:
-        device = torch.device(name)
-    except RuntimeError:
-        device = None
-    if device is None or device.type not in ("cpu", "cuda"):
-        raise ValueError(f"a device must be cpu, cuda or cuda:N, but it is {name!r}.")
-    if device.type == "cuda" and (device.index or 0) >= torch.cuda.device_count():
-        raise ValueError(
-            f"there is no device {name!r}: torch finds {torch.cuda.device_count()} GPU(s). Leave "
-            "--device out to measure on what there is."
-        )
-    return device
 
 
 def _cpu() -> str:

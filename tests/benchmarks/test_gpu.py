@@ -5,13 +5,14 @@ import pytest
 import torch
 from torch import nn
 
-from benchmarks import gpu
-from benchmarks.recall.case import SIZES, Size
+from benchmarks import gpu, gradients
+from benchmarks.gradients import distances
 from kd_core import Distiller, Term
 from kd_core.losses import ASCKDLoss, AttentionTransferLoss
 
 CPU = torch.device("cpu")
-TINY = gpu.GpuSettings("cpu", ("tiny",), rounds=2, batches=(2,))
+TINY = gpu.tiny(gpu.GpuSettings("cpu"))
+TRAINED = {"images_per_second": 1.0, "loader_share": 0.5, "peak_mb": 3}
 
 
 class Case:
@@ -27,6 +28,9 @@ class Case:
     def actions(self):
         return {"student": list, "teacher": list, "distilled": self.distilled}
 
+    def term_actions(self):
+        return {"at": list, "asckd": list}
+
     def distilled(self):
         self.student(torch.randn(2, 3, 8, 8))
         self.values = self.distiller.losses()
@@ -34,7 +38,6 @@ class Case:
 
 @pytest.fixture
 def tiny(monkeypatch):
-    monkeypatch.setitem(SIZES, "tiny", Size(300, 16, 60, (1, 10), 0.7))
     monkeypatch.setattr(gpu, "_case", lambda *_: Case())
 
 
@@ -43,21 +46,47 @@ def test_every_result_is_a_line_and_an_error_stops_nothing(tiny, tmp_path, monke
         raise RuntimeError("out of memory")
 
     monkeypatch.setattr(gpu, "recall", fail)
+    monkeypatch.setattr(gpu, "train", lambda *_, **options: {**TRAINED, **options})
     out = tmp_path / "gpu.jsonl"
     out.write_text('{"what": "earlier"}\n')
     gpu.measure_all(SimpleNamespace(), TINY, str(out))
     found = {one["what"]: one.get("result") for one in map(json.loads, out.open())}
-    assert list(found)[:3] == ["earlier", "recall tiny", "step float32"]
+    three = [f"{what} {name}" for what in ("step", "gradients") for name in gpu.PRECISIONS]
+    last = ["training", "memory batch 2", "torchrun", "profile"]
+    assert list(found) == ["earlier", "recall tiny", *three, *last]
     assert found["recall tiny"] == {"error": "RuntimeError: out of memory"}
     assert set(found["step bfloat16"]["ratio"]) == {"distilled", "before"}
-    assert found["gradients float32"]["asckd"] == {"value": 0.0, "gradient": 0.0}
-    assert 0 < found["gradients bfloat16"]["at"]["gradient"] < 0.01
+    assert set(found["step bfloat16"]["terms_seconds"]) == {"at", "asckd"}
     assert found["memory batch 2"]["distilled"] > 0
+    assert found["training"] == TRAINED and found["torchrun"] == {**TRAINED, "distributed": True}
+    times = [one["ms"] for one in found["profile"]]
+    assert times == sorted(times, reverse=True) and times[0] > 0
+    assert any("conv" in one["operator"] for one in found["profile"])
+
+
+@pytest.mark.parametrize(
+    "dtype, above, below", [(torch.float32, -1, 1e-6), (torch.float16, 0, 2e-3)]
+)
+def test_gradients_in_half_precision_are_those_of_the_rounded_maps(dtype, above, below):
+    for name, one in distances(CPU, dtype).items():
+        assert one["value"] == 0 and above < one["gradient"] < below, name
+
+
+def test_a_wrong_value_and_gradient_are_seen(monkeypatch):
+    class Off(nn.Module):
+        def forward(self, student, teacher):
+            factor = 1 + (student.dtype == torch.float16)
+            return factor * (student.float() - teacher.float()).square().mean()
+
+    monkeypatch.setattr(gradients, "_MAPS", {"off": Off})
+    monkeypatch.setattr(gradients, "_ROWS", {})
+    (found,) = distances(CPU, torch.float16).values()
+    assert found == pytest.approx({"value": 1, "gradient": 1}, rel=1e-3)
 
 
 def test_recall_with_and_without_the_kernel_is_the_same(tiny):
     found = gpu.recall("tiny", 1, CPU)
-    assert found["same"] and set(found["seconds"]) == {"kernel", "without"}
+    assert found["same"] and set(found["seconds"]) == {"kernel", "without", "products"}
 
 
 def test_as_before_gives_the_same_losses_and_is_undone():
@@ -76,6 +105,6 @@ def test_as_before_gives_the_same_losses_and_is_undone():
 
 @pytest.mark.skipif(torch.cuda.is_available(), reason="there is a GPU")
 def test_without_a_gpu_it_stops_at_once(tmp_path):
-    with pytest.raises(ValueError, match="it is cuda and torch finds 0 GPUs. Take --device cpu"):
+    with pytest.raises(ValueError, match=r"it is 'cuda' and torch finds 0 GPU\(s\). Take --device"):
         gpu.measure_all(SimpleNamespace(), gpu.GpuSettings(), str(tmp_path / "gpu.jsonl"))
     assert not list(tmp_path.iterdir())

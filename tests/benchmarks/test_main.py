@@ -167,7 +167,7 @@ def test_recall_prints_the_table_and_writes_json(tmp_path, benchmark):
 def test_an_unknown_size_is_named(benchmark):
     code, _, errors = benchmark("recall", "--sizes", "cub", "huge")
     assert code == 1
-    assert "sizes must be of cub, sop128, sop512, 200k, 1m, but 'huge' is not" in errors
+    assert "sizes must be of tiny, cub, sop128, sop512, 200k, 1m, but 'huge' is not" in errors
 
 
 @pytest.mark.parametrize("command", [["-m", "benchmarks"], [str(ROOT / "tools/benchmark.py")]])
@@ -177,4 +177,31 @@ def test_it_runs_from_a_checkout_by_itself_and_by_the_tool_from_anywhere(command
         [sys.executable, *command, "recall", "--sizes", "huge"],
         cwd=folder, capture_output=True, text=True, check=False,
     )  # fmt: skip
-    assert found.returncode == 1 and "sizes must be of cub" in found.stderr
+    assert found.returncode == 1 and "sizes must be of tiny, cub" in found.stderr
+
+
+@pytest.mark.slow
+def test_gpu_measures_all_of_it_on_a_cpu(configs, benchmark):
+    out = configs / "gpu.jsonl"
+    command = ["gpu", "--tiny", "--device", "cpu", "--config", configs / "distilled.py"]
+    code, printed, errors = benchmark(*command, "--out", out)
+    assert code == 0, errors
+    found = {one["what"]: one["result"] for one in map(json.loads, out.open(encoding="utf-8"))}
+    assert not [name for name, result in found.items() if "error" in result]
+    assert found["recall tiny"]["same"]
+    assert found["step bfloat16"]["terms_seconds"].keys() == {"hmat", "asckd"}
+    for name in ("training", "torchrun"):
+        assert found[name]["images_per_second"] > 0 and 0 <= found[name]["loader_share"] < 1
+    assert found["memory batch 2"]["distilled"] > found["memory batch 2"]["student"] > 0
+    assert list(found)[0] == "recall tiny" and list(found)[-1] == "profile"
+    assert "profile [" in printed
+
+
+@pytest.mark.parametrize("command", [["distill"], ["recall"], ["gpu", "--out", "none.jsonl"]])
+def test_a_wrong_device_stops_it_before_anything_is_measured(command, benchmark, monkeypatch):
+    monkeypatch.setattr("benchmarks.__main__.load_run_config", None)  # which would fail otherwise
+    code, _, errors = benchmark(*command, "--device", "nonsense")
+    assert code == 1
+    said = "a device must be cpu, cuda or cuda:N, but it is 'nonsense'. Take one of these names."
+    assert said in " ".join(errors.split())
+    assert not Path("none.jsonl").exists()

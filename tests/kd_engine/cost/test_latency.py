@@ -55,12 +55,14 @@ def test_devices(monkeypatch):
     monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
     monkeypatch.setattr(torch.cuda, "device_count", lambda: 0)
     assert devices_of(()) == [CPU] == devices_of(("cpu", "cpu"))
-    with pytest.raises(ValueError, match=r"no device 'cuda': torch finds 0 GPU"):
+    with pytest.raises(ValueError, match=r"it is 'cuda' and torch finds 0 GPU"):
         devices_of(("cuda",))
     monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
     monkeypatch.setattr(torch.cuda, "device_count", lambda: 1)
     assert devices_of(()) == [CPU, torch.device("cuda")]
-    with pytest.raises(ValueError, match="no device 'cuda:1'"):
+    with pytest.raises(
+        ValueError, match=r"it is 'cuda:1' and torch finds 1 GPU\(s\). Take --device cpu"
+    ):
         devices_of(("cuda:1",))
 
 
