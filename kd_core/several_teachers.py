@@ -23,7 +23,8 @@ def split_terms(terms: Mapping[str, Any]) -> dict[str, Any]:
 
     ``weighting="entropy"`` or ``"confidence"`` beside a list lets the teachers share each sample by
     how sure they are, in the place of equal shares: see
-    :class:`kd_core.teacher_shares.TeacherShares`; "mean" is the default.
+    :class:`kd_core.teacher_shares.TeacherShares`, of ``dict(kind=..., layers=...)`` with both its
+    arguments; "mean" is the default.
 
     Args:
         terms: Name to options of a term, as :func:`kd_core.term_options.term_of` takes them; what
@@ -55,9 +56,10 @@ def split_terms(terms: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def _made(name: str, options: dict[str, Any]) -> dict[str, Any]:
-    several, kind = options.get("teacher"), options.pop("weighting", "mean")
+    several, given = options.get("teacher"), options.pop("weighting", "mean")
+    kind, layers = _weighting(given) if isinstance(given, Mapping) else (given, None)
     check_choice("weighting", kind, ("mean", *KINDS))
-    shared = None if kind == "mean" else TeacherShares(kind)
+    shared = None if kind == "mean" else TeacherShares(kind, layers)
     if shared is not None and (several is None or isinstance(several, str | Mapping)):
         raise ValueError(
             f"weighting={kind!r} needs several teachers, teacher=['a', 'b'], but teacher is "
@@ -70,6 +72,14 @@ def _made(name: str, options: dict[str, Any]) -> dict[str, Any]:
         whole = float(options.get("weight", 1.0))
         made = {name: {**one, "shares": shared, "weight": whole} for name, one in made.items()}
     return made
+
+
+def _weighting(given: Mapping[str, Any]) -> tuple[str, str | None]:
+    if not {"kind"} <= set(given) <= {"kind", "layers"}:
+        raise ValueError(
+            f"weighting must have a kind and may have layers, but it has {', '.join(given)}."
+        )
+    return given["kind"], given.get("layers")
 
 
 def _shares(teachers: Any) -> dict[str, float]:

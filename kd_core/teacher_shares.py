@@ -10,6 +10,7 @@ from torch import Tensor, nn
 
 from kd_core.checks import check_choice
 from kd_core.layers import levels_of
+from kd_core.masks import SCORES
 
 SHARES = "shares"  # name of the input of a loss
 KINDS = ("confidence", "entropy")
@@ -23,7 +24,8 @@ class TeacherShares:
 
     A sample is what the loss compares: an image, a region of a ROI head, an anchor. Shares sum to 1
     over teachers, so equal teachers are one. The loss must take ``shares`` and have ``doubts``,
-    which gives d of the scores that it compares, before ``normalize``.
+    which gives d of the scores that it compares, before ``normalize``, or of those that ``layers``
+    name: a loss of box offsets has ``scores_apart`` and needs these.
 
     Weights of Zhang, Chen and Wang, "Confidence-Aware Multi-Teacher Knowledge Distillation", ICASSP
     2022, https://arxiv.org/abs/2201.00007, for classifiers. Status: the formula of the authors'
@@ -31,31 +33,45 @@ class TeacherShares:
 
     Args:
         kind: "confidence" or "entropy".
+        layers: The teachers' layer of class scores of the same samples; ``None`` for what the term
+            compares.
 
     Raises:
         ValueError: If there is no such kind.
     """
 
-    def __init__(self, kind: str) -> None:
+    def __init__(self, kind: str, layers: str | None = None) -> None:
         check_choice("weighting", kind, KINDS)
-        self.kind = kind
+        self.kind, self.layers = kind, layers
 
     @property
     def requires(self) -> tuple[str, ...]:
         """Return the inputs that it requires besides the layers."""
         return ("labels",) if self.kind == "confidence" else ()
 
-    def require(self, loss: nn.Module) -> None:
-        """Require a loss of samples that can be weighted.
+    def require(self, loss: nn.Module, mask: Any = None) -> None:
+        """Require a loss of samples that can be weighted, and scores to weigh them by.
 
         Raises:
-            ValueError: If it is not one.
+            ValueError: If it is not one, has no scores, or has roles or a mask besides ``layers``.
         """
         if SHARES not in getattr(loss, "takes", ()) or not hasattr(loss, "doubts"):
             raise ValueError(
                 f"weighting={self.kind!r} weighs each sample, but {type(loss).__name__} takes no "
                 "weights of samples. Give teacher=[...] or teacher=dict(name=number, ...) without "
                 "weighting, or take a loss of class scores, such as SoftTargetLoss."
+            )
+        if self.layers is None and getattr(loss, "scores_apart", False):
+            raise ValueError(
+                f"weighting={self.kind!r} weighs by class scores, but {type(loss).__name__} "
+                "compares none. Name them: weighting=dict(kind=..., "
+                "layers='roi_head.bbox_head[0]')."
+            )
+        if self.layers is not None and (mask is not None or hasattr(loss, "roles")):
+            raise ValueError(
+                "a weighting has layers where a term has no mask and its loss no roles, but "
+                f"{type(loss).__name__} {'has roles' if mask is None else 'gets a mask'}. Leave "
+                "the layers of the weighting, or the mask, out."
             )
 
 
@@ -116,11 +132,14 @@ def _doubts(
     term: str, loss: Any, teacher: Mapping[str, Any], labels: Any, group: TeacherShares
 ) -> Tensor:
     side: Any = teacher if hasattr(loss, "roles") else teacher[""]
-    by_layer = not hasattr(loss, "roles") and not getattr(loss, "accepts_lists", False)
-    if by_layer and len(levels_of(side)) > 1:
-        raise ValueError(
-            f"weighting={group.kind!r} of term {term!r} weighs the samples of one layer, but there "
-            f"are {len(levels_of(side))}. Write a term for each layer."
-        )
+    if group.layers is not None:
+        side = teacher[SCORES]
+    if not hasattr(loss, "roles") and not getattr(loss, "accepts_lists", False):
+        side, *others = levels_of(side)
+        if others:
+            raise ValueError(
+                f"weighting={group.kind!r} of term {term!r} weighs the samples of one layer, but "
+                f"there are {1 + len(others)}. Write a term for each layer."
+            )
     doubts: Tensor = loss.doubts(side, labels if group.kind == "confidence" else None)
     return doubts

@@ -85,7 +85,7 @@ class Term:
         self.weight: Any = 1.0 if self.auto else weight
         check_weights(weight=self.weight)  # type: ignore[arg-type]  # it names what is no number
         if shares is not None:
-            shares.require(loss)
+            shares.require(loss, mask)
         if connector is not None:
             check_choice("connector", connector, CONNECTORS)
         self.loss = loss
@@ -112,8 +112,9 @@ class Term:
     def set_mask(self, mask: MapMask | None) -> None:
         """Replace the mask; its layers are read with the teacher's of the term."""
         self.mask = mask
-        if mask is not None and mask.layers is not None:
-            self.teacher_layers[SCORES] = _by_role(mask.layers)[WHOLE]
+        for one in (mask, self.shares):
+            if one is not None and one.layers is not None:
+                self.teacher_layers[SCORES] = _by_role(one.layers)[WHOLE]
 
     def layers(self, side: str) -> dict[str, list[LayerPath]]:
         """Return role to layers of the "student" or the "teacher"."""

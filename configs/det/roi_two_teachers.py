@@ -16,6 +16,14 @@ model = dict(
             weighting="confidence",  # "entropy" needs no labels
             inputs=dict(labels="roi_head.bbox_head.loss_cls.input[1]"),
         ),
+        boxes=dict(
+            loss=dict(type="kd_core.losses.RegionBoxLoss"),
+            layers="roi_head.bbox_head[1]",
+            teacher=["large", "own"],
+            weighting=dict(kind="confidence", layers="roi_head.bbox_head[0]"),
+            inputs=dict(labels="roi_head.bbox_head.loss_cls.input[1]"),
+        ),
     ),
 )
 model["terms"]["classes"].update(_base_.tuned.get("classes", {}))
+model["terms"]["boxes"].update(_base_.tuned.get("boxes", {}))

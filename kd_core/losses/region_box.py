@@ -7,6 +7,7 @@ from torch import Tensor
 
 from kd_core.checks import check_indices, check_positive
 from kd_core.losses.base import DistillationLoss
+from kd_core.losses.soft_target import class_doubts
 
 
 class RegionBoxLoss(DistillationLoss):
@@ -37,6 +38,8 @@ class RegionBoxLoss(DistillationLoss):
     """
 
     requires = ("labels",)
+    takes = ("shares",)
+    scores_apart = True  # what doubts takes is no output that it compares
 
     def __init__(self, classes: int | None = None, loss_weight: float = 1.0) -> None:
         super().__init__(loss_weight)
@@ -44,13 +47,16 @@ class RegionBoxLoss(DistillationLoss):
             check_positive(classes=classes)
         self.classes = classes
 
-    def forward(self, student: Tensor, teacher: Tensor, labels: Tensor) -> Tensor:
+    def forward(
+        self, student: Tensor, teacher: Tensor, labels: Tensor, shares: Tensor | None = None
+    ) -> Tensor:
         """Compare the offsets of the boxes.
 
         Args:
             student: Offsets (R, 4), or (R, 4 * classes).
             teacher: The same, either form; no gradient flows into them.
             labels: Class of each region, integers (R,); the background's is the number of classes.
+            shares: Factor (R,) on each region's difference, of several teachers; the divisor stays.
 
         Returns:
             Scalar loss in float32.
@@ -65,7 +71,12 @@ class RegionBoxLoss(DistillationLoss):
         chosen = labels.clamp(max=classes - 1)
         own, target = (_of_class(one, chosen) for one in (student, teacher.detach()))
         parts = (own - target).abs().sum(dim=1) * inside
-        return self.loss_weight * parts.sum() / inside.sum().clamp(min=1)
+        total = (parts if shares is None else shares * parts).sum()
+        return self.loss_weight * total / inside.sum().clamp(min=1)
+
+    def doubts(self, scores: Tensor, labels: Tensor | None = None) -> Tensor:
+        """Return how unsure a teacher's class scores (R, classes + 1) are of each region."""
+        return class_doubts(scores, labels)
 
     def _count(self, student: Tensor, teacher: Tensor) -> int:
         """Return the number of classes."""

@@ -16,14 +16,17 @@ from kd_core.losses import (
     DistributionResponseLoss,
     DKDLoss,
     FeatureImitationLoss,
+    RegionBoxLoss,
     SoftTargetLoss,
 )
 from kd_core.losses.soft_target import class_doubts
+from kd_core.masks import SCORES as TEACHER_SCORES
 from kd_core.methods import CAMKD
 from kd_core.methods.adapter import TaskAdapter
 from kd_core.several_teachers import split_terms
 from kd_core.teacher import FrozenTeacher
 from kd_core.teacher_shares import SHARES, TeacherShares, share_samples
+from kd_core.term_options import term_of
 
 LABELS = torch.tensor([0, 2, 1, 1])
 
@@ -198,11 +201,46 @@ def test_scores_of_several_layers_are_refused():
         (dict(teacher="a", weighting="entropy"), "but teacher is 'a'"),
         (dict(teacher=dict(a=1.0, b=2.0), weighting="entropy"), "but teacher is {'a': 1.0"),
         (dict(teacher=["a", "b"], weighting="sure"), "weighting must be one of"),
+        (dict(teacher=["a", "b"], weighting=dict(layers="0")), "must have a kind and may have"),
     ],
 )
 def test_what_does_not_fit_is_refused(options, message):
     with pytest.raises(ValueError, match=f"term 'kd': .*{message}"):
         split_terms({"kd": dict(loss=SoftTargetLoss(), layers="0", **options)})
+
+
+def test_boxes_are_weighed_by_the_class_scores_of_their_regions():
+    layers = "head.cls"
+    term = dict(loss=RegionBoxLoss(classes=2), layers="head.reg", teacher=["a", "b"])
+    made = split_terms({"boxes": term | dict(weighting=dict(kind="entropy", layers=layers))})
+    terms = {name: term_of(name, options) for name, options in made.items()}
+    assert terms["boxes_a"].shares is terms["boxes_b"].shares
+    assert [path.text for path in terms["boxes_a"].teacher_layers[TEACHER_SCORES]] == [layers]
+    labels = torch.tensor([0, 1])
+    offsets = {"": torch.ones(2, 4)}
+    sure = torch.tensor([[40.0, 0.0], [0.0, 0.0]])
+    teacher = {
+        "boxes_a": {"": torch.zeros(2, 4), TEACHER_SCORES: [sure]},
+        "boxes_b": {"": torch.full((2, 4), 3.0), TEACHER_SCORES: [torch.zeros(2, 2)]},
+    }
+    inputs = {name: {"labels": labels} for name in terms}
+    share_samples(terms, teacher, inputs)
+    found = {n: terms[n].compare(offsets, teacher[n], inputs[n])[""].item() for n in terms}
+    # Differences 4 and 8; shares 2/3 and 1/2 of a, 1/3 and 1/2 of b; two regions of foreground.
+    assert found == {
+        "boxes_a": pytest.approx(4 * (2 / 3 + 1 / 2) / 2),
+        "boxes_b": pytest.approx(8 * (1 / 3 + 1 / 2) / 2),
+    }
+
+
+def test_boxes_without_scores_or_with_a_mask_are_refused():
+    with pytest.raises(ValueError, match="by class scores, but RegionBoxLoss compares none. Name"):
+        Term(RegionBoxLoss(), "0", shares=TeacherShares("entropy"))
+    group = TeacherShares("entropy", "0")
+    with pytest.raises(ValueError, match="no roles, but SoftTargetLoss gets a mask"):
+        Term(SoftTargetLoss(), "0", shares=group, mask="attention")
+    with pytest.raises(ValueError, match="no roles, but BoxResponseLoss has roles"):
+        Term(BoxResponseLoss(), dict.fromkeys(("scores", "boxes"), "0"), shares=group)
 
 
 def test_a_loss_without_samples_is_refused():

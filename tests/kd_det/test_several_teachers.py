@@ -124,6 +124,19 @@ def test_regions_are_shared(tiny, weighting):
     check_shared(model, losses)
 
 
+def test_box_offsets_are_shared_by_class_scores(tiny):
+    labels = "roi_head.bbox_head.loss_cls.input[1]"
+    term = dict(
+        loss=dict(type="kd_core.losses.RegionBoxLoss"),
+        layers="roi_head.bbox_head[1]",
+        teacher=["a", "b"],
+        weighting=dict(kind="confidence", layers="roi_head.bbox_head[0]"),
+        inputs=dict(labels=labels),
+    )
+    model = shared(tiny, "faster_rcnn", term)
+    check_shared(model, tiny.losses(model))
+
+
 @pytest.mark.parametrize(
     ("kind", "labels"),
     [
