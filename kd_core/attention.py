@@ -13,7 +13,10 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from kd_core.checks import check_feature_map, check_feature_maps, check_positive, without_autocast
+from kd_core.relations.cells import row_means
 from kd_core.relations.gram import EPSILON, cosine_gram, energy, gram, without_float64
+
+_SMALL = 2**19  # elements: a map of which a copy costs less than several calls
 
 
 def activation_attention(feature: Tensor, power: float = 2.0) -> Tensor:
@@ -187,7 +190,8 @@ def pool_to(feature: Tensor, side: int | tuple[int, int]) -> Tensor:
         side: Largest side; a pair gives height and width.
 
     Returns:
-        Feature map in float32; an axis that is small enough already keeps its size.
+        Feature map in float32; an axis that is small enough already keeps its size. The gradient
+        to a large map in half precision cannot be differentiated again.
     """
     check_feature_map(feature)
     height, width = (side, side) if isinstance(side, int) else side
@@ -196,6 +200,8 @@ def pool_to(feature: Tensor, side: int | tuple[int, int]) -> Tensor:
         return feature.float()
     rows, columns = feature.shape[2] // size[0], feature.shape[3] // size[1]
     if (size[0] * rows, size[1] * columns) != feature.shape[2:]:
+        if feature.element_size() < 4 and feature.numel() > _SMALL:
+            feature = row_means(feature, size[0])  # without a copy of the whole in float32
         return F.adaptive_avg_pool2d(feature.float(), size)
     # Equal cells: two sums take half the time that pooling takes on a CPU, forward and backward.
     tall: Tensor = feature.unflatten(2, (size[0], rows)).sum(dim=3, dtype=torch.float32)
