@@ -12,6 +12,8 @@ import torch
 from torch import Tensor, nn
 from torch.utils.hooks import RemovableHandle
 
+from kd_core.tokens import as_levels
+
 Features = Tensor | list[Tensor]  # of one layer, or of several levels
 
 _SELECTOR = re.compile(r"(?P<module>\w+(?:\.\w+)*|)(?P<keys>(?:\[[^\[\]]+\])*)")
@@ -84,13 +86,11 @@ def find_layer(model: nn.Module, selector: LayerPath, whose: str) -> nn.Module:
         ValueError: If there is none; says of which model, by ``whose`` ("student" or "teacher"),
             and shows the nearest names.
     """
-    found = _at(model, selector.module)
-    if found is not None:
+    if (found := _at(model, selector.module)) is not None:
         return found
     names = [name for name, _ in model.named_modules() if name]
     near = difflib.get_close_matches(selector.module, names, n=5, cutoff=0.4)
-    if not near:
-        near = [name for name in names if "." not in name]
+    near = near or [name for name in names if "." not in name]
     raise ValueError(
         f"the {whose} ({type(model).__name__}) has no layer {selector.module!r}. "
         f"Nearest names: {', '.join(near)}. kdkit layers prints all of them."
@@ -139,9 +139,8 @@ class FeatureHooks:
 
     def keep(self, path: str, output: Any) -> None:
         """Store one layer's output; called by the hook, each time that the layer runs."""
-        if self.active:
-            self._outputs.setdefault(path, []).append(output)
-            self._versions.setdefault(path, []).append(_versions(output))
+        self._outputs.setdefault(path, []).append(output)
+        self._versions.setdefault(path, []).append(_versions(output))
 
     def read(self, selectors: Sequence[LayerPath]) -> Features:
         """Return the selected outputs: one tensor, or a flat list if several are selected.
@@ -155,8 +154,7 @@ class FeatureHooks:
         picked: list[Features] = []
         for selector in selectors:
             layer = f"layer {_name(selector.text, 0)!r} of the {self.whose}"
-            runs = self._outputs.get(selector.module, [])
-            if not runs:
+            if not (runs := self._outputs.get(selector.module, [])):
                 raise ValueError(
                     f"{layer} did not run in this forward. Select one that it uses in training."
                 )
@@ -227,7 +225,9 @@ class _Keep:
         self.of_input = of_input
 
     def __call__(self, module: nn.Module, args: Any, kwargs: Any, output: Any) -> None:
-        self.hooks.keep(self.path, _arguments(args, kwargs) if self.of_input else output)
+        if self.hooks.active:
+            found = _arguments(args, kwargs) if self.of_input else as_levels(output, kwargs)
+            self.hooks.keep(self.path, found)
 
 
 def _at(model: nn.Module, path: str) -> nn.Module | None:

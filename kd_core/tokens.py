@@ -1,10 +1,12 @@
-"""Tokens of transformers as maps: a grid of patches without class token, a DETR's memory."""
+"""Tokens of transformers as maps: patches without class token, a DETR's memory of each level."""
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
+import torch
 from torch import Tensor, nn
 
 _FIRST = ("cls_token", "dist_token", "reg_token", "class_token")  # each a parameter (1, n, C)
@@ -67,9 +69,34 @@ def prefix_of(model: nn.Module, path: str) -> int | None:
             known = getattr(around, "num_prefix_tokens", None)  # of timm
             tokens = [getattr(around, name, None) for name in _FIRST]
             return sum(t.shape[1] for t in tokens if t is not None) if known is None else int(known)
-        if names[count:] == ["encoder"] and hasattr(around, "positional_encoding"):
+        if names[count : count + 1] == ["encoder"] and hasattr(around, "positional_encoding"):
             return None if hasattr(around, "level_embed") else 0  # a DETR's memory of one level
     return None
+
+
+def as_levels(output: Any, arguments: Mapping[str, Any]) -> Any:
+    """Return the memory of a deformable encoder as maps, one for each level; all else as it is.
+
+    Args:
+        output: A layer's output; tokens (N, sum of H * W, C) of such an encoder or a part of it.
+        arguments: What the layer was called with, by name: ``spatial_shapes`` (L, 2) are height and
+            width of each level. A decoder's ``value`` is another tensor than its ``query``, and its
+            output, of queries, is no memory.
+
+    Returns:
+        Maps (N, C, H, W) as a tuple, or the output.
+    """
+    shapes = arguments.get("spatial_shapes")
+    value = arguments.get("value")
+    of_queries = value is not None and value is not arguments.get("query")
+    if shapes is None or of_queries or not isinstance(output, Tensor) or output.dim() != 3:
+        return output
+    sizes = [tuple(size) for size in torch.as_tensor(shapes).tolist()]
+    counts = [height * width for height, width in sizes]
+    if sum(counts) != output.shape[1]:
+        return output
+    levels = zip(output.split(counts, dim=1), sizes, strict=True)
+    return tuple(tokens.transpose(1, 2).unflatten(2, size) for tokens, size in levels)
 
 
 def grid_of(count: int, image_size: tuple[int, int]) -> tuple[int, int] | None:

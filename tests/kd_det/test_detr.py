@@ -6,7 +6,7 @@ import functools
 import pytest
 import torch
 
-from kd_core.losses import QueryResponseLoss
+from kd_core.losses import PearsonFeatureLoss, QueryResponseLoss
 from kd_engine.config.file import read_config
 
 
@@ -48,6 +48,17 @@ def dino(tiny):
     config["positional_encoding"].update(num_feats=16)
     config["bbox_head"].update(num_classes=3, embed_dims=32)
     config["dn_cfg"]["group_cfg"].update(num_dn_queries=4)
+    return config
+
+
+def deformable(tiny):
+    config = copy.deepcopy(_published("deformable_detr/deformable-detr_r50_16xb2-50e_coco.py"))
+    config["backbone"] = tiny.backbone() | dict(out_indices=[1, 2, 3])
+    config["neck"].update(in_channels=[16, 32, 64], out_channels=32)
+    config.update(num_queries=8, encoder=_small(config["encoder"]))
+    config["decoder"] = _small(config["decoder"])
+    config["positional_encoding"].update(num_feats=16)
+    config["bbox_head"].update(num_classes=3, embed_dims=32)
     return config
 
 
@@ -103,18 +114,73 @@ def test_a_student_of_fewer_queries_learns_with_its_own_alone(tiny):
         tiny.build(tiny.distilled(config, dino(tiny), queries(match="query")))
 
 
-def test_the_encoders_memory_is_a_map(tiny):
+@pytest.mark.parametrize("layer", ["encoder", "encoder.layers.1"])
+def test_the_encoders_memory_is_a_map(tiny, layer):
     loss = dict(type="kd_core.losses.FeatureImitationLoss")
     config = detr(tiny)
-    terms = dict(memory=dict(loss=loss, layers="encoder"))
+    terms = dict(memory=dict(loss=loss, layers=layer))
     model = tiny.build(tiny.distilled(config, config, terms))
     (row,) = model.distiller.shape_table.rows
     assert row.student_shape == (2, 32, 2, 2) and row.student_layout == "of tokens"
     assert tiny.losses(model)["loss_memory"] > 0
 
 
-def test_the_memory_of_several_levels_is_none(tiny):
+@pytest.mark.parametrize("make", [deformable, dino])
+@pytest.mark.parametrize("layer", ["encoder", "encoder.layers.0"])
+def test_the_memory_of_each_level_is_a_map(tiny, make, layer):
+    """The map is what mmdet's own flattening of maps would have made of it."""
+    loss = dict(type="kd_core.losses.PearsonFeatureLoss")
+    config, seen = make(tiny), {}
+    terms = dict(all=dict(loss=loss, layers=layer), one=dict(loss=loss, layers=f"{layer}[1]"))
+    model = tiny.build(tiny.distilled(config, config, terms))
+    rows = model.distiller.shape_table.rows
+    assert [row.student_shape[2:] for row in rows] == [(8, 8), (4, 4), (2, 2), (1, 1), (4, 4)]
+    for side, one in (("student", model), ("teacher", model.distiller.teacher.model)):
+        one.get_submodule(layer).register_forward_hook(
+            lambda _, __, output, side=side: seen.setdefault(side, output)
+        )
+    losses = tiny.losses(model)
+    first, levels = 0, []
+    for side in ((8, 8), (4, 4), (2, 2), (1, 1)):
+        part = slice(first, first + side[0] * side[1])
+        maps = [
+            torch.stack([one[:, part, c].reshape(2, *side) for c in range(32)], dim=1)
+            for one in (seen["student"], seen["teacher"])
+        ]
+        levels.append(PearsonFeatureLoss()(*maps))
+        first = part.stop
+    assert first == seen["student"].shape[1]
+    torch.testing.assert_close(losses["loss_all"], sum(levels))
+    torch.testing.assert_close(losses["loss_one"], levels[1])
+    losses["loss_one"].backward()
+    assert model.backbone.conv1.weight.grad.abs().sum() > 0
+
+
+def test_levels_of_a_memory_are_paired_by_stride(tiny):
+    """A student of three levels under a teacher of four; and under the levels of a neck."""
     loss = dict(type="kd_core.losses.FeatureImitationLoss")
-    config = dino(tiny)
-    with pytest.raises(ValueError, match="must be a feature map"):
-        tiny.build(tiny.distilled(config, config, dict(m=dict(loss=loss, layers="encoder"))))
+    student = deformable(tiny)
+    student["num_feature_levels"] = student["neck"]["num_outs"] = 3
+    for part in ("encoder", "decoder"):
+        layer = student[part]["layer_cfg"]
+        layer["self_attn_cfg" if part == "encoder" else "cross_attn_cfg"]["num_levels"] = 3
+    terms = dict(
+        memory=dict(loss=loss, layers="encoder"),
+        neck=dict(loss=loss, layers="encoder[0:2]", teacher_layers="neck[0:2]", mask="boxes"),
+    )
+    model = tiny.build(tiny.distilled(student, deformable(tiny), terms))
+    rows = model.distiller.shape_table.rows
+    assert [row.student_shape for row in rows] == [row.teacher_shape for row in rows]
+    assert len(rows) == 5 and "#3 (2, 32, 1, 1) left out" in str(model.distiller.shape_table)
+    losses = tiny.losses(model)
+    assert losses["loss_memory"] > 0 and losses["loss_neck"] > 0
+
+
+def test_a_decoders_queries_stay_queries(tiny):
+    """Also where they are as many as the places of all levels."""
+    config = deformable(tiny)
+    config["num_queries"] = 85  # 64 + 16 + 4 + 1
+    loss = dict(type="kd_core.losses.FeatureImitationLoss")
+    terms = dict(queries=dict(loss=loss, layers="decoder.layers.0"))
+    with pytest.raises(ValueError, match=r"feature map.*\(2, 85, 32\)"):
+        tiny.build(tiny.distilled(config, config, terms))
