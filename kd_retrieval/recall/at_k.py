@@ -75,7 +75,7 @@ def recall_at_k(
     (N + M) x D x 6 bytes (4 without fast bfloat16 products; M is 0 without a gallery) and 40 MB
     for tiles. On a GPU only blocks of rows are held: 270 MB a side, 230 bytes a row and up to 500
     MB for tiles, which are halved where memory is short. Sets of labels take a bit for each image
-    and label, have all rows held there too, and positives looked for in the whole product.
+    and label on top, and have positives looked for in the whole product.
 
     Args:
         queries: Embeddings (N, D), tensor or array, of any floating type, on any device.

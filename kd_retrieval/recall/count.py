@@ -134,25 +134,28 @@ class RankCounter:
         return self.pieces.run(partial(self._recount, best, queries, rank, world))
 
     def _best_positives(self, rank: int, world: int) -> Tensor:
-        count, device = len(self.itself), self.itself.device
-        best = torch.full((count,), -torch.inf, dtype=torch.float64, device=device)
-        rows_at_once = _POSITIVES[0] * self.scale
-        columns_at_once = max(1, _POSITIVES[1] // self.pieces.parts)
-        for begin in range(rank * rows_at_once, count, world * rows_at_once):
-            rows = slice(begin, min(begin + rows_at_once, count))
-            first, last = self.labels.columns_of(rows)
-            for left in range(first, last, columns_at_once):
-                columns = slice(left, min(left + columns_at_once, last))
-                positive = self.labels.same(rows, columns)
-                own = self.itself[rows] - columns.start
-                inside = (own >= 0) & (own < positive.shape[1])
-                positive[inside.nonzero()[:, 0], own[inside]] = False
-                if not bool(positive.any()):
-                    continue
-                tile = self.similarity.tile(rows, columns, torch.float64)
-                tile.masked_fill_(~positive, -torch.inf)
-                best[rows] = torch.maximum(best[rows], tile.amax(dim=1))
+        count, height = len(self.itself), _POSITIVES[0] * self.scale
+        best = torch.full((count,), -torch.inf, dtype=torch.float64, device=self.itself.device)
+        width = max(1, _POSITIVES[1] // self.pieces.parts)
+        strips = (slice(i, min(i + height, count)) for i in range(0, count, height))
+        mine = itertools.islice(strips, rank, None, world)
+        spans = [(rows, *self.labels.columns_of(rows)) for rows in mine]
+        # Sets of labels meet all columns: block by block each of these is made once.
+        for before in range(0, len(self.similarity.gallery), self._around):
+            for rows, first, last in spans:
+                end = min(last, before + self._around)
+                for left in range(max(first, before), end, width):
+                    self._note_best(best, rows, slice(left, min(left + width, end)))
         return best
+
+    def _note_best(self, best: Tensor, rows: slice, columns: slice) -> None:
+        """Raise the best positives of some queries to those in some columns."""
+        positive = self.labels.same(rows, columns)
+        self._hide_itself(positive, rows, columns, hidden=False)
+        if bool(positive.any()):
+            tile = self.similarity.tile(rows, columns, torch.float64)
+            tile.masked_fill_(~positive, -torch.inf)
+            best[rows] = torch.maximum(best[rows], tile.amax(dim=1))
 
     def _survey(self, best: Tensor, rank: int, world: int) -> Counts:
         dtype = self.similarity.dtypes[0]
@@ -221,11 +224,13 @@ class RankCounter:
         """Return which queries have a positive and fewer above it than the largest K."""
         return (counts.above[queries] < self.enough) & (best[queries] > -torch.inf)
 
-    def _hide_itself(self, tile: Tensor, queries: Tensor, columns: slice) -> None:
+    def _hide_itself(
+        self, tile: Tensor, queries: Tensor | slice, columns: slice, hidden: float = -torch.inf
+    ) -> None:
         own = self.itself[queries] - columns.start
         inside = ((own >= 0) & (own < tile.shape[1])).nonzero()[:, 0]
         if len(inside):
-            tile[inside, own[inside]] = -torch.inf
+            tile[inside, own[inside]] = hidden
 
     def _near(
         self, counts: Counts, best: Tensor, tile: Tensor, queries: Tensor, dtype: torch.dtype
@@ -266,8 +271,7 @@ class RankCounter:
         dense = int(doubtful.sum()) * _DENSE > int(unclear.sum()) * part.shape[1]
         self._note(dtype, float(unclear.float().mean()) if dense else 0.0)
         if dense:
-            clear = ~unclear
-            counts.above[queries[clear]] += above[clear]
+            counts.above[queries[~unclear]] += above[~unclear]
             dtypes = self.similarity.dtypes
             finer = dtypes[dtypes.index(dtype) + 1]
             self._recount_tile(counts, best, queries[unclear], columns, finer)
@@ -290,8 +294,7 @@ class RankCounter:
 
     def _first_dtype(self) -> torch.dtype:
         """Skip a fast product that seldom decides: many ties, collapsed embeddings."""
-        dtypes = self.similarity.dtypes
-        return next(dtype for dtype in dtypes if self._escalated[dtype] < _OFTEN)
+        return next(one for one in self.similarity.dtypes if self._escalated[one] < _OFTEN)
 
     def _note(self, dtype: torch.dtype, share: float) -> None:
         self._escalated[dtype] = 0.8 * self._escalated[dtype] + 0.2 * share

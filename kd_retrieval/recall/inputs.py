@@ -81,9 +81,7 @@ def prepare(
         _order(labels).to(queries.device) for labels in (query_labels, gallery_labels)
     )
     exponent = 0 if metric == "cosine" else exponent_of(queries, gallery)
-    # Under sets of labels every pair is computed in float64: there rows had better be held.
-    in_blocks = in_blocks and queries.device.type in _IN_BLOCKS and kind is ClassLabels
-    make = BlockRows if in_blocks else grid_rows
+    make = BlockRows if in_blocks and queries.device.type in _IN_BLOCKS else grid_rows
     query_rows = make(queries, query_order, metric, exponent)
     gallery_rows = query_rows
     if not symmetric:

@@ -38,6 +38,7 @@ class SearchIndex:
         key: What the embeddings were made from.
         rows: Row of the table for each position in the index, int64 (n,).
         ids: Id for each position in the index, int64 (n,).
+        resources: Of a GPU, which live as long as the index.
     """
 
     index: Any
@@ -46,6 +47,7 @@ class SearchIndex:
     key: EmbeddingKey
     rows: NDArray[Any]
     ids: NDArray[Any]
+    resources: Any = None
 
     def search(
         self, queries: NDArray[Any], k: int, query_ids: NDArray[Any] | None = None

@@ -15,7 +15,8 @@ shown with its neighbors unmarked, and does not count for recall. Images come fr
 of the config, as the model sees them, or from the paths below a data root.
 
 recall@K is exact whatever the index: an ivf or hnsw index only finds the neighbors that are shown,
-and the command says what share of the exact ones it finds. --index-file keeps the index; one that
+and the command says what share of the exact ones it finds. --device cuda searches on a GPU, where
+FAISS is built for one; what --index-file keeps is the same. --index-file keeps the index; one that
 was built over other embeddings is refused. The whole gallery is held in memory.
 """
 
@@ -38,6 +39,8 @@ from kdkit.cli.command import (
 )
 
 if TYPE_CHECKING:
+    import torch
+
     from kd_retrieval.embeddings.stored import Embeddings
     from kd_retrieval.search.index import SearchIndex
     from kd_retrieval.search.queries import Queries
@@ -101,6 +104,13 @@ _MEASURES = {"cosine": "cosine similarity", "l2": "squared L2 distance", "dot": 
     help="Lists (ivf) or candidates (hnsw) that a query looks at.",
 )
 @click.option(
+    "--device",
+    default="cpu",
+    show_default=True,
+    metavar="NAME",
+    help="Search there: cuda or cuda:N for a flat or ivf index, with a GPU build of FAISS.",
+)
+@click.option(
     "--ks",
     cls=ManyOption,
     multiple=True,
@@ -120,15 +130,17 @@ def command(**given: Any) -> None:
         from kd_engine.terminal import short_terminal
         from kd_engine.weights.checkpoint import AtomicLocalBackend
         from kd_retrieval.embeddings.stored import read_embeddings
+        from kd_retrieval.search.gpu_index import on_device
         from kd_retrieval.search.page import render
         from kd_retrieval.search.queries import choose_queries, page_rows, queries_of
 
     with clear_errors(), short_terminal("reading the embeddings"):
+        device = _device(options)
         _check_outputs(options)
         gallery = read_embeddings(options.embeddings)
         other = read_embeddings(options.queries) if options.queries else None
         queries = queries_of(gallery, other, options.asymmetric)
-        index = _index(options, gallery)
+        index = on_device(_index(options, gallery), device)
         figures, notes = _figures(options, index, gallery, queries)
         pictured = _shown_images(options, gallery)
         asked = _query_images(options, queries.table) if options.queries else pictured
@@ -144,6 +156,15 @@ def command(**given: Any) -> None:
             print(note)
         size = Path(options.out).stat().st_size / 2**20
         print(f"{options.out}: {len(rows)} queries, {size:.1f} MiB")
+
+
+def _device(options: SimpleNamespace) -> torch.device:
+    from kd_engine.devices import named_device
+    from kd_retrieval.search.gpu_index import require_gpu_index
+
+    device = named_device(options.device)
+    require_gpu_index(options.index, device, options.k)
+    return device
 
 
 def _check_outputs(options: SimpleNamespace) -> None:
@@ -188,7 +209,7 @@ def _figures(
         ("queries", f"{len(queries.rows):,}"),
         ("gallery", f"{len(index.rows):,}"),
         ("classes", f"{len(set(gallery.labels[index.rows].tolist())):,}"),
-        ("index", index.kind),
+        ("index", index.kind if options.device == "cpu" else f"{index.kind} on {options.device}"),
     ]
     if not able:
         notes.append("No query has another image of its class in the gallery: no recall.")

@@ -5,6 +5,7 @@ import runpy
 import shutil
 from pathlib import Path
 
+import faiss
 import pytest
 import torch
 
@@ -152,3 +153,17 @@ def test_bad_requests(gallery, run_tool, tmp_path, arguments, message):
     page = tmp_path / "page.html"
     code, _, error = run_tool("search", gallery, "--out", page, *arguments)
     assert code == 1 and message in error and not page.exists(), error
+
+
+def test_a_gpu_is_used_or_refused_at_once(toy, gallery, run_tool, tmp_path, monkeypatch):
+    page = tmp_path / "page.html"
+    code, _, error = run_tool("search", "no such file", "--device", "nonsense", "--out", page)
+    assert code == 1 and "must be cpu, cuda or cuda:N, but it is 'nonsense'" in error
+    monkeypatch.setattr(torch.cuda, "device_count", lambda: 1)
+    code, _, error = run_tool("search", "no such file", "--device", "cuda", "--out", page)
+    assert code == 1 and "needs a GPU build of FAISS" in " ".join(error.split())
+    monkeypatch.setattr(faiss, "StandardGpuResources", object, raising=False)
+    monkeypatch.setattr(faiss, "index_cpu_to_gpu", lambda _, number, index: index, raising=False)
+    code, text, error = run_tool("search", gallery, "--device", "cuda", "--out", page)
+    assert code == 0, error
+    assert re.search(r"index +flat on cuda\n", text) and page.exists()

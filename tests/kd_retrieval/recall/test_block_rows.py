@@ -8,7 +8,10 @@ import torch
 from benchmarks.measure import peak_bytes
 from kd_retrieval import recall_at_k
 from kd_retrieval.recall.block_rows import BlockRows
+from kd_retrieval.recall.count import RankCounter
 from kd_retrieval.recall.grid import exponent_of, grid_rows
+from kd_retrieval.recall.inputs import prepare
+from kd_retrieval.recall.similarity import Similarity
 
 CPU = torch.device("cpu")
 SLICES = [slice(0, 5), slice(3, 9), slice(6, 8), slice(20, 23), torch.tensor([22, 0, 9, 9])]
@@ -73,23 +76,61 @@ def test_a_million_rows_of_512_take_less_than_a_gigabyte():
     assert peak(1_000_000, 512, rows.block) < 1e9
 
 
-@pytest.mark.parametrize("metric", ["cosine", "l2"])
-@pytest.mark.parametrize("what", ["clustered", "collapsed"])
-def test_memory_stays_below_the_bound(what, metric, monkeypatch):
+@pytest.fixture
+def small_blocks(monkeypatch):
     monkeypatch.setattr("kd_retrieval.recall.inputs._IN_BLOCKS", ("cpu",))
     monkeypatch.setattr("kd_retrieval.recall.block_rows._NUMBERS", 1024 * 512)
     monkeypatch.setattr("kd_retrieval.recall.block_rows._ALIGNED", 1024)
     for module in ("grid", "block_rows"):
         monkeypatch.setattr(f"kd_retrieval.recall.{module}.CHUNK", 128)
+
+
+def clustered():
     generator = torch.Generator().manual_seed(0)
     labels = torch.randint(800, (4096,), generator=generator)
     rows = torch.randn(800, 512, generator=generator)[labels]
-    rows += 3 * torch.randn(4096, 512, generator=generator)
+    return rows + 3 * torch.randn(4096, 512, generator=generator), labels
+
+
+@pytest.mark.parametrize("metric", ["cosine", "l2"])
+@pytest.mark.parametrize("what", ["clustered", "collapsed", "sets"])
+def test_memory_stays_below_the_bound(what, metric, small_blocks, monkeypatch):
+    rows, labels = clustered()
     if what == "collapsed":
         rows = rows[:1] + 1e-6 * rows
+    table = 0
+    if what == "sets":
+        labels = [{label, 800 + label % 7} for label in labels.tolist()]
+        table = 4096 * 13 * 8  # of 807 labels
     taken = peak_bytes(lambda: recall_at_k(rows, labels, ks=(1, 10), metric=metric), CPU)
     tiles = 1024 * 1024 * 8 * 5 + 1024 * 512 * 12 + 6 * 128 * 512 * 8
-    assert taken < 230 * 4096 + 2 * 1024 * 512 * 4 + tiles
+    assert taken < 230 * 4096 + 2 * 1024 * 512 * 4 + tiles + 2 * table
     monkeypatch.setattr("kd_retrieval.recall.inputs._IN_BLOCKS", ())
     held = peak_bytes(lambda: recall_at_k(rows, labels, ks=(1, 10), metric=metric), CPU)
     assert taken < held
+
+
+def test_sets_of_labels_have_their_rows_made_once_for_each_block(small_blocks, monkeypatch):
+    rows, labels = clustered()
+    sets = [{label} for label in labels.tolist()]
+    made = []
+
+    def count(self, places, dtype, plain=BlockRows._made):
+        made.append(len(places))
+        return plain(self, places, dtype)
+
+    monkeypatch.setattr(BlockRows, "_made", count)
+    given = prepare(rows, sets, ks=(1,), in_blocks=True)
+    counter = RankCounter(
+        Similarity(given.queries, given.gallery), given.labels, given.itself, True, (1,), tile=1024
+    )
+    best = counter.best_positives()
+    blocks = 4096 // 1024
+    assert sum(made) <= 4096 * blocks  # and not once for each of 32 strips of queries
+    held = prepare(rows, labels, ks=(1,))
+    other = RankCounter(
+        Similarity(held.queries, held.gallery), held.labels, held.itself, True, (1,)
+    ).best_positives()
+    expected = torch.empty_like(other)
+    expected[held.order] = other
+    assert torch.equal(best[torch.argsort(given.order)], expected)
