@@ -1,5 +1,6 @@
 import re
 from pathlib import Path
+from unittest import mock
 
 import pytest
 
@@ -42,6 +43,10 @@ def test_each_extra_brings_what_is_said_of_it():
 
 def test_what_is_installed_is_accepted():
     require_packages("this test", ("numpy", "torch"))
+    with mock.patch("kd_core.packages.find_spec", lambda name: None if name == "faiss" else name):
+        require_packages("this test", ("numpy", "torch"))
+        with pytest.raises(ImportError, match="this test needs faiss, which this"):
+            require_packages("this test", ("numpy", "faiss"))
 
 
 def test_each_missing_package_names_its_extra_and_the_user():

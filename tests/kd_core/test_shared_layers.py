@@ -119,6 +119,9 @@ def test_views_of_one_block_are_apart():
     for net, part in zip(nets, block, strict=True):
         net.head.weight = nn.Parameter(part)
     require_apart([("student", nets[0]), ("teacher", nets[1])])
+    nets[1].head.weight = nn.Parameter(block[0])  # the same place in it
+    with pytest.raises(ValueError, match="'head.weight' of teacher is 'head.weight' of st"):
+        require_apart([("student", nets[0]), ("teacher", nets[1])])
 
 
 def test_two_teachers_of_one_student():
@@ -131,3 +134,5 @@ def test_two_teachers_of_one_student():
 def test_networks_without_weights_yet():
     nets = nn.LazyLinear(4), nn.LazyLinear(4), nn.Linear(2, 2, device="meta"), nn.Identity()
     require_apart([(str(number), net) for number, net in enumerate(nets)])
+    with pytest.raises(ValueError, match="'the whole model' of again is 'the whole model' of 0"):
+        require_apart([("0", nets[2]), ("again", nets[2])])

@@ -22,7 +22,11 @@ def there(tmp_path):
 
 
 def test_a_new_file_may_be_written(tmp_path, there):
-    check_outputs([tmp_path / "new.json", None], [there, None, "https://example.org/new.json"])
+    read = [there, None, "https://example.org/new.json"]
+    check_outputs([tmp_path / "new.json", None], read)
+    assert not (tmp_path / "new.json").exists() and there.read_text(encoding="utf-8") == "mine"
+    with pytest.raises(ValueError, match="new.json"):
+        check_outputs([tmp_path / "new.json"], [*read, tmp_path / "new.json"])
 
 
 def test_what_is_there_is_replaced_only_if_that_is_wanted(there):

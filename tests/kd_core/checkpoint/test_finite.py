@@ -63,6 +63,8 @@ def test_each_name_of_a_shared_parameter_is_one():
 def test_what_holds_no_numbers_is_passed_over():
     weights = {"fc._extra_state": {"seen": NAN}, "w": torch.empty(2, device="meta")}
     require_finite_weights(nn.Module(), weights | {"steps": torch.tensor(3)}, "")
+    with pytest.raises(CheckpointError, match="steps has 1 NaN of 1"):  # and nothing after it
+        require_finite_weights(nn.Module(), weights | {"steps": torch.tensor(NAN)}, "")
 
 
 @pytest.mark.parametrize("count, more", [(3, r"b has 1 NaN of 1, c has 1 NaN of 1\. "),

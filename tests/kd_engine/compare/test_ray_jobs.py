@@ -109,6 +109,7 @@ def test_a_cluster_that_listens_is_joined(ray, tmp_path):
 
 def test_nothing_to_do_needs_no_cluster(ray):
     run_on_ray([], "nowhere", print)
+    assert not ray.asked
 
 
 def test_the_missing_extra_is_named(monkeypatch, tmp_path):

@@ -32,11 +32,14 @@ class TestCheckKeys:
     )
     def test_names_of_ones_own_are_legal(self, key):
         check_keys({"model": {}, key: 1})
+        with pytest.raises(ValueError, match=r"but modle is set \(is it model\?\)\. "):
+            check_keys({"modle": {}, key: 1})  # which alone is named
 
     def test_what_mmengine_reads_is_legal(self):
-        check_keys(
-            {"train_cfg": {}, "test_cfg": {}, "val_cfg": {}, "default_hooks": {"logger": {}}}
-        )
+        known = {"train_cfg": {}, "test_cfg": {}, "val_cfg": {}}
+        check_keys({**known, "default_hooks": {"logger": {}}})
+        with pytest.raises(ValueError, match=r"but default_hooks\.checkpiont is set"):
+            check_keys({**known, "default_hooks": {"checkpiont": {}}})
 
 
 class TestCheckOptions:

@@ -19,3 +19,5 @@ def test_a_distilled_model_and_its_teachers_are_not():
     teacher = dict(config=DISTILLED, checkpoint=None)  # of a run: its student is the teacher
     require_outermost(PLAIN)
     require_outermost({**DISTILLED, "teacher": teacher, "teachers": dict(a=teacher)})
+    with pytest.raises(ValueError, match=r"model\.student is one"):  # a student is no such place
+        require_outermost({**DISTILLED, "student": DISTILLED, "teacher": teacher})

@@ -41,3 +41,5 @@ class TestRequireDatasets:
     def test_only_the_loaders_asked_for(self, tmp_path):
         config = Config({"train_dataloader": loader(data_root=str(tmp_path / "none"))})
         require_datasets(config, loaders=("val_dataloader",))
+        with pytest.raises(FileNotFoundError, match="none is missing"):
+            require_datasets(config, loaders=("train_dataloader",))

@@ -43,6 +43,8 @@ def test_fewer_images_than_a_batch_with_drop_last(change: dict[str, Any]) -> Non
 )
 def test_a_loader_that_gives_a_batch_passes(loader: dict[str, Any]) -> None:
     check_batches(loader, 7)
+    with pytest.raises(ValueError, match="training needs images"):
+        check_batches(loader, 0)
 
 
 def test_processes_share_the_images(monkeypatch: pytest.MonkeyPatch) -> None:

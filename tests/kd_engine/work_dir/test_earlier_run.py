@@ -83,6 +83,8 @@ def test_what_is_no_checkpoint_is_no_run(config, fill, tmp_path):
     earlier_run(config).require_none("a.py")
     fill("20260101_101010/", "a.py", "pretrained.pth", "epoch_.pth", "seed0/", signed="b.py")
     earlier_run(config).require_none("a.py")
+    fill("epoch_1.pth")
+    assert "epoch_1.pth" in refusal(config)
 
 
 def test_overwriting_removes_checkpoints_and_logs_alone(config, fill, tmp_path, capsys):

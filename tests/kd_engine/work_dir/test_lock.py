@@ -128,7 +128,9 @@ def test_a_work_dir_removed_by_hand_meanwhile_is_no_error(tmp_path):
     with hold_work_dir(tmp_path / "run"):
         (tmp_path / "run" / ".run.lock").unlink()
         with hold_work_dir(tmp_path / "run"):
-            pass
+            assert (tmp_path / "run" / ".run.lock").exists()
+        (tmp_path / "run" / "log").touch()
+    assert (tmp_path / "run" / "log").exists()
 
 
 def test_leftovers_of_killed_writers_are_removed(tmp_path):
