@@ -4,6 +4,7 @@
     python -m benchmarks distill configs/det/hmat_asckd+bccd --size 240 320 --batch 8
     python -m benchmarks distill --device cuda --size 800 1333 --out benchmark.json
     python -m benchmarks distill configs/cls/kd+digits --threads 1 --auto-weights
+    python -m benchmarks terms --kinds roi crosskd --out terms.jsonl
     python -m benchmarks recall
     python -m benchmarks recall --sizes sop512 200k --rounds 3 --threads 2 --out recall.json
     python -m benchmarks gpu --out gpu.jsonl
@@ -14,6 +15,9 @@ method that trains several; the peak memory of each; the time of each term, and 
 weights; of detectors the memory of HMAT on a map of stride 4; of classifiers the step of
 torchdistill, if it is installed and has the method. Weights and images are random: no dataset and
 no download is needed.
+
+terms: the same ratio of each kind of term of a detector, one line each: feature losses, masks, ROI
+head, RPN, dense responses, CrossKD, queries and memory of a DINO.
 
 recall: the time of recall_at_k, all K, over that of a search of one neighbor by FAISS, and of
 pytorch-metric-learning's precision at 1; the memory it takes. Embeddings are synthetic.
@@ -100,6 +104,25 @@ def _given(options: argparse.Namespace, module: ModuleType) -> dict[str, Any]:
     return named
 
 
+def _terms(options: argparse.Namespace) -> None:
+    from benchmarks.det.terms import TermSettings, head_lines, line_of, measure_terms
+
+    _log_errors_only()
+    if options.threads:
+        torch.set_num_threads(options.threads)
+    keep_freed_memory()
+    settings = TermSettings(
+        options.kinds, tuple(options.size), options.batch, options.rounds, options.device
+    )
+    print("\n".join(head_lines(settings)), flush=True)
+    reports = []
+    for report in measure_terms(settings):
+        print(line_of(report), flush=True)
+        reports.append(report)
+        if options.out:
+            write_json({"kinds": reports}, options.out)
+
+
 def _recall(options: argparse.Namespace) -> None:
     from benchmarks.recall.cost import RecallSettings, describe, measure_recall
 
@@ -134,6 +157,7 @@ def _parser() -> argparse.ArgumentParser:
     )
     commands = parser.add_subparsers(required=True, metavar="COMMAND")
     _add_distill(commands.add_parser("distill", help="cost of a distilled training step"))
+    _add_terms(commands.add_parser("terms", help="cost of each kind of term of a detector"))
     _add_recall(commands.add_parser("recall", help="cost of exact recall@K"))
     _add_gpu(commands.add_parser("gpu", help="all that a GPU is to be measured with"))
     return parser
@@ -171,6 +195,21 @@ def _add_distill(parser: argparse.ArgumentParser) -> None:
         "--hmat-size", nargs=2, type=_positive, metavar=("HEIGHT", "WIDTH"),
         help="detectors: pixels of the two images of the memory measurement (default: 800 1333)",
     )  # fmt: skip
+    parser.add_argument("--out", metavar="FILE", help="write all numbers as JSON")
+    parser.add_argument("--overwrite", action="store_true", help="replace that file if it is there")
+
+
+def _add_terms(parser: argparse.ArgumentParser) -> None:
+    parser.set_defaults(run=_terms)
+    parser.add_argument("--kinds", nargs="+", default=[], metavar="NAME", help="default: all")
+    parser.add_argument(
+        "--size", nargs=2, type=_positive, default=(256, 320), metavar=("HEIGHT", "WIDTH"),
+        help="pixels of the images (default: 256 320)",
+    )  # fmt: skip
+    parser.add_argument("--batch", type=_positive, default=2, help="images (default: 2)")
+    parser.add_argument("--rounds", type=_positive, default=12, help="default: 12")
+    parser.add_argument("--threads", type=_positive, help="of torch (default: its own)")
+    parser.add_argument("--device", default="cpu", help="cpu (default), cuda or cuda:<n>")
     parser.add_argument("--out", metavar="FILE", help="write all numbers as JSON")
     parser.add_argument("--overwrite", action="store_true", help="replace that file if it is there")
 

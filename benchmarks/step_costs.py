@@ -15,7 +15,7 @@ from benchmarks.measure import describe_machine, interleave, peak_bytes, ratios,
 from kd_core import Distiller
 from kd_core.gradients.auto_weight import AUTO, AutoWeights
 from kd_core.layers import FeatureHooks
-from kd_core.terms import layers_of, pick_required
+from kd_core.terms import pick_required
 from kd_engine.build import without_weight_files
 
 RATIO_LIMIT = 1.05
@@ -58,10 +58,7 @@ def step_costs(case: StepCase, rounds: int, device: torch.device) -> dict[str, A
     Raises:
         ValueError: If the steps do not do the same work.
     """
-    actions, parts = case.actions(), case.parts()
-    interleave(actions, _WARM_UP, device, seed_case)
-    times = interleave(actions, rounds, device, seed_case)
-    case.check_same_work()
+    actions, parts, times = case.actions(), case.parts(), _times(case, rounds, device)
     memory = {}
     for name, action in actions.items():
         seed_case()
@@ -86,6 +83,16 @@ def step_costs(case: StepCase, rounds: int, device: torch.device) -> dict[str, A
         "terms_seconds": interleave(terms, rounds, device),
         "peak_bytes": memory,
         "auto_weights": auto_weight_cost(case, rounds, device),
+    }
+
+
+def step_ratios(case: StepCase, rounds: int, device: torch.device) -> dict[str, Any]:
+    """Measure the time alone of a distilled step against its parts; see :func:`step_costs`."""
+    times = _times(case, rounds, device)
+    return {
+        "parts": case.parts(),
+        "seconds": times,
+        "ratio": {DISTILLED: _spreads(_ratios(times, DISTILLED, case.parts()))},
     }
 
 
@@ -167,23 +174,30 @@ def term_actions(
     """
     terms = distiller.terms
     wanted = {name: term.student_layers for name, term in terms.items()}
-    hooks = FeatureHooks(model, layers_of(terms, "student"), "student")
+    hooks = FeatureHooks(model, distiller.student_layers(model), "student")
     distiller.terms, hooks.active = {}, True
     try:
         model(**data, mode="loss")
         student = _leaves(hooks.read_all(wanted))
+        given = {
+            name: {key: hooks.read_first(paths) for key, paths in term.inputs.items()}
+            for name, term in terms.items()
+        }
+        followed = {key: hooks.read([path]) for key, path in distiller.teacher.follows.items()}
     finally:
         distiller.terms = terms
         hooks.remove()
     layers = {name: term.teacher_layers for name, term in terms.items()}
-    teacher = distiller.teacher.run((), data, layers)
+    more = {"followed": followed} if followed else {}
+    teacher = distiller.teacher.run((), {**data, **more}, layers)
 
     student, teacher = distiller.pairs.select(student, teacher)
     known = distiller.known_inputs(data)
 
     def action(name: str) -> None:
         connected = distiller.connectors.connect(name, student[name])
-        needed = pick_required(name, terms[name].requires, known)
+        required = pick_required(name, terms[name].requires, known | given[name])
+        needed = given[name] | required
         values = terms[name].compare(student[name], teacher[name], needed, connected)
         torch.stack(list(values.values())).sum().backward()
 
@@ -205,6 +219,14 @@ def seed_case(seed: int = 0) -> None:
     random.seed(seed)
     np.random.seed(seed)
     torch.manual_seed(seed)
+
+
+def _times(case: StepCase, rounds: int, device: torch.device) -> dict[str, Any]:
+    actions = case.actions()
+    interleave(actions, _WARM_UP, device, seed_case)
+    times = interleave(actions, rounds, device, seed_case)
+    case.check_same_work()
+    return times
 
 
 def _ratios(

@@ -11,9 +11,12 @@ import torch
 from mmdet.registry import MODELS
 from mmengine.config import Config, ConfigDict
 from mmengine.optim import build_optim_wrapper
+from mmengine.registry import init_default_scope
 from mmengine.structures import InstanceData
 
 from benchmarks.step_costs import seed_case, term_actions, without_weights
+from kd_core.layers import FeatureHooks
+from kd_core.terms import layers_of
 from kd_det.probe import random_batch
 from kd_engine.build import is_distilled, student_config
 from kd_engine.run.run_length import set_training_position
@@ -48,9 +51,10 @@ class DetectorCase:
                 "the config must be one with a teacher (model = dict(student=..., teacher=...)), "
                 f"but its model is a plain {config.model.get('type')}. Name a distillation config."
             )
+        init_default_scope(config.get("default_scope") or "mmdet")
         model = ConfigDict(without_weights(config.model.to_dict()))
         seed_case()
-        distilled: Any = MODELS.build(model)
+        distilled: Any = MODELS.build(copy.deepcopy(model))  # a DINO changes its config
         distilled.init_weights()
         student: Any = MODELS.build(student_config(model))
         weights = distilled.state_dict()
@@ -68,9 +72,13 @@ class DetectorCase:
             for name, one in self.students.items()
         }
         self.data = student.data_preprocessor(boxed_batch(batch, size), True)
+        layers = {name: term.teacher_layers for name, term in self.distiller.terms.items()}
+        roots = {path.module.split(".")[0] for path in layers_of(self.distiller.terms, "teacher")}
+        self.wanted = layers if roots - {"backbone", "neck"} else None  # of its heads
+        self.followed = self._followed() if self.wanted else {}
 
     def actions(self) -> dict[str, Callable[[], None]]:
-        """Return the timed actions: two training steps, and ``extract_feat`` of the teacher."""
+        """Return the timed actions: two training steps, and the teacher's forward."""
         return {
             "student": lambda: self.step("student"),
             "teacher": self.run_teacher,
@@ -86,9 +94,27 @@ class DetectorCase:
         optimizer.update_params(total)
 
     def run_teacher(self) -> None:
-        """Run the teacher as far as its neck, without gradients."""
+        """Run the teacher as far as its terms need it, without gradients; mostly to the neck."""
+        if self.wanted is not None:
+            self.distiller.teacher.run((), {**self.data, **self.followed}, self.wanted)
+            return
         with torch.no_grad():
             self.teacher.extract_feat(self.data["inputs"])
+
+    def _followed(self) -> dict[str, Any]:
+        """Return the boxes of the student's ROI head, on which the teacher's runs."""
+        follows = self.distiller.teacher.follows
+        if not follows:
+            return {}
+        hooks = FeatureHooks(self.students["student"], follows.values(), "student")
+        hooks.active = True
+        seed_case()
+        try:
+            self.students["student"](**self.data, mode="loss")
+            found = {key: hooks.read([path]) for key, path in follows.items()}
+        finally:
+            hooks.remove()
+        return {"followed": found}
 
     def check_same_work(self) -> None:
         """Require that the two students still see the same samples in the same way.
