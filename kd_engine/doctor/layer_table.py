@@ -10,6 +10,7 @@ from torch import Tensor, nn
 
 from kd_core.layers import tensors_in
 from kd_core.table import format_table
+from kd_core.tokens import as_levels
 
 
 @dataclass
@@ -66,7 +67,7 @@ def layer_rows(model: nn.Module, run: Callable[[nn.Module], Any]) -> list[LayerR
     }
     seen: list[tuple[LayerRow, Tensor, int]] = []
     handles = [
-        module.register_forward_hook(_recorder(rows[name], seen))
+        module.register_forward_hook(_recorder(rows[name], seen), with_kwargs=True)
         for name, module in model.named_modules()
         if name
     ]
@@ -111,10 +112,10 @@ def layer_table(rows: list[LayerRow], depth: int | None = None, match: str = "")
 
 def _recorder(
     row: LayerRow, seen: list[tuple[LayerRow, Tensor, int]]
-) -> Callable[[nn.Module, Any, Any], None]:
-    def record(module: nn.Module, args: Any, output: Any) -> None:
+) -> Callable[[nn.Module, Any, Any, Any], None]:
+    def record(module: nn.Module, args: Any, kwargs: Any, output: Any) -> None:
         row.runs += 1
-        for name, tensor in tensors_in(output, row.path):
+        for name, tensor in tensors_in(as_levels(output, kwargs), row.path):
             row.outputs.setdefault(name, []).append(tuple(tensor.shape))
             seen.append((row, tensor, tensor._version))
 

@@ -7,7 +7,9 @@ import pytest
 import torch
 
 from kd_core.losses import PearsonFeatureLoss, QueryResponseLoss
+from kd_det.probe import dry_run
 from kd_engine.config.file import read_config
+from kd_engine.doctor.layer_table import layer_rows
 
 
 @functools.cache
@@ -184,3 +186,12 @@ def test_a_decoders_queries_stay_queries(tiny):
     terms = dict(queries=dict(loss=loss, layers="decoder.layers.0"))
     with pytest.raises(ValueError, match=r"feature map.*\(2, 85, 32\)"):
         tiny.build(tiny.distilled(config, config, terms))
+
+
+def test_the_table_of_layers_shows_each_level_of_a_memory(tiny):
+    rows = layer_rows(tiny.build(deformable(tiny)), lambda model: dry_run(model, (64, 64)))
+    (encoder,) = (row for row in rows if row.path == "encoder")
+    sides = (8, 4, 2, 1)
+    assert encoder.outputs == {
+        f"encoder[{level}]": [(2, 32, side, side)] for level, side in enumerate(sides)
+    }
