@@ -58,6 +58,7 @@ def test_every_loss_declares_by_the_base_class():
     with_roles = {name for name, one in EVERY.items() if hasattr(one, "roles")}
     assert with_roles == {
         "BoxResponseLoss",
+        "CenternessResponseLoss",
         "DistributionResponseLoss",
         "HMATLoss",
         "LocalizationRegionLoss",
