@@ -19,6 +19,7 @@ _EXTRAS = {
     "pytorch_metric_learning": "retrieval",
     "timm": "cls",
     "scipy": "onedl",
+    **dict.fromkeys(("sqlalchemy", "alembic", "argon2", "dlib"), "face"),
     "ray": "ray",
     "onnx": "onnx",
     "onnxruntime": "onnx",

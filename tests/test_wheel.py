@@ -14,7 +14,7 @@ import pytest
 from packaging.requirements import Requirement
 
 ROOT = Path(__file__).parents[1]
-PACKAGES = ("kdkit", "kd_core", "kd_engine", "kd_det", "kd_retrieval", "kd_cls")
+PACKAGES = ("kdkit", "kd_core", "kd_engine", "kd_det", "kd_retrieval", "kd_cls", "kd_face")
 LEFT_OUT = (".git", ".venv*", "build", "data", "work_dirs", "*.egg-info", "__pycache__", ".*_cache")
 pytestmark = pytest.mark.slow
 

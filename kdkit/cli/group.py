@@ -19,6 +19,7 @@ COMMANDS = {
     "Train and measure": ("train", "test", "compare", "chain", "summarise"),
     "Before training": ("configs", "check", "layers", "cost", "calibrate"),
     "Use a student": ("export", "export-onnx", "embed", "search"),
+    "Face recognition": ("face",),
     "Data": ("fetch", "make-digits", "make-retrieval-sets"),
     "The whole of it": ("demo", "benchmark"),
 }

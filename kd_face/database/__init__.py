@@ -1,0 +1,1 @@
+"""Database of the face application: the truth that every cache is rebuilt from."""

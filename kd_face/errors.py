@@ -1,0 +1,7 @@
+"""Errors of the face application that a person can act on: rule, values, remedy."""
+
+from __future__ import annotations
+
+
+class FaceError(ValueError):
+    """A rule of the application is broken; the message is one or two sentences for its user."""

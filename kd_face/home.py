@@ -1,0 +1,93 @@
+"""Home of an installation: its folder, database and blobs."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from datetime import datetime, timezone
+from pathlib import Path
+
+from sqlalchemy import Engine
+from sqlalchemy.orm import Session
+
+from kd_face import settings
+from kd_face.blobs import Blobs
+from kd_face.database.connect import connect
+from kd_face.database.migrate import require_current, upgrade
+from kd_face.errors import FaceError
+
+DATABASE = "KD_FACE_DATABASE"  # environment variable: a URL may hold a password
+FILE = "faces.db"
+
+
+@dataclass(frozen=True)
+class Home:
+    """An installation.
+
+    Args:
+        folder: Of the index, the blobs and, by default, the database.
+        engine: Of the database.
+        blobs: The pictures' pixels.
+    """
+
+    folder: Path
+    engine: Engine
+    blobs: Blobs
+
+    @contextmanager
+    def read(self) -> Iterator[Session]:
+        """Open a session that only reads; what it sees does not change meanwhile in SQLite."""
+        with Session(self.engine) as session:
+            yield session
+
+    @contextmanager
+    def write(self) -> Iterator[Session]:
+        """Open a session that is committed at the end, or rolled back by an error."""
+        engine = self.engine.execution_options(kd_write=True)
+        with Session(engine, expire_on_commit=False) as session, session.begin():
+            yield session
+
+
+def init_home(folder: Path) -> Home:
+    """Make an installation, or upgrade the tables of one that is there.
+
+    Args:
+        folder: Made where it is missing, for its owner alone.
+    """
+    folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+    if not os.environ.get(DATABASE):
+        (folder / FILE).touch(mode=0o600)  # the folder may have been there, open to others
+    home = _home(folder)
+    upgrade(home.engine)
+    with home.write() as session:
+        if settings.get(session, settings.CHANGE) is None:
+            settings.put(session, settings.CHANGE, 0)  # a row that writers can lock
+    return home
+
+
+def open_home(folder: Path) -> Home:
+    """Open an installation.
+
+    Args:
+        folder: That ``kdkit face init`` has made.
+
+    Raises:
+        FaceError: If there is none, or its tables are of another version.
+    """
+    if not os.environ.get(DATABASE) and not (folder / FILE).is_file():
+        raise FaceError(f"{folder} holds no face database. Run: kdkit face init")
+    home = _home(folder)
+    require_current(home.engine)
+    return home
+
+
+def now() -> datetime:
+    """Return the time as the database stores it: UTC, whole seconds."""
+    return datetime.now(timezone.utc).replace(tzinfo=None, microsecond=0)
+
+
+def _home(folder: Path) -> Home:
+    url = os.environ.get(DATABASE) or f"sqlite:///{folder.resolve() / FILE}"
+    return Home(folder, connect(url), Blobs(folder / "blobs"))
