@@ -41,27 +41,25 @@ def detr(tiny):
     return config
 
 
-def dino(tiny):
-    config = copy.deepcopy(_published("dino/dino-4scale_r50_8xb2-12e_coco.py"))
+def _of_levels(tiny, name):
+    config = copy.deepcopy(_published(name))
     config["backbone"] = tiny.backbone() | dict(out_indices=[1, 2, 3])
     config["neck"].update(in_channels=[16, 32, 64], out_channels=32)
     config.update(num_queries=8, encoder=_small(config["encoder"]))
     config["decoder"] = _small(config["decoder"])
     config["positional_encoding"].update(num_feats=16)
     config["bbox_head"].update(num_classes=3, embed_dims=32)
+    return config
+
+
+def dino(tiny):
+    config = _of_levels(tiny, "dino/dino-4scale_r50_8xb2-12e_coco.py")
     config["dn_cfg"]["group_cfg"].update(num_dn_queries=4)
     return config
 
 
 def deformable(tiny):
-    config = copy.deepcopy(_published("deformable_detr/deformable-detr_r50_16xb2-50e_coco.py"))
-    config["backbone"] = tiny.backbone() | dict(out_indices=[1, 2, 3])
-    config["neck"].update(in_channels=[16, 32, 64], out_channels=32)
-    config.update(num_queries=8, encoder=_small(config["encoder"]))
-    config["decoder"] = _small(config["decoder"])
-    config["positional_encoding"].update(num_feats=16)
-    config["bbox_head"].update(num_classes=3, embed_dims=32)
-    return config
+    return _of_levels(tiny, "deformable_detr/deformable-detr_r50_16xb2-50e_coco.py")
 
 
 BOTH = dict(scores="bbox_head[0]", boxes="bbox_head[1]")
