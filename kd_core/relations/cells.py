@@ -44,6 +44,7 @@ class _RowMeans(torch.autograd.Function):
 
     @staticmethod
     def forward(ctx: Any, feature: Tensor, count: int) -> Tensor:
+        """Return the means (N, C, P, W) of a map (N, C, H, W), in float32."""
         groups = math.gcd(feature.shape[2], count)
         grouped = feature.unflatten(2, (groups, -1))  # (N, C, groups, H / groups, W)
         ctx.save_for_backward(feature)  # for its layout; it is alive anyway
@@ -57,6 +58,7 @@ class _RowMeans(torch.autograd.Function):
     @staticmethod
     @torch.autograd.function.once_differentiable
     def backward(ctx: Any, grad: Tensor) -> tuple[Tensor, None]:
+        """Return the gradient by the map, in its precision and layout."""
         (feature,) = ctx.saved_tensors
         gradient = torch.empty_like(feature)
         size = (grad.shape[2] // len(ctx.bounds), -1)
