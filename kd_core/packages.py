@@ -20,6 +20,9 @@ _EXTRAS = {
     "timm": "cls",
     "scipy": "onedl",
     **dict.fromkeys(("sqlalchemy", "alembic", "argon2", "dlib"), "face"),
+    **dict.fromkeys(
+        ("fastapi", "uvicorn", "jinja2", "python_multipart", "prometheus_client"), "face"
+    ),
     "ray": "ray",
     "onnx": "onnx",
     "onnxruntime": "onnx",

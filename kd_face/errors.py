@@ -5,3 +5,11 @@ from __future__ import annotations
 
 class FaceError(ValueError):
     """A rule of the application is broken; the message is one or two sentences for its user."""
+
+
+class Missing(FaceError):
+    """What a number names does not exist."""
+
+
+class Conflict(FaceError):
+    """What is there already stands against it, such as a name that is taken."""

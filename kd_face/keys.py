@@ -20,7 +20,7 @@ from kd_face.database.models import ApiKey
 from kd_face.errors import FaceError
 from kd_face.home import now
 
-SCOPES = ("identify", "verify", "people:read", "people:write")
+SCOPES = ("identify", "verify", "people:read", "people:write", "audit:read", "metrics")
 _FORM = "kdf"
 
 
@@ -57,13 +57,12 @@ def create(session: Session, name: str, scopes: Collection[str], actor: str) -> 
     return f"{_FORM}_{prefix}_{secret}"
 
 
-def check(session: Session, key: str, scope: str) -> ApiKey | None:
-    """Return the row of a key that has a scope and is not revoked, otherwise None.
+def find(session: Session, key: str) -> ApiKey | None:
+    """Return the row of a key that is not revoked, otherwise None.
 
     Args:
         session: Of the database.
         key: As it was sent.
-        scope: What it is needed for.
     """
     form, _, rest = key.partition("_")
     prefix, _, secret = rest.partition("_")
@@ -72,7 +71,12 @@ def check(session: Session, key: str, scope: str) -> ApiKey | None:
     is_right = hmac.compare_digest(stored, _hash(secret)) and form == _FORM and bool(secret)
     if row is None or not is_right or row.revoked_at is not None:
         return None
-    return row if scope in json.loads(row.scopes) else None
+    return row
+
+
+def scopes_of(row: ApiKey) -> tuple[str, ...]:
+    """Return the scopes of a key."""
+    return tuple(json.loads(row.scopes))
 
 
 def revoke(session: Session, prefix: str, actor: str) -> None:

@@ -50,10 +50,15 @@ def user_of(session: Session, token: str) -> User | None:
     return user if user.is_active else None
 
 
-def is_csrf(session: Session, token: str, csrf: str) -> bool:
-    """Return whether a CSRF token is that of a session."""
+def csrf_of(session: Session, token: str) -> str | None:
+    """Return the CSRF token of a session, for its forms; None if there is none."""
     row = session.get(LoginSession, _hash(token))
-    return row is not None and hmac.compare_digest(row.csrf.encode(), csrf.encode())
+    return None if row is None else row.csrf
+
+
+def same(csrf: str, sent: str) -> bool:
+    """Return whether a CSRF token is what was sent; an empty one never is."""
+    return bool(csrf) and hmac.compare_digest(csrf.encode(), sent.encode())
 
 
 def end(session: Session, token: str) -> None:

@@ -67,7 +67,8 @@ def authenticate(home: Home, name: str, password: str) -> User | None:
     """
     with home.read() as session:
         user = _find(session, name[:LONGEST])
-    stored = user.password_hash if user is not None else _nobody()
+    nobody = _nobody()  # made for whoever comes first, so that it gives no unknown user away
+    stored = user.password_hash if user is not None else nobody
     is_right = len(password) <= LONGEST and _matches(stored, password[:LONGEST])
     return user if is_right and user is not None and user.is_active else None
 

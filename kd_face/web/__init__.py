@@ -1,0 +1,1 @@
+"""Web server of the face application: REST API and pages, by FastAPI."""

@@ -1,0 +1,7 @@
+"""REST API, below ``/api/v1``."""
+
+from __future__ import annotations
+
+from fastapi import APIRouter
+
+ROUTERS: tuple[APIRouter, ...] = ()

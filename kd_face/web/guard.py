@@ -1,0 +1,148 @@
+"""Guard around the application: security headers, size of bodies, and errors nobody has caught."""
+
+from __future__ import annotations
+
+import logging
+from urllib.parse import urlsplit
+
+from fastapi import Request
+from starlette.concurrency import run_in_threadpool
+from starlette.datastructures import Headers, MutableHeaders
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+from kd_face.web.access import is_known
+from kd_face.web.answers import Refusal, answer
+from kd_face.web.state import Web
+
+IMPORTS = "/imports"  # the end of the paths that take a ZIP
+STRANGER = 64 * 2**10  # bytes of a body from nobody we know: a sign-in fits
+_FORM = 2**20  # bytes besides the image of an upload
+_SAFE = ("GET", "HEAD", "OPTIONS")
+
+_HEADERS = {
+    "Content-Security-Policy": "default-src 'none'; script-src 'self'; style-src 'self'; "
+    "img-src 'self' blob:; media-src 'self' blob:; connect-src 'self'; form-action 'self'; "
+    "frame-ancestors 'none'; base-uri 'none'",
+    "X-Content-Type-Options": "nosniff",
+    "X-Frame-Options": "DENY",
+    "Referrer-Policy": "same-origin",
+    "Permissions-Policy": "camera=(self), microphone=(), geolocation=(), payment=(), usb=()",
+    "Cross-Origin-Opener-Policy": "same-origin",
+    "Cross-Origin-Resource-Policy": "same-origin",
+}
+_log = logging.getLogger("kd_face.web")
+
+
+class Guard:
+    """ASGI middleware, the outermost one.
+
+    Args:
+        app: What it guards.
+        web: State of the server.
+    """
+
+    def __init__(self, app: ASGIApp, web: Web):
+        self._app, self._web = app, web
+        self._image = web.networks.limits.max_bytes + _FORM
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Serve a request."""
+        if scope["type"] != "http":
+            await self._app(scope, receive, send)
+            return
+        request, passage = Request(scope), _Passage(receive, send, self._headers(scope))
+        try:
+            self._require_own_name(request)
+            _require_own_origin(request)
+            passage.limit = await self._limit(request)
+            await self._app(scope, passage.receive, passage.send)
+            if not passage.is_over:  # FastAPI answers 400 where a body cannot be read
+                return
+            refusal = _too_large(passage.limit)
+        except Refusal as error:
+            refusal = error
+        except Exception:
+            _log.exception("a request has failed")
+            refusal = Refusal(500, "the server has failed. Its log says why.")
+        if not passage.is_started:
+            passage.is_over = False
+            response = answer(request, refusal.status, refusal.message, refusal.headers)
+            await response(scope, receive, passage.send)
+
+    def _headers(self, scope: Scope) -> dict[str, str]:
+        is_static = scope["path"].startswith("/static/")
+        found = {**_HEADERS, "Cache-Control": "no-cache" if is_static else "no-store"}
+        if self._web.options.tls:
+            found["Strict-Transport-Security"] = "max-age=31536000"
+        return found
+
+    def _require_own_name(self, request: Request) -> None:
+        """Refuse a foreign name that leads to this machine (DNS rebinding)."""
+        try:
+            host = urlsplit(f"//{request.headers.get('Host', '')}").hostname
+        except ValueError:
+            host = None
+        if host not in self._web.options.hosts:
+            raise Refusal(400, "the server is not known by this name.")
+
+    async def _limit(self, request: Request) -> int:
+        """Return how many bytes the body may have, before any is read."""
+        if request.method in _SAFE:
+            return STRANGER
+        is_import = request.url.path.endswith(IMPORTS)
+        limit = self._web.options.max_import + _FORM if is_import else self._image
+        size = _declared(request.headers)
+        if size is None or size > STRANGER:
+            if not await run_in_threadpool(is_known, self._web, request):
+                limit = STRANGER
+        if size is not None and size > limit:
+            raise _too_large(limit)
+        return limit
+
+
+def _require_own_origin(request: Request) -> None:
+    """Refuse what another site makes a browser send, also where no session is needed yet."""
+    origin = request.headers.get("Origin")
+    if request.method in _SAFE or origin is None:
+        return
+    if urlsplit(origin).netloc != request.headers.get("Host"):
+        raise Refusal(403, "the request comes from another site. Load the page again.")
+
+
+def _declared(headers: Headers) -> int | None:
+    """Return the size that the body is said to have; None if it is sent in chunks."""
+    if "Transfer-Encoding" in headers:
+        return None
+    size = headers.get("Content-Length", "0")
+    if not size.isascii() or not size.isdigit():
+        raise Refusal(400, "the length of the body is no number.")
+    return int(size)
+
+
+class _Passage:
+    """What goes in and out of the application for one request."""
+
+    def __init__(self, receive: Receive, send: Send, headers: dict[str, str]):
+        self._receive, self._send, self._headers = receive, send, headers
+        self.limit, self._read = 0, 0
+        self.is_over = self.is_started = False
+
+    async def receive(self) -> Message:
+        message = await self._receive()
+        self._read += len(message.get("body", b""))
+        if self._read > self.limit:
+            self.is_over = not self.is_started
+            raise _too_large(self.limit)
+        return message
+
+    async def send(self, message: Message) -> None:
+        if self.is_over:
+            return
+        if message["type"] == "http.response.start":
+            self.is_started = True
+            MutableHeaders(scope=message).update(self._headers)
+        await self._send(message)
+
+
+def _too_large(limit: int) -> Refusal:
+    return Refusal(413, f"the body may have at most {limit:,} bytes. Send less.")
