@@ -6,6 +6,7 @@ from dataclasses import dataclass
 
 import torch
 from torch import Tensor, nn
+from torch.nn.modules.batchnorm import _BatchNorm
 
 from kd_core.base_distiller import BaseDistiller
 from kd_core.checks import check_weights
@@ -88,6 +89,27 @@ def follow(earlier: nn.Module, network: nn.Module, momentum: float) -> None:
             value.lerp_(own[name].to(value.dtype), 1 - momentum)
         else:
             value.copy_(own[name])
+
+
+def live_norms(earlier: nn.Module, network: nn.Module) -> list[nn.Module]:
+    """Return an earlier self's batch norms that are to run in training mode, as the network's do.
+
+    By running statistics, its features would differ from those of the network's batches even where
+    all weights are equal, and a network that follows them moves away from its own statistics:
+    detectors from scratch collapsed so. Their momentum becomes 0: a batch does not change their
+    running statistics.
+
+    Args:
+        earlier: The earlier self.
+        network: The network that trains; a batch norm that it keeps in eval mode is not returned.
+    """
+    training = {name for name, module in network.named_modules() if module.training}
+    found = []
+    for name, module in earlier.named_modules():
+        if isinstance(module, _BatchNorm) and name in training:
+            module.momentum = 0.0
+            found.append(module)
+    return found
 
 
 def _state(network: nn.Module) -> dict[str, Tensor]:

@@ -10,7 +10,7 @@ from torch import Tensor, nn
 
 import kd_core.loss_checks as loss_checks
 from kd_core.distiller import Distiller
-from kd_core.following import Following
+from kd_core.following import Following, live_norms
 from kd_core.teacher import FrozenTeacher
 from kd_core.term import Term
 
@@ -22,8 +22,9 @@ class SelfDistiller(Distiller):
         earlier weights, before each step: m * earlier + (1 - m) * student, or snapshots
 
     For networks whose layers are compared, such as detectors; :class:`kd_core.methods.SelfTeacher`
-    compares the predictions of classifiers and embedders. The earlier self is in eval mode and gets
-    no gradient. Unlike a trained teacher it is saved, under ``distiller.earlier``: a resumed run is
+    compares the predictions of classifiers and embedders. The earlier self is in eval mode, but
+    for batch norms that train in the student: those use the statistics of each batch. It gets no
+    gradient. Unlike a trained teacher it is saved, under ``distiller.earlier``: a resumed run is
     the unbroken one. It is never exported. At its first step it becomes a copy of the student,
     whatever it was: begin with a warm-up. It follows also while no term counts. It costs a copy of
     the student and, while a term counts, one more forward of what the terms read.
@@ -107,6 +108,7 @@ class SelfDistiller(Distiller):
         if first:
             self.begun.fill_(True)
             self._begun = True
+        self.teacher.live_norms = live_norms(self.earlier, student)
         self.teacher.bind(term.loss for term in self.terms.values())  # some read weights once
         super().pre_forward(student, args, kwargs)
 

@@ -23,7 +23,7 @@ class FrozenTeacher:
 
     It is no ``nn.Module``, so it is never in ``state_dict``, ``parameters()``, an optimizer,
     DDP's buckets or a SyncBN conversion, and a deep copy of the student (EMA) shares it. It is
-    in full eval mode before each run and runs under ``no_grad``.
+    in full eval mode before each run, but for its ``live_norms``, and runs under ``no_grad``.
 
     Args:
         model: The trained teacher. Its parameters no longer require gradients.
@@ -32,6 +32,10 @@ class FrozenTeacher:
         precision: Autocast dtype of the teacher's forward; ``None`` follows the student.
         follows: Name to a layer of the student. A teacher that has any runs after the student, and
             its forward gets ``followed``: what the layer gave, by the same name.
+
+    Attributes:
+        live_norms: Batch norms that run in training mode, by the statistics of each batch; only an
+            earlier self of a student has any. See :func:`kd_core.following.live_norms`.
 
     Example:
         >>> teacher = FrozenTeacher(nn.Sequential(nn.Linear(4, 2)))
@@ -50,6 +54,7 @@ class FrozenTeacher:
         model.eval()  # some models' train() returns nothing
         self.precision = precision
         self.follows = dict(follows or {})
+        self.live_norms: Sequence[nn.Module] = ()
         self._forward = forward
 
     @classmethod
@@ -105,6 +110,8 @@ class FrozenTeacher:
             ValueError: If a layer does not exist or did not run.
         """
         self.model.eval()
+        for norm in self.live_norms:
+            norm.training = True
         layers = [path for roles in wanted.values() for of in roles.values() for path in of]
         hooks = FeatureHooks(self.model, layers, whose)
         hooks.active = True

@@ -6,14 +6,16 @@ import copy
 from collections.abc import Mapping
 from typing import Any
 
+import torch
 from torch import Tensor, nn
 
 from kd_core.checks import check_weights
-from kd_core.following import Following
+from kd_core.following import Following, live_norms
 from kd_core.losses.soft_target import SoftTargetLoss
 from kd_core.methods.adapter import NetworkBuilder, TaskAdapter
 from kd_core.methods.base import Batch
 from kd_core.methods.epochs import EpochsDistiller
+from kd_core.teacher import eval_mode
 
 _NAME = "the earlier self"
 
@@ -27,7 +29,8 @@ class SelfTeacher(EpochsDistiller):
 
     The first is the average of the student's weights over about 1 / (1 - m) steps (EMA), the
     second its snapshots. Scores are logits; of networks that embed, the similarities within the
-    batch. The earlier network is in eval mode, gets no gradient, is saved under ``distiller.`` (a
+    batch. The earlier network is in eval mode, but for batch norms that train in the student:
+    those use the statistics of each batch. It gets no gradient, is saved under ``distiller.`` (a
     resumed run is the unbroken one) and never exported. It costs one more forward a step. The
     student starts as its own teacher: at the first step both are equal.
 
@@ -63,6 +66,7 @@ class SelfTeacher(EpochsDistiller):
         self.following, self.ramp_epochs = Following(momentum, every), ramp
         self.loss = loss or SoftTargetLoss()
         self.earlier = earlier.requires_grad_(False)
+        self._live_norms: list[nn.Module] = []
 
     @classmethod
     def from_config(
@@ -109,12 +113,20 @@ class SelfTeacher(EpochsDistiller):
         super().pre_forward(student, args, kwargs)
         length = self._length[0] if self._length else None
         self.following.step(self.earlier, student, self.current_iteration(), length)
+        self._live_norms = live_norms(self.earlier, student)
 
     def compare(self, batch: Batch) -> dict[str, Tensor]:
         """Compare the student's predictions with its earlier self's."""
         factor = self.ramp(batch.iteration, self.ramp_epochs)
         if not (self.loss.loss_weight and factor):
             return {}
-        (before,) = self.dry_outputs(_NAME, self.earlier, batch.images, [self.output])
-        scores = self.adapter.scores
+        before, scores = self._predict(batch.images), self.adapter.scores
         return {"loss_self": factor * self.loss(scores(batch.output), scores(before))}
+
+    @torch.no_grad()
+    def _predict(self, images: Tensor) -> Tensor:
+        with eval_mode(self.earlier):
+            for norm in self._live_norms:
+                norm.training = True
+            (found,) = self.run(_NAME, self.earlier, images, [self.output])
+        return found

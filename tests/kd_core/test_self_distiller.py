@@ -18,7 +18,7 @@ IMAGES = torch.randn(4, 3, 8, 8, generator=torch.Generator().manual_seed(0))
 def make(following=None, loss=None, **options):
     torch.manual_seed(0)
     student = nn.Sequential(nn.Conv2d(3, 4, 3), nn.BatchNorm2d(4), nn.ReLU())
-    term = Term(loss or FeatureImitationLoss(), layers="0", **options)
+    term = Term(loss or FeatureImitationLoss(), **{"layers": "0"} | options)
     SelfDistiller(copy.deepcopy(student), {"own": term}, following=following).attach(student)
     return student.train()
 
@@ -51,6 +51,22 @@ def test_the_average_and_the_loss_by_hand():
     assert student[0].weight.grad.any() and earlier(student).grad is None
     mean = student.distiller.earlier[1].running_mean
     assert mean.any() and not torch.equal(mean, student[1].running_mean)
+
+
+def test_batch_norms_that_train_are_compared_by_the_statistics_of_the_batch():
+    student = make(Following(0.0), layers="1")
+    assert step(student)["loss_own"] == 0  # not so by running statistics, 0 and 1 at first
+    student[1].eval()
+    assert step(student)["loss_own"] == 0  # both by running statistics
+
+
+def test_a_batch_does_not_change_the_running_statistics_of_the_earlier_self():
+    student = make(Following(0.5), layers="1")
+    step(student)
+    before = student.distiller.earlier[1].running_mean.clone()
+    own = student[1].running_mean.clone()
+    step(student)
+    torch.testing.assert_close(student.distiller.earlier[1].running_mean, (before + own) / 2)
 
 
 def test_snapshots_are_taken_at_the_start_of_an_epoch():
