@@ -104,7 +104,7 @@ def live_norms(earlier: nn.Module, network: nn.Module) -> list[nn.Module]:
         network: The network that trains; a batch norm that it keeps in eval mode is not returned.
     """
     training = {name for name, module in network.named_modules() if module.training}
-    found = []
+    found: list[nn.Module] = []
     for name, module in earlier.named_modules():
         if isinstance(module, _BatchNorm) and name in training:
             module.momentum = 0.0

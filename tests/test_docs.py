@@ -64,10 +64,10 @@ def test_the_page_on_self_distillation(tmp_path, monkeypatch):
     names = write_blocks("docs/methods/self.md", tmp_path)
     assert names == ["my_self.py", "my_self_detector.py"]
     monkeypatch.chdir(tmp_path)
-    for name, package in zip(names, (kd_cls, kd_det), strict=True):
+    for name, package, momentum in zip(names, (kd_cls, kd_det), (0.99, 0.9), strict=True):
         model = load_run_config(name).model
         model.pop("type")
-        assert package.SelfTeacher(**model).distiller.following.momentum == 0.99
+        assert package.SelfTeacher(**model).distiller.following.momentum == momentum
 
 
 def test_the_readme(tmp_path, monkeypatch):
