@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import unicodedata
 
-from sqlalchemy import delete, func, select, update
+from sqlalchemy import delete, func, select, true, update
 from sqlalchemy.orm import Session
 
 from kd_face import audit, settings
@@ -111,6 +111,31 @@ def require(session: Session, person_id: int) -> Person:
     if person is None:
         raise FaceError(f"there is no person {person_id}.")
     return person
+
+
+def search(
+    session: Session, text: str, offset: int, limit: int
+) -> tuple[list[tuple[Person, int]], int]:
+    """Return people by name with the number of their pictures, and how many there are in all.
+
+    Args:
+        session: Of the database.
+        text: What the names contain, upper and lower case alike; empty for all.
+        offset: How many are passed over.
+        limit: At most as many are returned.
+    """
+    text = unicodedata.normalize("NFC", text).strip()
+    fits = Person.name.icontains(text, autoescape=True) if text else true()
+    pictures = (
+        select(func.count())
+        .where(Picture.person_id == Person.id)
+        .correlate(Person)
+        .scalar_subquery()
+    )
+    chosen = select(Person, pictures).where(fits).order_by(func.lower(Person.name), Person.id)
+    total = session.scalar(select(func.count()).select_from(Person).where(fits)) or 0
+    found = session.execute(chosen.offset(offset).limit(limit))
+    return [(person, count) for person, count in found], total
 
 
 def counts(session: Session) -> tuple[int, int]:

@@ -8,7 +8,7 @@ like a face.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 from numpy.typing import NDArray
@@ -41,6 +41,7 @@ class Recognized:
         margin: By how much that is more than the second person's; None if there is none.
         picture_id: The most similar picture.
         reason: Why, in words.
+        row: Of the face (D,).
     """
 
     face: Face
@@ -50,6 +51,7 @@ class Recognized:
     margin: float | None
     picture_id: int | None
     reason: str
+    row: NDArray[Any] = field(compare=False, repr=False)
 
 
 @dataclass(frozen=True)
@@ -103,13 +105,29 @@ def identify(
         kd_face.images.ImageRefused: If it is no acceptable image.
         FaceError: If the gallery is of another network, or there is none.
     """
-    pixels = read_image(content, name, networks.limits)
+    return identify_pixels(home, index, networks, read_image(content, name, networks.limits))
+
+
+def identify_pixels(
+    home: Home, index: GalleryIndex, networks: Networks, pixels: NDArray[Any]
+) -> list[Recognized]:
+    """Return who is in a decoded image, as :func:`identify` does.
+
+    Args:
+        home: The installation.
+        index: Of its gallery.
+        networks: Detector and embedder.
+        pixels: RGB (H, W, 3), uint8.
+
+    Raises:
+        FaceError: If the gallery is of another network, or there is none.
+    """
     faces = networks.detector.detect(pixels)
     rows = networks.embedder.embed([networks.embedder.crop(pixels, face) for face in faces])
     with home.read() as session:
         rule = rule_of(session, networks)
         return [
-            _recognize(session, index, rule, face, row)
+            recognize_row(session, index, rule, face, row)
             for face, row in zip(faces, rows, strict=True)
         ]
 
@@ -151,19 +169,28 @@ def quantized(similarity: float) -> float:
     return round(round(similarity / _STEP) * _STEP, 2)
 
 
-def _recognize(
+def recognize_row(
     session: Session, index: GalleryIndex, rule: Rule, face: Face, row: NDArray[Any]
 ) -> Recognized:
+    """Return who a face is by its row.
+
+    Args:
+        session: Of the database.
+        index: Of its gallery.
+        rule: Threshold and margin.
+        face: Where it is.
+        row: Its unit row (D,) in the space in use.
+    """
     found, owners = _nearest_people(session, index, row)
     if not found:
-        return Recognized(face, None, None, -1.0, None, None, "the gallery is empty")
+        return Recognized(face, None, None, -1.0, None, None, "the gallery is empty", row)
     picture_id, similarity = found[0]
     nearest = owners[picture_id]
     others = [value for one, value in found if owners[one] != nearest]
     margin = similarity - others[0] if others else None
     is_person, reason = rule.decide(similarity, margin)
     person = nearest if is_person else None
-    return Recognized(face, person, nearest, similarity, margin, picture_id, reason)
+    return Recognized(face, person, nearest, similarity, margin, picture_id, reason, row)
 
 
 def _nearest_people(

@@ -120,3 +120,23 @@ def test_unknown_faces_are_kept_only_if_wanted_and_expire(home, networks, monkey
     assert len(list(home.blobs)) == 1 and not count(home, UnknownFace)
     with home.write() as session, pytest.raises(FaceError, match="0 to 365 days"):
         unknown_faces.set_days(session, 400, "test")
+
+
+def test_people_are_found_by_a_part_of_their_names(home, networks):
+    enrol(home, networks, 1, (0, 1), "Änne Berg")
+    enrol(home, networks, 2, (0,), "100 % Bergmann")
+    with home.write() as session:
+        people.create(session, "zoe", "test")
+        people.create(session, "Adam", "test")
+    with home.read() as session:
+
+        def found(text, offset=0, limit=10):
+            rows, total = people.search(session, text, offset, limit)
+            return [(person.name, count) for person, count in rows], total
+
+        assert found("BERG") == ([("100 % Bergmann", 1), ("Änne Berg", 2)], 2)
+        assert found("%") == ([("100 % Bergmann", 1)], 1)
+        assert found("_") == ([], 0)
+        rows, total = found("", 1, 2)
+        assert total == 4
+        assert [name for name, _ in rows] == ["Adam", "zoe"]
