@@ -9,7 +9,7 @@ from sqlalchemy.orm import Session
 
 from kd_face import audit, settings
 from kd_face.database.models import Person, Picture
-from kd_face.errors import FaceError
+from kd_face.errors import FaceError, Missing
 from kd_face.home import Home, now
 
 _LONGEST = 200
@@ -109,7 +109,7 @@ def require(session: Session, person_id: int) -> Person:
     """
     person = session.get(Person, person_id)
     if person is None:
-        raise FaceError(f"there is no person {person_id}.")
+        raise Missing(f"there is no person {person_id}.")
     return person
 
 

@@ -77,9 +77,14 @@ class Rule:
 
 def rule_of(session: Session, networks: Networks) -> Rule:
     """Return the rule in use: the calibrated one, or the network's own threshold."""
-    model = spaces.require_active(session, networks.embedder)
-    content = settings.get(session, f"rule:{model}")
-    return Rule(**content) if content else Rule(networks.embedder.threshold)
+    spaces.require_active(session, networks.embedder)
+    return calibrated_rule(session) or Rule(networks.embedder.threshold)
+
+
+def calibrated_rule(session: Session) -> Rule | None:
+    """Return the rule that was set for the space in use, or None where none was."""
+    content = settings.get(session, f"rule:{settings.get(session, spaces.ACTIVE)}")
+    return Rule(**content) if content else None
 
 
 def set_rule(session: Session, networks: Networks, rule: Rule) -> None:
@@ -127,7 +132,7 @@ def identify_pixels(
     with home.read() as session:
         rule = rule_of(session, networks)
         return [
-            recognize_row(session, index, rule, face, row)
+            _recognize(session, index, rule, face, row)
             for face, row in zip(faces, rows, strict=True)
         ]
 
@@ -169,28 +174,51 @@ def quantized(similarity: float) -> float:
     return round(round(similarity / _STEP) * _STEP, 2)
 
 
-def recognize_row(
-    session: Session, index: GalleryIndex, rule: Rule, face: Face, row: NDArray[Any]
-) -> Recognized:
-    """Return who a face is by its row.
+@dataclass(frozen=True)
+class Nearest:
+    """The person that a row is most similar to.
+
+    Args:
+        person: The person's id and name.
+        similarity: Of the most similar picture, -1 to 1.
+        margin: By how much that is more than the second person's; None if there is none.
+        picture_id: The most similar picture.
+    """
+
+    person: tuple[int, str]
+    similarity: float
+    margin: float | None
+    picture_id: int
+
+
+def nearest_person(session: Session, index: GalleryIndex, row: NDArray[Any]) -> Nearest | None:
+    """Return the nearest person of a row, or None in an empty gallery.
 
     Args:
         session: Of the database.
         index: Of its gallery.
-        rule: Threshold and margin.
-        face: Where it is.
-        row: Its unit row (D,) in the space in use.
+        row: A unit row (D,) in the space in use.
     """
     found, owners = _nearest_people(session, index, row)
     if not found:
-        return Recognized(face, None, None, -1.0, None, None, "the gallery is empty", row)
+        return None
     picture_id, similarity = found[0]
-    nearest = owners[picture_id]
-    others = [value for one, value in found if owners[one] != nearest]
-    margin = similarity - others[0] if others else None
-    is_person, reason = rule.decide(similarity, margin)
-    person = nearest if is_person else None
-    return Recognized(face, person, nearest, similarity, margin, picture_id, reason, row)
+    person = owners[picture_id]
+    others = [value for one, value in found if owners[one] != person]
+    return Nearest(person, similarity, similarity - others[0] if others else None, picture_id)
+
+
+def _recognize(
+    session: Session, index: GalleryIndex, rule: Rule, face: Face, row: NDArray[Any]
+) -> Recognized:
+    near = nearest_person(session, index, row)
+    if near is None:
+        return Recognized(face, None, None, -1.0, None, None, "the gallery is empty", row)
+    is_person, reason = rule.decide(near.similarity, near.margin)
+    person = near.person if is_person else None
+    return Recognized(
+        face, person, near.person, near.similarity, near.margin, near.picture_id, reason, row
+    )
 
 
 def _nearest_people(

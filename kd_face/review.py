@@ -18,7 +18,7 @@ from sqlalchemy.orm import Session
 from kd_face import audit, people, pictures, settings, spaces, unknown_faces
 from kd_face.database.models import UnknownFace, from_bytes
 from kd_face.detection import Face
-from kd_face.errors import FaceError
+from kd_face.errors import Missing
 from kd_face.home import Home, now
 from kd_face.pictures import Networks
 from kd_face.recognition import Recognized
@@ -49,7 +49,7 @@ def keep_unknown(
     for one in unknown:
         if any(float(row @ one.row) >= same for row in recent):
             continue
-        crop = _surroundings(pixels, one.face)
+        crop = surroundings(pixels, one.face, _AROUND)
         count += unknown_faces.keep(home, networks.embedder, crop, one.row) is not None
         recent.append(one.row)
     return count
@@ -77,7 +77,7 @@ def require(session: Session, face_id: int) -> UnknownFace:
     """
     face = session.get(UnknownFace, face_id)
     if face is None or face.expires_at <= now():
-        raise FaceError(f"there is no unknown face {face_id}: it is reviewed, or has expired.")
+        raise Missing(f"there is no unknown face {face_id}: it is reviewed, or has expired.")
     return face
 
 
@@ -120,6 +120,23 @@ def dismiss(home: Home, face_id: int, actor: str) -> None:
     _drop(home, face_id, "unknown.dismiss", {"face": face_id}, actor)
 
 
+def surroundings(pixels: NDArray[Any], face: Face, around: float) -> NDArray[Any]:
+    """Return a face and what is around it, RGB (h, w, 3).
+
+    Args:
+        pixels: RGB (H, W, 3), uint8.
+        face: A face of this image.
+        around: Share of the box's sides that is added on each side.
+    """
+    left, top, right, bottom = face.box
+    x, y = (right - left) * around, (bottom - top) * around
+    height, width = pixels.shape[:2]
+    return pixels[
+        max(0, round(top - y)) : min(height, round(bottom + y)),
+        max(0, round(left - x)) : min(width, round(right + x)),
+    ]
+
+
 def _drop(home: Home, face_id: int, action: str, details: dict[str, int], actor: str) -> None:
     with home.write() as session:
         face = session.get(UnknownFace, face_id)
@@ -138,13 +155,3 @@ def _recent_rows(session: Session, model_id: int) -> list[NDArray[Any]]:
         .limit(_COMPARED)
     )
     return [from_bytes(one) for one in session.scalars(chosen)]
-
-
-def _surroundings(pixels: NDArray[Any], face: Face) -> NDArray[Any]:
-    left, top, right, bottom = face.box
-    x, y = (right - left) * _AROUND, (bottom - top) * _AROUND
-    height, width = pixels.shape[:2]
-    return pixels[
-        max(0, round(top - y)) : min(height, round(bottom + y)),
-        max(0, round(left - x)) : min(width, round(right + x)),
-    ]

@@ -20,7 +20,7 @@ from kd_face.home import Home, now
 from kd_face.images import encode_image
 
 DAYS = "unknown_days"
-_MOST = 365
+MOST_DAYS = 365
 
 
 def set_days(session: Session, days: int, actor: str) -> None:
@@ -29,8 +29,10 @@ def set_days(session: Session, days: int, actor: str) -> None:
     Raises:
         FaceError: If it is below 0 or more than 365.
     """
-    if not 0 <= days <= _MOST:
-        raise FaceError(f"unknown faces are kept for 0 to {_MOST} days, but {days} were asked for.")
+    if not 0 <= days <= MOST_DAYS:
+        raise FaceError(
+            f"unknown faces are kept for 0 to {MOST_DAYS} days, but {days} were asked for."
+        )
     settings.put(session, DAYS, days)
     audit.append(session, actor, "unknown.days", {"days": days})
 

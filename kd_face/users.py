@@ -12,7 +12,7 @@ from sqlalchemy.orm import Session
 
 from kd_face import audit, sessions
 from kd_face.database.models import User
-from kd_face.errors import FaceError
+from kd_face.errors import FaceError, Missing
 from kd_face.home import Home, now
 
 ROLES = ("viewer", "operator", "admin")  # each may do what the one before it may
@@ -36,8 +36,7 @@ def add(session: Session, name: str, password: str, role: str, actor: str) -> Us
     """
     if not _NAME.fullmatch(name):
         raise FaceError("a user's name must have 1 to 100 letters, digits or . _ @ -. Correct it.")
-    if role not in ROLES:
-        raise FaceError(f"a role must be one of {', '.join(ROLES)}, but it is {role!r}.")
+    check_role(role)
     check_password(password)
     if _find(session, name) is not None:
         raise FaceError(f"there is a user {name.lower()} already. Choose another name.")
@@ -79,9 +78,7 @@ def set_password(session: Session, name: str, password: str, actor: str) -> None
     Raises:
         FaceError: If there is no such user, or the password cannot be one.
     """
-    user = _find(session, name)
-    if user is None:
-        raise FaceError(f"there is no user {name.lower()}.")
+    user = _require(session, name)
     check_password(password)
     user.password_hash = _HASHER.hash(password)
     sessions.end_all(session, user)
@@ -94,20 +91,58 @@ def disable(session: Session, name: str, actor: str) -> None:
     Raises:
         FaceError: If there is no such user, or it is the last active admin.
     """
-    user = _find(session, name)
-    if user is None:
-        raise FaceError(f"there is no user {name.lower()}.")
-    others = select(User.id).where(User.role == "admin", User.is_active, User.id != user.id)
-    if user.role == "admin" and session.scalars(others).first() is None:
-        raise FaceError(f"{user.name} is the last admin. Add another one first.")
+    user = _require(session, name)
+    _require_other_admin(session, user)
     user.is_active = False
     sessions.end_all(session, user)
     audit.append(session, actor, "user.disable", {"user": user.name})
 
 
+def enable(session: Session, name: str, actor: str) -> None:
+    """Let a disabled user sign in again.
+
+    Raises:
+        FaceError: If there is no such user.
+    """
+    user = _require(session, name)
+    user.is_active = True
+    audit.append(session, actor, "user.enable", {"user": user.name})
+
+
+def set_role(session: Session, name: str, role: str, actor: str) -> None:
+    """Set a user's role; all sessions end.
+
+    Raises:
+        FaceError: If there is no such user or role, or it is the last active admin.
+    """
+    user = _require(session, name)
+    check_role(role)
+    if role == user.role:
+        return
+    _require_other_admin(session, user)
+    user.role = role
+    sessions.end_all(session, user)
+    audit.append(session, actor, "user.role", {"user": user.name, "role": role})
+
+
+def listed(session: Session) -> list[User]:
+    """Return all users by name."""
+    return list(session.scalars(select(User).order_by(User.name)))
+
+
 def allows(role: str, needed: str) -> bool:
     """Return whether a role may do what another one may; an unknown one may do nothing."""
     return role in ROLES and ROLES.index(role) >= ROLES.index(needed)
+
+
+def check_role(role: str) -> None:
+    """Require that a role is one of :data:`ROLES`.
+
+    Raises:
+        FaceError: If it is not.
+    """
+    if role not in ROLES:
+        raise FaceError(f"a role must be one of {', '.join(ROLES)}, but it is {role!r}.")
 
 
 def check_password(password: str) -> None:
@@ -125,6 +160,21 @@ def check_password(password: str) -> None:
 
 def _find(session: Session, name: str) -> User | None:
     return session.scalars(select(User).where(User.name == name.lower())).one_or_none()
+
+
+def _require(session: Session, name: str) -> User:
+    user = _find(session, name)
+    if user is None:
+        raise Missing(f"there is no user {name.lower()[:100]}.")
+    return user
+
+
+def _require_other_admin(session: Session, user: User) -> None:
+    """Require that an active admin remains without a user."""
+    others = select(User.id).where(User.role == "admin", User.is_active, User.id != user.id)
+    is_one = user.role == "admin" and user.is_active
+    if is_one and session.scalars(others).first() is None:
+        raise FaceError(f"{user.name} is the last admin. Add another one first.")
 
 
 def _matches(stored: str, password: str) -> bool:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import http
 import math
-from urllib.parse import quote
+from urllib.parse import quote, urlsplit
 
 from fastapi import FastAPI, Request
 from fastapi.exceptions import RequestValidationError
@@ -57,10 +57,17 @@ def answer(
     from kd_face.web.pages.rendering import render  # the pages import this module
 
     title = http.HTTPStatus(status).phrase
-    page = render(request, "error.html", title=title, message=message)
+    page = render(request, "error.html", title=title, message=message, back=_back(request))
     page.status_code = status
     page.headers.update(headers or {})
     return page
+
+
+def _back(request: Request) -> str:
+    """Return the page of this server that a request came from, otherwise the first one."""
+    came = urlsplit(request.headers.get("Referer", ""))
+    is_own = came.netloc == request.headers.get("Host") and not came.path.startswith("//")
+    return (came.path or "/") if is_own else "/"
 
 
 def _to_login(request: Request) -> Response:

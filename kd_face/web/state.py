@@ -9,6 +9,7 @@ from fastapi import Depends, Request
 from kd_face.home import Home
 from kd_face.index import GalleryIndex
 from kd_face.pictures import Networks
+from kd_face.web.jobs import Jobs
 from kd_face.web.options import WebOptions
 from kd_face.web.throttle import Slots, Throttle
 
@@ -31,6 +32,7 @@ class Web:
         accounts: Throttle of sign-ins by account, from anywhere.
         addresses: Throttle of sign-ins by address.
         pairs: Throttle of sign-ins by account and address, the tightest.
+        jobs: Long work in the background.
     """
 
     def __init__(self, home: Home, networks: Networks, options: WebOptions):
@@ -42,6 +44,7 @@ class Web:
         self.accounts = Throttle(50, _QUARTER)
         self.addresses = Throttle(50, _QUARTER)
         self.pairs = Throttle(10, _QUARTER)
+        self.jobs = Jobs()
 
 
 def web_of(request: Request) -> Web:

@@ -1,4 +1,4 @@
-"""Pages to sign in and out, and the first page."""
+"""Pages to sign in and out."""
 
 from __future__ import annotations
 
@@ -51,9 +51,3 @@ def logout(request: Request, web: Shared, caller: Viewer) -> Response:
     response = RedirectResponse("/login", 303)
     sign_out(web, request, response)
     return response
-
-
-@router.get("/")
-def show_home(request: Request, caller: Viewer) -> Response:
-    """Show the first page."""
-    return render(request, "home.html")
