@@ -14,7 +14,7 @@ BASE_TESTS := tests/kd_core/losses tests/kd_core/checkpoint tests/kd_core/test_a
 # These compare with FAISS, which the base install lacks.
 BASE_SKIP := not faiss and not backends and not oracle
 
-.PHONY: setup demo test base check format clean
+.PHONY: setup demo test databases base check format clean
 
 setup: $(VENV)/ready-$(EXTRA)
 
@@ -32,6 +32,12 @@ demo: setup
 
 test: setup
 	$(BIN)/python -m pytest -n $(WORKERS) --dist loadfile --no-loadscope-reorder
+
+# A MariaDB server for the tests of kd_face, where apt may install it; they are skipped without one.
+databases:
+	@if [ "$$(id -u)" = 0 ] && command -v apt-get > /dev/null && ! command -v mariadbd > /dev/null; \
+	then timeout 120 sh -c "apt-get update -qq && DEBIAN_FRONTEND=noninteractive apt-get install \
+	    -qq --no-install-recommends mariadb-server-core mariadb-client-core" || echo "MariaDB was not installed"; fi
 
 # The base install alone, in an environment of its own: losses, distiller, recall@K.
 base:

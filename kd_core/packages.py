@@ -23,6 +23,8 @@ _EXTRAS = {
     **dict.fromkeys(
         ("fastapi", "uvicorn", "jinja2", "python_multipart", "prometheus_client"), "face"
     ),
+    "pymysql": "mariadb",
+    "psycopg": "postgresql",
     "ray": "ray",
     "onnx": "onnx",
     "onnxruntime": "onnx",

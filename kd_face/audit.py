@@ -30,12 +30,11 @@ def append(session: Session, actor: str, action: str, details: Mapping[str, Any]
     """Append an entry, in the transaction of what it is about.
 
     Args:
-        session: Of that transaction.
+        session: Of that transaction, which is the only one that writes.
         actor: Name of the user or key, or "command".
         action: Such as "person.delete".
         details: What JSON can hold; no picture, embedding or secret.
     """
-    settings.locked(session, settings.CHANGE)  # writers queue here where the database allows more
     count, previous = settings.locked(session, HEAD, [0, _BEGIN])
     text = json.dumps(dict(details), sort_keys=True)
     entry = AuditEntry(at=now(), actor=actor[:100], action=action, details=text, previous=previous)

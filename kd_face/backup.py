@@ -11,6 +11,7 @@ from __future__ import annotations
 import base64
 import contextlib
 import hashlib
+import itertools
 import json
 import os
 import zipfile
@@ -19,11 +20,11 @@ from datetime import datetime
 from pathlib import Path
 from typing import Any
 
-from sqlalchemy import Table, delete, insert, select
+from sqlalchemy import Table, func, insert, select
 from sqlalchemy.orm import Session
 
 from kd_core.checkpoint.atomic import temporary_file
-from kd_face import audit
+from kd_face import audit, settings
 from kd_face.database.migrate import newest_version
 from kd_face.database.models import (
     AuditEntry,
@@ -59,7 +60,7 @@ def back_up(home: Home, out: Path) -> tuple[int, int]:
     """
     with temporary_file(out) as file:
         os.chmod(file.fileno(), 0o600)
-        with zipfile.ZipFile(file, "w", zipfile.ZIP_STORED) as archive, _snapshot(home) as session:
+        with zipfile.ZipFile(file, "w", zipfile.ZIP_STORED) as archive, home.read() as session:
             written = _Writer(archive)
             rows = sum(_write_table(session, table, written) for table in _tables())
             blobs = _blobs(session)
@@ -106,8 +107,8 @@ def restore(home: Home, source: Path, actor: str) -> tuple[int, int]:
             home.blobs.put(name.partition("/")[2], archive.read(name))
         with home.write() as session:
             _require_empty(session)
-            session.execute(delete(Setting))
             rows = sum(_read_table(session, table, archive) for table in _tables())
+            _continue_ids(session)
             if sorted(_blobs(session)) != sorted(name.partition("/")[2] for name in names):
                 raise FaceError(f"{source}: blobs and rows do not belong together. It is refused.")
             audit.verify(session)
@@ -135,15 +136,6 @@ class _Writer:
                 digest.update(part)
                 size += len(part)
         self.files[name] = [size, digest.hexdigest()]
-
-
-@contextlib.contextmanager
-def _snapshot(home: Home) -> Iterator[Session]:
-    """Open a session whose view of the database does not change."""
-    with home.read() as session:
-        if home.engine.dialect.name != "sqlite":  # where a transaction has one view in any case
-            session.connection(execution_options={"isolation_level": "REPEATABLE READ"})
-        yield session
 
 
 def _tables() -> list[Table]:
@@ -226,17 +218,26 @@ def _require_empty(session: Session) -> None:
 
 
 def _read_table(session: Session, table: Table, archive: zipfile.ZipFile) -> int:
-    count, rows = 0, list[dict[str, Any]]()
+    count = 0
     with archive.open(f"tables/{table.name}.jsonl") as entry:
-        for line in entry:
-            rows.append(_typed(table, json.loads(line)))
-            count += 1
-            if len(rows) == _BATCH:
+        while rows := [_typed(table, json.loads(one)) for one in itertools.islice(entry, _BATCH)]:
+            count += len(rows)
+            if table is Setting.__table__:  # one of them is the row that writers lock
+                for row in rows:
+                    settings.put(session, row["key"], json.loads(row["value"]))
+            else:
                 session.execute(insert(table), rows)
-                rows = []
-    if rows:
-        session.execute(insert(table), rows)
     return count
+
+
+def _continue_ids(session: Session) -> None:
+    """Have PostgreSQL count on after the ids that came with their rows, as the others do."""
+    if session.connection().dialect.name != "postgresql":
+        return
+    for table in _tables():
+        if "id" in table.columns:
+            sequence = func.pg_get_serial_sequence(f'"{table.name}"', "id")
+            session.execute(select(func.setval(sequence, func.max(table.c.id))).select_from(table))
 
 
 def _typed(table: Table, content: dict[str, Any]) -> dict[str, Any]:

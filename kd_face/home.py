@@ -10,11 +10,12 @@ from datetime import datetime, timezone
 from pathlib import Path
 
 from sqlalchemy import Engine
+from sqlalchemy.exc import OperationalError
 from sqlalchemy.orm import Session
 
 from kd_face import settings
 from kd_face.blobs import Blobs
-from kd_face.database.connect import connect
+from kd_face.database.connect import connect, writing
 from kd_face.database.migrate import require_current, upgrade
 from kd_face.errors import FaceError
 
@@ -38,15 +39,28 @@ class Home:
 
     @contextmanager
     def read(self) -> Iterator[Session]:
-        """Open a session that only reads; what it sees does not change meanwhile in SQLite."""
+        """Open a session that only reads; what it sees does not change meanwhile."""
         with Session(self.engine) as session:
             yield session
 
     @contextmanager
     def write(self) -> Iterator[Session]:
-        """Open a session that is committed at the end, or rolled back by an error."""
-        engine = self.engine.execution_options(kd_write=True)
-        with Session(engine, expire_on_commit=False) as session, session.begin():
+        """Open a session that is committed at the end, or rolled back by an error.
+
+        One session writes at a time, whatever the database: another one waits here, for at most 30
+        seconds. So none of them can end in a deadlock.
+
+        Raises:
+            FaceError: If the database cannot be reached, or another writer does not end.
+        """
+        with Session(writing(self.engine), expire_on_commit=False) as session, session.begin():
+            try:
+                settings.locked(session, settings.CHANGE)
+            except OperationalError as error:
+                raise FaceError(
+                    f"the database cannot be written to: {error.orig}. Wait until other programs "
+                    "are done with it, or start its server."
+                ) from error
             yield session
 
 

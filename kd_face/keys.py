@@ -9,6 +9,7 @@ from __future__ import annotations
 import hashlib
 import hmac
 import json
+import re
 import secrets
 from collections.abc import Collection
 
@@ -22,6 +23,7 @@ from kd_face.home import now
 
 SCOPES = ("identify", "verify", "people:read", "people:write", "audit:read", "metrics")
 _FORM = "kdf"
+_PREFIX = re.compile("[0-9a-f]{8}")
 
 
 def create(session: Session, name: str, scopes: Collection[str], actor: str) -> str:
@@ -66,7 +68,7 @@ def find(session: Session, key: str) -> ApiKey | None:
     """
     form, _, rest = key.partition("_")
     prefix, _, secret = rest.partition("_")
-    row = session.scalars(select(ApiKey).where(ApiKey.prefix == prefix[:16])).one_or_none()
+    row = _find(session, prefix)
     stored = row.secret_hash if row else _hash("")
     is_right = hmac.compare_digest(stored, _hash(secret)) and form == _FORM and bool(secret)
     if row is None or not is_right or row.revoked_at is not None:
@@ -85,11 +87,17 @@ def revoke(session: Session, prefix: str, actor: str) -> None:
     Raises:
         FaceError: If there is none, or it is revoked already.
     """
-    row = session.scalars(select(ApiKey).where(ApiKey.prefix == prefix)).one_or_none()
+    row = _find(session, prefix)
     if row is None or row.revoked_at is not None:
         raise FaceError(f"there is no key {prefix} that could be revoked.")
     row.revoked_at = now()
     audit.append(session, actor, "key.revoke", {"prefix": prefix})
+
+
+def _find(session: Session, prefix: str) -> ApiKey | None:
+    if not _PREFIX.fullmatch(prefix):
+        return None
+    return session.scalars(select(ApiKey).where(ApiKey.prefix == prefix)).one_or_none()
 
 
 def _hash(secret: str) -> str:

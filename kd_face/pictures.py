@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import unicodedata
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -82,7 +83,7 @@ def prepare(networks: Networks, content: bytes, name: str) -> Prepared:
     if reasons := networks.gate.reasons(pixels, faces):
         raise PictureRefused(f"{name}: {'; '.join(reasons)}.")
     row = networks.embedder.embed([networks.embedder.crop(pixels, faces[0])])[0]
-    return Prepared(name[-255:], hashlib.sha256(content).hexdigest(), jpeg, faces[0], row)
+    return Prepared(_shown(name), hashlib.sha256(content).hexdigest(), jpeg, faces[0], row)
 
 
 def add(home: Home, person_id: int, networks: Networks, prepared: Prepared, actor: str) -> int:
@@ -136,6 +137,11 @@ def stored_face(picture: Picture) -> Face:
     """Return the face that was found in a picture when it was stored."""
     content = json.loads(picture.face)
     return Face(tuple(content["box"]), np.array(content["landmarks"], float), content["score"])
+
+
+def _shown(name: str) -> str:
+    """Return a file's name as every database takes it; Linux's may be bytes that are no text."""
+    return "".join("?" if unicodedata.category(one)[0] == "C" else one for one in name)[-255:]
 
 
 def _insert(

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import contextlib
+from collections.abc import Iterator
 from pathlib import Path
 
 from alembic import command
@@ -9,12 +11,17 @@ from alembic.autogenerate import compare_metadata
 from alembic.config import Config
 from alembic.migration import MigrationContext
 from alembic.script import ScriptDirectory
-from sqlalchemy import Engine
+from sqlalchemy import Connection, Engine, func, select
 
+from kd_face.database.connect import writing
 from kd_face.database.models import Base
 from kd_face.errors import FaceError
 
 _FOLDER = Path(__file__).parent / "migrations"
+_MARIADB = ("mysql", "mariadb")
+_EXACT = "utf8mb4_bin"
+_LOCK = 1_615_102_979  # a number that means an upgrade of these tables
+_WAIT = 30  # seconds
 
 
 def upgrade(engine: Engine) -> None:
@@ -23,10 +30,43 @@ def upgrade(engine: Engine) -> None:
     Args:
         engine: Of the database.
     """
-    with engine.execution_options(kd_write=True).begin() as connection:
+    with writing(engine).begin() as connection, _alone(connection):
+        _require_text(connection)
         config = _config()
         config.attributes["connection"] = connection
         command.upgrade(config, "head")
+
+
+@contextlib.contextmanager
+def _alone(connection: Connection) -> Iterator[None]:
+    """Wait for another upgrade; in SQLite the transaction itself does."""
+    if connection.dialect.name == "postgresql":
+        connection.execute(select(func.pg_advisory_xact_lock(_LOCK)))
+    if connection.dialect.name not in _MARIADB:
+        yield
+        return
+    name = f"kdkit_face_{_LOCK}"
+    if connection.scalar(select(func.get_lock(name, _WAIT))) != 1:
+        raise FaceError("another program upgrades the database. Wait until it is done.")
+    try:
+        yield
+    finally:  # the connection is used again, and would keep it
+        connection.execute(select(func.release_lock(name)))
+
+
+def _require_text(connection: Connection) -> None:
+    """Have all text stored as Unicode and compared exactly: 'Zoe', 'zoe' and 'Zoë' are three."""
+    if connection.dialect.name in _MARIADB:
+        found = connection.exec_driver_sql("SELECT @@collation_database").scalar()
+        if found != _EXACT:
+            connection.exec_driver_sql(f"ALTER DATABASE CHARACTER SET utf8mb4 COLLATE {_EXACT}")
+    if connection.dialect.name == "postgresql":
+        found = connection.exec_driver_sql("SHOW server_encoding").scalar()
+        if found != "UTF8":
+            raise FaceError(
+                f"the database must have the encoding UTF8, but it has {found}. Create it anew, "
+                "with ENCODING 'UTF8' TEMPLATE template0."
+            )
 
 
 def require_current(engine: Engine) -> None:

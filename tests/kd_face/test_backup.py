@@ -9,7 +9,6 @@ from kd_face import audit, people, users
 from kd_face.backup import back_up, restore
 from kd_face.database.models import Base, LoginSession
 from kd_face.errors import FaceError
-from kd_face.home import init_home
 from kd_face.index import GalleryIndex
 from kd_face.recognition import identify
 
@@ -35,8 +34,9 @@ def saved(home, networks, tmp_path):
     return tmp_path / "a.zip"
 
 
-def test_everything_comes_back(home, networks, saved, tmp_path):
-    before, new = content(home), init_home(tmp_path / "new")
+@pytest.mark.databases
+def test_everything_comes_back(home, new_home, networks, saved, tmp_path):
+    before, new = content(home), new_home(tmp_path / "new")
     restore(new, saved, "test")
     after = content(new)
     assert {
@@ -82,18 +82,20 @@ def rewritten(source, target, change):
         (lambda n, c: {n: c.replace(b'"0001"', b'"0009"')}, "version 0001, but it is of 0009"),
     ],
 )
-def test_what_does_not_match_is_refused_and_nothing_is_written(saved, tmp_path, change, reason):
-    damaged, new = rewritten(saved, tmp_path / "b.zip", change), init_home(tmp_path / "new")
+def test_what_does_not_match_is_refused_and_nothing_is_written(
+    saved, new_home, tmp_path, change, reason
+):
+    damaged, new = rewritten(saved, tmp_path / "b.zip", change), new_home(tmp_path / "new")
     before = content(new)
     with pytest.raises(FaceError, match=reason):
         restore(new, damaged, "test")
     assert content(new) == before and not list(new.blobs)
 
 
-def test_a_cut_file_is_refused(saved, tmp_path):
+def test_a_cut_file_is_refused(saved, new_home, tmp_path):
     saved.write_bytes(saved.read_bytes()[:-100])
     with pytest.raises(FaceError, match="cannot be read as a backup"):
-        restore(init_home(tmp_path / "new"), saved, "test")
+        restore(new_home(tmp_path / "new"), saved, "test")
 
 
 def test_a_missing_blob_leaves_the_backup_before(home, saved):
@@ -104,6 +106,7 @@ def test_a_missing_blob_leaves_the_backup_before(home, saved):
     assert saved.read_bytes() == before and len(list(saved.parent.glob(".*"))) == 0
 
 
+@pytest.mark.databases
 def test_an_erased_person_is_not_in_a_new_backup(home, saved):
     with home.read() as session:
         person = people.find(session, "Zo\u00eb").id

@@ -1,4 +1,4 @@
-"""Database: migrations make what the models say; SQLite keeps its promises."""
+"""Database: migrations make what the models say, and the database keeps its promises."""
 
 import pytest
 from sqlalchemy import inspect, select, text
@@ -11,6 +11,8 @@ from kd_face.errors import FaceError
 from kd_face.home import init_home, open_home
 
 from .stand_ins import enrol
+
+pytestmark = pytest.mark.databases
 
 
 def test_models_and_migrations_agree(home):
@@ -55,13 +57,16 @@ def test_a_wrong_url_is_refused_without_its_password(url):
     assert "secret" not in str(caught.value)
 
 
-def test_sqlite_has_foreign_keys_and_a_log_and_erases(home):
-    with home.engine.connect() as connection:
+def test_sqlite_has_a_log_and_erases(new_home, tmp_path):
+    with new_home(tmp_path / "sqlite", "sqlite").engine.connect() as connection:
         values = [
             connection.exec_driver_sql(f"PRAGMA {name}").scalar()
             for name in ("foreign_keys", "journal_mode", "synchronous", "secure_delete")
         ]
     assert values == [1, "wal", 2, 1]
+
+
+def test_foreign_keys_hold(home):
     with pytest.raises(IntegrityError), home.write() as session:
         session.add(Embedding(picture_id=99, model_id=99, vector=b""))
 
@@ -88,7 +93,7 @@ def test_an_error_rolls_back(home):
 @pytest.mark.parametrize(
     "statement", ["UPDATE audit_entry SET actor = 'x'", "DELETE FROM audit_entry"]
 )
-def test_sqlite_itself_keeps_the_audit_log(home, networks, statement):
+def test_the_database_itself_keeps_the_audit_log(home, networks, statement):
     enrol(home, networks, 1, [0])
     with pytest.raises(DatabaseError, match="never changed"), home.write() as session:
         session.execute(text(statement))

@@ -13,6 +13,8 @@ from kd_face.pictures import PictureRefused
 
 from .stand_ins import blocks, enrol, make_networks, png
 
+pytestmark = pytest.mark.databases
+
 
 def count(home, table):
     with home.read() as session:

@@ -11,7 +11,7 @@ from sqlalchemy import select
 from kd_face import people, pictures, spaces
 from kd_face import settings as stored
 from kd_face.database.models import Embedding, Person, Picture, from_bytes, to_bytes
-from kd_face.home import init_home, now
+from kd_face.home import now
 from kd_face.index import GalleryIndex
 
 from .stand_ins import blocks, enrol
@@ -70,8 +70,9 @@ ACTIONS = st.lists(st.tuples(NAMES, st.integers(0, 9)), min_size=1, max_size=14)
 
 
 @pytest.mark.parametrize("exact", [200_000, 3])
-def test_search_equals_brute_force_after_any_sequence(tmp_path_factory, monkeypatch, exact):
-    monkeypatch.delenv("KD_FACE_DATABASE", raising=False)
+def test_search_equals_brute_force_after_any_sequence(
+    tmp_path_factory, new_home, monkeypatch, exact
+):
     monkeypatch.setattr("kd_face.index._PROBES", 10**6)  # all lists: exact
     seeds = iter(range(10**6))
 
@@ -80,7 +81,7 @@ def test_search_equals_brute_force_after_any_sequence(tmp_path_factory, monkeypa
     )
     @given(ACTIONS)
     def run(actions):
-        home = init_home(tmp_path_factory.mktemp("home"))
+        home = new_home(tmp_path_factory.mktemp("home"))
         index = GalleryIndex(home, exact)
         for action, number in [("add", 1), ("add", 2), *actions]:
             act(home, index, action, number, next(seeds))
@@ -88,7 +89,6 @@ def test_search_equals_brute_force_after_any_sequence(tmp_path_factory, monkeypa
                 index.save()
                 index = GalleryIndex(home, exact)
             check(home, index)
-        home.engine.dispose()
 
     run()
 

@@ -25,12 +25,18 @@ def errors(*needed: str) -> Iterator[None]:
     """End with one sentence where the application or the system refuses."""
     with quick_imports():
         require_packages("kdkit face", (*_NEEDED, *needed))
+    from sqlalchemy.exc import DBAPIError
+
     try:
         yield
     except (ValueError, OSError) as error:
         if os.environ.get("KD_TRACEBACK"):
             raise
         raise click.ClickException(str(error)) from error
+    except DBAPIError as error:
+        if os.environ.get("KD_TRACEBACK"):
+            raise
+        raise click.ClickException(f"the database refuses: {error.orig}") from error
 
 
 @contextlib.contextmanager

@@ -8,9 +8,16 @@ down_revision = None
 branch_labels = None
 depends_on = None
 
+_REFUSED = "an entry of the audit log is never changed"
+_BODIES = {
+    "sqlite": f"BEGIN SELECT RAISE(ABORT, '{_REFUSED}'); END",
+    "postgresql": "FOR EACH STATEMENT EXECUTE FUNCTION audit_refuse()",
+    "mysql": f"FOR EACH ROW SIGNAL SQLSTATE '45000' SET MESSAGE_TEXT = '{_REFUSED}'",
+}
+
 
 def upgrade() -> None:
-    """Make the tables; in SQLite the audit log refuses changes by itself."""
+    """Make the tables; the audit log refuses changes by itself."""
     op.create_table(
         "api_key",
         sa.Column("id", sa.Integer(), nullable=False),
@@ -148,12 +155,17 @@ def upgrade() -> None:
     )
     op.create_index(op.f("ix_embedding_model_id"), "embedding", ["model_id"], unique=False)
 
-    if op.get_bind().dialect.name == "sqlite":
-        for action in ("UPDATE", "DELETE"):
-            op.execute(
-                f"CREATE TRIGGER audit_no_{action.lower()} BEFORE {action} ON audit_entry "
-                "BEGIN SELECT RAISE(ABORT, 'an entry of the audit log is never changed'); END"
-            )
+    kind = op.get_bind().dialect.name
+    if kind == "postgresql":
+        op.execute(
+            "CREATE FUNCTION audit_refuse() RETURNS trigger LANGUAGE plpgsql AS "
+            f"$$ BEGIN RAISE EXCEPTION '{_REFUSED}'; END $$"
+        )
+    for action in ("UPDATE", "DELETE"):
+        op.execute(
+            f"CREATE TRIGGER audit_no_{action.lower()} BEFORE {action} ON audit_entry "
+            + _BODIES.get(kind, _BODIES["mysql"])
+        )
 
 
 def downgrade() -> None:
@@ -172,3 +184,5 @@ def downgrade() -> None:
     op.drop_table("model_version")
     op.drop_table("audit_entry")
     op.drop_table("api_key")
+    if op.get_bind().dialect.name == "postgresql":
+        op.execute("DROP FUNCTION audit_refuse()")
