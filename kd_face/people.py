@@ -124,7 +124,7 @@ def search(
         offset: How many are passed over.
         limit: At most as many are returned.
     """
-    text = unicodedata.normalize("NFC", text).strip()
+    text = unicodedata.normalize("NFC", text).replace("\0", "").strip()
     fits = Person.name.icontains(text, autoescape=True) if text else true()
     pictures = (
         select(func.count())

@@ -51,6 +51,20 @@ def test_what_is_too_long_is_an_error_and_never_cut(home):
     assert "secret" not in str(caught.value)  # values do not come into logs
 
 
+def test_people_are_found_by_any_case(home):
+    with home.write() as session:
+        for name in ("Zo\u00eb", "ZO\u00cbTROPE", "Zoe", "100%", "100x"):
+            people.create(session, name, "test")
+        for wanted, expected in [
+            ("zO\u00cb", {"Zo\u00eb", "ZO\u00cbTROPE"}),
+            ("zoe", {"Zoe"}),
+            ("0%", {"100%"}),
+            ("z\0oe", {"Zoe"}),
+        ]:
+            found, total = people.search(session, wanted, 0, 9)
+            assert {person.name for person, _ in found} == expected and total == len(expected)
+
+
 def test_long_rows_come_back_as_they_were(home, networks):
     row = np.random.default_rng(0).normal(size=4096).astype(np.float32)
     _, (picture,) = enrol(home, networks, 1, [0])
