@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 
 from kd_face.calibration import Pairs
 
-WIDTH, HEIGHT = 420, 300
+WIDTH, HEIGHT = 340, 250
 _LEFT, _RIGHT, _TOP, _BOTTOM = 52, 12, 14, 44
 _POINTS = 80
 _PROBIT = NormalDist().inv_cdf
@@ -82,7 +82,7 @@ def error_chart(pairs: Pairs, threshold: float) -> Chart:
         "threshold (similarity)",
         "share of pairs",
         ticks,
-        tuple((y(one), f"{one:.0%}") for one in (0, 0.25, 0.5, 0.75, 1)),
+        tuple((y(one), f"{one:.0%}") for one in (0, 0.2, 0.4, 0.6, 0.8, 1)),
         (
             Line("FAR", _points(curve[:, 0], curve[:, 1], x, y), "first"),
             Line("FRR", _points(curve[:, 0], curve[:, 2], x, y), "second"),
@@ -111,7 +111,7 @@ def roc_chart(named: Sequence[tuple[str, Pairs]]) -> Chart:
         "FAR",
         "genuine pairs that pass",
         tuple((x(one), f"{one:.4g}") for one in _ROC_TICKS if one >= least),
-        tuple((y(one), f"{one:.0%}") for one in np.linspace(bottom, 1, 5).tolist()),
+        tuple((y(one), f"{one:.0%}") for one in np.linspace(bottom, 1, 6).tolist()),
         _lines(named, [(one[:, 0], 1 - one[:, 1]) for one in rates], x, y),
     )
 
