@@ -11,11 +11,17 @@ from numpy.typing import NDArray
 from sqlalchemy import select
 from sqlalchemy.orm import Session
 
-from kd_face.calibration import Pairs, Share, all_pairs, eer_interval
+from kd_face.calibration import (
+    Pairs,
+    Share,
+    all_pairs,
+    chosen_rows,
+    eer_interval,
+    leave_one_out,
+)
 from kd_face.database.models import Embedding, Picture, from_bytes
 from kd_face.errors import FaceError
 
-_MOST = 3000  # pictures: 4.5 million pairs
 _FEW_PEOPLE, _FEW_PICTURES = 20, 3
 
 
@@ -66,7 +72,7 @@ def report(rows: NDArray[Any], people: NDArray[Any], wanted_far: float) -> Galle
     pairs = all_pairs(rows, people)
     threshold = pairs.threshold_for(wanted_far)
     far, frr = pairs.far(threshold), pairs.frr(threshold)
-    strangers, rank_1 = _leave_one_out(rows, people, threshold)
+    strangers, rank_1 = leave_one_out(rows, people, threshold)
     return GalleryReport(
         people=len(np.unique(people)),
         pictures=len(rows),
@@ -103,10 +109,7 @@ def gallery_rows(session: Session, model_id: int) -> tuple[NDArray[Any], NDArray
     found = session.execute(chosen).all()
     if not found:
         raise FaceError("the gallery has no picture. Import some.")
-    kept = range(len(found))
-    if len(found) > _MOST:
-        drawn = np.random.default_rng(0).choice(len(found), _MOST, replace=False)
-        kept = sorted(drawn.tolist())  # type: ignore[assignment]
+    kept = chosen_rows(len(found))
     ids = [found[one][0] for one in kept]
     vectors: dict[int, bytes] = {}
     for begin in range(0, len(ids), 500):
@@ -116,23 +119,6 @@ def gallery_rows(session: Session, model_id: int) -> tuple[NDArray[Any], NDArray
         vectors.update({one: vector for one, vector in session.execute(some)})
     rows = np.stack([from_bytes(vectors[one]) for one in ids])
     return rows, np.array([found[one][1] for one in kept]), len(found)
-
-
-def _leave_one_out(
-    rows: NDArray[Any], people: NDArray[Any], threshold: float
-) -> tuple[Share, Share]:
-    strangers = right = able = 0
-    for begin in range(0, len(rows), 512):
-        similar = rows[begin : begin + 512] @ rows.T
-        same = people[begin : begin + 512, None] == people[None]
-        other = np.where(same, -np.inf, similar).max(1)
-        strangers += int((other >= threshold).sum())
-        own_place = np.arange(len(similar))
-        similar[own_place, begin + own_place] = -np.inf
-        own = np.where(same, similar, -np.inf).max(1)
-        able += int(np.isfinite(own).sum())
-        right += int((np.isfinite(own) & (own > other)).sum())
-    return Share(strangers, len(rows)), Share(right, able)
 
 
 def _warnings(people: NDArray[Any], pairs: Pairs, far: float, frr: Share) -> list[str]:

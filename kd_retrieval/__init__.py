@@ -23,7 +23,16 @@ if TYPE_CHECKING:
         LabeledFolder,
         Omniglot,
     )
-    from kd_retrieval.distilled import CAMKD, CKDMKT, DML, DistilledEmbedder, SelfTeacher
+    from kd_retrieval.distilled import (
+        CAMKD,
+        CCSKD,
+        CKDMKT,
+        DML,
+        MSKDSSR,
+        DistilledEmbedder,
+        SelfTeacher,
+        TeacherHeads,
+    )
     from kd_retrieval.embedder import Embedder
     from kd_retrieval.metric import RecallMetric
     from kd_retrieval.recall.at_k import RecallResult, recall_at_k
@@ -35,6 +44,7 @@ else:
         {
             "BuiltInDigits": "kd_retrieval.datasets",
             "CAMKD": "kd_retrieval.distilled",
+            "CCSKD": "kd_retrieval.distilled",
             "CKDMKT": "kd_retrieval.distilled",
             "CSVFile": "kd_retrieval.datasets",
             "CUB200": "kd_retrieval.datasets",
@@ -45,6 +55,7 @@ else:
             "Embedder": "kd_retrieval.embedder",
             "InShop": "kd_retrieval.datasets",
             "LabeledFolder": "kd_retrieval.datasets",
+            "MSKDSSR": "kd_retrieval.distilled",
             "MPerClassBatchSampler": "kd_retrieval.sampler",
             "Omniglot": "kd_retrieval.datasets",
             "RecallMetric": "kd_retrieval.metric",
@@ -52,6 +63,7 @@ else:
             "SOP": "kd_retrieval.datasets",
             "SelfTeacher": "kd_retrieval.distilled",
             "StoredEmbeddings": "kd_retrieval.cached_teacher",
+            "TeacherHeads": "kd_retrieval.distilled",
             "TimmTrunk": "kd_retrieval.trunks",
             "TorchvisionTrunk": "kd_retrieval.trunks",
             "collate": "kd_retrieval.batch",
@@ -64,6 +76,7 @@ else:
 __all__ = [
     "BuiltInDigits",
     "CAMKD",
+    "CCSKD",
     "CKDMKT",
     "CSVFile",
     "CUB200",
@@ -74,6 +87,7 @@ __all__ = [
     "Embedder",
     "InShop",
     "LabeledFolder",
+    "MSKDSSR",
     "MPerClassBatchSampler",
     "Omniglot",
     "RecallMetric",
@@ -81,6 +95,7 @@ __all__ = [
     "SOP",
     "SelfTeacher",
     "StoredEmbeddings",
+    "TeacherHeads",
     "TimmTrunk",
     "TorchvisionTrunk",
     "collate",

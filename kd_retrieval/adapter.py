@@ -7,6 +7,7 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
+from torch.nn import functional as F
 
 from kd_core import Term
 from kd_core.relations.samples import similarity_scores
@@ -27,8 +28,8 @@ class EmbedderAdapter(ModelAdapter):
 
     loss = "loss_metric"
 
-    def __init__(self) -> None:
-        super().__init__(output="embedding")
+    def __init__(self, output: str = "embedding") -> None:
+        super().__init__(output=output)
 
     def require(self, network: nn.Module, name: str) -> None:
         """Require an embedder that can be trained."""
@@ -117,3 +118,47 @@ class EmbedderAdapter(ModelAdapter):
         assert isinstance(network, Embedder) and network.criterion is not None
         loss: Tensor = network.criterion(output, labels)
         return loss
+
+
+class IdentityAdapter(EmbedderAdapter):
+    """Adapter of embedders as classifiers of their training classes, such as people's identities.
+
+    Methods get the class scores of the criterion, which has a weight for each class.
+    """
+
+    def __init__(self) -> None:
+        super().__init__(output="logits")
+
+    def require(self, network: nn.Module, name: str) -> None:
+        """Require an embedder whose criterion gives class scores."""
+        super().require(network, name)
+        assert isinstance(network, Embedder) and network.criterion is not None
+        if network.logits is None:
+            raise ValueError(
+                f"{name} must have a criterion with a weight for each class, but it has "
+                f"{type(network.criterion.loss).__name__}. Give criterion=dict(loss=dict(type="
+                "'NormalizedSoftmaxLoss', num_classes=..., embedding_size=...))."
+            )
+
+    def require_alike(self, student: nn.Module, name: str, network: nn.Module) -> None:
+        """Require that another network has the student's number of classes."""
+        assert isinstance(student, Embedder) and isinstance(network, Embedder)
+        assert student.criterion is not None and network.criterion is not None
+        own, other = student.criterion.num_classes, network.criterion.num_classes
+        if own != other:
+            raise ValueError(
+                f"all networks must have the same classes, but the student has {own} and {name} "
+                f"has {other}. Correct num_classes, or take networks of the same data."
+            )
+
+    def scores(self, output: Tensor) -> Tensor:
+        """Return the class scores (N, classes) themselves."""
+        return output
+
+    def sample_losses(self, scores: Tensor, labels: Tensor) -> Tensor:
+        """Return the cross-entropy of each image (N,)."""
+        return F.cross_entropy(scores, labels, reduction="none")
+
+    def own_loss(self, network: nn.Module, output: Tensor, labels: Tensor) -> Tensor:
+        """Return the cross-entropy of class scores."""
+        return F.cross_entropy(output.float(), labels)

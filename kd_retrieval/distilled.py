@@ -9,9 +9,10 @@ from torch import nn
 
 from kd_core import methods
 from kd_engine.distilled import build_distilled, model_type
-from kd_retrieval.adapter import EmbedderAdapter
+from kd_retrieval.adapter import EmbedderAdapter, IdentityAdapter
 
 ADAPTER = EmbedderAdapter()
+IDENTITIES = IdentityAdapter()  # for methods that need class scores
 
 
 def DistilledEmbedder(  # noqa: N802  a config names it as a type
@@ -36,6 +37,9 @@ def DistilledEmbedder(  # noqa: N802  a config names it as a type
 
 
 CAMKD = model_type(methods.CAMKD, ADAPTER, __name__)
+CCSKD = model_type(methods.CCSKD, IDENTITIES, __name__)
 CKDMKT = model_type(methods.CKDMKT, ADAPTER, __name__)
 DML = model_type(methods.DML, ADAPTER, __name__)
+MSKDSSR = model_type(methods.MSKDSSR, IDENTITIES, __name__)
 SelfTeacher = model_type(methods.SelfTeacher, ADAPTER, __name__)
+TeacherHeads = model_type(methods.TeacherHeads, IDENTITIES, __name__)

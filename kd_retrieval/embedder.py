@@ -23,7 +23,9 @@ class Embedder(BaseModel):  # type: ignore[misc]
     """Trunk, pooling, projection, unit length: an embedding (N, D) for each image.
 
     Its parts are the children ``trunk``, ``pool``, ``projection`` and ``embedding``, whose output
-    is the embedding itself, so a term selects any of them.
+    is the embedding itself, so a term selects any of them. Where the criterion has a weight for
+    each class, as ``NormalizedSoftmaxLoss`` and ``CosFaceLoss`` do, the child ``logits`` gives the
+    class scores (N, classes); they are computed only where they are read.
 
     Args:
         trunk: Config of a module from images to a feature map or tokens, such as
@@ -68,6 +70,8 @@ class Embedder(BaseModel):  # type: ignore[misc]
         self.embedding = UnitLength() if normalize else nn.Identity()
         self.dim = self.num_features if dim is None else dim
         self.criterion = None if criterion is None else _criterion(criterion, self.dim)
+        classifies = self.criterion is not None and self.criterion.classifies
+        self.logits = nn.Identity() if classifies else None
         self.frozen, self.norm_eval, self.precision = _training(training or {})
         for module in self._frozen():
             module.requires_grad_(False)
@@ -134,6 +138,9 @@ class Embedder(BaseModel):  # type: ignore[misc]
             ValueError: If the mode is unknown or an input that it needs is missing.
         """
         embeddings = self.extract(inputs)
+        if self.logits is not None and self.logits._forward_hooks:
+            assert self.criterion is not None
+            self.logits(self.criterion.class_scores(embeddings))
         if mode == "tensor":
             return embeddings
         if mode == "loss":
@@ -196,9 +203,12 @@ def _criterion(config: Mapping[str, Any], dim: int) -> MetricLearning:
         raise ValueError(f"criterion must be dict(loss=, miner=), but it has {sorted(config)}.")
     criterion = MetricLearning(**config)
     proxies = getattr(criterion.loss, "proxies", None)
-    if isinstance(proxies, Tensor) and proxies.shape[1] != dim:
+    weights = getattr(criterion.loss, "W", None)
+    size = proxies.shape[1] if isinstance(proxies, Tensor) else dim
+    size = weights.shape[0] if isinstance(weights, Tensor) else size
+    if size != dim:
         raise ValueError(
-            f"{type(criterion.loss).__name__} has proxies of size {proxies.shape[1]}, but the "
+            f"{type(criterion.loss).__name__} has proxies of size {size}, but the "
             f"embeddings have {dim}. Set its embedding_size to {dim}."
         )
     return criterion

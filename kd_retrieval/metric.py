@@ -1,7 +1,8 @@
-"""Recall@K as a metric of mmengine's Runner."""
+"""Recall@K as a metric of mmengine's Runner, and the base class of metrics on embeddings."""
 
 from __future__ import annotations
 
+from abc import abstractmethod
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -21,11 +22,62 @@ from kd_retrieval.search.stored_gallery import Side, read_gallery
 _SHOWN = 5  # ids in a message
 
 
-class RecallMetric(BaseMetric):  # type: ignore[misc]
+class EmbeddingMetric(BaseMetric):  # type: ignore[misc]
+    """Base class of metrics that need the embeddings of all images at once.
+
+    The copies with which a distributed sampler fills its last batch are removed by id.
+
+    Args:
+        prefix: Of the values' names.
+        distance: ``cosine``, ``l2`` or ``dot``; under cosine no embedding may be zero.
+    """
+
+    def __init__(self, prefix: str, distance: str = "cosine") -> None:
+        super().__init__(prefix=prefix)
+        self.distance = distance
+
+    @abstractmethod
+    def measure(self, images: Side) -> dict[str, float]:
+        """Return the values, by names without the prefix.
+
+        Args:
+            images: Embeddings, labels, ids and roles of the whole dataset, in the order of the ids.
+        """
+
+    def process(self, data_batch: Any, data_samples: Sequence[Mapping[str, Any]]) -> None:
+        """Keep the embeddings of a batch, in float32 on the CPU."""
+        for sample in data_samples:
+            vector = sample["embedding"].detach().float().cpu()
+            self.results.append((vector, sample["label"], int(sample["id"]), int(sample["role"])))
+
+    def evaluate(self, size: int) -> dict[str, float]:
+        """Join the ranks, leave the sampler's copies out, and measure.
+
+        Args:
+            size: Number of images of the dataset.
+
+        Returns:
+            What :meth:`measure` returns, each name after the prefix.
+
+        Raises:
+            ValueError: If images are missing, an embedding is not finite or is zero under
+                cosine (names the image), or :meth:`measure` refuses them.
+        """
+        parts = [part for part in dist.all_gather_object(_stacked(self.results)) if part]
+        self.results.clear()
+        images = _without_copies(parts, size)
+        _require_usable(images, self.distance)
+        values = self.measure(images)
+        return {f"{self.prefix}/{name}": value for name, value in values.items()}
+
+    def compute_metrics(self, results: list[Any]) -> dict[str, float]:
+        """Not used: ``evaluate`` joins the ranks itself."""
+        raise NotImplementedError
+
+class RecallMetric(EmbeddingMetric):
     """Recall@K by the protocol of :func:`kd_retrieval.recall_at_k`.
 
-    The copies with which a distributed sampler fills its last batch are removed by id. Where
-    images have roles, queries are searched in the gallery, otherwise in all images but
+    Where images have roles, queries are searched in the gallery, otherwise in all images but
     themselves. All ranks share the work, on a GPU if there is one.
 
     Args:
@@ -53,11 +105,10 @@ class RecallMetric(BaseMetric):  # type: ignore[misc]
         map_at_r: bool = False,
         allow_shared_classes: bool = False,
     ) -> None:
-        super().__init__(prefix="recall" if gallery is None else "asymmetric")
+        super().__init__("recall" if gallery is None else "asymmetric", distance)
         if gallery is not None:
             read_key(gallery)
         self.ks = (ks,) if isinstance(ks, int) else tuple(ks)
-        self.distance = distance
         self.gallery = gallery
         self.map_at_r = map_at_r
         self.allow_shared_classes = allow_shared_classes
@@ -66,38 +117,14 @@ class RecallMetric(BaseMetric):  # type: ignore[misc]
         if map_at_r:
             ranking_scores(*pair, metric=distance)
 
-    def process(self, data_batch: Any, data_samples: Sequence[Mapping[str, Any]]) -> None:
-        """Keep the embeddings of a batch, in float32 on the CPU."""
-        for sample in data_samples:
-            vector = sample["embedding"].detach().float().cpu()
-            self.results.append((vector, sample["label"], int(sample["id"]), int(sample["role"])))
+    def measure(self, images: Side) -> dict[str, float]:
+        """Return recall in percent for each K, counts, and in percent what else was asked for.
 
-    def evaluate(self, size: int) -> dict[str, float]:
-        """Join the ranks, leave the sampler's copies out, and measure.
-
-        Args:
-            size: Number of images of the dataset.
-
-        Returns:
-            ``recall/R@K`` in percent for each K, the number of queries and of those with a
-            positive, and in percent what else was asked for.
+        ``queries`` is their number, and ``valid_queries`` that of those with a positive.
 
         Raises:
-            ValueError: If images are missing, an embedding is not finite or is zero under
-                cosine (names the image), or recall_at_k refuses them.
+            ValueError: If recall_at_k refuses the images.
         """
-        parts = [part for part in dist.all_gather_object(_stacked(self.results)) if part]
-        self.results.clear()
-        images = _without_copies(parts, size)
-        _require_usable(images, self.distance)
-        values = self._measure(images)
-        return {f"{self.prefix}/{name}": value for name, value in values.items()}
-
-    def compute_metrics(self, results: list[Any]) -> dict[str, float]:
-        """Not used: ``evaluate`` joins the ranks itself."""
-        raise NotImplementedError
-
-    def _measure(self, images: Side) -> dict[str, float]:
         queries, gallery = images.select(images.roles != GALLERY), self._gallery(images)
         device = "cuda" if torch.cuda.is_available() else "cpu"
         sides: list[Any] = [queries.vectors.to(device), queries.labels]

@@ -50,7 +50,7 @@ class MetricLearning(nn.Module):
         Raises:
             ValueError: If a label is beyond the proxies of a loss that has some.
         """
-        classes = getattr(self.loss, "num_classes", None)
+        classes = self.num_classes
         if classes is not None and int(labels.max()) >= classes:
             raise ValueError(
                 f"{type(self.loss).__name__} has proxies for {classes} classes, but a label is "
@@ -61,6 +61,28 @@ class MetricLearning(nn.Module):
             mined = None if self.miner is None else self.miner(vectors, labels)
             value: Tensor = self.loss(vectors, labels, mined)
         return value
+
+    @property
+    def num_classes(self) -> int | None:
+        """Number of classes that the loss has weights or proxies for; None if it has none."""
+        known: int | None = getattr(self.loss, "num_classes", None)
+        weights = getattr(self.loss, "W", None)
+        # NormalizedSoftmaxLoss has the attribute, but leaves it at 0.
+        return int(weights.shape[1]) if not known and isinstance(weights, Tensor) else known
+
+    @property
+    def classifies(self) -> bool:
+        """Whether the loss has a weight or proxy for each class, so that it gives class scores."""
+        return callable(getattr(self.loss, "get_logits", None))
+
+    def class_scores(self, embeddings: Tensor) -> Tensor:
+        """Return the loss's own logits (N, classes) of embeddings (N, D), in float32.
+
+        Of a loss with a margin they are those without it.
+        """
+        with torch.autocast(embeddings.device.type, enabled=False):
+            scores: Tensor = self.loss.get_logits(embeddings.float())
+        return scores
 
 
 def _build(config: Mapping[str, Any], module: str) -> Any:
