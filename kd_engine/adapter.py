@@ -25,6 +25,7 @@ class ModelAdapter(TaskAdapter):
     """
 
     scope: str | None = None  # of the registry in which models are built outside of a run
+    scored_by: str | None = None  # child with the weights of classes that loading leaves out
 
     def image_size(self, *models: nn.Module) -> tuple[int, int]:
         """Return height and width of images that models take: the first fixed size of them."""

@@ -10,7 +10,7 @@ from mmengine.config import ConfigDict
 from mmengine.registry import MODELS
 from torch import nn
 
-from kd_core.checkpoint.load import state_dict_of
+from kd_core.checkpoint.load import load_weights, state_dict_of
 from kd_engine.adapter import ModelAdapter
 from kd_engine.build import build_trained, student_config
 from kd_engine.config.file import read_config
@@ -61,8 +61,22 @@ class ConfigNetworkBuilder:
     def trained(
         self, reference: Mapping[str, Any], name: str = "teacher"
     ) -> tuple[nn.Module, torch.dtype | None]:
-        """Build a trained network: see :func:`kd_engine.build.build_trained`."""
-        return build_trained(reference, name)
+        """Build a trained network: see :func:`kd_engine.build.build_trained`.
+
+        Raises:
+            ValueError: If the checkpoint lacks the weights of the classes that the task needs.
+        """
+        model, precision = build_trained(reference, name)
+        child = self.adapter.scored_by
+        if child is not None and reference["checkpoint"] is not None:
+            found, file = _part_of(reference, f"{child}.")
+            if not found:
+                raise ValueError(
+                    f"class scores need {child}.* of a trained network, but {file} has none. Take "
+                    "the checkpoint of the run itself; kdkit export leaves them out."
+                )
+            load_weights(model.get_submodule(child), found, source=file, ignore=())
+        return model, precision
 
     def trained_peers(
         self, references: Sequence[Mapping[str, Any]]
@@ -113,9 +127,7 @@ class ConfigNetworkBuilder:
         config = reference["config"]
         if reference["checkpoint"] is None:
             return None
-        file = checkpoint_file(reference["checkpoint"], config if isinstance(config, str) else None)
-        weights = state_dict_of(read_engine_checkpoint(file))
-        found = {k.removeprefix(_HEADS): v for k, v in weights.items() if k.startswith(_HEADS)}
+        found, file = _part_of(reference, _HEADS)
         if found:
             return found, file
         own = isinstance(config, str) and "pretrained" in read_config(config).model
@@ -126,6 +138,15 @@ class ConfigNetworkBuilder:
             + ("" if own else " (or a config like it, for your teacher)")
             + ", and name its config and checkpoint as teacher."
         )
+
+
+def _part_of(reference: Mapping[str, Any], prefix: str) -> tuple[dict[str, Any], str]:
+    """Read the weights of a reference's checkpoint below a prefix; also return the file's name."""
+    config = reference["config"]
+    file = checkpoint_file(reference["checkpoint"], config if isinstance(config, str) else None)
+    weights = state_dict_of(read_engine_checkpoint(file))
+    found = {key.removeprefix(prefix): v for key, v in weights.items() if key.startswith(prefix)}
+    return found, file
 
 
 def _kind(config: Mapping[str, Any]) -> str:

@@ -231,9 +231,9 @@ def leave_one_out(
 
 
 def chosen_rows(count: int) -> list[int]:
-    """Return which of so many pictures are measured: all, or 3,000 drawn by chance, always the same.
+    """Return which of so many pictures are measured: all, or 3,000 drawn by chance.
 
-    3,000 pictures have 4.5 million pairs.
+    They are always the same ones, and have 4.5 million pairs.
     """
     if count <= _MOST:
         return list(range(count))

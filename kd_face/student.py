@@ -22,7 +22,12 @@ from kd_engine.data.transforms import build_transforms
 from kd_face.alignment import align
 from kd_face.detection import Face
 from kd_face.embedders import unit_rows
-from kd_retrieval.embeddings.embed import dataset_config, open_model
+from kd_retrieval.embeddings.embed import (
+    dataset_config,
+    model_digest,
+    open_model,
+    weights_digest,
+)
 
 _BATCH = 64
 
@@ -48,10 +53,8 @@ class StudentEmbedder:
         self._transform = build_transforms(transforms)
         self.name = f"student {Path(checkpoint).stem}"[:100]
         self.dim = int(self._model.dim)  # type: ignore[arg-type]
-        digest = hashlib.sha256(repr((model_config, transforms)).encode())
-        for name, value in sorted(self._model.state_dict().items()):
-            digest.update(name.encode())
-            digest.update(value.detach().cpu().contiguous().reshape(-1).view(torch.uint8).numpy())
+        parts = (weights_digest(self._model), model_digest(model_config), transforms)
+        digest = hashlib.sha256(repr(parts).encode())
         self.version = digest.hexdigest()[:16]
 
     def crop(self, pixels: NDArray[Any], face: Face) -> NDArray[Any]:

@@ -126,6 +126,8 @@ class IdentityAdapter(EmbedderAdapter):
     Methods get the class scores of the criterion, which has a weight for each class.
     """
 
+    scored_by = "criterion"
+
     def __init__(self) -> None:
         super().__init__(output="logits")
 

@@ -74,6 +74,7 @@ class EmbeddingMetric(BaseMetric):  # type: ignore[misc]
         """Not used: ``evaluate`` joins the ranks itself."""
         raise NotImplementedError
 
+
 class RecallMetric(EmbeddingMetric):
     """Recall@K by the protocol of :func:`kd_retrieval.recall_at_k`.
 

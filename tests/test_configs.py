@@ -298,7 +298,7 @@ def _classes(config):
 
 
 OF_DETECTORS = [
-    name for name in NAMES if not {"retrieval", "cls"} & set(Path(name).parts)
+    name for name in NAMES if not {"retrieval", "cls", "face"} & set(Path(name).parts)
     and Path(name).stem.startswith(
         ("hmat", "asckd", "pkd", "imit", "inherit", "distilled", "fgd", "mgd", "fbkd", "review_kd",
          "response", "crosskd")

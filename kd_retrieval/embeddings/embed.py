@@ -131,17 +131,21 @@ def key_of(
         data: The dataset.
         dtype: How vectors are stored.
     """
-    kept = {name: value for name, value in model_config.items() if name not in _TRAINED_ONLY}
-    if isinstance(kept.get("trunk"), Mapping):
-        kept["trunk"] = {k: v for k, v in kept["trunk"].items() if k not in _INITIAL}
-    text = json.dumps(kept, sort_keys=True, default=str)
     return EmbeddingKey(
         checkpoint=weights_digest(model),
         data=data.fingerprint(),
         transform=data.transform_key(),
-        model=hashlib.sha256(text.encode()).hexdigest(),
+        model=model_digest(model_config),
         dtype=dtype,
     )
+
+
+def model_digest(model_config: Mapping[str, Any]) -> str:
+    """Return the SHA-256 of a model's config, without how it was initialized and trained."""
+    kept = {name: value for name, value in model_config.items() if name not in _TRAINED_ONLY}
+    if isinstance(kept.get("trunk"), Mapping):
+        kept["trunk"] = {k: v for k, v in kept["trunk"].items() if k not in _INITIAL}
+    return hashlib.sha256(json.dumps(kept, sort_keys=True, default=str).encode()).hexdigest()
 
 
 def weights_digest(model: nn.Module) -> str:

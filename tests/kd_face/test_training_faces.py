@@ -76,7 +76,9 @@ def test_the_teacher_is_found_by_the_images_of_the_training(source, tmp_path):
     assert np.allclose(row, (plain + mirrored) / np.linalg.norm(plain + mirrored), atol=1e-6)
     # Of the test images the application's own rows, to compare a student with.
     own = StoredEmbeddings(files[1][0]).table
-    assert own.paths == ("p3/0.png", "p3/1.png") and np.allclose(own.vectors[1], rows["p3/1.png"][0])
+    assert own.paths == ("p3/0.png", "p3/1.png") and np.allclose(
+        own.vectors[1], rows["p3/1.png"][0]
+    )
 
     data.root.joinpath("p2/1.png").write_bytes(b"another image")
     with pytest.raises(ValueError, match="stale"):

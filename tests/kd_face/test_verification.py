@@ -60,8 +60,6 @@ def test_the_metric_of_a_run():
     metric.process(None, samples[::-1])
     metric.process(None, samples[:2])  # the copies of a distributed sampler
     found = metric.evaluate(len(samples))
-    assert found == {
-        f"face/{name}": value for name, value in verify(rows, people, (0.01,)).items()
-    }
+    assert found == {f"face/{name}": value for name, value in verify(rows, people, (0.01,)).items()}
     with pytest.raises(ValueError, match="from 0 to below 1"):
         FaceVerification(fars=(0.1, 1.0))

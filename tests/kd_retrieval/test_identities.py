@@ -76,6 +76,24 @@ def test_ccskd_learns_from_the_class_scores():
         student_of("CCSKD", **options | dict(teacher=dict(config=config(12, 4), checkpoint=None)))
 
 
+def test_the_teachers_weights_of_the_classes_are_loaded(tmp_path):
+    """Other tools leave the criterion out; here the class scores are the teacher's knowledge."""
+    torch.manual_seed(0)
+    trained = MODELS.build(config(12))
+    file = tmp_path / "teacher.pth"
+    torch.save(dict(state_dict=trained.state_dict()), file)
+    options = dict(layers=STAGES, teacher_layers=STAGES, schedule=dict(epoch_length=1))
+    teacher = dict(config=config(12), checkpoint=str(file))
+    model = student_of("CCSKD", teacher=teacher, **options)
+    (frozen,) = model.distiller.teachers.values()
+    assert torch.equal(frozen.model.criterion.loss.W, trained.criterion.loss.W)
+
+    exported = {k: v for k, v in trained.state_dict().items() if not k.startswith("criterion.")}
+    torch.save(dict(state_dict=exported), file)
+    with pytest.raises(ValueError, match="class scores need criterion"):
+        student_of("CCSKD", teacher=teacher, **options)
+
+
 def test_mskd_ssr_learns_from_trained_heads(tmp_path):
     torch.manual_seed(0)
     pretrained = tmp_path / "teacher.pth"
@@ -102,6 +120,11 @@ def test_an_embedder_without_class_scores_is_refused():
     teacher = dict(config=config(12), checkpoint=None)
     with pytest.raises(ValueError, match="a weight for each class, but it has TripletMarginLoss"):
         MODELS.build(
-            dict(type="kd_retrieval.CCSKD", student=plain, teacher=teacher, layers=STAGES,
-                 teacher_layers=STAGES)  # fmt: skip
+            dict(
+                type="kd_retrieval.CCSKD",
+                student=plain,
+                teacher=teacher,
+                layers=STAGES,
+                teacher_layers=STAGES,
+            )  # fmt: skip
         )

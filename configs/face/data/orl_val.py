@@ -1,4 +1,4 @@
-"""ORL to choose on: 16 of the people to train on, measured on the other 4; the test stays unseen."""
+"""ORL to choose on: 16 of the people to train on against the other 4; the test stays unseen."""
 
 _base_ = "orl.py"
 

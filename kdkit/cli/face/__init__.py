@@ -8,6 +8,8 @@
     kdkit face backup faces.zip
     kdkit face restore faces.zip
     kdkit face user add NAME --role admin
+    kdkit face align FOLDER CONFIG...        faces to train a student on, see docs/face.md
+    kdkit face verify EMBEDDINGS             how well they distinguish people
 
 --home names the folder of the installation (default: face_data, or the variable KD_FACE_HOME).
 The variable KD_FACE_DATABASE is the URL of a database other than the SQLite file in that folder.
@@ -23,6 +25,7 @@ from kdkit.cli.command import SETTINGS, Command
 from kdkit.cli.face.backups import back_up, restore
 from kdkit.cli.face.calibration import calibrate
 from kdkit.cli.face.gallery import identify, import_, init, reembed
+from kdkit.cli.face.students import align, verify
 from kdkit.cli.face.users import user
 
 
@@ -47,5 +50,5 @@ def command(ctx: click.Context, home: Path) -> None:
     ctx.obj = home
 
 
-for _one in (init, import_, identify, calibrate, reembed, back_up, restore, user):
+for _one in (init, import_, identify, calibrate, reembed, back_up, restore, user, align, verify):
     command.add_command(_one)
