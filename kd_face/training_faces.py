@@ -97,7 +97,7 @@ def data_root_of(configs: Sequence[str]) -> Path:
     Raises:
         ValueError: If they differ in it, or a config does not say where the rows belong.
     """
-    found = set()
+    found: set[str] = set()
     for name in configs:
         read = load_run_config(name, {})
         files = read.get(KEY)

@@ -9,6 +9,7 @@ model = dict(
     student=_base_.model,
     teacher=_base_.trained.teacher,
     schedule=_base_.ccskd,
+    weights=dict(channel=_base_.channel),
     layers=_base_.stages,
     teacher_layers=_base_.teacher_stages,
 )

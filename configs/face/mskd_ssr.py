@@ -8,6 +8,7 @@ model = dict(
     type="kd_retrieval.MSKDSSR",
     student=_base_.model,
     teacher=_base_.trained.heads,
+    a=_base_.channel,
     layers=_base_.stages,
     teacher_layers=_base_.teacher_stages,
 )

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from pathlib import Path
+from typing import Any
 
 import click
 
@@ -28,7 +29,8 @@ def align(source: Path, configs: tuple[str, ...]) -> None:
 
     with clear_errors(), short_terminal("reading the configs"):
         out, embedder = data_root_of(configs), DlibEmbedder()
-        rows, lost, several, began = {}, 0, 0, time.monotonic()
+        rows: dict[str, Any] = {}
+        lost, several, began = 0, 0, time.monotonic()
         for one in align_folder(source, out, DlibDetector(), embedder):
             if one.aligned is None:
                 lost += 1
