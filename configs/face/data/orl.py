@@ -111,8 +111,9 @@ stages = ["trunk.features.3", "trunk.features.6", "trunk.features.10", "trunk.fe
 teacher_stages = ["trunk.features.3", "trunk.features.6", "trunk.features.13", "trunk.features.18"]
 # The authors' schedule for 200 epochs, at the same shares of 10: 60, 160 and 30 of 200.
 ccskd = dict(start=3, decay=[3, 8], every=2)
-# Weight of channel distillation in CCSKD and MSKD-SSR. The methods' 6 made it 20 times the task's
-# loss at the first step on these maps, most of which have no ReLU; with this it is as large.
+# Weight of channel distillation in CCSKD and MSKD-SSR. The methods' 6 made it over 20 times the
+# task's loss at the first step on these maps, most of which have no ReLU; this makes it about as
+# large.
 channel = 0.3
 # Each term as large as the task at the first step on orl_val, by kdkit calibrate --share 0.5; tried
 # at no others.
