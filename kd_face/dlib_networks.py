@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import functools
 import hashlib
+import threading
 from collections.abc import Sequence
 from importlib.metadata import PackageNotFoundError, files
 from pathlib import Path
@@ -29,6 +30,7 @@ SHA256 = {
     RESNET: "55533b28a95800a551ba546ba62fe69625c7e95a7061c338adffead08719da30",
 }
 _SMALL = 600  # pixels of the longer side: up to here the image is doubled, as faces are small
+_ONE = threading.Lock()  # detector and ResNet keep what they compute in themselves
 _SIDE, _PADDING = 150, 0.25  # of the crops that the ResNet was trained on
 
 
@@ -41,9 +43,10 @@ class DlibDetector:
         Args:
             pixels: RGB (H, W, 3), uint8.
         """
-        detector, predictor = _detector()
         doublings = int(max(pixels.shape[:2]) <= _SMALL)
-        boxes, scores, _ = detector.run(np.ascontiguousarray(pixels), doublings, 0.0)
+        with _ONE:
+            detector, predictor = _detector()
+            boxes, scores, _ = detector.run(np.ascontiguousarray(pixels), doublings, 0.0)
         faces = []
         for box, score in zip(boxes, scores, strict=True):
             shape = predictor(pixels, box)
@@ -85,8 +88,10 @@ class DlibEmbedder:
         """
         if not crops:
             return np.zeros((0, self.dim), np.float32)
-        network = _resnet()
-        return unit_rows(np.array([network.compute_face_descriptor(crop) for crop in crops]))
+        with _ONE:
+            network = _resnet()
+            rows = [network.compute_face_descriptor(crop) for crop in crops]
+        return unit_rows(np.array(rows))
 
 
 def model_file(name: str) -> Path:

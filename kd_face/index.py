@@ -45,7 +45,7 @@ class GalleryIndex:
         self._index: Any = None
         self._ids: set[int] = set()
         self._state = (-1, -1)  # number of the change, space
-        self._lock = threading.RLock()
+        self._lock = threading.Lock()
         self._load()
 
     def __len__(self) -> int:
@@ -62,8 +62,9 @@ class GalleryIndex:
         Raises:
             ValueError: If the row has another length.
         """
+        session.connection()  # at first, as nobody may wait for one within the lock
         with self._lock:
-            self.refresh(session)
+            self._refresh(session)
             if not self._ids:
                 return []
             if row.shape != (self._index.d,):
@@ -77,6 +78,11 @@ class GalleryIndex:
 
     def refresh(self, session: Session) -> None:
         """Bring the index to what the database holds, if that has changed."""
+        session.connection()
+        with self._lock:
+            self._refresh(session)
+
+    def _refresh(self, session: Session) -> None:
         state = settings.get(session, settings.CHANGE, 0), settings.get(session, "active_model", -1)
         if state == self._state:
             return
@@ -84,7 +90,7 @@ class GalleryIndex:
         there = set(session.scalars(rows))
         new, gone = there - self._ids, self._ids - there
         if self._must_rebuild(state[1], len(there), len(new) + len(gone)):
-            self.rebuild(session)
+            self._rebuild(session)
             return
         if gone:
             self._index.remove_ids(np.fromiter(gone, np.int64, len(gone)))
@@ -93,6 +99,11 @@ class GalleryIndex:
 
     def rebuild(self, session: Session) -> None:
         """Make the index anew from the database."""
+        session.connection()
+        with self._lock:
+            self._rebuild(session)
+
+    def _rebuild(self, session: Session) -> None:
         model = settings.get(session, "active_model", -1)
         self._state = settings.get(session, settings.CHANGE, 0), model
         space = session.get(ModelVersion, model)
@@ -110,6 +121,10 @@ class GalleryIndex:
 
     def save(self) -> None:
         """Keep the index in the home's folder."""
+        with self._lock:
+            self._save()
+
+    def _save(self) -> None:
         if self._index is None:
             return
         content = faiss.serialize_index(self._index).tobytes()

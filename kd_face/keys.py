@@ -18,7 +18,7 @@ from sqlalchemy.orm import Session
 
 from kd_face import audit
 from kd_face.database.models import ApiKey
-from kd_face.errors import FaceError
+from kd_face.errors import FaceError, Missing
 from kd_face.home import now
 
 SCOPES = ("identify", "verify", "people:read", "people:write", "audit:read", "metrics")
@@ -89,7 +89,7 @@ def revoke(session: Session, prefix: str, actor: str) -> None:
     """
     row = _find(session, prefix)
     if row is None or row.revoked_at is not None:
-        raise FaceError(f"there is no key {prefix} that could be revoked.")
+        raise Missing(f"there is no key {prefix} that could be revoked.")
     row.revoked_at = now()
     audit.append(session, actor, "key.revoke", {"prefix": prefix})
 

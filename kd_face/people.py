@@ -9,7 +9,7 @@ from sqlalchemy.orm import Session
 
 from kd_face import audit, settings
 from kd_face.database.models import Person, Picture
-from kd_face.errors import FaceError, Missing
+from kd_face.errors import Conflict, FaceError, Missing
 from kd_face.home import Home, now
 
 _LONGEST = 200
@@ -138,6 +138,12 @@ def search(
     return [(person, count) for person, count in found], total
 
 
+def count_pictures(session: Session, person_id: int) -> int:
+    """Return how many pictures a person has."""
+    own = select(func.count()).select_from(Picture).where(Picture.person_id == person_id)
+    return session.scalar(own) or 0
+
+
 def counts(session: Session) -> tuple[int, int]:
     """Return how many people and how many pictures there are."""
     people = session.scalar(select(func.count()).select_from(Person)) or 0
@@ -161,5 +167,5 @@ def clean_name(name: str) -> str:
 
 def _free(session: Session, name: str) -> str:
     if find(session, name) is not None:
-        raise FaceError(f"the name {clean_name(name)!r} is taken. Choose another one, or merge.")
+        raise Conflict(f"the name {clean_name(name)!r} is taken. Choose another one, or merge.")
     return clean_name(name)

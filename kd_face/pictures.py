@@ -17,14 +17,18 @@ from kd_face import audit, people, settings, spaces
 from kd_face.database.models import Embedding, Picture, UnknownFace, to_bytes
 from kd_face.detection import Face, FaceDetector
 from kd_face.embedders import FaceEmbedder
-from kd_face.errors import FaceError
+from kd_face.errors import Conflict, FaceError, Missing
 from kd_face.home import Home, now
 from kd_face.images import Limits, encode_image, read_image
 from kd_face.quality import Gate
 
 
 class PictureRefused(FaceError):
-    """A picture does not pass the quality gate, or is there already."""
+    """A picture does not pass the quality gate."""
+
+
+class PictureKnown(Conflict):
+    """A picture is there already."""
 
 
 @dataclass(frozen=True)
@@ -90,7 +94,7 @@ def add(home: Home, person_id: int, networks: Networks, prepared: Prepared, acto
     """Store a picture of a person; return its id. The blob is on the disk before the row is.
 
     Raises:
-        PictureRefused: If the person has the same file already.
+        PictureKnown: If the person has the same file already.
         FaceError: If there is no such person, or the gallery is of another network.
     """
     blob = home.blobs.add(prepared.jpeg)
@@ -116,14 +120,37 @@ def remove(home: Home, picture_id: int, actor: str) -> None:
         FaceError: If there is none.
     """
     with home.write() as session:
-        picture = session.get(Picture, picture_id)
-        if picture is None:
-            raise FaceError(f"there is no picture {picture_id}.")
+        picture = require(session, picture_id)
         session.delete(picture)
         settings.count_change(session)
         details = {"picture": picture_id, "person": picture.person_id}
         audit.append(session, actor, "picture.delete", details)
     home.blobs.delete([picture.blob])
+
+
+def require(session: Session, picture_id: int) -> Picture:
+    """Return a picture by id.
+
+    Raises:
+        Missing: If there is none.
+    """
+    picture = session.get(Picture, picture_id)
+    if picture is None:
+        raise Missing(f"there is no picture {picture_id}.")
+    return picture
+
+
+def of_person(session: Session, person_id: int, offset: int, limit: int) -> list[Picture]:
+    """Return pictures of a person, the newest first.
+
+    Args:
+        session: Of the database.
+        person_id: Whose.
+        offset: How many are passed over.
+        limit: At most as many are returned.
+    """
+    own = select(Picture).where(Picture.person_id == person_id).order_by(Picture.id.desc())
+    return list(session.scalars(own.offset(offset).limit(limit)))
 
 
 def sweep(home: Home) -> int:
@@ -159,7 +186,7 @@ def _insert(
         Picture.person_id == person_id, Picture.sha256 == prepared.sha256
     )
     if session.scalars(same).first() is not None:
-        raise PictureRefused(f"{prepared.name}: this person has the same file already.")
+        raise PictureKnown(f"{prepared.name}: this person has the same file already.")
     face = prepared.face
     content = {"box": face.box, "landmarks": face.landmarks.tolist(), "score": face.score}
     picture = Picture(

@@ -8,7 +8,7 @@ from sqlalchemy.orm import Session
 from kd_face import audit, settings
 from kd_face.database.models import ModelVersion
 from kd_face.embedders import FaceEmbedder
-from kd_face.errors import FaceError
+from kd_face.errors import Conflict
 from kd_face.home import now
 
 ACTIVE, PREVIOUS = "active_model", "previous_model"
@@ -44,11 +44,11 @@ def require_active(session: Session, embedder: FaceEmbedder) -> int:
     """
     active = settings.get(session, ACTIVE)
     if active is None:
-        raise FaceError("there is no picture yet, so no network is in use. Import pictures first.")
+        raise Conflict("there is no picture yet, so no network is in use. Import pictures first.")
     found = _find(session, embedder)
     if found is None or found.id != active:
         used = session.get_one(ModelVersion, active)
-        raise FaceError(
+        raise Conflict(
             f"the gallery is embedded by {used.name} {used.version}, but the network is "
             f"{embedder.name} {embedder.version}. Run: kdkit face reembed"
         )

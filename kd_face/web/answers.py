@@ -13,6 +13,8 @@ from starlette.exceptions import HTTPException
 
 from kd_face.errors import Conflict, FaceError, Missing
 
+_PROGRAMS = ("/api/", "/health", "/metrics")  # paths that programs ask for
+
 
 class Refusal(Exception):
     """A request is refused.
@@ -50,7 +52,7 @@ def answer(
         message: For the user.
         headers: Further headers.
     """
-    if request.url.path.startswith("/api/"):
+    if request.url.path.startswith(_PROGRAMS):
         return JSONResponse({"error": message}, status, headers)
     if status == 401 and request.method == "GET":
         return _to_login(request)

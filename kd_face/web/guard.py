@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import time
 from urllib.parse import urlsplit
 
 from fastapi import Request
@@ -10,8 +11,9 @@ from starlette.concurrency import run_in_threadpool
 from starlette.datastructures import Headers, MutableHeaders
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from kd_face.web.access import is_known
+from kd_face.web.access import Caller, is_known
 from kd_face.web.answers import Refusal, answer
+from kd_face.web.logs import log_request
 from kd_face.web.state import Web
 
 IMPORTS = "/imports"  # the end of the paths that take a ZIP
@@ -50,7 +52,17 @@ class Guard:
         if scope["type"] != "http":
             await self._app(scope, receive, send)
             return
+        begin = time.perf_counter()
         request, passage = Request(scope), _Passage(receive, send, self._headers(scope))
+        try:
+            await self._serve(scope, request, passage)
+        finally:
+            seconds = time.perf_counter() - begin
+            method, route = request.method, _template(scope)
+            self._web.metrics.count(method, route, passage.status, seconds)
+            log_request(method, route, passage.status, seconds, _kind(scope))
+
+    async def _serve(self, scope: Scope, request: Request, passage: _Passage) -> None:
         try:
             self._require_own_name(request)
             _require_own_origin(request)
@@ -67,7 +79,7 @@ class Guard:
         if not passage.is_started:
             passage.is_over = False
             response = answer(request, refusal.status, refusal.message, refusal.headers)
-            await response(scope, receive, passage.send)
+            await response(scope, passage.receive, passage.send)
 
     def _headers(self, scope: Scope) -> dict[str, str]:
         is_static = scope["path"].startswith("/static/")
@@ -126,6 +138,7 @@ class _Passage:
         self._receive, self._send, self._headers = receive, send, headers
         self.limit, self._read = 0, 0
         self.is_over = self.is_started = False
+        self.status = 499  # the client has gone before there was an answer
 
     async def receive(self) -> Message:
         message = await self._receive()
@@ -139,9 +152,22 @@ class _Passage:
         if self.is_over:
             return
         if message["type"] == "http.response.start":
-            self.is_started = True
+            self.is_started, self.status = True, message["status"]
             MutableHeaders(scope=message).update(self._headers)
         await self._send(message)
+
+
+def _template(scope: Scope) -> str:
+    """Return the template of a route, so that metrics have few of them and logs no ids."""
+    if scope["path"].startswith("/static/"):
+        return "/static"
+    return str(getattr(scope.get("route"), "path", "none"))
+
+
+def _kind(scope: Scope) -> str:
+    """Return who has asked, without a user's name."""
+    caller = scope.get("state", {}).get("caller", Caller())
+    return caller.role or caller.name
 
 
 def _too_large(limit: int) -> Refusal:

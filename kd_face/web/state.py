@@ -9,6 +9,7 @@ from fastapi import Depends, Request
 from kd_face.home import Home
 from kd_face.index import GalleryIndex
 from kd_face.pictures import Networks
+from kd_face.web.counters import Metrics
 from kd_face.web.jobs import Jobs
 from kd_face.web.options import WebOptions
 from kd_face.web.throttle import Slots, Throttle
@@ -27,7 +28,9 @@ class Web:
     Attributes:
         index: Of the gallery.
         recognitions: Whoever uses the networks does it in one of these slots.
+        reports: Slots of measurements of the whole gallery.
         sign_ins: Slots of password hashes, 64 MiB each.
+        metrics: Counts and latencies.
         keys: Throttle of each API key.
         accounts: Throttle of sign-ins by account, from anywhere.
         addresses: Throttle of sign-ins by address.
@@ -39,7 +42,9 @@ class Web:
         self.home, self.networks, self.options = home, networks, options
         self.index = GalleryIndex(home)
         self.recognitions = Slots(options.recognitions, options.waiting)
+        self.reports = Slots(1, 4)
         self.sign_ins = Slots(2, 8)
+        self.metrics = Metrics()
         self.keys = Throttle(options.key_rate, 60.0)
         self.accounts = Throttle(50, _QUARTER)
         self.addresses = Throttle(50, _QUARTER)

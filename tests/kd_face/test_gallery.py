@@ -9,7 +9,7 @@ from sqlalchemy import func, select
 from kd_face import audit, people, pictures, unknown_faces
 from kd_face.database.models import Embedding, Person, Picture, UnknownFace
 from kd_face.errors import FaceError
-from kd_face.pictures import PictureRefused
+from kd_face.pictures import PictureKnown, PictureRefused
 
 from .stand_ins import blocks, enrol, make_networks, png
 
@@ -79,7 +79,7 @@ def test_the_gate_refuses_with_reasons_and_writes_nothing(home, networks):
 def test_the_same_file_twice_leaves_no_blob(home, networks):
     person, _ = enrol(home, networks, 1, [0])
     ready = pictures.prepare(networks, png(blocks(1)), "again.png")
-    with pytest.raises(PictureRefused, match="same file already"):
+    with pytest.raises(PictureKnown, match="same file already"):
         pictures.add(home, person, networks, ready, "test")
     assert len(list(home.blobs)) == count(home, Picture) == 1
 

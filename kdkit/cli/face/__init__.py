@@ -8,6 +8,7 @@
     kdkit face backup faces.zip
     kdkit face restore faces.zip
     kdkit face user add NAME --role admin
+    kdkit face serve
     kdkit face align FOLDER CONFIG...        faces to train a student on, see docs/face.md
     kdkit face verify EMBEDDINGS             how well they distinguish people
 
@@ -25,6 +26,7 @@ from kdkit.cli.command import SETTINGS, Command
 from kdkit.cli.face.backups import back_up, restore
 from kdkit.cli.face.calibration import calibrate
 from kdkit.cli.face.gallery import identify, import_, init, reembed
+from kdkit.cli.face.server import serve
 from kdkit.cli.face.students import align, verify
 from kdkit.cli.face.users import user
 
@@ -50,5 +52,7 @@ def command(ctx: click.Context, home: Path) -> None:
     ctx.obj = home
 
 
-for _one in (init, import_, identify, calibrate, reembed, back_up, restore, user, align, verify):
+for _one in (
+    init, import_, identify, calibrate, reembed, back_up, restore, user, serve, align, verify
+):
     command.add_command(_one)
