@@ -167,7 +167,7 @@ def _template(scope: Scope) -> str:
 def _kind(scope: Scope) -> str:
     """Return who has asked, without a user's name."""
     caller = scope.get("state", {}).get("caller", Caller())
-    return caller.role or caller.name
+    return str(caller.role or caller.name)
 
 
 def _too_large(limit: int) -> Refusal:

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 from fastapi import APIRouter
 
-from kd_face.web.api import admin, models, people, pictures, recognition, schema, unknown
+from kd_face.web.api import admin, imports, models, people, pictures, recognition, schema, unknown
 
 ROUTERS: tuple[APIRouter, ...] = (
     recognition.router,
     people.router,
     pictures.router,
+    imports.router,
     unknown.router,
     models.router,
     admin.router,

@@ -22,7 +22,9 @@ from kd_face.web.state import Shared
 
 router = api_router("", "administration")
 Auditor = Annotated[Caller, Depends(scope("audit:read", "admin"))]
-_CSV = {200: {"content": {"text/csv": {}}, "description": "The log, the oldest entry first"}}
+_CSV: dict[int | str, dict[str, Any]] = {
+    200: {"content": {"text/csv": {}}, "description": "The log, the oldest entry first"}
+}
 
 
 class NewKey(BaseModel):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from datetime import datetime
+from typing import Any
 
 from fastapi.responses import Response
 from pydantic import BaseModel
@@ -13,7 +14,9 @@ from kd_face.web.api.forms import Id, Limit, Offset, Reader, Upload, Writer, api
 from kd_face.web.state import Shared
 
 router = api_router("", "pictures")
-JPEG = {200: {"content": {"image/jpeg": {}}, "description": "A JPEG without metadata"}}
+JPEG: dict[int | str, dict[str, Any]] = {
+    200: {"content": {"image/jpeg": {}}, "description": "A JPEG without metadata"}
+}
 
 
 class PictureAnswer(BaseModel):

@@ -41,7 +41,7 @@ def write_schema(app: FastAPI, routes: Sequence[APIRoute]) -> None:
     }
     for route in routes:
         rule = rule_of(route)
-        for method in route.methods if rule.role else ():
+        for method in (route.methods or ()) if rule.role else ():
             operation = schema["paths"][route.path][method.lower()]
             operation["security"] = [{"session": []}] + [{"key": []}] * bool(rule.scope)
             who = f"Users: {rule.role}. Keys: {rule.scope or 'none'}."

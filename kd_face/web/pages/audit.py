@@ -2,9 +2,6 @@
 
 from __future__ import annotations
 
-import csv
-import io
-from collections.abc import Iterator
 from typing import Any
 from urllib.parse import urlencode
 
@@ -13,6 +10,7 @@ from fastapi.responses import Response, StreamingResponse
 from sqlalchemy import Select, func, select
 
 from kd_face import audit
+from kd_face.audit_export import csv_lines
 from kd_face.database.models import AuditEntry
 from kd_face.errors import FaceError
 from kd_face.web.access import Admin
@@ -21,8 +19,6 @@ from kd_face.web.state import Shared, Web
 
 router = APIRouter()
 _EACH = 50
-_COLUMNS = ("id", "at", "actor", "action", "details", "previous", "hash")
-_FORMULA = ("=", "+", "-", "@", "\t", "\r")
 
 
 @router.get("/audit")
@@ -49,30 +45,8 @@ def download(web: Shared, caller: Admin, actor: str = "", action: str = "") -> R
     """Send the entries as CSV, the oldest first, without cells that a spreadsheet would run."""
     headers = {"Content-Disposition": 'attachment; filename="audit.csv"'}
     return StreamingResponse(
-        _lines(web, actor, action), media_type="text/csv; charset=utf-8", headers=headers
+        csv_lines(web.home, actor, action), media_type="text/csv; charset=utf-8", headers=headers
     )
-
-
-def disarmed(cell: object) -> str:
-    """Return the text of a cell that no spreadsheet takes for a formula."""
-    text = str(cell)
-    return f"'{text}" if text.startswith(_FORMULA) else text
-
-
-def _lines(web: Web, actor: str, action: str) -> Iterator[str]:
-    buffer = io.StringIO()
-    writer = csv.writer(buffer)
-    writer.writerow(_COLUMNS)
-    with web.home.read() as session:
-        chosen = _chosen(actor, action).order_by(AuditEntry.id)
-        for entry in session.scalars(chosen.execution_options(yield_per=500)):
-            cells = [getattr(entry, one) for one in _COLUMNS]
-            cells[1] = f"{entry.at.isoformat()}Z"
-            writer.writerow(disarmed(one) for one in cells)
-            yield buffer.getvalue()
-            buffer.seek(0)
-            buffer.truncate()
-    yield buffer.getvalue()
 
 
 def _chosen(actor: str, action: str) -> Select[Any]:

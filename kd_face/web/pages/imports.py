@@ -2,24 +2,18 @@
 
 from __future__ import annotations
 
-import shutil
-import tempfile
-from collections.abc import Iterator
-from pathlib import Path
 from typing import Annotated
 
 from fastapi import APIRouter, File, Request, UploadFile
 from fastapi.responses import RedirectResponse, Response
 
-from kd_face.bulk_import import REFUSED, FileReport, import_people
-from kd_face.errors import FaceError
+from kd_face.bulk_import import REFUSED
+from kd_face.web import importing
 from kd_face.web.access import Operator
-from kd_face.web.jobs import Job, in_turn
 from kd_face.web.pages.rendering import render
 from kd_face.web.state import Shared, Web
 
 router = APIRouter()
-IMPORT = "import"
 _SHOWN = 1000  # reports of files; refused ones first
 
 
@@ -40,40 +34,12 @@ def start_import(
     request: Request, web: Shared, caller: Operator, file: Annotated[UploadFile, File()]
 ) -> Response:
     """Import a ZIP in the background."""
-    folder = tempfile.TemporaryDirectory(prefix="kd_face_import_")
-    path = Path(folder.name, "upload.zip")
-    with path.open("wb") as out:
-        shutil.copyfileobj(file.file, out)
-
-    def work(job: Job) -> None:
-        with folder:
-            _import(web, path, job)
-
-    try:
-        web.jobs.start(IMPORT, caller.name, work)
-    except BaseException:
-        folder.cleanup()
-        raise
+    importing.start_import(web, file, caller.name)
     return RedirectResponse("/imports", 303)
 
 
-def _import(web: Web, path: Path, job: Job) -> None:
-    reports = import_people(web.home, web.networks, path, job.actor)
-    try:
-        while (one := _next(web, reports)) is not None:
-            job.lines.append(one)
-            job.done += 1
-    except FaceError as error:
-        raise FaceError(str(error).replace(str(path), "the file")) from error
-
-
-def _next(web: Web, reports: Iterator[FileReport]) -> FileReport | None:
-    with in_turn(web.recognitions):  # others have their turn after each file
-        return next(reports, None)
-
-
 def _progress(web: Web) -> dict[str, object]:
-    job = web.jobs.last(IMPORT)
+    job = web.jobs.last(importing.IMPORT)
     lines = list(job.lines) if job else []
     counts: dict[str, int] = {}
     for one in lines:

@@ -15,7 +15,7 @@ from sqlalchemy.orm import Session
 
 from kd_face import people, pictures
 from kd_face.database.models import Picture
-from kd_face.errors import FaceError, Missing
+from kd_face.errors import FaceError
 from kd_face.images import encode_image, read_image
 from kd_face.review import surroundings
 from kd_face.web.access import Caller, Operator, Viewer
@@ -69,7 +69,7 @@ def upload_pictures(
 def delete_picture(request: Request, web: Shared, caller: Operator, picture_id: int) -> Response:
     """Delete a picture."""
     with web.home.read() as session:
-        person_id = _picture(session, picture_id).person_id
+        person_id = pictures.require(session, picture_id).person_id
     pictures.remove(web.home, picture_id, caller.name)
     return RedirectResponse(f"/people/{person_id}?done=picture-deleted", 303)
 
@@ -78,7 +78,7 @@ def delete_picture(request: Request, web: Shared, caller: Operator, picture_id: 
 def show_picture(web: Shared, caller: Viewer, picture_id: int) -> Response:
     """Send a picture, encoded anew."""
     with web.home.read() as session:
-        picture = _picture(session, picture_id)
+        picture = pictures.require(session, picture_id)
     return jpeg(read_image(web.home.blobs.read(picture.blob), picture.name))
 
 
@@ -86,7 +86,7 @@ def show_picture(web: Shared, caller: Viewer, picture_id: int) -> Response:
 def show_face(web: Shared, caller: Viewer, picture_id: int) -> Response:
     """Send a small image of the face of a picture."""
     with web.home.read() as session:
-        picture = _picture(session, picture_id)
+        picture = pictures.require(session, picture_id)
     pixels = read_image(web.home.blobs.read(picture.blob), picture.name)
     return jpeg(small(surroundings(pixels, pictures.stored_face(picture), 0.3)))
 
@@ -143,10 +143,3 @@ def _person(
         names=[one for one in offered if one != person.name],
         limits=web.networks.limits,
     )
-
-
-def _picture(session: Session, picture_id: int) -> Picture:
-    picture = session.get(Picture, picture_id)
-    if picture is None:
-        raise Missing(f"there is no picture {picture_id}.")
-    return picture
