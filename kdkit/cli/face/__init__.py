@@ -53,6 +53,16 @@ def command(ctx: click.Context, home: Path) -> None:
 
 
 for _one in (
-    init, import_, identify, calibrate, reembed, back_up, restore, user, serve, align, verify
+    init,
+    import_,
+    identify,
+    calibrate,
+    reembed,
+    back_up,
+    restore,
+    user,
+    serve,
+    align,
+    verify,
 ):
     command.add_command(_one)

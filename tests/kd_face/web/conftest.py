@@ -4,7 +4,7 @@ from importlib.util import find_spec
 
 import pytest
 
-WANTED = ("fastapi", "uvicorn", "jinja2", "python_multipart", "prometheus_client", "httpx")
+WANTED = ("fastapi", "uvicorn", "jinja2", "python_multipart", "prometheus_client", "httpx2")
 MISSING = [name for name in WANTED if find_spec(name) is None]
 PASSWORD = "correct horse battery"
 
@@ -13,7 +13,7 @@ class SkippedModule(pytest.Module):
     """A file of tests that is not even imported."""
 
     def collect(self):
-        pytest.skip(f"kd_face.web needs {', '.join(MISSING)}: pip install 'kdkit[face]' httpx")
+        pytest.skip(f"kd_face.web needs {', '.join(MISSING)}: pip install 'kdkit[face]' httpx2")
 
 
 def pytest_pycollect_makemodule(module_path, parent):

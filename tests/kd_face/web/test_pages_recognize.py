@@ -9,8 +9,8 @@ import pytest
 
 from kd_face import audit, settings, users
 from kd_face import networks as known_networks
+from kd_face.audit_export import disarmed
 from kd_face.recognition import calibrated_rule
-from kd_face.web.pages.audit import disarmed
 
 from ..stand_ins import BlockEmbedder, blocks, png
 from .gallery import fill, image
