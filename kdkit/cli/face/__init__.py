@@ -1,5 +1,6 @@
 """Face recognition on one machine: enrol people, recognize them, calibrate the threshold.
 
+    kdkit face demo                          everything on a gallery of its own
     kdkit face init
     kdkit face import FOLDER_OR_ZIP          one folder for each person
     kdkit face identify PICTURE
@@ -25,6 +26,7 @@ import click
 from kdkit.cli.command import SETTINGS, Command
 from kdkit.cli.face.backups import back_up, restore
 from kdkit.cli.face.calibration import calibrate
+from kdkit.cli.face.demonstration import demo
 from kdkit.cli.face.gallery import identify, import_, init, reembed
 from kdkit.cli.face.server import serve
 from kdkit.cli.face.students import align, verify
@@ -62,6 +64,7 @@ for _one in (
     restore,
     user,
     serve,
+    demo,
     align,
     verify,
 ):

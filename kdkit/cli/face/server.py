@@ -9,7 +9,7 @@ import click
 from kd_core.packages import require_packages
 from kdkit.cli.face.opening import opened
 
-_NEEDED = ("fastapi", "uvicorn", "jinja2", "python_multipart", "prometheus_client")
+NEEDED = ("fastapi", "uvicorn", "jinja2", "python_multipart", "prometheus_client")
 
 
 @click.command(name="serve")
@@ -53,7 +53,7 @@ def serve(
     key_rate: int,
 ) -> None:
     """Serve pages and REST API, on loopback unless a proxy with TLS is before it."""
-    require_packages("kdkit face serve", _NEEDED)
+    require_packages("kdkit face serve", NEEDED)
     with opened(folder) as (home, networks):
         from kd_face.web.options import LOCAL, WebOptions
         from kd_face.web.serve import Listen, require_safe
