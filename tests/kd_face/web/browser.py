@@ -67,7 +67,7 @@ def chromium(video):
         options.add_argument(word)
     options.set_capability("goog:loggingPrefs", {"browser": "ALL"})
     browser = webdriver.Chrome(options=options, service=webdriver.ChromeService(DRIVER))
-    browser.set_page_load_timeout(30)
+    browser.set_page_load_timeout(60)
     try:
         yield browser
     finally:
@@ -81,7 +81,7 @@ def resize(browser, size):
     )
 
 
-def wait(condition, seconds=20):
+def wait(condition, seconds=60):
     """Return what a condition returns once that is true."""
     until = time.monotonic() + seconds
     while not (found := condition()):
