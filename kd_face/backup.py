@@ -14,6 +14,7 @@ import hashlib
 import itertools
 import json
 import os
+import shutil
 import zipfile
 from collections.abc import Iterator
 from datetime import datetime
@@ -23,7 +24,7 @@ from typing import Any
 from sqlalchemy import Table, func, insert, select
 from sqlalchemy.orm import Session
 
-from kd_core.checkpoint.atomic import temporary_file
+from kd_core.checkpoint.atomic import temporary_folder
 from kd_face import audit, settings
 from kd_face.database.migrate import newest_version
 from kd_face.database.models import (
@@ -31,18 +32,19 @@ from kd_face.database.models import (
     Base,
     LoginSession,
     Person,
-    Picture,
     Setting,
-    UnknownFace,
     User,
 )
 from kd_face.errors import FaceError
 from kd_face.home import Home, now
+from kd_face.pictures import COPIES, named_blobs
+from kd_face.private_files import private_file
 
 _MANIFEST = "manifest.json"
 _LEFT_OUT = {LoginSession.__tablename__}
 _BATCH = 500
 _CHUNK = 2**20
+_TRIES = 20
 
 
 def back_up(home: Home, out: Path) -> tuple[int, int]:
@@ -58,14 +60,16 @@ def back_up(home: Home, out: Path) -> tuple[int, int]:
     Raises:
         FaceError: If a blob is missing.
     """
-    with temporary_file(out) as file:
-        os.chmod(file.fileno(), 0o600)
-        with zipfile.ZipFile(file, "w", zipfile.ZIP_STORED) as archive, home.read() as session:
+    with (
+        private_file(out) as file,
+        temporary_folder(home.folder / COPIES) as copies,
+        _held(home, copies) as (session, blobs),
+    ):
+        with zipfile.ZipFile(file, "w", zipfile.ZIP_STORED) as archive:
             written = _Writer(archive)
             rows = sum(_write_table(session, table, written) for table in _tables())
-            blobs = _blobs(session)
             for name in blobs:
-                written.add(f"blobs/{name}", _kept_blob(home, name))
+                written.add(f"blobs/{name}", (copies / name).read_bytes())
             head = audit.verify(session)
             manifest = {
                 "version": newest_version(),
@@ -109,7 +113,7 @@ def restore(home: Home, source: Path, actor: str) -> tuple[int, int]:
             _require_empty(session)
             rows = sum(_read_table(session, table, archive) for table in _tables())
             _continue_ids(session)
-            if sorted(_blobs(session)) != sorted(name.partition("/")[2] for name in names):
+            if sorted(named_blobs(session)) != sorted(name.partition("/")[2] for name in names):
                 raise FaceError(f"{source}: blobs and rows do not belong together. It is refused.")
             audit.verify(session)
             audit.append(session, actor, "restore", {"rows": rows, "blobs": len(names)})
@@ -142,18 +146,40 @@ def _tables() -> list[Table]:
     return [one for one in Base.metadata.sorted_tables if one.name not in _LEFT_OUT]
 
 
-def _blobs(session: Session) -> list[str]:
-    return [*session.scalars(select(Picture.blob)), *session.scalars(select(UnknownFace.blob))]
+@contextlib.contextmanager
+def _held(home: Home, folder: Path) -> Iterator[tuple[Session, list[str]]]:
+    """Open a session, and keep the blobs that it names in a folder until it ends.
+
+    They are links, which take no time and no space. Where blobs were deleted between the session's
+    view and their link, both are made anew.
+    """
+    for _ in range(_TRIES):
+        with home.read() as session:
+            blobs = named_blobs(session)
+            gone = {name for name in blobs if not _keep(home.blobs.path(name), folder / name)}
+            if not gone:
+                yield session, blobs
+                return
+        with home.read() as session:
+            if lost := gone & set(named_blobs(session)):
+                raise FaceError(
+                    f"the blob {min(lost)} is gone, and {len(lost) - 1} others. Restore the "
+                    "backup before, or delete their pictures."
+                )
+    raise FaceError("pictures are deleted faster than a backup can begin. Run it again.")
 
 
-def _kept_blob(home: Home, name: str) -> bytes:
-    try:
-        return home.blobs.read(name)
-    except FaceError as error:
-        raise FaceError(
-            f"the blob {name} is gone: it was deleted while the backup was made, or is damaged. "
-            "Run the backup again."
-        ) from error
+def _keep(blob: Path, copy: Path) -> bool:
+    """Link to a blob, or copy it where the file system has no links; return if it is there."""
+    with contextlib.suppress(FileNotFoundError):
+        try:
+            os.link(blob, copy)
+        except FileExistsError:
+            pass
+        except OSError:
+            shutil.copyfile(blob, copy)
+        return True
+    return False
 
 
 def _write_table(session: Session, table: Table, written: _Writer) -> int:

@@ -9,8 +9,8 @@ import time
 from collections.abc import Collection, Iterator
 from pathlib import Path
 
-from kd_core.checkpoint.atomic import write_whole
 from kd_face.errors import FaceError
+from kd_face.private_files import write_private
 
 _ID = re.compile(r"[0-9a-f]{32}")
 
@@ -38,7 +38,7 @@ class Blobs:
             FaceError: If the id is not 32 hex digits.
         """
         self.folder.mkdir(mode=0o700, parents=True, exist_ok=True)
-        write_whole(self.path(name), content)
+        write_private(self.path(name), content)
 
     def read(self, name: str) -> bytes:
         """Return the content of a blob.

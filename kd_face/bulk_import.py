@@ -110,9 +110,7 @@ def _import_file(
             if found and pictures.is_known(session, found.id, content):
                 return FileReport(name, person, KNOWN)
         prepared = pictures.prepare(networks, content, PurePosixPath(name).name)
-        with home.write() as session:
-            found = people.find(session, person) or people.create(session, person, actor)
-        pictures.add(home, found.id, networks, prepared, actor)
+        pictures.add_by_name(home, person, networks, prepared, actor)
     except FaceError as error:
         return FileReport(name, person, REFUSED, str(error))
     return FileReport(name, person, ADDED)

@@ -9,6 +9,7 @@ from __future__ import annotations
 import io
 import struct
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -72,6 +73,27 @@ def read_image(content: bytes, name: str, limits: Limits | None = None) -> NDArr
             raise ImageRefused(f"{name} is broken and cannot be decoded. Save it anew.") from error
     pixels.thumbnail((limits.max_side, limits.max_side), Image.Resampling.LANCZOS)
     return np.array(pixels)
+
+
+def read_file(path: Path, limits: Limits | None = None) -> bytes:
+    """Return the content of an image's file; one that is too large is not read.
+
+    Args:
+        path: The file.
+        limits: What is accepted.
+
+    Raises:
+        ImageRefused: If it is too large.
+    """
+    most = (limits or Limits()).max_bytes
+    with path.open("rb") as file:
+        content = file.read(most + 1)  # its size may change, and a pipe has none
+    if len(content) > most:
+        raise ImageRefused(
+            f"{path.name} has more than {most:,} bytes, which is the most that is accepted. Make "
+            "it smaller."
+        )
+    return content
 
 
 def encode_image(pixels: NDArray[Any]) -> bytes:

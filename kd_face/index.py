@@ -21,10 +21,10 @@ from numpy.typing import NDArray
 from sqlalchemy import select
 from sqlalchemy.orm import Session
 
-from kd_core.checkpoint.atomic import write_whole
 from kd_face import settings
 from kd_face.database.models import Embedding, ModelVersion, from_bytes
 from kd_face.home import Home
+from kd_face.private_files import write_private
 
 EXACT = 200_000  # rows up to which the search is exact
 _PROBES = 32
@@ -134,8 +134,8 @@ class GalleryIndex:
             "model": self._state[1],
             "sha256": hashlib.sha256(content).hexdigest(),
         }
-        write_whole(self._file(), content)
-        write_whole(self._file().with_suffix(".json"), json.dumps(about).encode())
+        write_private(self._file(), content)
+        write_private(self._file().with_suffix(".json"), json.dumps(about).encode())
 
     def _file(self) -> Path:
         return self._home.folder / "index.faiss"

@@ -113,6 +113,18 @@ def require(session: Session, person_id: int) -> Person:
     return person
 
 
+def require_name(session: Session, name: str) -> Person:
+    """Return a person by name.
+
+    Raises:
+        FaceError: If there is none, or the name cannot be one.
+    """
+    person = find(session, name)
+    if person is None:
+        raise Missing(f"there is no person {clean_name(name)!r}. kdkit face people list has all.")
+    return person
+
+
 def search(
     session: Session, text: str, offset: int, limit: int
 ) -> tuple[list[tuple[Person, int]], int]:

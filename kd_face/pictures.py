@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import json
 import unicodedata
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -13,6 +15,7 @@ from numpy.typing import NDArray
 from sqlalchemy import select
 from sqlalchemy.orm import Session
 
+from kd_core.checkpoint.atomic import remove_abandoned
 from kd_face import audit, people, settings, spaces
 from kd_face.database.models import Embedding, Picture, UnknownFace, to_bytes
 from kd_face.detection import Face, FaceDetector
@@ -21,6 +24,8 @@ from kd_face.errors import Conflict, FaceError, Missing
 from kd_face.home import Home, now
 from kd_face.images import Limits, encode_image, read_image
 from kd_face.quality import Gate
+
+COPIES = "backup"  # folder of what a backup holds until it is written
 
 
 class PictureRefused(FaceError):
@@ -97,13 +102,25 @@ def add(home: Home, person_id: int, networks: Networks, prepared: Prepared, acto
         PictureKnown: If the person has the same file already.
         FaceError: If there is no such person, or the gallery is of another network.
     """
-    blob = home.blobs.add(prepared.jpeg)
-    try:
-        with home.write() as session:
-            return _insert(session, person_id, networks, (prepared, blob), actor)
-    except BaseException:
-        home.blobs.delete([blob])
-        raise
+    with _written(home, prepared) as blob, home.write() as session:
+        return _insert(session, person_id, networks, (prepared, blob), actor)
+
+
+def add_by_name(
+    home: Home, name: str, networks: Networks, prepared: Prepared, actor: str
+) -> tuple[int, int]:
+    """Store a picture of the person of a name, who is created with it where the name is new.
+
+    Returns:
+        Ids of the person and of the picture.
+
+    Raises:
+        PictureRefused: If the person has the same file already.
+        FaceError: If the name cannot be one, or the gallery is of another network.
+    """
+    with _written(home, prepared) as blob, home.write() as session:
+        person = people.find(session, name) or people.create(session, name, actor)
+        return person.id, _insert(session, person.id, networks, (prepared, blob), actor)
 
 
 def is_known(session: Session, person_id: int, content: bytes) -> bool:
@@ -155,15 +172,34 @@ def of_person(session: Session, person_id: int, offset: int, limit: int) -> list
 
 def sweep(home: Home) -> int:
     """Delete blobs that no row names, left by a killed process; return how many."""
+    remove_abandoned(home.folder, COPIES)
     with home.read() as session:
-        known = [*session.scalars(select(Picture.blob)), *session.scalars(select(UnknownFace.blob))]
-    return home.blobs.sweep(known)
+        return home.blobs.sweep(named_blobs(session))
+
+
+def named_blobs(session: Session) -> list[str]:
+    """Return the blobs that rows name."""
+    return [*session.scalars(select(Picture.blob)), *session.scalars(select(UnknownFace.blob))]
 
 
 def stored_face(picture: Picture) -> Face:
     """Return the face that was found in a picture when it was stored."""
     content = json.loads(picture.face)
     return Face(tuple(content["box"]), np.array(content["landmarks"], float), content["score"])
+
+
+@contextlib.contextmanager
+def _written(home: Home, prepared: Prepared) -> Iterator[str]:
+    """Write the blob of a picture, and delete it if its row is refused.
+
+    After an error of the database it stays for :func:`sweep`, as the row may have been stored.
+    """
+    blob = home.blobs.add(prepared.jpeg)
+    try:
+        yield blob
+    except FaceError:
+        home.blobs.delete([blob])
+        raise
 
 
 def _shown(name: str) -> str:

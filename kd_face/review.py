@@ -102,11 +102,9 @@ def assign(home: Home, networks: Networks, face_id: int, name: str, actor: str) 
         face = require(session, face_id)
     name = people.clean_name(name)
     ready = pictures.prepare(networks, home.blobs.read(face.blob), f"review {face_id}.jpg")
-    with home.write() as session:
-        person = people.find(session, name) or people.create(session, name, actor)
-    pictures.add(home, person.id, networks, ready, actor)
-    _drop(home, face_id, "unknown.assign", {"face": face_id, "person": person.id}, actor)
-    return person.id
+    person, _ = pictures.add_by_name(home, name, networks, ready, actor)
+    _drop(home, face_id, "unknown.assign", {"face": face_id, "person": person}, actor)
+    return person
 
 
 def dismiss(home: Home, face_id: int, actor: str) -> None:

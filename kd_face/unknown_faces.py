@@ -63,7 +63,7 @@ def keep(home: Home, embedder: FaceEmbedder, crop: NDArray[Any], row: NDArray[An
             session.add(face)
             session.flush()
             return face.id
-    except BaseException:
+    except FaceError:
         home.blobs.delete([blob])
         raise
 

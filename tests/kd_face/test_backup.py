@@ -1,5 +1,7 @@
 """Backup and restore: all or nothing, and only what matches its manifest."""
 
+import itertools
+import threading
 import zipfile
 
 import pytest
@@ -101,7 +103,7 @@ def test_a_cut_file_is_refused(saved, new_home, tmp_path):
 def test_a_missing_blob_leaves_the_backup_before(home, saved):
     before = saved.read_bytes()
     home.blobs.delete([next(iter(home.blobs))])
-    with pytest.raises(FaceError, match="is gone"):
+    with pytest.raises(FaceError, match="is gone, and 0 others"):
         back_up(home, saved)
     assert saved.read_bytes() == before and len(list(saved.parent.glob(".*"))) == 0
 
@@ -115,3 +117,49 @@ def test_an_erased_person_is_not_in_a_new_backup(home, saved):
     with zipfile.ZipFile(saved) as archive:
         text = b"".join(archive.read(one) for one in archive.namelist() if "tables" in one)
         assert b"Zo" not in text and sum("blobs/" in one for one in archive.namelist()) == 1
+
+
+@pytest.mark.databases
+def test_it_is_one_moment_while_others_write(home, new_home, networks, saved, tmp_path):
+    """Pictures come and go all the time; the backup has rows and blobs of one moment."""
+    stop, failed = threading.Event(), []
+
+    def write():
+        try:
+            for number in itertools.count(10):
+                person, _ = enrol(home, networks, number, [0, 1])
+                people.erase(home, person, "test")
+                if stop.is_set():
+                    return
+        except BaseException as error:
+            failed.append(error)
+
+    writer = threading.Thread(target=write)
+    writer.start()
+    try:
+        for _ in range(4):
+            back_up(home, saved)
+    finally:
+        stop.set()
+        writer.join()
+    assert not failed
+    new = new_home(tmp_path / "new")
+    restore(new, saved, "test")
+    with new.read() as session:
+        audit.verify(session)
+        assert people.find(session, "Zo\u00eb")
+
+
+@pytest.mark.databases("mariadb", "postgresql")
+def test_sqlite_moves_to_a_server(new_home, networks, database, tmp_path):
+    old, new = new_home(tmp_path / "old", "sqlite"), new_home(tmp_path / "new")
+    enrol(old, networks, 1, [0, 1], "Zo\u00eb \U0001f642")
+    back_up(old, tmp_path / "a.zip")
+    restore(new, tmp_path / "a.zip", "test")
+    before, after = content(old), content(new)
+    assert after["embedding"] == before["embedding"] and after["person"] == before["person"]
+    assert identify(new, GalleryIndex(new), networks, png(blocks(1)), "a")[0].person
+    person, _ = enrol(new, networks, 2, [0])
+    assert person == 2
+    back_up(new, tmp_path / "b.zip")
+    restore(new_home(tmp_path / "third", "sqlite"), tmp_path / "b.zip", "test")

@@ -6,6 +6,7 @@ import zipfile
 import pytest
 from sqlalchemy import func, select
 
+from kd_face import people, pictures
 from kd_face.bulk_import import ImportLimits, import_people
 from kd_face.database.models import Person, Picture
 from kd_face.errors import FaceError
@@ -134,3 +135,13 @@ def test_a_file_larger_than_its_entry_says(home, networks, tmp_path):
     path = make_zip(tmp_path, {"a/1.png": png(blocks(1)) + bytes(16 * 2**20)})
     found = run(home, networks, path, max_ratio=1e9)
     assert found["a/1.png"][0] == "refused" and "more than" in found["a/1.png"][1]
+
+
+@pytest.mark.databases
+def test_a_person_comes_with_the_first_picture(home, networks, folder, monkeypatch):
+    refused = pictures.PictureRefused("no")
+    monkeypatch.setattr(pictures, "_insert", lambda *_: (_ for _ in ()).throw(refused))
+    found = run(home, networks, folder)
+    assert {outcome for outcome, _ in found.values()} == {"refused"}
+    with home.read() as session:
+        assert people.counts(session) == (0, 0) and not list(home.blobs)

@@ -43,6 +43,7 @@ def test_erasing_a_person_takes_rows_and_blobs(home, networks):
     gone, _ = enrol(home, networks, 1, [0, 1])
     kept, (picture,) = enrol(home, networks, 2, [0])
     assert len(list(home.blobs)) == 3
+    assert {home.blobs.path(one).stat().st_mode & 0o077 for one in home.blobs} == {0}
     assert people.erase(home, gone, "anna") == 2
     with home.read() as session:
         assert session.scalars(select(Person.id)).all() == [kept]

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from kd_face.images import ImageRefused, Limits, encode_image, read_image
+from kd_face.images import ImageRefused, Limits, encode_image, read_file, read_image
 
 from .stand_ins import blocks, png
 
@@ -80,3 +80,13 @@ def test_16_bit_gray_is_scaled_not_clipped():
     buffer = io.BytesIO()
     Image.fromarray(np.full((4, 4), 0x8000, np.uint16)).save(buffer, "PNG")
     assert (read_image(buffer.getvalue(), "a") == 128).all()
+
+
+def test_a_large_file_is_refused_before_it_is_read(tmp_path):
+    path = tmp_path / "a.png"
+    path.write_bytes(b"x" * 10)
+    assert read_file(path, Limits(max_bytes=10)) == b"x" * 10
+    with path.open("wb") as file:
+        file.truncate(2**42)  # reading it would fail
+    with pytest.raises(ImageRefused, match="a.png has more than 10 bytes"):
+        read_file(path, Limits(max_bytes=10))

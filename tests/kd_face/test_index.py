@@ -125,6 +125,7 @@ def test_a_kept_index_is_used_and_a_damaged_one_is_not(home, networks, monkeypat
             path.write_bytes(content[:-9] + b"x" * 9)
             assert GalleryIndex(home).search(session, query, 1)[0][0] == first
             path.write_bytes(content)
+            assert path.stat().st_mode & 0o077 == 0
         about = json.loads((home.folder / "index.json").read_text())
         assert about["count"] == 2 and about["change"] == 2
 

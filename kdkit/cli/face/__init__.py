@@ -12,6 +12,9 @@
     kdkit face serve
     kdkit face align FOLDER CONFIG...        faces to train a student on, see docs/face.md
     kdkit face verify EMBEDDINGS             how well they distinguish people
+    kdkit face people list | rename NAME NEW | merge NAME INTO | delete NAME
+    kdkit face key add NAME --scope identify
+    kdkit face audit show | verify | export audit.csv
 
 --home names the folder of the installation (default: face_data, or the variable KD_FACE_HOME).
 The variable KD_FACE_DATABASE is the URL of a database other than the SQLite file in that folder.
@@ -24,12 +27,16 @@ from pathlib import Path
 import click
 
 from kdkit.cli.command import SETTINGS, Command
+from kdkit.cli.face.audit import audit
 from kdkit.cli.face.backups import back_up, restore
 from kdkit.cli.face.calibration import calibrate
 from kdkit.cli.face.demonstration import demo
 from kdkit.cli.face.gallery import identify, import_, init, reembed
+from kdkit.cli.face.keys import key
+from kdkit.cli.face.people import people
 from kdkit.cli.face.server import serve
 from kdkit.cli.face.students import align, verify
+from kdkit.cli.face.unknown import unknown
 from kdkit.cli.face.users import user
 
 
@@ -62,10 +69,11 @@ for _one in (
     reembed,
     back_up,
     restore,
-    user,
     serve,
     demo,
     align,
     verify,
 ):
     command.add_command(_one)
+for _group in (people, unknown, user, key, audit):
+    command.add_command(_group)

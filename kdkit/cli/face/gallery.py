@@ -48,11 +48,12 @@ def import_(folder: Path, source: Path, quiet: bool) -> None:
 def identify(folder: Path, picture: Path) -> None:
     """Say who is in a picture, and which stored picture is the nearest."""
     with opened(folder) as (home, networks):
+        from kd_face.images import read_file
         from kd_face.index import GalleryIndex
         from kd_face.recognition import identify
 
         index = GalleryIndex(home)
-        found = identify(home, index, networks, picture.read_bytes(), picture.name)
+        found = identify(home, index, networks, read_file(picture, networks.limits), picture.name)
         index.save()
         if not found:
             click.echo("no face was found")
