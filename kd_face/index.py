@@ -2,8 +2,8 @@
 
 It holds the row of every picture in the space in use, under the picture's id. The database counts
 every change of the gallery; where the count differs, rows are added and removed, or all are read
-anew. Up to 200,000 rows the search is exact; beyond that, rows are in inverted lists (IVF), from
-which they can still be deleted, which HNSW cannot do.
+anew. Up to 200,000 rows the search is exact; beyond that, rows are in inverted lists (IVF), which
+are made anew where a row was deleted.
 """
 
 from __future__ import annotations
@@ -28,6 +28,7 @@ from kd_face.private_files import write_private
 
 EXACT = 200_000  # rows up to which the search is exact
 _PROBES = 32
+_EACH = 39  # rows of a list that FAISS wants at least
 _AT_ONCE = 10_000  # rows that are read together
 
 
@@ -89,7 +90,7 @@ class GalleryIndex:
         rows = select(Embedding.picture_id).where(Embedding.model_id == state[1])
         there = set(session.scalars(rows))
         new, gone = there - self._ids, self._ids - there
-        if self._must_rebuild(state[1], len(there), len(new) + len(gone)):
+        if self._must_rebuild(state[1], len(there), len(new), len(gone)):
             self._rebuild(session)
             return
         if gone:
@@ -156,16 +157,19 @@ class GalleryIndex:
         if len(ids) == count:
             self._index, self._ids, self._state = index, set(ids), state
 
-    def _must_rebuild(self, model: int, count: int, changes: int) -> bool:
+    def _must_rebuild(self, model: int, count: int, new: int, gone: int) -> bool:
         if self._index is None or model != self._state[1]:
             return True
         is_exact = isinstance(faiss.downcast_index(self._index.index), faiss.IndexFlat)
-        return is_exact != (count <= self._exact) or changes > max(count // 2, 1000)
+        # Inverted lists keep the numbers of what is left, which the map of ids counts anew.
+        is_shifted = gone > 0 and not is_exact
+        is_other = is_exact != (count <= self._exact)
+        return is_other or is_shifted or new + gone > max(count // 2, 1000)
 
     def _empty(self, session: Session, space: ModelVersion, ids: Any) -> Any:
         if len(ids) <= self._exact:
             return faiss.IndexIDMap2(faiss.IndexFlatIP(space.dim))
-        lists = max(1, min(4 * math.isqrt(len(ids)), len(ids) // 39))  # FAISS wants 39 rows a list
+        lists = max(1, min(4 * math.isqrt(len(ids)), len(ids) // _EACH))
         chosen = np.random.default_rng(0).permutation(len(ids))[: 256 * lists]
         index = faiss.IndexIVFFlat(
             faiss.IndexFlatIP(space.dim), space.dim, lists, faiss.METRIC_INNER_PRODUCT

@@ -74,6 +74,7 @@ def test_search_equals_brute_force_after_any_sequence(
     tmp_path_factory, new_home, monkeypatch, exact
 ):
     monkeypatch.setattr("kd_face.index._PROBES", 10**6)  # all lists: exact
+    monkeypatch.setattr("kd_face.index._EACH", 1)  # several lists for a few rows
     seeds = iter(range(10**6))
 
     @settings(
