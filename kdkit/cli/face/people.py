@@ -57,8 +57,8 @@ def merge(folder: Path, name: str, into: str) -> None:
 
         home = open_home(folder)
         with home.read() as session:
-            ids = [people.require_name(session, one).id for one in (name, into)]
-        people.merge(home, *ids, ACTOR)
+            first, second = (people.require_name(session, one).id for one in (name, into))
+        people.merge(home, first, second, ACTOR)
         click.echo(f"{name} belongs to {into} now")
 
 
