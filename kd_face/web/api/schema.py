@@ -18,7 +18,7 @@ router = api_router("", "schema")
 @router.get("/openapi.json", dependencies=[Depends(ANYONE)])
 def read_schema(request: Request) -> dict[str, Any]:
     """Return this schema."""
-    found: dict[str, Any] = request.app.openapi()
+    found: dict[str, Any] = request.app.state.schema
     return found
 
 
@@ -46,4 +46,4 @@ def write_schema(app: FastAPI, routes: Sequence[APIRoute]) -> None:
             operation["security"] = [{"session": []}] + [{"key": []}] * bool(rule.scope)
             who = f"Users: {rule.role}. Keys: {rule.scope or 'none'}."
             operation["description"] = f"{operation['description']}\n\n{who}"
-    app.openapi_schema = schema
+    app.state.schema = schema
