@@ -24,6 +24,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from kd_face.errors import FaceError
+
 _Z = 1.959963984540054  # normal quantile of 97.5 %
 _REPEATS = 200
 _LEVELS = 4096  # steps of similarity in the bootstrap
@@ -81,10 +83,10 @@ class Pairs:
             far: From 0 to below 1.
 
         Raises:
-            ValueError: If it is not, or there is no impostor pair.
+            FaceError: If it is not, or there is no impostor pair.
         """
         if not 0 <= far < 1 or not len(self.impostor):
-            raise ValueError(
+            raise FaceError(
                 f"a threshold needs a FAR from 0 to below 1 and impostor pairs, but the FAR is "
                 f"{far} and there are {len(self.impostor)} pairs. Add people."
             )
@@ -124,7 +126,7 @@ def all_pairs(rows: NDArray[Any], people: NDArray[Any]) -> Pairs:
         people: Id of each picture's person (N,).
 
     Raises:
-        ValueError: If there is no genuine or no impostor pair.
+        FaceError: If there is no genuine or no impostor pair.
     """
     genuine, impostor = [], []
     for begin in range(0, len(rows), 512):
@@ -135,7 +137,7 @@ def all_pairs(rows: NDArray[Any], people: NDArray[Any]) -> Pairs:
         impostor.append(block[upper & ~same])
     found = Pairs(np.sort(_joined(genuine)), np.sort(_joined(impostor)))
     if not len(found.genuine) or not len(found.impostor):
-        raise ValueError(
+        raise FaceError(
             f"calibration needs two people and a person with two pictures, but there are "
             f"{len(np.unique(people))} people with {len(people)} pictures. Add some."
         )

@@ -67,7 +67,7 @@ def report(rows: NDArray[Any], people: NDArray[Any], wanted_far: float) -> Galle
         wanted_far: Share of impostor pairs that may pass.
 
     Raises:
-        ValueError: If there are too few pictures for any pair, or the FAR is none.
+        FaceError: If there are too few pictures for any pair, or the FAR is none.
     """
     pairs = all_pairs(rows, people)
     threshold = pairs.threshold_for(wanted_far)
