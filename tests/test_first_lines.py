@@ -44,6 +44,7 @@ FETCHED = {
     "CUB_200_2011": "kdkit fetch cub",
     "digits": "kdkit make-digits",
     "bccd_voc": "kdkit fetch bccd",
+    "orl_aligned": "kdkit face align",
 }
 
 

@@ -134,6 +134,9 @@ def missing_data_message(path: str | os.PathLike[str]) -> str:
     if "digits" in path.parts:
         folder = Path(*path.parts[: path.parts.index("digits") + 1])
         return f"{text}Make it with: kdkit make-digits --out {folder}"
+    if aligned := [part for part in path.parts if part.startswith("orl_aligned")]:
+        faces = Path(*path.parts[: path.parts.index(aligned[0])], "orl_faces")
+        return f"{text}Make it with: kdkit face align {faces} kdkit::face/cosine+orl"
     tops = [(part.folder.split("/")[0], name) for name in DATASETS for part in DATASETS[name]]
     known = {top: (name, top) for top, name in tops}
     known |= {file: (name, "weights") for file, name in FETCHED_WEIGHTS.items()}
