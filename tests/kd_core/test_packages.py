@@ -17,7 +17,7 @@ DISTRIBUTIONS = {
     "argon2": "argon2-cffi",
     "dlib": "dlib-bin",
 }
-APART = ("ray", "face")  # not in "all": large, or an application of its own
+APART = ("ray", "face", "mariadb", "postgresql")  # not in "all": large, or of one application
 
 
 def brought(extra, extras):

@@ -108,6 +108,9 @@ class Tiny:
         torch.manual_seed(seed)
         model = MODELS.build(ConfigDict(copy.deepcopy(config)))
         model.init_weights()
+        for teacher in getattr(getattr(model, "distiller", None), "teachers", {}).values():
+            if hasattr(teacher.model, "level_embed"):  # of a DETR; unset memory until a checkpoint
+                torch.nn.init.normal_(teacher.model.level_embed)
         return model
 
     @staticmethod

@@ -50,7 +50,9 @@ def test_the_help_lists_every_command_once(run_tool):
     _, text, _ = run_tool("--help")
     listed = re.findall(r"^  ([\w-]+)  ", text.partition("Options:")[2], re.MULTILINE)
     assert [name for name in listed if not name.startswith("-")] == NAMES
-    files = {path.stem.replace("_", "-") for path in (ROOT / "kdkit/cli").glob("*.py")}
+    folder = ROOT / "kdkit/cli"
+    files = {path.stem.replace("_", "-") for path in folder.glob("*.py")}
+    files |= {path.parent.name for path in folder.glob("*/__init__.py")}
     assert files - {"--init--", "command", "group"} == set(NAMES)
 
 

@@ -10,7 +10,7 @@
     kdkit face restore faces.zip
     kdkit face user add NAME --role admin
     kdkit face serve
-    kdkit face align FOLDER CONFIG...        faces to train a student on, see docs/face.md
+    kdkit face align FOLDER CONFIG...        faces to train a student on
     kdkit face verify EMBEDDINGS             how well they distinguish people
     kdkit face people list | rename NAME NEW | merge NAME INTO | delete NAME
     kdkit face key add NAME --scope identify
