@@ -30,7 +30,9 @@ def upgrade(engine: Engine) -> None:
     Args:
         engine: Of the database.
     """
-    with writing(engine).begin() as connection, _alone(connection):
+    with _alone(engine), writing(engine).begin() as connection:
+        if connection.dialect.name == "postgresql":
+            connection.execute(select(func.pg_advisory_xact_lock(_LOCK)))
         _require_text(connection)
         config = _config()
         config.attributes["connection"] = connection
@@ -38,20 +40,23 @@ def upgrade(engine: Engine) -> None:
 
 
 @contextlib.contextmanager
-def _alone(connection: Connection) -> Iterator[None]:
-    """Wait for another upgrade; in SQLite the transaction itself does."""
-    if connection.dialect.name == "postgresql":
-        connection.execute(select(func.pg_advisory_xact_lock(_LOCK)))
-    if connection.dialect.name not in _MARIADB:
+def _alone(engine: Engine) -> Iterator[None]:
+    """Wait for another upgrade on MariaDB and MySQL; elsewhere the transaction itself does.
+
+    The lock is held by a connection of its own, until the transaction of the upgrade has ended:
+    the version is written last, and an upgrade that begins before would make all tables again.
+    """
+    if engine.dialect.name not in _MARIADB:
         yield
         return
     name = f"kdkit_face_{_LOCK}"
-    if connection.scalar(select(func.get_lock(name, _WAIT))) != 1:
-        raise FaceError("another program upgrades the database. Wait until it is done.")
-    try:
-        yield
-    finally:  # the connection is used again, and would keep it
-        connection.execute(select(func.release_lock(name)))
+    with engine.connect() as connection:
+        if connection.scalar(select(func.get_lock(name, _WAIT))) != 1:
+            raise FaceError("another program upgrades the database. Wait until it is done.")
+        try:
+            yield
+        finally:  # the connection is used again, and would keep it
+            connection.execute(select(func.release_lock(name)))
 
 
 def _require_text(connection: Connection) -> None:
