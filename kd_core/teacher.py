@@ -109,9 +109,7 @@ class FrozenTeacher:
         Raises:
             ValueError: If a layer does not exist or did not run.
         """
-        self.model.eval()
-        for norm in self.live_norms:
-            norm.training = True
+        _set_eval(self.model, self.live_norms)
         layers = [path for roles in wanted.values() for of in roles.values() for path in of]
         hooks = FeatureHooks(self.model, layers, whose)
         hooks.active = True
@@ -159,10 +157,15 @@ def read_layers(
 
 
 @contextlib.contextmanager
-def eval_mode(model: nn.Module) -> Iterator[None]:
-    """Put a model into eval mode for a while; each of its modules gets its own mode back."""
+def eval_mode(model: nn.Module, live_norms: Sequence[nn.Module] = ()) -> Iterator[None]:
+    """Put a model into eval mode for a while; each of its modules gets its own mode back.
+
+    Args:
+        model: The model.
+        live_norms: Its batch norms that go by the statistics of each batch all the same.
+    """
     modes = [(module, module.training) for module in model.modules()]
-    model.eval()
+    _set_eval(model, live_norms)
     try:
         yield
     finally:
@@ -196,6 +199,13 @@ def require_apart(networks: Sequence[tuple[str, nn.Module]]) -> None:
                     "own, or give it copy.deepcopy of the model."
                 )
         seen |= {part: (name, path) for part, path in own.items()}
+
+
+def _set_eval(model: nn.Module, live_norms: Sequence[nn.Module]) -> None:
+    """Put a model into eval mode, but for some of its batch norms."""
+    model.eval()
+    for norm in live_norms:
+        norm.training = True
 
 
 def _parts(network: nn.Module) -> Iterator[tuple[Hashable, str]]:

@@ -125,8 +125,6 @@ class SelfTeacher(EpochsDistiller):
 
     @torch.no_grad()
     def _predict(self, images: Tensor) -> Tensor:
-        with eval_mode(self.earlier):
-            for norm in self._live_norms:
-                norm.training = True
+        with eval_mode(self.earlier, self._live_norms):
             (found,) = self.run(_NAME, self.earlier, images, [self.output])
         return found
