@@ -11,5 +11,9 @@ class Missing(FaceError):
     """What a number names does not exist."""
 
 
+class Unavailable(FaceError):
+    """What the application needs does not answer."""
+
+
 class Conflict(FaceError):
     """What is there already stands against it, such as a name that is taken."""

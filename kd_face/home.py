@@ -17,7 +17,7 @@ from kd_face import settings
 from kd_face.blobs import Blobs
 from kd_face.database.connect import connect, writing
 from kd_face.database.migrate import require_current, upgrade
-from kd_face.errors import FaceError
+from kd_face.errors import FaceError, Unavailable
 
 DATABASE = "KD_FACE_DATABASE"  # environment variable: a URL may hold a password
 FILE = "faces.db"
@@ -51,13 +51,13 @@ class Home:
         seconds. So none of them can end in a deadlock.
 
         Raises:
-            FaceError: If the database cannot be reached, or another writer does not end.
+            Unavailable: If the database cannot be reached, or another writer does not end.
         """
         with Session(writing(self.engine), expire_on_commit=False) as session, session.begin():
             try:
                 settings.locked(session, settings.CHANGE)
             except OperationalError as error:
-                raise FaceError(
+                raise Unavailable(
                     f"the database cannot be written to: {error.orig}. Wait until other programs "
                     "are done with it, or start its server."
                 ) from error

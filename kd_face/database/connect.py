@@ -7,13 +7,19 @@ from typing import Any
 from sqlalchemy import URL, Connection, Engine, create_engine, event, make_url
 from sqlalchemy.engine.interfaces import DBAPIConnection
 from sqlalchemy.exc import ArgumentError
-from sqlalchemy.pool import ConnectionPoolEntry
+from sqlalchemy.pool import ConnectionPoolEntry, QueuePool
 
 from kd_core.packages import require_packages
 from kd_face.errors import FaceError
 
 _DRIVERS = {"mysql": "pymysql", "mariadb": "pymysql", "postgresql": "psycopg"}
 _WAIT = 30  # seconds that a writer waits for another one
+_POOL: dict[str, Any] = {
+    "poolclass": QueuePool,
+    "pool_size": 20,  # connections that stay open
+    "max_overflow": -1,  # nobody waits for one: a server has as many threads as it can serve
+    "pool_pre_ping": True,
+}
 
 
 def connect(url: str) -> Engine:
@@ -35,13 +41,11 @@ def connect(url: str) -> Engine:
     """
     parsed = _parse(url)
     if parsed.get_backend_name() == "sqlite":
-        engine = create_engine(parsed, pool_pre_ping=True, hide_parameters=True)
+        engine = create_engine(parsed, hide_parameters=True, **_POOL)
         event.listen(engine, "connect", _prepare_sqlite)
         event.listen(engine, "begin", _begin_sqlite)
         return engine
-    engine = create_engine(
-        parsed, pool_pre_ping=True, hide_parameters=True, isolation_level="REPEATABLE READ"
-    )
+    engine = create_engine(parsed, hide_parameters=True, isolation_level="REPEATABLE READ", **_POOL)
     is_postgres = parsed.get_backend_name() == "postgresql"
     event.listen(engine, "connect", _prepare_postgres if is_postgres else _prepare_mariadb)
     return engine

@@ -11,8 +11,9 @@ from fastapi.exceptions import RequestValidationError
 from fastapi.responses import JSONResponse, RedirectResponse, Response
 from starlette.exceptions import HTTPException
 
-from kd_face.errors import Conflict, FaceError, Missing
+from kd_face.errors import Conflict, FaceError, Missing, Unavailable
 
+_AGAIN = 10  # seconds
 _PROGRAMS = ("/api/", "/health", "/metrics")  # paths that programs ask for
 
 
@@ -86,6 +87,8 @@ async def _refusal(request: Request, error: Exception) -> Response:
 
 
 async def _face_error(request: Request, error: Exception) -> Response:
+    if isinstance(error, Unavailable):
+        return answer(request, 503, str(error), {"Retry-After": str(_AGAIN)})
     status = 404 if isinstance(error, Missing) else 409 if isinstance(error, Conflict) else 422
     return answer(request, status, str(error))
 

@@ -11,7 +11,7 @@ from fastapi import UploadFile
 
 from kd_face.bulk_import import FileReport, import_people
 from kd_face.errors import FaceError
-from kd_face.web.jobs import Job, in_turn
+from kd_face.web.jobs import Job
 from kd_face.web.state import Web
 
 IMPORT = "import"  # kind of the job; its lines are reports of files
@@ -55,5 +55,5 @@ def _import(web: Web, path: Path, job: Job) -> None:
 
 
 def _next(web: Web, reports: Iterator[FileReport]) -> FileReport | None:
-    with in_turn(web.recognitions):  # others have their turn after each file
+    with web.recognitions.taken(is_patient=True):  # others have their turn after each file
         return next(reports, None)

@@ -4,20 +4,15 @@ from __future__ import annotations
 
 import logging
 import threading
-import time
-from collections.abc import Callable, Iterator
-from contextlib import ExitStack, contextmanager
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any
 
 from kd_face.errors import Conflict, FaceError
 from kd_face.home import now
-from kd_face.web.answers import Refusal
-from kd_face.web.throttle import Slots
 
 _log = logging.getLogger("kd_face.web")
-_PATIENCE = 0.5  # seconds
 
 
 @dataclass
@@ -84,19 +79,6 @@ class Jobs:
     def running(self) -> Job | None:
         """Return the job that runs, or None."""
         return next((one for one in self._last.values() if one.is_running), None)
-
-
-@contextmanager
-def in_turn(slots: Slots) -> Iterator[None]:
-    """Work in a slot as :meth:`Slots.taken` does, but wait however many wait already."""
-    with ExitStack() as stack:
-        while True:
-            try:
-                stack.enter_context(slots.taken())
-                break
-            except Refusal:
-                time.sleep(_PATIENCE)
-        yield
 
 
 def _run(job: Job, work: Callable[[Job], None]) -> None:

@@ -17,7 +17,7 @@ class WebOptions:
         hosts: Names under which browsers may ask for the server; others are refused, so that a
             foreign name that leads to this machine (DNS rebinding) is of no use.
         recognitions: Images that are recognized at the same time.
-        waiting: Recognitions that may wait for their turn; a further one is answered 503.
+        waiting: Recognitions that may wait for their turn; a further one is answered 429.
         key_rate: Requests a minute of one API key.
         max_import: Bytes of an uploaded ZIP.
     """

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 from fastapi import Request
 from fastapi.responses import Response
 
 from kd_face import sessions, users
 from kd_face.web.answers import Refusal
 from kd_face.web.state import Web
+from kd_face.web.throttle import Throttle
 
 WRONG = "name or password is wrong."
 
@@ -23,18 +26,24 @@ def sign_in(web: Web, request: Request, name: str, password: str) -> str:
 
     Raises:
         Refusal: 401 with the same words and after the same time for an unknown user, a disabled
-            one and a wrong password; 429 after too many tries.
+            one and a wrong password; 429 after too many wrong ones, or where too many wait.
     """
     account = name.lower()[: users.LONGEST]
     address = request.client.host if request.client else ""
-    web.addresses.require(address)
-    web.pairs.require(f"{address} {account}")
-    web.accounts.require(account)
-    with web.sign_ins.taken():
-        user = users.authenticate(web.home, name, password)
+    pair = f"{address} {account}"
+    counted = ((web.addresses, address), (web.pairs, pair), (web.accounts, account))
+    for throttle, key in counted:
+        throttle.require(key)
+    try:
+        with web.sign_ins.taken():
+            user = users.authenticate(web.home, name, password)
+    except Refusal:  # no password was tried
+        _give_back(counted)
+        raise
     if user is None:
         raise Refusal(401, WRONG)
-    web.pairs.forget(f"{address} {account}")
+    _give_back(counted)
+    web.pairs.forget(pair)
     with web.home.write() as session:
         token, _ = sessions.begin(session, user, request.cookies.get(web.options.cookie))
     return token
@@ -67,3 +76,8 @@ def local_path(path: str) -> str:
     """Return a path to go to after the sign-in; the first page, where it leads elsewhere."""
     is_local = path.startswith("/") and not path.startswith("//") and "\\" not in path
     return path if is_local and path.isprintable() else "/"
+
+
+def _give_back(counted: Sequence[tuple[Throttle, str]]) -> None:
+    for throttle, key in counted:
+        throttle.give_back(key)

@@ -10,6 +10,8 @@ from contextlib import contextmanager
 
 from kd_face.web.answers import Refusal
 
+_AGAIN = 2  # seconds after which a slot may be free
+
 
 class Throttle:
     """Rate limit of each key: a burst of ``most``, refilled evenly over ``seconds``.
@@ -61,6 +63,12 @@ class Throttle:
         if wait := self.take(key):
             raise Refusal(429, "too many requests. Wait.", retry_after=wait)
 
+    def give_back(self, key: str) -> None:
+        """Take back an event that was counted."""
+        with self._lock:
+            if key in self._full_at:
+                self._full_at[key] -= self._step
+
     def forget(self, key: str) -> None:
         """Give a key its whole burst back."""
         with self._lock:
@@ -80,15 +88,22 @@ class Slots:
         self._lock, self._free = threading.Lock(), threading.Semaphore(at_once)
 
     @contextmanager
-    def taken(self) -> Iterator[None]:
+    def taken(self, is_patient: bool = False) -> Iterator[None]:
         """Work in a slot, once one is free.
 
+        Args:
+            is_patient: Wait however many wait already.
+
         Raises:
-            Refusal: 503, where too many wait already.
+            Refusal: 429, where too many wait already.
         """
         with self._lock:
-            if self._inside >= self._most:
-                raise Refusal(503, "the server is busy. Try again.", retry_after=2)
+            if self._inside >= self._most and not is_patient:
+                message = (
+                    f"at most {self._most} requests of this kind may work or wait, and as many do. "
+                    f"Try again in {_AGAIN} seconds."
+                )
+                raise Refusal(429, message, retry_after=_AGAIN)
             self._inside += 1
         try:
             with self._free:

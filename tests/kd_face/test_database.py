@@ -1,5 +1,7 @@
 """Database: migrations make what the models say, and the database keeps its promises."""
 
+from contextlib import ExitStack
+
 import pytest
 from sqlalchemy import inspect, select, text
 from sqlalchemy.exc import DatabaseError, IntegrityError
@@ -64,6 +66,13 @@ def test_sqlite_has_a_log_and_erases(new_home, tmp_path):
             for name in ("foreign_keys", "journal_mode", "synchronous", "secure_delete")
         ]
     assert values == [1, "wal", 2, 1]
+
+
+def test_every_thread_of_a_server_has_a_connection(home):
+    with ExitStack() as stack:
+        for _ in range(45):
+            connection = stack.enter_context(home.engine.connect())
+            assert connection.scalar(select(1)) == 1
 
 
 def test_foreign_keys_hold(home):

@@ -32,8 +32,8 @@ _ERRORS = {
     409: "What is there already stands against it",
     413: "The body is too large",
     422: "Refused, with the reason",
-    429: "Too many requests of this key; Retry-After says when",
-    503: "Busy; Retry-After says when",
+    429: "Too many requests of this key, or of this kind at once; Retry-After says when",
+    503: "The database cannot be written to; Retry-After says when",
 }
 
 

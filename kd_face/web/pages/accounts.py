@@ -92,11 +92,13 @@ def change_password(
         with web.sign_ins.taken():
             if users.authenticate(web.home, caller.name, old) is None:
                 raise FaceError("the old password is wrong.")
+        web.accounts.give_back(caller.name)
         with web.home.write() as session:
             users.set_password(session, caller.name, new, caller.name)
     except (FaceError, Refusal) as error:
         page = render(request, "account.html", error=str(error))
         page.status_code = getattr(error, "status", 422)
+        page.headers.update(getattr(error, "headers", {}))
         return page
     return RedirectResponse("/login", 303)
 

@@ -48,7 +48,7 @@ class Measured:
 def show_calibration(request: Request, web: Shared, caller: Operator, far: float = FAR) -> Response:
     """Show the figures of the gallery at the threshold for a wanted FAR."""
     try:
-        with web.home.read() as session:
+        with web.reports.taken(), web.home.read() as session:
             rule = rule_of(session, web.networks)
             measured = _measure(session, far)
             is_calibrated = calibrated_rule(session) is not None

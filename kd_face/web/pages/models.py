@@ -15,7 +15,7 @@ from kd_face import networks, people, reembed, settings, spaces
 from kd_face.database.models import Embedding, ModelVersion
 from kd_face.latency import latency_of, measure_latency
 from kd_face.web.access import Admin
-from kd_face.web.jobs import Job, in_turn
+from kd_face.web.jobs import Job
 from kd_face.web.pages.rendering import render
 from kd_face.web.state import Shared, Web
 
@@ -86,7 +86,7 @@ def measure(request: Request, web: Shared, caller: Admin) -> Response:
 
 
 def _reembed(web: Web, choice: networks.Choice, job: Job) -> None:
-    with in_turn(web.recognitions):
+    with web.recognitions.taken(is_patient=True):
         embedder = networks.embedder_of(choice.student)
         measure_latency(web.home, embedder, job.actor)
     steps = networks.switch(web.home, choice.student, job.actor)
@@ -95,7 +95,7 @@ def _reembed(web: Web, choice: networks.Choice, job: Job) -> None:
 
 
 def _next(web: Web, steps: Iterator[tuple[int, int]]) -> tuple[int, int] | None:
-    with in_turn(web.recognitions):  # others have their turn after each batch
+    with web.recognitions.taken(is_patient=True):  # others have their turn after each batch
         step = next(steps, None)
         if step is None:
             _load(web)  # before anybody meets the other space

@@ -25,6 +25,7 @@ from kd_face.web.state import Shared, Web
 router = APIRouter()
 _THUMB = 240  # pixels
 _MOST_NAMES = 500  # that are offered while one types
+_MOST_FILES = 50  # of an upload
 
 
 @dataclass(frozen=True)
@@ -57,9 +58,14 @@ def upload_pictures(
     files: Annotated[list[UploadFile], File()],
 ) -> Response:
     """Add pictures, and say of each what became of it."""
+    if len(files) > _MOST_FILES:
+        raise FaceError(
+            f"at most {_MOST_FILES} pictures are added at a time, but these are {len(files)}. Send "
+            "fewer, or import a ZIP."
+        )
     with web.home.read() as session:
         people.require(session, person_id)
-    report = tuple(_add(web, caller, person_id, one) for one in files)
+    report = tuple(_add(web, caller, person_id, one, one is files[0]) for one in files)
     response = _person(request, web, person_id, 1, report)
     response.status_code = 422 if all(one.reason for one in report) else 200
     return response
@@ -108,11 +114,11 @@ def names(session: Session) -> list[str]:
     return [person.name for person, _ in people.search(session, "", 0, _MOST_NAMES)[0]]
 
 
-def _add(web: Web, caller: Caller, person_id: int, file: UploadFile) -> Uploaded:
+def _add(web: Web, caller: Caller, person_id: int, file: UploadFile, is_first: bool) -> Uploaded:
     name = (file.filename or "file")[-255:]
     try:
         content = file.file.read(web.networks.limits.max_bytes + 1)
-        with web.recognitions.taken():
+        with web.recognitions.taken(is_patient=not is_first):  # none is refused after another
             ready = pictures.prepare(web.networks, content, name)
         pictures.add(web.home, person_id, web.networks, ready, caller.name)
     except FaceError as error:
@@ -142,4 +148,5 @@ def _person(
         report=report,
         names=[one for one in offered if one != person.name],
         limits=web.networks.limits,
+        most_files=_MOST_FILES,
     )

@@ -7,7 +7,7 @@ import zipfile
 import pytest
 from sqlalchemy import select
 
-from kd_face import people
+from kd_face import people, pictures
 from kd_face.database.models import Person, Picture, UnknownFace
 
 from ..stand_ins import blocks, png
@@ -90,6 +90,29 @@ def test_each_uploaded_file_has_its_reasons(operator, web):
     assert page.status_code == 422
     assert "has the same file already" in page.text
     assert operator.post("/people/9/pictures", files=sent[:1]).status_code == 404
+
+
+def test_an_upload_has_a_bound_and_is_not_cut_by_a_full_queue(operator, web, monkeypatch):
+    with web.home.write() as session:
+        people.create(session, "anna", "test")
+    sent = [("files", (f"{number}.png", image(1, number))) for number in range(51)]
+    page = operator.post("/people/1/pictures", files=sent)
+    assert page.status_code == 422
+    assert "at most 50 pictures are added at a time, but these are 51" in page.text
+    assert rows(web, Picture) == []
+    add = pictures.add
+
+    def add_while_others_come(*arguments):
+        web.recognitions._most = 0
+        return add(*arguments)
+
+    monkeypatch.setattr(pictures, "add", add_while_others_come)
+    page = operator.post("/people/1/pictures", files=sent[:3])
+    assert page.status_code == 200
+    assert page.text.count(">added<") == 3
+    page = operator.post("/people/1/pictures", files=sent[3:5])
+    assert page.status_code == 429
+    assert len(rows(web, Picture)) == 3
 
 
 def test_pictures_are_sent_encoded_anew_and_deleted(operator, client, web):

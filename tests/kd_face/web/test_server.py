@@ -11,6 +11,7 @@ import pytest
 from click.testing import CliRunner
 from starlette.testclient import TestClient
 
+from kd_face.database.connect import writing
 from kd_face.errors import FaceError
 from kd_face.web.logs import JsonFormatter
 from kd_face.web.options import LOCAL, WebOptions
@@ -242,10 +243,35 @@ def test_many_at_once_get_right_answers_while_the_gallery_changes(client, home, 
             one.result()
 
 
-def test_a_full_queue_is_answered_busy(client, app, home, networks):
+def test_a_full_queue_is_answered_too_many(client, app, home, networks):
     enrol(home, networks, 1, [0])
-    one = client(scopes=["identify"])
-    slots = app.state.web.recognitions
-    slots._inside = slots._most
-    answer = one.post(f"{API}/identify", files={"file": ("a.png", png(blocks(1)), "image/png")})
+    one, operator, nobody = client(scopes=["identify"]), client("operator"), client()
+    web = app.state.web
+    for slots in (web.recognitions, web.reports, web.sign_ins):
+        slots._inside = slots._most
+    face = {"file": ("a.png", png(blocks(1)), "image/png")}
+    for answer in (
+        one.post(f"{API}/identify", files=face),
+        operator.post("/recognize", files=face),
+        operator.get("/calibration"),
+        operator.get(f"{API}/calibration"),
+        operator.post("/account", data={"old": PASSWORD, "new": "another password"}),
+        *(nobody.post("/login", data={"name": "admin", "password": PASSWORD}) for _ in range(60)),
+    ):
+        assert answer.status_code == 429 and int(answer.headers["Retry-After"]) > 0
+        assert "may work or wait" in answer.text
+    web.sign_ins._inside = 0
+    assert nobody.post("/login", data={"name": "admin", "password": PASSWORD}).status_code == 303
+
+
+def test_a_database_that_cannot_be_written_to_is_answered_unavailable(client, app, monkeypatch):
+    operator = client("operator")
+    engine = app.state.web.home.engine
+    engine.dispose()
+    monkeypatch.setattr("kd_face.database.connect._WAIT", 0)
+    with writing(engine).connect() as other:
+        other.begin()
+        answer = operator.post(f"{API}/people", json={"name": "Ann"})
     assert answer.status_code == 503 and int(answer.headers["Retry-After"]) > 0
+    assert "cannot be written to" in answer.json()["error"]
+    assert operator.post(f"{API}/people", json={"name": "Ann"}).status_code == 201

@@ -133,6 +133,14 @@ def test_an_address_is_throttled_over_all_accounts(client):
     assert found == [401] * 50 + [429] * 2
 
 
+def test_right_passwords_are_not_counted(client):
+    form = {"old": PASSWORD, "new": "short"}
+    for _ in range(60):
+        viewer = client("viewer")
+        assert viewer.post("/account", data=form).status_code == 422
+    assert sign_in(client(), password="wrong").status_code == 401
+
+
 def test_a_right_password_clears_the_tries_of_the_account(client):
     for _ in range(3):
         for _ in range(9):

@@ -37,6 +37,15 @@ def test_the_wait_is_told():
     throttle.require("a")
 
 
+def test_an_event_is_given_back():
+    throttle = Throttle(2, 60.0, clock=Clock())
+    throttle.give_back("a")  # never counted
+    for _ in range(5):
+        assert throttle.take("a") == 0
+        throttle.give_back("a")
+    assert [bool(throttle.take("a")) for _ in range(3)] == [False, False, True]
+
+
 def test_its_memory_is_bounded_and_the_longest_unused_goes():
     throttle = Throttle(1, 60.0, keys=3, clock=Clock())
     for key in "abcd":
@@ -48,8 +57,8 @@ def test_its_memory_is_bounded_and_the_longest_unused_goes():
 def test_one_works_some_wait_and_more_are_refused():
     slots, go, working = Slots(1, 2), threading.Event(), []
 
-    def work():
-        with slots.taken():
+    def work(is_patient=False):
+        with slots.taken(is_patient):
             working.append(threading.get_ident())
             go.wait(10)
 
@@ -59,13 +68,15 @@ def test_one_works_some_wait_and_more_are_refused():
     while slots.inside < 3:
         pass
     assert len(working) == 1
-    with pytest.raises(Refusal, match="busy") as refusal, slots.taken():
+    with pytest.raises(Refusal, match="at most 3 requests") as refusal, slots.taken():
         raise AssertionError("was let in")
-    assert refusal.value.status == 503 and "Retry-After" in refusal.value.headers
+    assert refusal.value.status == 429 and "Retry-After" in refusal.value.headers
+    threads.append(threading.Thread(target=work, args=[True]))  # may wait however many do
+    threads[-1].start()
     go.set()
     for thread in threads:
         thread.join(10)
-    assert len(working) == 3 and slots.inside == 0
+    assert len(working) == 4 and slots.inside == 0
     with pytest.raises(KeyError), slots.taken():
         raise KeyError
     assert slots.inside == 0
