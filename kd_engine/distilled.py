@@ -128,26 +128,16 @@ def attach(
             size, or logits of different classes are compared.
     """
     models = teacher if isinstance(teacher, Mapping) else {ONLY_TEACHER: teacher}
+    precision, scale = precision or {}, scale or {}
     frozen = {}
     for name, model in models.items():
         own = {n: term for n, term in terms.items() if term.teacher == name}
-        adapter.require_pair(student, model, own)
-        adapter.make_readable(model, layers_of(own, "teacher"))
-        _settle_masks(own, adapter.score_layers(model))
-        convert: Any = adapter.convert(student, model)
-        rescale = (scale or {}).get(name)
-        adapter.require_sizes(student, model, rescale)
-        if rescale:
-            adapter.require_scalable(layers_of(own, "teacher"))
-            convert = rescaled(convert, rescale)
-        forward = adapter.forward(_modules(own, "teacher"), convert)
-        follows = adapter.follows(student, model, own)
-        frozen[name] = FrozenTeacher(model, forward, (precision or {}).get(name), follows)
+        frozen[name] = _freeze(adapter, student, model, own, precision.get(name), scale.get(name))
     distiller = kind(frozen, terms, gradient_shares, extra_inputs=adapter.extra_inputs)
     adapter.make_readable(student, layers_of(terms, "student"))
-    same = [model for name, model in models.items() if not (scale or {}).get(name)]
+    same = [model for name, model in models.items() if not scale.get(name)]
     size = dry_run_size or adapter.image_size(student, *same)
-    for rescale in filter(None, (scale or {}).values()):
+    for rescale in filter(None, scale.values()):
         rescale.check_proportions(size)
     try:
         distiller.attach(
@@ -232,6 +222,27 @@ def _build_teachers(
     scales = {name: reference.get("scale") for name, reference in references.items()}
     rescales = {name: None if one is None else Rescale(one) for name, one in scales.items()}
     return models, {name: precision for name, (_, precision) in found.items()}, rescales
+
+
+def _freeze(
+    adapter: ModelAdapter,
+    student: nn.Module,
+    teacher: nn.Module,
+    terms: Mapping[str, Term],
+    precision: torch.dtype | None,
+    rescale: Rescale | None,
+) -> FrozenTeacher:
+    """Freeze a teacher that fits the student; ``terms`` are those that read it."""
+    adapter.require_pair(student, teacher, terms)
+    adapter.make_readable(teacher, layers_of(terms, "teacher"))
+    _settle_masks(terms, adapter.score_layers(teacher))
+    convert: Any = adapter.convert(student, teacher)
+    adapter.require_sizes(student, teacher, rescale)
+    if rescale:
+        adapter.require_scalable(layers_of(terms, "teacher"))
+        convert = rescaled(convert, rescale)
+    forward = adapter.forward(_modules(terms, "teacher"), convert)
+    return FrozenTeacher(teacher, forward, precision, adapter.follows(student, teacher, terms))
 
 
 def _settle_masks(terms: Mapping[str, Term], score_layers: str | None) -> None:
