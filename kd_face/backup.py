@@ -117,8 +117,7 @@ def restore(home: Home, source: Path, actor: str) -> tuple[int, int]:
                 raise FaceError(f"{source}: blobs and rows do not belong together. It is refused.")
             audit.verify(session)
             audit.append(session, actor, "restore", {"rows": rows, "blobs": len(names)})
-    for name in ("index.json", "index.faiss"):
-        (home.folder / name).unlink(missing_ok=True)
+    home.drop_index()
     return rows, len(names)
 
 

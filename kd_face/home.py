@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import datetime, timezone
@@ -21,6 +21,8 @@ from kd_face.errors import FaceError, Unavailable
 
 DATABASE = "KD_FACE_DATABASE"  # environment variable: a URL may hold a password
 FILE = "faces.db"
+INDEX = ("index.json", "index.faiss")  # the kept index, a cache
+_PATIENCE = 200  # milliseconds that an erasure waits for whoever reads
 
 
 @dataclass(frozen=True)
@@ -62,6 +64,34 @@ class Home:
                     "are done with it, or start its server."
                 ) from error
             yield session
+
+    def erase_files(self, blobs: Collection[str]) -> None:
+        """Delete what is left of rows that were deleted, once their transaction has ended.
+
+        These are their pixels, the kept index, and what SQLite's log holds of them. While somebody
+        reads a view from before, the log stays; a later erasure or the last program to end empties
+        it.
+
+        Args:
+            blobs: That the rows named.
+        """
+        self.blobs.delete(blobs)
+        self.drop_index()
+        if self.engine.dialect.name != "sqlite":
+            return
+        connection = self.engine.raw_connection()
+        try:
+            cursor = connection.cursor()
+            cursor.execute(f"PRAGMA busy_timeout={_PATIENCE}")
+            cursor.execute("PRAGMA wal_checkpoint(TRUNCATE)")
+            cursor.close()
+        finally:
+            connection.invalidate()  # nobody else is to be as impatient
+
+    def drop_index(self) -> None:
+        """Delete the kept index; it is made anew from the database."""
+        for name in INDEX:
+            (self.folder / name).unlink(missing_ok=True)
 
 
 def init_home(folder: Path) -> Home:

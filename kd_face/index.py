@@ -23,7 +23,7 @@ from sqlalchemy.orm import Session
 
 from kd_face import settings
 from kd_face.database.models import Embedding, ModelVersion, from_bytes
-from kd_face.home import Home
+from kd_face.home import INDEX, Home
 from kd_face.private_files import write_private
 
 EXACT = 200_000  # rows up to which the search is exact
@@ -121,9 +121,14 @@ class GalleryIndex:
         self._ids = set(ids)
 
     def save(self) -> None:
-        """Keep the index in the home's folder."""
+        """Keep the index in the home's folder, without what the database no longer has."""
+        with self._home.read() as session:
+            self.refresh(session)
         with self._lock:
             self._save()
+            with self._home.read() as session:
+                if settings.get(session, settings.CHANGE, 0) != self._state[0]:
+                    self._home.drop_index()  # what was deleted meanwhile is still in it
 
     def _save(self) -> None:
         if self._index is None:
@@ -139,7 +144,7 @@ class GalleryIndex:
         write_private(self._file().with_suffix(".json"), json.dumps(about).encode())
 
     def _file(self) -> Path:
-        return self._home.folder / "index.faiss"
+        return self._home.folder / INDEX[1]
 
     def _load(self) -> None:
         """Read the kept index; a file that does not fit is left unread and all is built anew."""

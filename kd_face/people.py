@@ -1,4 +1,4 @@
-"""People of the gallery: create, rename, merge, delete with everything that belongs to them."""
+"""People of the gallery: create, find, rename, merge; :mod:`kd_face.erasure` deletes them."""
 
 from __future__ import annotations
 
@@ -78,27 +78,8 @@ def merge(home: Home, person_id: int, into_id: int, actor: str) -> None:
         settings.count_change(session)
         details = {"person": person_id, "into": into_id, "dropped": len(blobs)}
         audit.append(session, actor, "person.merge", details)
-    home.blobs.delete(blobs)
-
-
-def erase(home: Home, person_id: int, actor: str) -> int:
-    """Delete a person with all pictures and embeddings; return the number of pictures.
-
-    The rows go first, in one transaction, then the blobs; caches follow at their next use. Backups
-    keep the person until they expire.
-
-    Raises:
-        FaceError: If there is no such person.
-    """
-    with home.write() as session:
-        person = require(session, person_id)
-        blobs = session.scalars(select(Picture.blob).where(Picture.person_id == person_id)).all()
-        session.delete(person)
-        settings.count_change(session)
-        details = {"person": person_id, "pictures": len(blobs)}
-        audit.append(session, actor, "person.delete", details)
-    home.blobs.delete(blobs)
-    return len(blobs)
+    if blobs:
+        home.erase_files(blobs)
 
 
 def require(session: Session, person_id: int) -> Person:

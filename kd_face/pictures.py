@@ -142,7 +142,7 @@ def remove(home: Home, picture_id: int, actor: str) -> None:
         settings.count_change(session)
         details = {"picture": picture_id, "person": picture.person_id}
         audit.append(session, actor, "picture.delete", details)
-    home.blobs.delete([picture.blob])
+    home.erase_files([picture.blob])
 
 
 def require(session: Session, picture_id: int) -> Picture:

@@ -83,7 +83,12 @@ def rule_of(session: Session, networks: Networks) -> Rule:
 
 def calibrated_rule(session: Session) -> Rule | None:
     """Return the rule that was set for the space in use, or None where none was."""
-    content = settings.get(session, f"rule:{settings.get(session, spaces.ACTIVE)}")
+    return rule_of_space(session, settings.get(session, spaces.ACTIVE, -1))
+
+
+def rule_of_space(session: Session, model_id: int) -> Rule | None:
+    """Return the rule that was set for a space, or None where none was."""
+    content = settings.get(session, f"rule:{model_id}")
     return Rule(**content) if content else None
 
 

@@ -12,7 +12,7 @@ from sqlalchemy import delete, exists, func, select
 from sqlalchemy.orm import Session
 
 from kd_face import audit, settings, spaces
-from kd_face.database.models import Embedding, ModelVersion, Picture, to_bytes
+from kd_face.database.models import Embedding, ModelVersion, Picture, UnknownFace, to_bytes
 from kd_face.embedders import FaceEmbedder
 from kd_face.errors import FaceError
 from kd_face.home import Home
@@ -83,7 +83,7 @@ def roll_back(
     """
     with home.write() as session:
         before = settings.get(session, spaces.PREVIOUS)
-        if before is None or session.get(ModelVersion, before) is None:
+        if before is None:
             raise FaceError("there is no earlier network to go back to.")
         if missing := len(_missing(session, before)):
             raise FaceError(
@@ -97,7 +97,7 @@ def roll_back(
 
 
 def forget(home: Home, model_id: int, actor: str) -> None:
-    """Delete a space with all its rows.
+    """Delete a space with all its rows, unknown faces and settings.
 
     Raises:
         FaceError: If it is in use, or there is none.
@@ -106,9 +106,16 @@ def forget(home: Home, model_id: int, actor: str) -> None:
         space = session.get(ModelVersion, model_id)
         if space is None or settings.get(session, spaces.ACTIVE) == model_id:
             raise FaceError(f"the network {model_id} is in use, or there is none. It stays.")
+        blobs = session.scalars(
+            select(UnknownFace.blob).where(UnknownFace.model_id == model_id)
+        ).all()
         session.execute(delete(Embedding).where(Embedding.model_id == model_id))
         session.delete(space)
+        settings.drop_space(session, model_id)
+        if settings.get(session, spaces.PREVIOUS) == model_id:
+            settings.put(session, spaces.PREVIOUS, None)
         audit.append(session, actor, "model.delete", {"model": model_id})
+    home.erase_files(blobs)
 
 
 def _missing(session: Session, model_id: int) -> list[Picture]:

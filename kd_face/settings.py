@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from typing import Any
 
-from sqlalchemy import select
+from sqlalchemy import delete, select
 from sqlalchemy.orm import Session
 
 from kd_face.database.models import Setting
@@ -29,6 +29,11 @@ def put(session: Session, key: str, value: Any) -> None:
     """
     session.merge(Setting(key=key, value=json.dumps(value)))
     session.flush()
+
+
+def drop_space(session: Session, model_id: int) -> None:
+    """Delete the settings of a space, whose keys end with a colon and its id."""
+    session.execute(delete(Setting).where(Setting.key.endswith(f":{model_id}", autoescape=True)))
 
 
 def locked(session: Session, key: str, default: Any = None) -> Any:

@@ -74,5 +74,6 @@ def expire(home: Home) -> int:
         over = session.scalars(select(UnknownFace).where(UnknownFace.expires_at <= now())).all()
         for face in over:
             session.delete(face)
-    home.blobs.delete([face.blob for face in over])
+    if over:
+        home.erase_files([face.blob for face in over])
     return len(over)

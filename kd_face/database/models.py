@@ -50,7 +50,7 @@ class ModelVersion(Base):
     """A network with its weights: the space that embeddings belong to."""
 
     __tablename__ = "model_version"
-    __table_args__ = (UniqueConstraint("name", "version"),)
+    __table_args__ = (UniqueConstraint("name", "version"), {"sqlite_autoincrement": True})
     id: Mapped[int] = mapped_column(primary_key=True)
     name: Mapped[str] = mapped_column(String(100))
     version: Mapped[str] = mapped_column(String(64))
@@ -149,6 +149,8 @@ class UnknownFace(Base):
     """A face that was not recognized, kept until it expires."""
 
     __tablename__ = "unknown_face"
+    # An id is never used twice, so that a form that was loaded before cannot mean another face.
+    __table_args__ = {"sqlite_autoincrement": True}
     id: Mapped[int] = mapped_column(primary_key=True)
     blob: Mapped[str] = mapped_column(String(32), unique=True)
     model_id: Mapped[int] = mapped_column(

@@ -7,7 +7,7 @@ import zipfile
 import pytest
 from sqlalchemy import select
 
-from kd_face import audit, people, users
+from kd_face import audit, erasure, people, users
 from kd_face.backup import back_up, restore
 from kd_face.database.models import Base, LoginSession
 from kd_face.errors import FaceError
@@ -112,7 +112,7 @@ def test_a_missing_blob_leaves_the_backup_before(home, saved):
 def test_an_erased_person_is_not_in_a_new_backup(home, saved):
     with home.read() as session:
         person = people.find(session, "Zo\u00eb").id
-    people.erase(home, person, "test")
+    erasure.erase(home, person, "test")
     back_up(home, saved)
     with zipfile.ZipFile(saved) as archive:
         text = b"".join(archive.read(one) for one in archive.namelist() if "tables" in one)
@@ -128,7 +128,7 @@ def test_it_is_one_moment_while_others_write(home, new_home, networks, saved, tm
         try:
             for number in itertools.count(10):
                 person, _ = enrol(home, networks, number, [0, 1])
-                people.erase(home, person, "test")
+                erasure.erase(home, person, "test")
                 if stop.is_set():
                     return
         except BaseException as error:

@@ -8,11 +8,18 @@ from sqlalchemy.exc import DatabaseError, IntegrityError
 
 from kd_face.database.connect import connect
 from kd_face.database.migrate import differences, require_current, upgrade
-from kd_face.database.models import AuditEntry, Base, Embedding, Person, Picture
+from kd_face.database.models import (
+    AuditEntry,
+    Base,
+    Embedding,
+    Person,
+    Picture,
+    UnknownFace,
+)
 from kd_face.errors import FaceError
 from kd_face.home import init_home, open_home
 
-from .stand_ins import enrol
+from .stand_ins import blocks, enrol
 
 pytestmark = pytest.mark.databases
 
@@ -89,6 +96,22 @@ def test_ids_of_pictures_are_never_used_twice(home, networks):
     assert second > first
 
 
+def test_ids_of_unknown_faces_are_never_used_twice(home, networks):
+    """A form that was loaded before must not mean another face."""
+    from kd_face import unknown_faces
+
+    enrol(home, networks, 1, [0])
+    with home.write() as session:
+        unknown_faces.set_days(session, 1, "test")
+    ids = []
+    for number in (2, 3):
+        (row,) = networks.embedder.embed([blocks(number)])
+        ids.append(unknown_faces.keep(home, networks.embedder, blocks(number), row))
+        with home.write() as session:
+            session.delete(session.get_one(UnknownFace, ids[-1]))
+    assert ids[1] > ids[0]
+
+
 def test_an_error_rolls_back(home):
     with pytest.raises(ZeroDivisionError), home.write() as session:
         session.add(Person(name="x", created_at=session.scalar(select(AuditEntry.at))))
@@ -106,3 +129,10 @@ def test_the_database_itself_keeps_the_audit_log(home, networks, statement):
     enrol(home, networks, 1, [0])
     with pytest.raises(DatabaseError, match="never changed"), home.write() as session:
         session.execute(text(statement))
+
+
+@pytest.mark.databases("postgresql")
+def test_the_audit_log_cannot_be_truncated(home, networks):
+    enrol(home, networks, 1, [0])
+    with pytest.raises(DatabaseError, match="never changed"), home.write() as session:
+        session.execute(text("TRUNCATE audit_entry"))

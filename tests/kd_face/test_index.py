@@ -8,7 +8,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from sqlalchemy import select
 
-from kd_face import people, pictures, spaces
+from kd_face import erasure, people, pictures, spaces
 from kd_face import settings as stored
 from kd_face.database.models import Embedding, Person, Picture, from_bytes, to_bytes
 from kd_face.home import now
@@ -105,7 +105,7 @@ def act(home, index, action, number, seed):
     if action == "delete" and ids:
         pictures.remove(home, ids[number % len(ids)], "test")
     if action == "erase" and persons:
-        people.erase(home, persons[number % len(persons)], "test")
+        erasure.erase(home, persons[number % len(persons)], "test")
     if action == "merge" and len(persons) > 1:
         people.merge(home, persons[0], persons[-1], "test")
 

@@ -8,7 +8,7 @@ from typing import Annotated
 from fastapi import Query
 from pydantic import BaseModel
 
-from kd_face import people
+from kd_face import erasure, people
 from kd_face.database.models import Person
 from kd_face.web.api.forms import Id, Limit, Name, Offset, Reader, Writer, api_router
 from kd_face.web.state import Shared
@@ -45,9 +45,10 @@ class PeopleAnswer(BaseModel):
 
 
 class ErasedAnswer(BaseModel):
-    """Number of pictures that were deleted with a person."""
+    """Number of pictures, and of faces that waited for review, that went with a person."""
 
     pictures: int
+    unknown_faces: int
 
 
 @router.get("")
@@ -91,7 +92,8 @@ def rename_person(web: Shared, caller: Writer, person_id: Id, body: PersonName) 
 @router.delete("/{person_id}")
 def erase_person(web: Shared, caller: Writer, person_id: Id) -> ErasedAnswer:
     """Delete a person with all pictures. Backups keep them until they expire."""
-    return ErasedAnswer(pictures=people.erase(web.home, person_id, caller.name))
+    gone = erasure.erase(web.home, person_id, caller.name)
+    return ErasedAnswer(pictures=gone.pictures, unknown_faces=gone.unknown_faces)
 
 
 @router.post("/{person_id}/merge")

@@ -10,7 +10,7 @@ from fastapi.responses import RedirectResponse, Response
 from sqlalchemy import func, select
 from sqlalchemy.orm import Session
 
-from kd_face import people
+from kd_face import erasure, people
 from kd_face.database.models import Embedding, Person, Picture
 from kd_face.errors import FaceError
 from kd_face.web.access import Operator, Viewer
@@ -75,7 +75,7 @@ def confirm_delete(request: Request, web: Shared, caller: Operator, person_id: i
 @router.post("/people/{person_id}/delete")
 def delete_person(request: Request, web: Shared, caller: Operator, person_id: int) -> Response:
     """Delete a person with everything that belongs to it."""
-    people.erase(web.home, person_id, caller.name)
+    erasure.erase(web.home, person_id, caller.name)
     return RedirectResponse("/people?done=erased", 303)
 
 
@@ -117,4 +117,5 @@ def _what_goes(session: Session, person_id: int) -> dict[str, Any]:
         "person": person,
         "pictures": session.scalar(select(func.count()).select_from(own.subquery())) or 0,
         "embeddings": session.scalar(rows) or 0,
+        "unknown": len(erasure.unknown_alike(session, person_id)),
     }

@@ -69,10 +69,12 @@ def merge(folder: Path, name: str, into: str) -> None:
 def delete(folder: Path, name: str) -> None:
     """Delete a person with all pictures and embeddings; backups keep them until they expire."""
     with errors():
-        from kd_face import people
+        from kd_face import erasure, people
         from kd_face.home import open_home
 
         home = open_home(folder)
         with home.read() as session:
             person = people.require_name(session, name).id
-        click.echo(f"{name} is deleted, with {people.erase(home, person, ACTOR):,} pictures")
+        gone = erasure.erase(home, person, ACTOR)
+        waited = f" and {gone.unknown_faces:,} unknown faces" if gone.unknown_faces else ""
+        click.echo(f"{name} is deleted, with {gone.pictures:,} pictures{waited}")

@@ -44,7 +44,7 @@ def test_the_life_of_a_person(operator, app):
     assert listed == {"pictures": [added.json()], "total": 1}
     assert operator.get(place).json()["pictures"] == 1
 
-    assert operator.delete(place).json() == {"pictures": 1}
+    assert operator.delete(place).json() == {"pictures": 1, "unknown_faces": 0}
     assert operator.get(place).status_code == 404
     assert not list(app.state.web.home.blobs)
 

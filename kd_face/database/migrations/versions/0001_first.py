@@ -51,6 +51,7 @@ def upgrade() -> None:
         sa.Column("created_at", sa.DateTime(), nullable=False),
         sa.PrimaryKeyConstraint("id", name=op.f("pk_model_version")),
         sa.UniqueConstraint("name", "version", name=op.f("uq_model_version_name")),
+        sqlite_autoincrement=True,
     )
     op.create_table(
         "person",
@@ -127,6 +128,7 @@ def upgrade() -> None:
         ),
         sa.PrimaryKeyConstraint("id", name=op.f("pk_unknown_face")),
         sa.UniqueConstraint("blob", name=op.f("uq_unknown_face_blob")),
+        sqlite_autoincrement=True,
     )
     op.create_index(
         op.f("ix_unknown_face_expires_at"), "unknown_face", ["expires_at"], unique=False
@@ -161,7 +163,9 @@ def upgrade() -> None:
             "CREATE FUNCTION audit_refuse() RETURNS trigger LANGUAGE plpgsql AS "
             f"$$ BEGIN RAISE EXCEPTION '{_REFUSED}'; END $$"
         )
-    for action in ("UPDATE", "DELETE"):
+    # Elsewhere TRUNCATE is no DELETE: PostgreSQL has a trigger for it, MariaDB and MySQL have none.
+    truncate = ("TRUNCATE",) if kind == "postgresql" else ()
+    for action in ("UPDATE", "DELETE", *truncate):
         op.execute(
             f"CREATE TRIGGER audit_no_{action.lower()} BEFORE {action} ON audit_entry "
             + _BODIES.get(kind, _BODIES["mysql"])
