@@ -11,6 +11,7 @@ import zipfile
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
+from typing import IO, Any
 
 from kd_face import audit, people, pictures
 from kd_face.errors import FaceError
@@ -18,6 +19,7 @@ from kd_face.home import Home
 from kd_face.pictures import Networks
 
 ADDED, KNOWN, REFUSED = "added", "known", "refused"
+_ENTRY = 2**10  # bytes of the list of a ZIP for each file; its path is most of it
 
 
 @dataclass(frozen=True)
@@ -55,7 +57,7 @@ class FileReport:
 def import_people(
     home: Home,
     networks: Networks,
-    source: Path,
+    source: Path | IO[bytes],
     actor: str,
     limits: ImportLimits | None = None,
 ) -> Iterator[FileReport]:
@@ -64,7 +66,8 @@ def import_people(
     Args:
         home: The installation.
         networks: Detector, embedder and limits of an image.
-        source: A folder or a ZIP; the folder that a file is in is the person's name.
+        source: A folder or a ZIP, or the open file of one; the folder that a file is in is the
+            person's name.
         actor: For the audit log.
         limits: Of the whole import; checked before the first picture is stored.
 
@@ -72,26 +75,42 @@ def import_people(
         FaceError: If the source is neither, is over a limit, or has paths that lead out of it.
     """
     limits = limits or ImportLimits()
-    files = _Folder(source) if source.is_dir() else _Zip(source, limits)
-    listed = files.list()
-    if len(listed) > limits.max_files:
-        raise FaceError(
-            f"{source} has {len(listed):,} files, but at most {limits.max_files:,} are imported "
-            "at once. Split it."
-        )
-    if (total := sum(listed.values())) > limits.max_bytes:
-        raise FaceError(
-            f"{source} has {total:,} bytes unpacked, but at most {limits.max_bytes:,} are "
-            "imported at once. Split it."
-        )
     outcomes = {ADDED: 0, KNOWN: 0, REFUSED: 0}
-    with files:
+    with _opened(source, limits) as files:
+        listed = files.list()
+        _require_limits(listed, limits)
         for name, size in sorted(listed.items()):
             report = _import_file(home, networks, files, (name, size), actor)
             outcomes[report.outcome] += 1
             yield report
     with home.write() as session:
         audit.append(session, actor, "import", outcomes)
+
+
+def _opened(source: Path | IO[bytes], limits: ImportLimits) -> _Folder | _Zip:
+    if not isinstance(source, Path):
+        return _Zip(source, "the file", limits)
+    return _Folder(source) if source.is_dir() else _Zip(_file(source), str(source), limits)
+
+
+def _file(path: Path) -> IO[bytes]:
+    try:
+        return path.open("rb")
+    except OSError as error:
+        raise FaceError(f"{path} must be a folder or a ZIP, but it cannot be read.") from error
+
+
+def _require_limits(listed: dict[str, int], limits: ImportLimits) -> None:
+    if len(listed) > limits.max_files:
+        raise FaceError(
+            f"at most {limits.max_files:,} files are imported at once, but these are "
+            f"{len(listed):,} files. Split them."
+        )
+    if (total := sum(listed.values())) > limits.max_bytes:
+        raise FaceError(
+            f"at most {limits.max_bytes:,} bytes are imported at once, but these are {total:,} "
+            "bytes unpacked. Split them."
+        )
 
 
 def _import_file(
@@ -147,20 +166,23 @@ class _Folder:
 class _Zip:
     """Files of a ZIP."""
 
-    def __init__(self, path: Path, limits: ImportLimits):
+    def __init__(self, file: IO[bytes], shown: str, limits: ImportLimits):
+        self._file, self._limits = _Bounded(file, limits.max_files * _ENTRY), limits
         try:
-            self._zip = zipfile.ZipFile(path)
+            self._zip = zipfile.ZipFile(self._file)  # type: ignore[arg-type]
         except (OSError, zipfile.BadZipFile) as error:
+            file.close()
             raise FaceError(
-                f"{path} must be a folder or a ZIP, but it is neither, or cannot be read."
+                f"{shown} must be a folder or a ZIP, but it is neither, or cannot be read."
             ) from error
-        self._limits = limits
+        self._file.most = None
 
     def __enter__(self) -> _Zip:
         return self
 
     def __exit__(self, *_: object) -> None:
         self._zip.close()
+        self._file.close()
 
     def list(self) -> dict[str, int]:
         found = {}
@@ -189,3 +211,24 @@ class _Zip:
             raise FaceError("it is broken, encrypted or packed in an unknown way") from error
         except Exception as error:  # zlib.error, lzma.LZMAError: no common base
             raise FaceError("it is broken") from error
+
+
+class _Bounded:
+    """A file that gives no more than ``most`` bytes at once, as the list of a ZIP is read whole."""
+
+    def __init__(self, file: IO[bytes], most: int | None):
+        self._file, self.most = file, most
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._file, name)
+
+    def read(self, size: int = -1) -> bytes:
+        if self.most is None:
+            return self._file.read(size)
+        found = self._file.read(min(size, self.most + 1) if size >= 0 else self.most + 1)
+        if len(found) > self.most:
+            raise FaceError(
+                f"the list of files in the ZIP may have at most {self.most:,} bytes, but it has "
+                "more. Split it."
+            )
+        return found

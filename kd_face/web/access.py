@@ -147,13 +147,14 @@ def signed_in(web: Web, request: Request) -> Caller | None:
         return Caller(user.name, user.role, sessions.csrf_of(session, token))
 
 
-def is_known(web: Web, request: Request) -> bool:
-    """Return whether a request comes from a user or key at all, before its body is read."""
+def admits(web: Web, request: Request, rule: Access) -> bool:
+    """Return whether a rule lets the user or key of a request in, before its body is read."""
     if "Authorization" not in request.headers:
-        return signed_in(web, request) is not None
+        caller = signed_in(web, request)
+        return caller is not None and caller.may(rule.role or "")
     with web.home.read() as session:
-        key = request.headers["Authorization"].partition(" ")[2]
-        return keys.find(session, key.strip()) is not None
+        key = keys.find(session, request.headers["Authorization"].partition(" ")[2].strip())
+        return key is not None and (rule.scope is None or rule.scope in keys.scopes_of(key))
 
 
 def _rules(dependant: Dependant) -> list[Access]:

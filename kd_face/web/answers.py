@@ -88,7 +88,8 @@ async def _refusal(request: Request, error: Exception) -> Response:
 
 async def _face_error(request: Request, error: Exception) -> Response:
     if isinstance(error, Unavailable):
-        return answer(request, 503, str(error), {"Retry-After": str(_AGAIN)})
+        text = "the database cannot be written to. Try again."  # its own words may name a host
+        return answer(request, 503, text, {"Retry-After": str(_AGAIN)})
     status = 404 if isinstance(error, Missing) else 409 if isinstance(error, Conflict) else 422
     return answer(request, status, str(error))
 

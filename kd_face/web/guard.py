@@ -11,12 +11,14 @@ from starlette.concurrency import run_in_threadpool
 from starlette.datastructures import Headers, MutableHeaders
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from kd_face.web.access import Caller, is_known
+from kd_face.web.access import Access, Caller, admits
 from kd_face.web.answers import Refusal, answer
 from kd_face.web.logs import log_request
 from kd_face.web.state import Web
 
 IMPORTS = "/imports"  # the end of the paths that take a ZIP
+_KNOWN = Access("viewer")  # or any key
+_IMPORTER = Access("operator", "people:write")
 STRANGER = 64 * 2**10  # bytes of a body from nobody we know: a sign-in fits
 _FORM = 2**20  # bytes besides the image of an upload
 _SAFE = ("GET", "HEAD", "OPTIONS")
@@ -101,23 +103,29 @@ class Guard:
         """Return how many bytes the body may have, before any is read."""
         if request.method in _SAFE:
             return STRANGER
-        is_import = request.url.path.endswith(IMPORTS)
-        limit = self._web.options.max_import + _FORM if is_import else self._image
-        size = _declared(request.headers)
+        size, limit = _declared(request.headers), STRANGER
         if size is None or size > STRANGER:
-            if not await run_in_threadpool(is_known, self._web, request):
-                limit = STRANGER
+            limit = await run_in_threadpool(self._limit_of_caller, request)
         if size is not None and size > limit:
             raise _too_large(limit)
         return limit
 
+    def _limit_of_caller(self, request: Request) -> int:
+        if not admits(self._web, request, _KNOWN):
+            return STRANGER
+        if request.url.path.endswith(IMPORTS) and admits(self._web, request, _IMPORTER):
+            return self._web.options.max_import + _FORM
+        return self._image
+
 
 def _require_own_origin(request: Request) -> None:
     """Refuse what another site makes a browser send, also where no session is needed yet."""
-    origin = request.headers.get("Origin")
-    if request.method in _SAFE or origin is None:
+    if request.method in _SAFE:
         return
-    if urlsplit(origin).netloc != request.headers.get("Host"):
+    own = f"{request.url.scheme}://{request.headers.get('Host', '')}"
+    site = request.headers.get("Sec-Fetch-Site", "none")  # "none": the user's own doing
+    is_own = request.headers.get("Origin", own).lower() == own.lower()
+    if not is_own or site not in ("none", "same-origin"):
         raise Refusal(403, "the request comes from another site. Load the page again.")
 
 

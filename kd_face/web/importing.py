@@ -5,12 +5,11 @@ from __future__ import annotations
 import shutil
 import tempfile
 from collections.abc import Iterator
-from pathlib import Path
+from typing import IO
 
 from fastapi import UploadFile
 
 from kd_face.bulk_import import FileReport, import_people
-from kd_face.errors import FaceError
 from kd_face.web.jobs import Job
 from kd_face.web.state import Web
 
@@ -28,30 +27,17 @@ def start_import(web: Web, file: UploadFile, actor: str) -> Job:
     Raises:
         kd_face.errors.Conflict: If another job runs.
     """
-    folder = tempfile.TemporaryDirectory(prefix="kd_face_import_")
-    path = Path(folder.name, "upload.zip")
-
-    def work(job: Job) -> None:
-        with folder:
-            _import(web, path, job)
-
-    try:
-        with path.open("wb") as out:
-            shutil.copyfileobj(file.file, out)
-        return web.jobs.start(IMPORT, actor, work)
-    except BaseException:
-        folder.cleanup()
-        raise
+    kept = tempfile.TemporaryFile()  # without a name, so that nothing of it outlives the server
+    shutil.copyfileobj(file.file, kept)
+    return web.jobs.start(IMPORT, actor, lambda job: _import(web, kept, job))
 
 
-def _import(web: Web, path: Path, job: Job) -> None:
-    reports = import_people(web.home, web.networks, path, job.actor)
-    try:
+def _import(web: Web, file: IO[bytes], job: Job) -> None:
+    with file:
+        reports = import_people(web.home, web.networks, file, job.actor)
         while (one := _next(web, reports)) is not None:
             job.lines.append(one)
             job.done += 1
-    except FaceError as error:
-        raise FaceError(str(error).replace(str(path), "the file")) from error
 
 
 def _next(web: Web, reports: Iterator[FileReport]) -> FileReport | None:

@@ -107,9 +107,9 @@ def test_paths_that_lead_out_are_refused(home, networks, tmp_path, name):
 
 
 def test_limits_hold_before_anything_is_stored(home, networks, folder, tmp_path):
-    with pytest.raises(FaceError, match="6 files, but at most 2"):
+    with pytest.raises(FaceError, match="at most 2 files .* these are 6 files"):
         run(home, networks, folder, max_files=2)
-    with pytest.raises(FaceError, match="bytes unpacked, but at most 100"):
+    with pytest.raises(FaceError, match="at most 100 bytes .* unpacked"):
         run(home, networks, folder, max_bytes=100)
     bomb = make_zip(tmp_path, {"a/1.png": bytes(2**21), "a/2.png": png(blocks(1))})
     with pytest.raises(FaceError, match="unpacks to .* times its size"):
@@ -145,3 +145,36 @@ def test_a_person_comes_with_the_first_picture(home, networks, folder, monkeypat
     assert {outcome for outcome, _ in found.values()} == {"refused"}
     with home.read() as session:
         assert people.counts(session) == (0, 0) and not list(home.blobs)
+
+
+@pytest.mark.parametrize("said", [10, 2**31])
+def test_a_size_that_is_a_lie_is_refused_alone(home, networks, tmp_path, said):
+    """The list of the ZIP says another size than the data have."""
+    path = make_zip(tmp_path, {"a/1.png": png(blocks(1)), "a/2.png": png(blocks(1, 1))})
+    with zipfile.ZipFile(path) as archive:
+        true = archive.getinfo("a/1.png").file_size
+    head, mark, listed = path.read_bytes().partition(b"PK\x01\x02")  # of the first file
+    listed = listed.replace(true.to_bytes(4, "little"), said.to_bytes(4, "little"), 1)
+    path.write_bytes(head + mark + listed)
+    found = run(home, networks, path, max_ratio=1e9)
+    assert found["a/1.png"][0] == "refused"
+    assert found["a/2.png"][0] == "added"
+
+
+def test_a_long_list_is_refused_before_it_is_read(home, networks, tmp_path, monkeypatch):
+    names = [f"a/{number}.png" for number in range(100)]
+    path = make_zip(tmp_path, dict.fromkeys(names, b""))
+    monkeypatch.setattr(zipfile, "ZipInfo", lambda *_: pytest.fail("the list was read"))
+    with pytest.raises(FaceError, match="list of files in the ZIP may have at most 2,048 bytes"):
+        run(home, networks, path, max_files=2)
+
+
+def test_an_open_file_is_imported_as_well(home, networks, tmp_path):
+    path = make_zip(tmp_path, {"a/1.png": png(blocks(1))})
+    with path.open("rb") as file:
+        assert [one for one, _ in run(home, networks, file).values()] == ["added"]
+    with (tmp_path / "no.zip").open("w+b") as file:
+        with pytest.raises(FaceError, match="the file must be a folder or a ZIP"):
+            run(home, networks, file)
+    with pytest.raises(FaceError, match="nothing.zip must be a folder or a ZIP"):
+        run(home, networks, tmp_path / "nothing.zip")

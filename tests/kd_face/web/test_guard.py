@@ -2,16 +2,28 @@
 
 import pytest
 
+from kd_face.keys import SCOPES
+
 
 def test_every_answer_has_the_headers(client):
     for path, status in [("/login", 200), ("/", 303), ("/no", 404), ("/static/style.css", 200)]:
         answer = client().get(path)
         assert answer.status_code == status
         policy = answer.headers["Content-Security-Policy"]
-        assert "default-src 'none'" in policy and "frame-ancestors 'none'" in policy
+        assert {
+            "default-src 'none'",
+            "script-src 'self'",
+            "style-src 'self'",
+            "form-action 'self'",
+            "frame-ancestors 'none'",
+            "base-uri 'none'",
+        } <= set(policy.split("; "))
         assert "unsafe" not in policy and "*" not in policy and "http" not in policy
         assert answer.headers["X-Content-Type-Options"] == "nosniff"
-        assert answer.headers["Referrer-Policy"] == "same-origin"
+        assert answer.headers["X-Frame-Options"] == "DENY"
+        for name in ("Referrer-Policy", "Cross-Origin-Opener-Policy"):
+            assert answer.headers[name] == "same-origin"
+        assert answer.headers["Cross-Origin-Resource-Policy"] == "same-origin"
         assert "camera=(self)" in answer.headers["Permissions-Policy"]
         assert answer.headers["Strict-Transport-Security"]
         stored = "no-cache" if path.startswith("/static") else "no-store"
@@ -59,6 +71,15 @@ def test_a_known_caller_sends_an_image(client, networks):
     assert admin.post("/login", content=b"a" * 200_000, headers=form).status_code == 422
     over = networks.limits.max_bytes + 2**20 + 2048
     assert admin.post("/login", content=chunks(over), headers=form).status_code == 413
+
+
+def test_a_zip_is_only_read_from_those_who_may_import(app, client, networks):
+    """Whoever may not is refused before so much is written to the disk."""
+    files = {"file": ("a.zip", bytes(networks.limits.max_bytes + 2**20 + 2048))}
+    for one in ("operator", "viewer", "people:write", "metrics"):
+        caller = client(scopes=[one]) if one in SCOPES else client(one)
+        status = caller.post("/api/v1/imports", files=files).status_code
+        assert (status == 413) == (one in ("viewer", "metrics")), (one, status)
 
 
 def test_a_length_that_is_none_is_refused(client):
