@@ -1,10 +1,12 @@
 """Users, sessions, keys and the audit log."""
 
+import contextlib
+
 import pytest
-from argon2 import PasswordHasher
+from argon2 import PasswordHasher, Type
 from sqlalchemy import select, text
 
-from kd_face import audit, keys, sessions, users
+from kd_face import audit, keys, sessions, settings, users
 from kd_face.database.models import ApiKey, AuditEntry, LoginSession, User
 from kd_face.errors import FaceError
 
@@ -14,6 +16,7 @@ PASSWORD = "correct horse battery"
 @pytest.fixture(autouse=True)
 def quick_hashes(monkeypatch):
     assert users._HASHER.memory_cost >= 65536 and users._HASHER.time_cost >= 3
+    assert users._HASHER.type is Type.ID
     users._nobody.cache_clear()
     monkeypatch.setattr(
         users, "_HASHER", PasswordHasher(time_cost=1, memory_cost=64, parallelism=1)
@@ -111,12 +114,54 @@ def test_keys_are_hashed_scoped_and_revoked(home):
             keys.create(session, "x", [], "test")
 
 
+def test_a_session_of_a_disabled_user_is_none(home, anna):
+    """Whoever is disabled while a sign-in is checked has a session that is good for nothing."""
+    with home.write() as session:
+        session.merge(anna).is_active = False
+        token, _ = sessions.begin(session, anna)
+        assert sessions.user_of(session, token) is None
+
+
+def test_whoever_is_disabled_or_has_another_role_signs_in_anew(home, anna):
+    with home.write() as session:
+        users.add(session, "bob", PASSWORD, "admin", "test")
+        token, _ = sessions.begin(session, anna)
+        users.disable(session, "anna", "test")
+        users.enable(session, "anna", "test")
+        assert sessions.user_of(session, token) is None
+        token, _ = sessions.begin(session, anna)
+        users.set_role(session, "anna", "viewer", "test")
+        assert sessions.user_of(session, token) is None
+
+
+def test_a_disabled_admin_is_no_other_admin(home, anna):
+    with home.write() as session:
+        users.add(session, "bob", PASSWORD, "admin", "test")
+        users.disable(session, "bob", "test")
+        for change in (
+            lambda: users.disable(session, "anna", "test"),
+            lambda: users.set_role(session, "anna", "viewer", "test"),
+        ):
+            with pytest.raises(FaceError, match="last admin"):
+                change()
+
+
 @pytest.fixture
 def entries(home):
     with home.write() as session:
         for number in range(4):
             audit.append(session, "anna", "test", {"number": number})
     return home
+
+
+@contextlib.contextmanager
+def undefended(home):
+    """Open a session that writes in a database without the triggers of the audit log."""
+    table = " ON audit_entry" if home.engine.dialect.name == "postgresql" else ""
+    with home.write() as session:
+        session.execute(text(f"DROP TRIGGER audit_no_update{table}"))
+        session.execute(text(f"DROP TRIGGER audit_no_delete{table}"))
+        yield session
 
 
 def test_the_chain_is_verified(entries):
@@ -132,6 +177,7 @@ def test_the_chain_is_verified(entries):
     [
         "UPDATE audit_entry SET details = '{}' WHERE id = 2",
         "UPDATE audit_entry SET actor = 'bob' WHERE id = 4",
+        "UPDATE audit_entry SET action = 'x' WHERE id = 4",
         "UPDATE audit_entry SET at = '2020-01-01 00:00:00' WHERE id = 1",
         "DELETE FROM audit_entry WHERE id = 2",
         "DELETE FROM audit_entry WHERE id = 4",
@@ -139,13 +185,29 @@ def test_the_chain_is_verified(entries):
     ],
 )
 def test_what_was_changed_behind_its_back_is_found(entries, statement):
-    with entries.write() as session:
-        table = " ON audit_entry" if entries.engine.dialect.name == "postgresql" else ""
-        session.execute(text(f"DROP TRIGGER audit_no_update{table}"))
-        session.execute(text(f"DROP TRIGGER audit_no_delete{table}"))
+    with undefended(entries) as session:
         session.execute(text(statement))
     with entries.read() as session, pytest.raises(FaceError, match="audit log"):
         audit.verify(session)
+
+
+def test_an_entry_that_is_gone_is_found_where_its_number_was_corrected(entries):
+    with undefended(entries) as session:
+        head = settings.get(session, audit.HEAD)
+        session.execute(text("DELETE FROM audit_entry WHERE id = 2"))
+        settings.put(session, audit.HEAD, [3, head[1]])
+    with entries.read() as session, pytest.raises(FaceError, match="entry 3 of the audit log"):
+        audit.verify(session)
+
+
+def test_a_cut_end_with_a_forged_head_needs_the_head_that_was_kept(entries):
+    """The chain alone cannot show it: that is what the head is for."""
+    with undefended(entries) as session:
+        kept = audit.verify(session)
+        before = session.get_one(AuditEntry, 3).hash
+        session.execute(text("DELETE FROM audit_entry WHERE id = 4"))
+        settings.put(session, audit.HEAD, [3, before])
+        assert audit.verify(session) == (3, before) != kept
 
 
 def test_the_program_cannot_change_an_entry(entries):

@@ -60,6 +60,14 @@ def test_animated_files_are_refused_by_name(form):
         read_image(buffer.getvalue(), "a")
 
 
+def test_a_phone_s_file_of_several_images_is_its_first_one():
+    first, second = Image.fromarray(blocks(1)), Image.fromarray(blocks(2))
+    buffer = io.BytesIO()
+    first.save(buffer, "MPO", save_all=True, append_images=[second], quality=95)
+    pixels = read_image(buffer.getvalue(), "a.jpg")
+    assert np.abs(pixels.astype(int) - blocks(1)).mean() < 5
+
+
 def test_the_orientation_is_applied_and_metadata_is_gone():
     exif = Image.Exif()
     exif[0x0112], exif[0x010E] = 6, "secret place"

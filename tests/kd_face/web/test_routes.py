@@ -79,6 +79,16 @@ def test_nobody_at_each_route(client):
         assert (status != 401) == expected or "login" in route, (route, status)
 
 
+@pytest.mark.parametrize("method", ["HEAD", "OPTIONS", "TRACE", "PUT"])
+def test_other_methods_tell_nothing(client, method):
+    for one in (client(), client("admin")):
+        for route in ROUTES.keys() - {"GET /static"}:
+            path = re.sub(r"\{\w+\}", "1", route.split(" ")[1])
+            answer = one.request(method, path)
+            assert answer.status_code in (404, 405), (method, route)
+            assert "Access-Control-Allow-Origin" not in answer.headers
+
+
 @pytest.mark.parametrize("header", ["Bearer wrong", "Bearer kdf_00000000_x", "Basic YTpi", "", "x"])
 def test_a_wrong_key_is_nobody_even_with_a_session(client, header):
     one = client("admin")
