@@ -19,7 +19,8 @@ from kd_face.web.pages.rendering import data_url, render
 from kd_face.web.state import Shared, Web
 
 router = APIRouter()
-_LETTERS = 24  # of a name that are drawn over an image
+_LETTERS, _FEW = 24, 4  # of a name that are drawn over an image: at most, and at least
+_WIDTH = 0.65  # of a letter over its size, in bold
 
 
 @dataclass(frozen=True)
@@ -44,10 +45,17 @@ class Shown:
     picture_id: int | None
     reason: str
 
-    @property
-    def label(self) -> str:
-        """Return what is drawn over the image."""
-        short = self.name if len(self.name) <= _LETTERS else f"{self.name[: _LETTERS - 1]}…"
+    def label(self, size: float, is_alone: bool) -> str:
+        """Return what is drawn over the image: not wider than the box, if there are other faces.
+
+        Args:
+            size: Of the letters, in pixels of the image.
+            is_alone: Whether it is the only face.
+        """
+        most = _LETTERS if is_alone else min(_LETTERS, int(self.box[2] / (_WIDTH * size)) - 2)
+        if most < _FEW:
+            return str(self.number)
+        short = self.name if len(self.name) <= most else f"{self.name[: most - 1]}…"
         return f"{self.number} {short}"
 
 

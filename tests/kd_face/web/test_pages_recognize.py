@@ -7,13 +7,14 @@ import re
 import numpy as np
 import pytest
 
-from kd_face import audit, settings, users
+from kd_face import audit, reembed, settings, users
 from kd_face import networks as known_networks
 from kd_face.audit_export import disarmed
 from kd_face.recognition import calibrated_rule
+from kd_face.web.pages.recognize import Shown
 
 from ..stand_ins import BlockEmbedder, blocks, png
-from .gallery import fill, image
+from .gallery import NASTY, fill, image
 from .test_pages_people import ended, went_to
 
 LIVENESS = "There is no liveness detection"
@@ -39,9 +40,26 @@ def test_faces_are_drawn_with_who_and_why(client, web):
     assert "nearest is p" in page
     assert 'src="data:image/jpeg;base64,' in page
     viewer = client("viewer").post("/recognize", files={"file": ("a.png", both)}).text
-    assert "similarity about" in viewer
+    (about,) = re.findall(r"similarity about (\d\.\d+)", viewer)
+    assert round(float(about) * 20, 6) % 1 == 0
+    assert viewer.count("/face") == 1  # the picture of the person alone, not one near the stranger
     assert "threshold 0.900" not in viewer
     assert "nearest is" not in viewer
+
+
+@pytest.mark.parametrize(
+    ("name", "width", "is_alone", "label"),
+    [
+        ("Anna", 20, True, "2 Anna"),
+        ("Anna", 100, False, "2 Anna"),
+        ("Anna-Lena", 60, False, "2 Anna-…"),
+        ("Anna-Lena", 40, False, "2"),
+        ("A" * 30, 900, False, f"2 {'A' * 23}…"),
+    ],
+)
+def test_a_label_is_not_wider_than_its_box_among_others(name, width, is_alone, label):
+    shown = Shown(2, (0, 0, width, 50), name, 1, "", None, "")
+    assert shown.label(size=11, is_alone=is_alone) == label
 
 
 def test_an_image_that_is_none_is_named(client, web):
@@ -109,7 +127,7 @@ def test_another_network_takes_over_and_back(client, web, monkeypatch):
     assert (job.done, job.total, job.error) == (9, 9, "")
     assert web.networks.embedder.version == "2"
     page = admin.get("/models").text
-    assert page.count('<td class="number">9 of 9</td>') == 2
+    assert page.count(">9 of 9</td>") == 2
     assert "The network is in use" in page
     page = admin.get("/calibration").text
     assert "Networks side by side" in page
@@ -183,7 +201,7 @@ def test_the_audit_log_is_filtered_verified_and_sent_as_csv(client, web):
     admin = client("admin")
     admin.post("/people", data={"name": "=1+1"})
     page = admin.get("/audit?action=person.create&actor=admin").text
-    assert "1 entries fit" in page
+    assert "1 entry with this actor and action" in page
     verified = admin.post("/audit/verify")
     assert "The chain of" in verified.text
     sent = admin.get("/audit.csv?action=person.create&actor=admin")
@@ -201,3 +219,35 @@ def test_the_audit_log_is_filtered_verified_and_sent_as_csv(client, web):
 def test_a_cell_is_no_formula(begin):
     assert disarmed(f"{begin}cmd") == f"'{begin}cmd"
     assert disarmed("a=b") == "a=b"
+
+
+def test_a_name_of_a_network_or_key_is_text(client, web):
+    """A network's name is that of the file of its weights."""
+    other = BlockEmbedder("2")
+    other.name = NASTY
+    list(reembed.reembed(web.home, other, "test"))
+    reembed.roll_back(web.home, "test")
+    folder = web.home.folder / "students" / "a&b"
+    folder.mkdir(parents=True)
+    (folder / "a.py").touch()
+    (folder / "a.pth").touch()
+    admin = client("admin")
+    admin.post("/keys", data={"name": NASTY, "scopes": ["identify"]})
+    shown = "&lt;script&gt;alert(1)"
+    for path in ("/models", "/calibration?far=0.1", "/keys", "/audit"):
+        page = admin.get(path).text
+        assert shown in page, path
+        assert "<script>alert" not in page, path
+    assert "students/a&amp;b" in admin.get("/models").text
+    page = admin.get("/audit", params={"actor": f'"><i>{NASTY}'}).text
+    assert "<i>" not in page
+    assert "&lt;i&gt;" in page
+
+
+def test_a_job_that_fails_says_nothing_about_the_server(client, web):
+    def work(job):
+        raise RuntimeError("secret of the inside")
+
+    web.jobs.start("import", "anna", work)
+    assert ended(web, "import").error == "the server has failed. Its log says why."
+    assert "secret" not in client("operator").get("/imports").text

@@ -6,9 +6,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from kd_face import users
+from kd_face import keys, users
 from kd_face.database.models import Person
 
+from .. import stand_ins
 from ..stand_ins import blocks, png
 from .browser import DESKTOP, PHONE, chromium, free_port, missing, resize, served, wait, write_video
 from .conftest import PASSWORD
@@ -63,6 +64,11 @@ class Visitor:
             resize(self.browser, size)
             wide = self.browser.execute_script("return document.documentElement.scrollWidth")
             assert wide <= size[0], f"{name} is {wide} pixels wide on a {kind}"
+            cut = self.browser.execute_script(
+                "return [...document.querySelectorAll('.scroll')]"
+                ".filter((one) => one.scrollWidth > one.clientWidth).length"
+            )
+            assert not cut, f"{name} has a table that is cut on a {kind}"
             if SHOTS:
                 self.browser.save_screenshot(str(Path(SHOTS, f"{name}_{kind}.png")))
 
@@ -212,11 +218,40 @@ def test_the_whole_story(visitor, files, home):
     assert log == refused
 
 
-def test_without_a_camera_the_page_says_so(visitor):
+def sign_in(visitor):
     visitor.go("/login")
     visitor.fill("#name", "anna")
     visitor.fill("#password", PASSWORD)
     visitor.press("main button")
+
+
+def test_long_names_fit_everywhere(visitor, home, networks, tmp_path):
+    """Words that no line is wide enough for, of people, files, users and keys."""
+    word = "Rindfleischetikettierungsüberwachungsaufgabenübertragung"
+    with home.write() as session:
+        users.add(session, "x" * 60, PASSWORD, "viewer", "test")
+        keys.create(session, word, keys.SCOPES, "test")
+    stand_ins.enrol(home, networks, 1, [0], word)
+    for name, pixels in ((f"{word}.png", blocks(1) * 0), ("group.png", blocks(1, 1))):
+        (tmp_path / name).write_bytes(png(pixels))
+    (tmp_path / f"no_{word}.png").write_bytes(b"no image")
+    sign_in(visitor)
+    for path in ("/", "/people", "/people/1/delete", "/users", "/keys", "/audit"):
+        visitor.go(path)
+        visitor.look(f"long_{path.rpartition('/')[2] or 'overview'}")
+    visitor.go("/people/1")
+    visitor.fill("#files", tmp_path / f"{word}.png")
+    visitor.press("form[enctype] button")
+    visitor.look("long_uploaded")
+    for name in (f"no_{word}.png", "group.png"):
+        visitor.go("/recognize")
+        visitor.fill("#file", tmp_path / name)
+        visitor.press("main form button")
+        visitor.look(f"long_recognize_{name[:5]}")
+
+
+def test_without_a_camera_the_page_says_so(visitor):
+    sign_in(visitor)
     for name, text in (
         ("NotAllowedError", "may not use the camera"),
         ("NotFoundError", "has no camera"),
