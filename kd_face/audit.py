@@ -14,7 +14,7 @@ import json
 from collections.abc import Iterator, Mapping
 from typing import Any
 
-from sqlalchemy import select
+from sqlalchemy import Select, select
 from sqlalchemy.orm import Session
 
 from kd_face import settings
@@ -41,6 +41,19 @@ def append(session: Session, actor: str, action: str, details: Mapping[str, Any]
     entry.hash = _hash(entry)
     session.add(entry)
     settings.put(session, HEAD, [count + 1, entry.hash])
+
+
+def chosen(actor: str = "", action: str = "") -> Select[Any]:
+    """Return the question for entries.
+
+    Args:
+        actor: Whose; empty for all.
+        action: Of which kind; empty for all.
+    """
+    found = select(AuditEntry)
+    if actor:
+        found = found.where(AuditEntry.actor == actor.replace("\0", ""))  # PostgreSQL has none
+    return found.where(AuditEntry.action == action.replace("\0", "")) if action else found
 
 
 def verify(session: Session) -> tuple[int, str]:

@@ -6,8 +6,7 @@ import csv
 import io
 from collections.abc import Iterator
 
-from sqlalchemy import select
-
+from kd_face import audit
 from kd_face.database.models import AuditEntry
 from kd_face.home import Home
 
@@ -23,14 +22,10 @@ def csv_lines(home: Home, actor: str = "", action: str = "") -> Iterator[str]:
         actor: Whose entries; empty for all.
         action: Of which kind; empty for all.
     """
-    chosen = select(AuditEntry).order_by(AuditEntry.id).execution_options(yield_per=500)
-    if actor:
-        chosen = chosen.where(AuditEntry.actor == actor)
-    if action:
-        chosen = chosen.where(AuditEntry.action == action)
+    chosen = audit.chosen(actor, action).order_by(AuditEntry.id)
     yield _line(COLUMNS)
     with home.read() as session:
-        for entry in session.scalars(chosen):
+        for entry in session.scalars(chosen.execution_options(yield_per=500)):
             cells = {one: getattr(entry, one) for one in COLUMNS}
             cells["at"] = f"{entry.at.isoformat()}Z"
             yield _line(cells.values())

@@ -169,7 +169,7 @@ class _Zip:
     def __init__(self, file: IO[bytes], shown: str, limits: ImportLimits):
         self._file, self._limits = _Bounded(file, limits.max_files * _ENTRY), limits
         try:
-            self._zip = zipfile.ZipFile(self._file)  # type: ignore[arg-type]
+            self._zip = zipfile.ZipFile(self._file)
         except (OSError, zipfile.BadZipFile) as error:
             file.close()
             raise FaceError(

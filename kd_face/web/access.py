@@ -22,7 +22,7 @@ from kd_face import keys, sessions, users
 from kd_face.web.answers import Refusal
 from kd_face.web.state import Web, web_of
 
-_SAFE = ("GET", "HEAD", "OPTIONS")
+SAFE = ("GET", "HEAD", "OPTIONS")
 _FORMS = ("application/x-www-form-urlencoded", "multipart/form-data")
 
 
@@ -85,7 +85,7 @@ class Access:
         caller = signed_in(web, request)
         if caller is None:
             raise _unknown("sign in, or send a key as a Bearer token.")
-        if request.method not in _SAFE and not sessions.same(caller.csrf or "", csrf):
+        if request.method not in SAFE and not sessions.same(caller.csrf or "", csrf):
             raise Refusal(403, "the CSRF token is missing or wrong. Load the page again.")
         if not caller.may(self.role):
             raise Refusal(403, f"this needs the role {self.role}, but yours is {caller.role}.")
@@ -169,7 +169,7 @@ def _unknown(message: str) -> Refusal:
 
 
 async def _sent_csrf(request: Request) -> str:
-    if request.method in _SAFE or "Authorization" in request.headers:
+    if request.method in SAFE or "Authorization" in request.headers:
         return ""
     if sent := request.headers.get("X-CSRF-Token"):
         return sent

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import http
+import logging
 import math
 from urllib.parse import quote, urlsplit
 
@@ -14,6 +15,7 @@ from starlette.exceptions import HTTPException
 from kd_face.errors import Conflict, FaceError, Missing, Unavailable
 
 _AGAIN = 10  # seconds
+_log = logging.getLogger("kd_face.web")
 _PROGRAMS = ("/api/", "/health", "/metrics")  # paths that programs ask for
 
 
@@ -88,6 +90,7 @@ async def _refusal(request: Request, error: Exception) -> Response:
 
 async def _face_error(request: Request, error: Exception) -> Response:
     if isinstance(error, Unavailable):
+        _log.warning("the database cannot be written to", exc_info=error)
         text = "the database cannot be written to. Try again."  # its own words may name a host
         return answer(request, 503, text, {"Retry-After": str(_AGAIN)})
     status = 404 if isinstance(error, Missing) else 409 if isinstance(error, Conflict) else 422

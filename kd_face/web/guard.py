@@ -11,7 +11,7 @@ from starlette.concurrency import run_in_threadpool
 from starlette.datastructures import Headers, MutableHeaders
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from kd_face.web.access import Access, Caller, admits
+from kd_face.web.access import SAFE, Access, Caller, admits
 from kd_face.web.answers import Refusal, answer
 from kd_face.web.logs import log_request
 from kd_face.web.state import Web
@@ -21,7 +21,6 @@ _KNOWN = Access("viewer")  # or any key
 _IMPORTER = Access("operator", "people:write")
 STRANGER = 64 * 2**10  # bytes of a body from nobody we know: a sign-in fits
 _FORM = 2**20  # bytes besides the image of an upload
-_SAFE = ("GET", "HEAD", "OPTIONS")
 
 _HEADERS = {
     "Content-Security-Policy": "default-src 'none'; script-src 'self'; style-src 'self'; "
@@ -101,7 +100,7 @@ class Guard:
 
     async def _limit(self, request: Request) -> int:
         """Return how many bytes the body may have, before any is read."""
-        if request.method in _SAFE:
+        if request.method in SAFE:
             return STRANGER
         size, limit = _declared(request.headers), STRANGER
         if size is None or size > STRANGER:
@@ -120,7 +119,7 @@ class Guard:
 
 def _require_own_origin(request: Request) -> None:
     """Refuse what another site makes a browser send, also where no session is needed yet."""
-    if request.method in _SAFE:
+    if request.method in SAFE:
         return
     own = f"{request.url.scheme}://{request.headers.get('Host', '')}"
     site = request.headers.get("Sec-Fetch-Site", "none")  # "none": the user's own doing

@@ -94,7 +94,7 @@ def serve(home: Home, networks: Networks, listen: Listen, options: WebOptions) -
         )
     finally:
         ended.set()
-        web.index.save()
+        _keep_index(web)
 
 
 def _keep_house(web: Web, ended: threading.Event) -> None:
@@ -106,6 +106,13 @@ def _keep_house(web: Web, ended: threading.Event) -> None:
             _log.exception("expired faces could not be deleted")
         if ended.wait(_HOUR):
             return
+
+
+def _keep_index(web: Web) -> None:
+    try:
+        web.index.save()
+    except Exception:  # the database may have gone before; the index is made anew from it
+        _log.exception("the index could not be kept")
 
 
 def _is_loopback(host: str) -> bool:

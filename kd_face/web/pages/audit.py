@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-from typing import Any
 from urllib.parse import urlencode
 
 from fastapi import APIRouter, Request
 from fastapi.responses import Response, StreamingResponse
-from sqlalchemy import Select, func, select
+from sqlalchemy import func, select
 
 from kd_face import audit
 from kd_face.audit_export import csv_lines
@@ -49,13 +48,6 @@ def download(web: Shared, caller: Admin, actor: str = "", action: str = "") -> R
     )
 
 
-def _chosen(actor: str, action: str) -> Select[Any]:
-    chosen = select(AuditEntry)
-    if actor:
-        chosen = chosen.where(AuditEntry.actor == actor)
-    return chosen.where(AuditEntry.action == action) if action else chosen
-
-
 def _list(
     request: Request,
     web: Web,
@@ -65,7 +57,7 @@ def _list(
     error: str = "",
     verified: tuple[int, str] | None = None,
 ) -> Response:
-    chosen = _chosen(actor, action)
+    chosen = audit.chosen(actor, action)
     with web.home.read() as session:
         total = session.scalar(select(func.count()).select_from(chosen.subquery())) or 0
         page, last = pages_of(total, page, _EACH)

@@ -15,6 +15,7 @@ from kd_face import networks, people, reembed, settings, spaces
 from kd_face.database.models import Embedding, ModelVersion
 from kd_face.latency import latency_of, measure_latency
 from kd_face.web.access import Admin
+from kd_face.web.api.forms import Id
 from kd_face.web.jobs import Job
 from kd_face.web.pages.rendering import render
 from kd_face.web.state import Shared, Web
@@ -71,7 +72,7 @@ def roll_back(request: Request, web: Shared, caller: Admin) -> Response:
 
 
 @router.post("/models/{model_id}/forget")
-def forget(request: Request, web: Shared, caller: Admin, model_id: int) -> Response:
+def forget(request: Request, web: Shared, caller: Admin, model_id: Id) -> Response:
     """Delete the embeddings of a network that is not in use."""
     reembed.forget(web.home, model_id, caller.name)
     return RedirectResponse("/models?done=forgotten", 303)

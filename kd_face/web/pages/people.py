@@ -14,6 +14,7 @@ from kd_face import erasure, people
 from kd_face.database.models import Embedding, Person, Picture
 from kd_face.errors import FaceError
 from kd_face.web.access import Operator, Viewer
+from kd_face.web.api.forms import Id
 from kd_face.web.pages.rendering import PER_PAGE, pages_of, render
 from kd_face.web.state import Shared, Web
 
@@ -42,7 +43,7 @@ def create_person(request: Request, web: Shared, caller: Operator, name: Name = 
 
 @router.post("/people/{person_id}/rename")
 def rename_person(
-    request: Request, web: Shared, caller: Operator, person_id: int, name: Name = ""
+    request: Request, web: Shared, caller: Operator, person_id: Id, name: Name = ""
 ) -> Response:
     """Rename a person."""
     with web.home.write() as session:
@@ -52,7 +53,7 @@ def rename_person(
 
 @router.post("/people/{person_id}/merge")
 def merge_person(
-    request: Request, web: Shared, caller: Operator, person_id: int, name: Name = ""
+    request: Request, web: Shared, caller: Operator, person_id: Id, name: Name = ""
 ) -> Response:
     """Give all pictures of a person to another one, who is named, and delete the first."""
     with web.home.read() as session:
@@ -65,7 +66,7 @@ def merge_person(
 
 
 @router.get("/people/{person_id}/delete")
-def confirm_delete(request: Request, web: Shared, caller: Operator, person_id: int) -> Response:
+def confirm_delete(request: Request, web: Shared, caller: Operator, person_id: Id) -> Response:
     """Say what goes with a person, and ask."""
     with web.home.read() as session:
         content = _what_goes(session, person_id)
@@ -73,7 +74,7 @@ def confirm_delete(request: Request, web: Shared, caller: Operator, person_id: i
 
 
 @router.post("/people/{person_id}/delete")
-def delete_person(request: Request, web: Shared, caller: Operator, person_id: int) -> Response:
+def delete_person(request: Request, web: Shared, caller: Operator, person_id: Id) -> Response:
     """Delete a person with everything that belongs to it."""
     erasure.erase(web.home, person_id, caller.name)
     return RedirectResponse("/people?done=erased", 303)

@@ -19,6 +19,7 @@ from kd_face.errors import FaceError
 from kd_face.images import encode_image, read_image
 from kd_face.review import surroundings
 from kd_face.web.access import Caller, Operator, Viewer
+from kd_face.web.api.forms import Id
 from kd_face.web.pages.rendering import PER_PAGE, pages_of, render
 from kd_face.web.state import Shared, Web
 
@@ -43,7 +44,7 @@ class Uploaded:
 
 @router.get("/people/{person_id}")
 def show_person(
-    request: Request, web: Shared, caller: Viewer, person_id: int, page: int = 1
+    request: Request, web: Shared, caller: Viewer, person_id: Id, page: int = 1
 ) -> Response:
     """Show a person's pictures."""
     return _person(request, web, person_id, page, ())
@@ -54,7 +55,7 @@ def upload_pictures(
     request: Request,
     web: Shared,
     caller: Operator,
-    person_id: int,
+    person_id: Id,
     files: Annotated[list[UploadFile], File()],
 ) -> Response:
     """Add pictures, and say of each what became of it."""
@@ -72,7 +73,7 @@ def upload_pictures(
 
 
 @router.post("/pictures/{picture_id}/delete")
-def delete_picture(request: Request, web: Shared, caller: Operator, picture_id: int) -> Response:
+def delete_picture(request: Request, web: Shared, caller: Operator, picture_id: Id) -> Response:
     """Delete a picture."""
     with web.home.read() as session:
         person_id = pictures.require(session, picture_id).person_id
@@ -81,7 +82,7 @@ def delete_picture(request: Request, web: Shared, caller: Operator, picture_id: 
 
 
 @router.get("/pictures/{picture_id}/image")
-def show_picture(web: Shared, caller: Viewer, picture_id: int) -> Response:
+def show_picture(web: Shared, caller: Viewer, picture_id: Id) -> Response:
     """Send a picture, encoded anew."""
     with web.home.read() as session:
         picture = pictures.require(session, picture_id)
@@ -89,7 +90,7 @@ def show_picture(web: Shared, caller: Viewer, picture_id: int) -> Response:
 
 
 @router.get("/pictures/{picture_id}/face")
-def show_face(web: Shared, caller: Viewer, picture_id: int) -> Response:
+def show_face(web: Shared, caller: Viewer, picture_id: Id) -> Response:
     """Send a small image of the face of a picture."""
     with web.home.read() as session:
         picture = pictures.require(session, picture_id)

@@ -15,6 +15,7 @@ from kd_face.errors import FaceError
 from kd_face.images import read_image
 from kd_face.recognition import Rule, nearest_person, rule_of
 from kd_face.web.access import Operator
+from kd_face.web.api.forms import Id
 from kd_face.web.pages.pictures import jpeg, names, small
 from kd_face.web.pages.rendering import PER_PAGE, pages_of, render
 from kd_face.web.state import Shared, Web
@@ -60,7 +61,7 @@ def assign_face(
     request: Request,
     web: Shared,
     caller: Operator,
-    face_id: int,
+    face_id: Id,
     name: Annotated[str, Form()] = "",
 ) -> Response:
     """Make a face a picture of a person, who may be new."""
@@ -73,14 +74,14 @@ def assign_face(
 
 
 @router.post("/review/{face_id}/dismiss")
-def dismiss_face(request: Request, web: Shared, caller: Operator, face_id: int) -> Response:
+def dismiss_face(request: Request, web: Shared, caller: Operator, face_id: Id) -> Response:
     """Delete a face."""
     review.dismiss(web.home, face_id, caller.name)
     return RedirectResponse("/review?done=dismissed", 303)
 
 
 @router.get("/review/{face_id}/image")
-def show_unknown(web: Shared, caller: Operator, face_id: int) -> Response:
+def show_unknown(web: Shared, caller: Operator, face_id: Id) -> Response:
     """Send the image of a face, encoded anew."""
     with web.home.read() as session:
         blob = review.require(session, face_id).blob

@@ -71,6 +71,16 @@ def test_a_key_at_each_route(client, scope):
         assert (status not in (401, 403)) == expected, (route, status)
 
 
+def test_an_id_that_no_database_has_is_no_failure(client):
+    """SQLite and PostgreSQL have integers of 64 and 32 bits."""
+    one = client("admin")
+    for route in (one for one in ROUTES if "_id}" in one):
+        method, path = route.split(" ")
+        for number in (2**31, 10**20, -1):
+            place = re.sub(r"\{\w+\}", str(number), path)
+            assert one.request(method, place).status_code in (404, 422), (route, number)
+
+
 def test_nobody_at_each_route(client):
     one = client()
     for route, words in sorted(ROUTES.items()):
