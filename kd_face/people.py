@@ -78,8 +78,7 @@ def merge(home: Home, person_id: int, into_id: int, actor: str) -> None:
         settings.count_change(session)
         details = {"person": person_id, "into": into_id, "dropped": len(blobs)}
         audit.append(session, actor, "person.merge", details)
-    if blobs:
-        home.erase_files(blobs)
+    home.erase_files(blobs)
 
 
 def require(session: Session, person_id: int) -> Person:

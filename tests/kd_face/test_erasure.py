@@ -85,6 +85,16 @@ def test_no_file_holds_what_was_deleted(home, networks, database, act):
     assert traces(home, vectors) == set()
 
 
+def test_no_file_holds_the_name_of_who_was_merged(home, networks, database):
+    if database != "sqlite":
+        pytest.skip("the files of a server are its own")
+    person, _ = enrol(home, networks, 1, [0], NAME)
+    other, _ = enrol(home, networks, 2, [0])
+    assert traces(home, []) == {"faces.db-wal"}
+    people.merge(home, person, other, "test")
+    assert traces(home, []) == set()
+
+
 def test_a_server_that_ends_keeps_no_embedding_of_theirs(home, networks, monkeypatch):
     gone, _ = enrol(home, networks, 1, [0])
     enrol(home, networks, 2, [0])

@@ -5,8 +5,8 @@
   const SIDE = 800; // pixels of the longer side of a frame
   const PAUSE = 700; // milliseconds between an answer and the next frame
   const find = (id) => document.getElementById(id);
-  const [camera, video, start, stop, trouble, result, boxes] =
-    ["camera", "video", "start", "stop", "trouble", "result", "boxes"].map(find);
+  const [camera, video, start, stop, trouble, result, boxes, said] =
+    ["camera", "video", "start", "stop", "trouble", "result", "boxes", "said"].map(find);
   const canvas = document.createElement("canvas");
   let stream = null;
   let timer = 0;
@@ -63,6 +63,8 @@
     const drawn = part.querySelector(".overlay");
     boxes.replaceChildren(...(drawn ? drawn.childNodes : []));
     drawn?.remove();
+    const names = [...part.querySelectorAll("strong")].map((one) => one.textContent).join(", ");
+    if (said.textContent !== names) said.textContent = names; // read out when it changes, not each second
     result.replaceChildren(...part.body.childNodes);
   }
 

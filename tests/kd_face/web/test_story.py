@@ -169,6 +169,7 @@ def recognize(visitor, files):
     visitor.reads("recognized")
     assert visitor.one("#result a").text == "Anna <b>"
     assert visitor.all("#boxes .box.known")
+    assert visitor.one("#said").get_attribute("textContent") == "Anna <b>"
     visitor.look("camera")
     visitor.one("#stop").click()
     wait(lambda: not visitor.all("#boxes .box"))
