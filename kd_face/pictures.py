@@ -102,7 +102,7 @@ def add(home: Home, person_id: int, networks: Networks, prepared: Prepared, acto
         PictureKnown: If the person has the same file already.
         FaceError: If there is no such person, or the gallery is of another network.
     """
-    with _written(home, prepared) as blob, home.write() as session:
+    with written(home, prepared) as blob, home.write() as session:
         return _insert(session, person_id, networks, (prepared, blob), actor)
 
 
@@ -118,9 +118,38 @@ def add_by_name(
         PictureRefused: If the person has the same file already.
         FaceError: If the name cannot be one, or the gallery is of another network.
     """
-    with _written(home, prepared) as blob, home.write() as session:
-        person = people.find(session, name) or people.create(session, name, actor)
-        return person.id, _insert(session, person.id, networks, (prepared, blob), actor)
+    with written(home, prepared) as blob, home.write() as session:
+        return insert_by_name(session, name, networks, (prepared, blob), actor)
+
+
+@contextlib.contextmanager
+def written(home: Home, prepared: Prepared) -> Iterator[str]:
+    """Write the blob of a picture, and delete it if its row is refused.
+
+    After an error of the database it stays for :func:`sweep`, as the row may have been stored.
+    """
+    blob = home.blobs.add(prepared.jpeg)
+    try:
+        yield blob
+    except FaceError:
+        home.blobs.delete([blob])
+        raise
+
+
+def insert_by_name(
+    session: Session, name: str, networks: Networks, stored: tuple[Prepared, str], actor: str
+) -> tuple[int, int]:
+    """Do what :func:`add_by_name` does, as a part of a transaction.
+
+    Args:
+        session: Of a transaction that writes.
+        name: Of the person.
+        networks: What made the row.
+        stored: The picture, and its blob by :func:`written`.
+        actor: For the audit log.
+    """
+    person = people.find(session, name) or people.create(session, name, actor)
+    return person.id, _insert(session, person.id, networks, stored, actor)
 
 
 def is_known(session: Session, person_id: int, content: bytes) -> bool:
@@ -186,20 +215,6 @@ def stored_face(picture: Picture) -> Face:
     """Return the face that was found in a picture when it was stored."""
     content = json.loads(picture.face)
     return Face(tuple(content["box"]), np.array(content["landmarks"], float), content["score"])
-
-
-@contextlib.contextmanager
-def _written(home: Home, prepared: Prepared) -> Iterator[str]:
-    """Write the blob of a picture, and delete it if its row is refused.
-
-    After an error of the database it stays for :func:`sweep`, as the row may have been stored.
-    """
-    blob = home.blobs.add(prepared.jpeg)
-    try:
-        yield blob
-    except FaceError:
-        home.blobs.delete([blob])
-        raise
 
 
 def _shown(name: str) -> str:

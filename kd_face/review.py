@@ -84,10 +84,12 @@ def require(session: Session, face_id: int) -> UnknownFace:
 def assign(home: Home, networks: Networks, face_id: int, name: str, actor: str) -> int:
     """Make a face a picture of a person, who is created where the name is new.
 
+    The picture comes and the face leaves the queue in one transaction.
+
     Args:
         home: The installation.
         networks: Whose gate the face has to pass.
-        face_id: The face; it leaves the queue.
+        face_id: The face.
         name: Of the person.
         actor: For the audit log.
 
@@ -102,8 +104,12 @@ def assign(home: Home, networks: Networks, face_id: int, name: str, actor: str) 
         face = require(session, face_id)
     name = people.clean_name(name)
     ready = pictures.prepare(networks, home.blobs.read(face.blob), f"review {face_id}.jpg")
-    person, _ = pictures.add_by_name(home, name, networks, ready, actor)
-    _drop(home, face_id, "unknown.assign", {"face": face_id, "person": person}, actor)
+    with pictures.written(home, ready) as blob, home.write() as session:
+        face = require(session, face_id)
+        person, _ = pictures.insert_by_name(session, name, networks, (ready, blob), actor)
+        session.delete(face)
+        audit.append(session, actor, "unknown.assign", {"face": face_id, "person": person})
+    home.blobs.delete([face.blob])
     return person
 
 
@@ -113,9 +119,11 @@ def dismiss(home: Home, face_id: int, actor: str) -> None:
     Raises:
         FaceError: If there is no such face.
     """
-    with home.read() as session:
-        require(session, face_id)
-    _drop(home, face_id, "unknown.dismiss", {"face": face_id}, actor)
+    with home.write() as session:
+        face = require(session, face_id)
+        session.delete(face)
+        audit.append(session, actor, "unknown.dismiss", {"face": face_id})
+    home.blobs.delete([face.blob])
 
 
 def surroundings(pixels: NDArray[Any], face: Face, around: float) -> NDArray[Any]:
@@ -133,16 +141,6 @@ def surroundings(pixels: NDArray[Any], face: Face, around: float) -> NDArray[Any
         max(0, round(top - y)) : min(height, round(bottom + y)),
         max(0, round(left - x)) : min(width, round(right + x)),
     ]
-
-
-def _drop(home: Home, face_id: int, action: str, details: dict[str, int], actor: str) -> None:
-    with home.write() as session:
-        face = session.get(UnknownFace, face_id)
-        if face is None:  # somebody else was quicker
-            return
-        session.delete(face)
-        audit.append(session, actor, action, details)
-    home.blobs.delete([face.blob])
 
 
 def _recent_rows(session: Session, model_id: int) -> list[NDArray[Any]]:

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from sqlalchemy import select
 
-from kd_face import people, review, unknown_faces
+from kd_face import audit, people, review, unknown_faces
 from kd_face.database.models import AuditEntry, Picture
 from kd_face.errors import FaceError
 from kd_face.index import GalleryIndex
@@ -65,6 +65,26 @@ def test_an_assigned_face_is_recognized_from_then_on(home, networks, seen):
     assert seen(blocks(7)) == 0
     with pytest.raises(FaceError, match="no unknown face 1"):
         review.assign(home, networks, 1, "p7", "test")
+
+
+@pytest.mark.parametrize("last", ["person.create", "picture.add", "unknown.assign"])
+def test_an_assignment_that_ends_in_the_middle_is_none(home, networks, seen, monkeypatch, last):
+    seen(blocks(7))
+    append = audit.append
+
+    def end(session, actor, action, details):
+        append(session, actor, action, details)
+        if action == last:
+            raise KeyboardInterrupt
+
+    with monkeypatch.context() as patch, pytest.raises(KeyboardInterrupt):
+        patch.setattr(audit, "append", end)
+        review.assign(home, networks, 1, "p7", "test")
+    assert waiting(home)[1] == 1
+    with home.read() as session:
+        assert people.find(session, "p7") is None
+    review.assign(home, networks, 1, "p7", "test")
+    assert waiting(home) == ([], 0)
 
 
 def test_a_face_that_the_gate_refuses_stays(home, networks, seen, monkeypatch):
