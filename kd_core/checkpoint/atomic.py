@@ -93,7 +93,8 @@ def temporary_folder(path: Path) -> Iterator[Path]:
             inside.mkdir()
             yield inside
     finally:
-        shutil.rmtree(place, ignore_errors=True)
+        with contextlib.suppress(OSError):
+            _remove_folder(place)
 
 
 def put_in_place(made: Path, path: Path) -> None:
@@ -148,10 +149,17 @@ def _remove_unlocked(path: Path) -> None:
             return
         if in_folder:
             _put_back(path)
-            shutil.rmtree(path)
+            _remove_folder(path)
         else:
             path.unlink()
         _LOG.warning("removed %s: a killed run had left it", path)
+
+
+def _remove_folder(folder: Path) -> None:
+    """Remove a temporary folder, its lock last: without it nobody would do the rest of a kill."""
+    for inside in [one for one in folder.iterdir() if one.is_dir()]:
+        shutil.rmtree(inside)
+    shutil.rmtree(folder)
 
 
 def _put_back(folder: Path) -> None:

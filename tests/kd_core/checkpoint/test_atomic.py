@@ -100,6 +100,24 @@ def test_a_folder_comes_back_if_its_replacement_is_killed(writer, tmp_path):
     assert names(tmp_path) == ["kept"]
 
 
+def test_a_removal_that_is_killed_is_done_by_the_next_run(tmp_path, monkeypatch):
+    left = temporary_name(tmp_path / "kept")
+    (left / "content").mkdir(parents=True)
+    (left / "content" / "vectors").touch()
+    (left / "lock").touch()
+
+    def remove_one_file(folder):
+        next(path for path in [Path(folder, "lock"), *folder.iterdir()] if path.is_file()).unlink()
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patch, pytest.raises(KeyboardInterrupt):
+        patch.setattr("shutil.rmtree", remove_one_file)
+        remove_abandoned(tmp_path)
+    assert left.exists()
+    remove_abandoned(tmp_path)
+    assert names(tmp_path) == []
+
+
 def test_what_another_process_writes_stays(writer, tmp_path):
     _, place = writer("kept")
     with temporary_folder(tmp_path / "kept"):
