@@ -44,11 +44,15 @@ def create(session: Session, name: str, scopes: Collection[str], actor: str) -> 
             f"a key needs scopes of {', '.join(SCOPES)}, but these are "
             f"{', '.join(unknown) or 'none'}. Correct them."
         )
-    if not 1 <= len(name.strip()) <= 100:
-        raise FaceError("the name of a key must have 1 to 100 characters. Correct it.")
+    name = name.strip()
+    if not 1 <= len(name) <= 100:
+        raise FaceError(
+            f"the name of a key must have 1 to 100 characters, but this one has {len(name)}. "
+            "Correct it."
+        )
     prefix, secret = secrets.token_hex(4), secrets.token_urlsafe(32)
     row = ApiKey(
-        name=name.strip(),
+        name=name,
         prefix=prefix,
         secret_hash=_hash(secret),
         scopes=json.dumps(sorted(set(scopes))),
@@ -89,7 +93,10 @@ def revoke(session: Session, prefix: str, actor: str) -> None:
     """
     row = _find(session, prefix)
     if row is None or row.revoked_at is not None:
-        raise Missing(f"there is no key {prefix} that could be revoked.")
+        raise Missing(
+            f"there is no key {prefix} that could be revoked. Take one that kdkit face key list, "
+            "or the page of the keys, calls active."
+        )
     row.revoked_at = now()
     audit.append(session, actor, "key.revoke", {"prefix": prefix})
 

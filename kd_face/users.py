@@ -35,7 +35,10 @@ def add(session: Session, name: str, password: str, role: str, actor: str) -> Us
         FaceError: If one of them cannot be, or the name is taken.
     """
     if not _NAME.fullmatch(name):
-        raise FaceError("a user's name must have 1 to 100 letters, digits or . _ @ -. Correct it.")
+        raise FaceError(
+            "a user's name must have 1 to 100 letters, digits or . _ @ -, but this one is "
+            f"{name[:100]!r}. Correct it."
+        )
     check_role(role)
     check_password(password)
     if _find(session, name) is not None:
@@ -167,7 +170,10 @@ def _find(session: Session, name: str) -> User | None:
 def _require(session: Session, name: str) -> User:
     user = _find(session, name)
     if user is None:
-        raise Missing(f"there is no user {name.lower()[:100]}.")
+        raise Missing(
+            f"there is no user {name.lower()[:100]}. kdkit face user list has all, and so has the "
+            "page of the users."
+        )
     return user
 
 

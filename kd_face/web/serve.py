@@ -1,20 +1,18 @@
-"""Start of the server: where it may listen, its logs, and what it does every hour."""
+"""Start of the server: its logs, and what it does every hour."""
 
 from __future__ import annotations
 
-import ipaddress
 import logging
 import threading
-from dataclasses import dataclass
 
 import uvicorn
 from starlette.types import ASGIApp
 
 from kd_face import unknown_faces
-from kd_face.errors import FaceError
 from kd_face.home import Home
 from kd_face.pictures import Networks
 from kd_face.web.app import create_app
+from kd_face.web.listen import Listen, require_safe
 from kd_face.web.logs import log_json
 from kd_face.web.options import WebOptions
 from kd_face.web.proxy import BehindProxy
@@ -23,42 +21,6 @@ from kd_face.web.state import Web
 _HOUR = 3600.0
 _CONNECTIONS = 500
 _log = logging.getLogger("kd_face.web")
-
-
-@dataclass(frozen=True)
-class Listen:
-    """Where the server listens.
-
-    Args:
-        host: Address.
-        port: Number.
-        proxy: Address of the proxy with TLS that alone may connect; None without one.
-    """
-
-    host: str
-    port: int
-    proxy: str | None = None
-
-
-def require_safe(listen: Listen, options: WebOptions) -> None:
-    """Require that nobody can send a password unencrypted over a network.
-
-    Raises:
-        FaceError: If the address is not one of loopback and no proxy with TLS is named, or one is
-            named without the name under which browsers ask it.
-    """
-    if listen.proxy is None and not _is_loopback(listen.host):
-        raise FaceError(
-            f"the server must listen on loopback, but it is told {listen.host}. Passwords and "
-            "images would cross the network unencrypted: put a proxy with TLS before it, and name "
-            "the proxy's address by --behind-tls-proxy."
-        )
-    if listen.proxy is not None:
-        _address(listen.proxy)
-        if not options.tls or not options.hosts:
-            raise FaceError(
-                "behind a proxy, name what browsers ask for by --name, such as faces.example."
-            )
 
 
 def serve(home: Home, networks: Networks, listen: Listen, options: WebOptions) -> None:
@@ -113,14 +75,3 @@ def _keep_index(web: Web) -> None:
         web.index.save()
     except Exception:  # the database may have gone before; the index is made anew from it
         _log.exception("the index could not be kept")
-
-
-def _is_loopback(host: str) -> bool:
-    return host == "localhost" or _address(host).is_loopback
-
-
-def _address(text: str) -> ipaddress.IPv4Address | ipaddress.IPv6Address:
-    try:
-        return ipaddress.ip_address(text)
-    except ValueError:
-        raise FaceError(f"an address is needed, such as 127.0.0.1, but it is {text!r}.") from None

@@ -23,10 +23,48 @@ def call(tmp_path, monkeypatch):
     def run(*words, code=0, given=None):
         words = ["--home", str(tmp_path / "home"), *map(str, words)]
         result = runner.invoke(command, words, input=given)
+        if isinstance(result.exception, ImportError):
+            raise result.exception
         assert result.exit_code == code, result.output
         return result.output
 
     return run
+
+
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        ("--host 0.0.0.0", "must listen on loopback"),
+        ("--behind-tls-proxy 10.0.0.1", "by --name"),
+        ("--behind-tls-proxy proxy", "an address is needed"),
+    ],
+)
+def test_an_unsafe_server_is_refused_before_anything_is_looked_for(
+    call, without_dlib, words, message
+):
+    assert message in call("serve", *words.split(), code=1)
+
+
+@pytest.fixture
+def without_dlib(monkeypatch):
+    monkeypatch.setattr(
+        "kd_core.packages.find_spec", lambda name: None if name == "dlib" else find_spec(name)
+    )
+
+
+@pytest.mark.parametrize("words", ["calibrate", "reembed", "import .", "unknown assign 1 a"])
+def test_an_installation_is_asked_for_before_dlib(call, without_dlib, words):
+    assert "Run: kdkit face init" in call(*words.split(), code=1)
+
+
+@pytest.mark.parametrize("words", ["calibrate", "reembed", "import ."])
+def test_dlib_is_asked_for_where_there_is_an_installation(call, without_dlib, words):
+    call("init")
+    with pytest.raises(ImportError, match=r"needs dlib.*kdkit\[face\]"):
+        call(
+            *words.split(),
+        )
+    assert "no earlier network" in call("reembed", "--roll-back", code=1)
 
 
 @needs_dlib

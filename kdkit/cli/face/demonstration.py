@@ -12,7 +12,6 @@ from pathlib import Path
 
 import click
 
-from kd_core.packages import require_packages
 from kdkit.cli.face.opening import errors
 from kdkit.cli.face.server import NEEDED
 
@@ -29,15 +28,15 @@ def demo(ctx: click.Context, port: int, drawn: bool) -> None:
 
     Faces are those of ORL where KD_DATA holds orl_faces, otherwise of people who do not exist.
     """
-    require_packages("kdkit face demo", NEEDED)
-    with errors("dlib"), _folder(ctx) as folder:
+    _require_free(port)
+    with _folder(ctx) as folder, errors("dlib", *NEEDED):
         from kd_face.demo import gallery
         from kd_face.home import init_home
         from kd_face.networks import networks_of
+        from kd_face.web.listen import Listen
         from kd_face.web.options import WebOptions
-        from kd_face.web.serve import Listen, serve
+        from kd_face.web.serve import serve
 
-        _require_free(port)
         orl = Path(os.environ.get("KD_DATA", "data"), gallery.ORL)
         is_drawn = drawn or not orl.is_dir()
         home = init_home(folder)

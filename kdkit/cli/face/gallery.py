@@ -6,6 +6,7 @@ from pathlib import Path
 
 import click
 
+from kd_core.packages import require_packages
 from kdkit.cli.command import exclusive
 from kdkit.cli.face.opening import ACTOR, errors, opened
 
@@ -78,11 +79,13 @@ def identify(folder: Path, picture: Path) -> None:
 def reembed(folder: Path, student: tuple[str, str] | None, roll_back: bool) -> None:
     """Embed all pictures by another network and use it; the same command resumes."""
     exclusive({"--student": student, "--roll-back": roll_back})
-    with errors(*([] if student or roll_back else ["dlib"])):
+    with errors():
         from kd_face.home import open_home
         from kd_face.networks import switch, switch_back
 
         home = open_home(folder)
+        if not student and not roll_back:
+            require_packages("kdkit face", ["dlib"])
         if roll_back:
             switch_back(home, ACTOR)
         else:

@@ -41,14 +41,15 @@ def errors(*needed: str) -> Iterator[None]:
 
 @contextlib.contextmanager
 def opened(folder: Path) -> Iterator[tuple[Home, Networks]]:
-    """Open an installation with its networks.
+    """Open an installation with its networks; dlib is asked for where there is one.
 
     Args:
         folder: Of the installation.
     """
-    with errors("dlib"):
+    with errors():
         from kd_face.home import open_home
         from kd_face.networks import networks_of
 
         home = open_home(folder)
+        require_packages("kdkit face", ["dlib"])
         yield home, networks_of(home)

@@ -7,7 +7,7 @@ from pathlib import Path
 import click
 
 from kd_core.packages import require_packages
-from kdkit.cli.face.opening import opened
+from kdkit.cli.face.opening import errors, opened
 
 NEEDED = ("fastapi", "uvicorn", "jinja2", "python_multipart", "prometheus_client")
 
@@ -53,11 +53,9 @@ def serve(
     key_rate: int,
 ) -> None:
     """Serve pages and REST API, on loopback unless a proxy with TLS is before it."""
-    require_packages("kdkit face serve", NEEDED)
-    with opened(folder) as (home, networks):
+    with errors():
+        from kd_face.web.listen import Listen, require_safe
         from kd_face.web.options import LOCAL, WebOptions
-        from kd_face.web.serve import Listen, require_safe
-        from kd_face.web.serve import serve as run
 
         hosts = tuple(one.lower() for one in names) or (() if proxy else LOCAL)
         options = WebOptions(
@@ -65,5 +63,9 @@ def serve(
         )
         listen = Listen(host, port, proxy)
         require_safe(listen, options)
+    require_packages("kdkit face serve", NEEDED)
+    with opened(folder) as (home, networks):
+        from kd_face.web.serve import serve as run
+
         click.echo(f"http://{host}:{port} - end with Ctrl+C", err=True)
         run(home, networks, listen, options)

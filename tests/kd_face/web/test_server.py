@@ -11,12 +11,11 @@ import pytest
 from click.testing import CliRunner
 from starlette.testclient import TestClient
 
-from kd_face.database.connect import writing
 from kd_face.errors import FaceError
+from kd_face.web.listen import Listen, require_safe
 from kd_face.web.logs import JsonFormatter
 from kd_face.web.options import LOCAL, WebOptions
 from kd_face.web.proxy import BehindProxy
-from kd_face.web.serve import Listen, require_safe
 from kdkit.cli.face import command
 
 from ..stand_ins import blocks, enrol, png
@@ -266,11 +265,10 @@ def test_a_full_queue_is_answered_too_many(client, app, home, networks):
 
 def test_a_database_that_cannot_be_written_to_is_answered_unavailable(client, app, monkeypatch):
     operator = client("operator")
-    engine = app.state.web.home.engine
-    engine.dispose()
-    monkeypatch.setattr("kd_face.database.connect._WAIT", 0)
-    with writing(engine).connect() as other:
-        other.begin()
+    home = app.state.web.home
+    home.engine.dispose()
+    monkeypatch.setattr("kd_face.database.connect._WAIT", 1)
+    with home.write():
         answer = operator.post(f"{API}/people", json={"name": "Ann"})
     assert answer.status_code == 503 and int(answer.headers["Retry-After"]) > 0
     assert answer.json()["error"] == "the database cannot be written to. Try again."
