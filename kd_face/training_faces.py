@@ -14,7 +14,7 @@ from __future__ import annotations
 import json
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, cast
 
 import numpy as np
 from numpy.typing import NDArray
@@ -91,11 +91,16 @@ def align_folder(
         put_in_place(place, out)
 
 
-def data_root_of(configs: Sequence[str]) -> Path:
+def data_root_of(configs: Sequence[str], source: Path) -> Path:
     """Return the folder of aligned faces that configs train on.
 
+    Args:
+        configs: Names of configs.
+        source: The folder to align, whose people they have to divide.
+
     Raises:
-        ValueError: If they differ in it, or a config does not say where the rows belong.
+        ValueError: If they differ in the folder, a config does not say where faces or rows belong,
+            or the people cannot be divided as it says.
     """
     found: set[str] = set()
     for name in configs:
@@ -106,7 +111,16 @@ def data_root_of(configs: Sequence[str]) -> Path:
                 f"{name} must say where the teacher's rows belong: {KEY} = dict(train='....npz', "
                 f"test='....npz'), but it has {files!r}."
             )
-        found |= {str(dataset_config(read, split)["data_root"]) for split in MIRRORED}
+        for split in MIRRORED:
+            dataset = cast(dict[str, Any], dataset_config(read, split))
+            if not dataset.get("data_root"):
+                raise ValueError(
+                    f"{name} must say where the aligned faces belong, but the dataset of its "
+                    f"{split}_dataloader has no data_root. Set it to a folder that does not exist."
+                )
+            found.add(str(dataset["data_root"]))
+            dataset["data_root"] = str(source)
+            open_dataset(read, split)
     if len(found) != 1:
         raise ValueError(f"configs must have one data_root, but they have {sorted(found)}.")
     return Path(found.pop())

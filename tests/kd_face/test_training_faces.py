@@ -1,10 +1,14 @@
-"""Aligned faces and the teacher's rows, as a student's training reads them."""
+"""Aligned faces and the teacher's rows, as a student's training reads them, and their command."""
 
 import re
+from importlib.util import find_spec
 
 import numpy as np
 import pytest
+from click.testing import CliRunner
 from PIL import Image
+
+from kdkit.cli.face import command
 
 from . import stand_ins
 
@@ -57,7 +61,7 @@ def test_the_teacher_is_found_by_the_images_of_the_training(source, tmp_path):
     from kd_retrieval.embeddings.embed import open_dataset
 
     config = str(tmp_path / "config.py")
-    out = data_root_of([config])
+    out = data_root_of([config], source)
     found = align(source, out)
     assert [one.path for one in found if one.aligned is None] == ["p1/dark.png"]
     rows = {one.aligned: one.rows for one in found if one.aligned}
@@ -98,10 +102,10 @@ def test_what_does_not_fit_is_named(source, tmp_path):
     other = tmp_path / "other.py"
     other.write_text(CONFIG.format(root=tmp_path / "elsewhere"))
     with pytest.raises(ValueError, match="one data_root"):
-        data_root_of([config, str(other)])
+        data_root_of([config, str(other)], source)
     other.write_text(CONFIG.format(root=tmp_path).replace("teacher_rows", "rows"))
     with pytest.raises(ValueError, match="where the teacher's rows belong"):
-        data_root_of([str(other)])
+        data_root_of([str(other)], source)
 
 
 def test_a_run_that_fails_leaves_nothing(source, tmp_path):
@@ -113,3 +117,101 @@ def test_a_run_that_fails_leaves_nothing(source, tmp_path):
     (source / "p1/dark.png").rename(tmp_path / "dark/a.png")
     with pytest.raises(ValueError, match="no image of .* has a face"):
         align(tmp_path / "dark", tmp_path / "aligned")
+
+
+@pytest.fixture
+def call(monkeypatch):
+    """Call kdkit face with stand-ins of dlib's networks; return what it prints."""
+    monkeypatch.setattr("kd_face.dlib_networks.DlibDetector", stand_ins.BlockDetector)
+    monkeypatch.setattr("kd_face.dlib_networks.DlibEmbedder", Embedder)
+    monkeypatch.setattr("kdkit.cli.face.students.require_packages", lambda *_: None)
+
+    def run(*words, code=0):
+        result = CliRunner().invoke(command, list(map(str, words)))
+        assert result.exit_code == code, result.output
+        return result.output
+
+    return run
+
+
+def test_the_command_says_what_it_wrote(source, tmp_path, call):
+    (source / "p2/two.png").write_bytes(
+        stand_ins.png(np.concatenate([stand_ins.blocks(2, 7), stand_ins.blocks(3, 7)], 1))
+    )
+    lines = call("align", source, tmp_path / "config.py").splitlines()
+    assert "no face: p1/dark.png" in lines
+    (said,) = [line for line in lines if line.startswith(f"{tmp_path / 'aligned'}: ")]
+    assert "7 aligned faces, 1 images without one, 1 with several" in said
+    assert lines[-2:] == [f"{tmp_path}/train.npz: 5 rows", f"{tmp_path}/test.npz: 2 rows"]
+    said = call("verify", tmp_path / "train.npz", "--far", "0.5").splitlines()
+    assert said[0] == "2 people, 5 pictures" and said[1].startswith("TAR@FAR=0.5 ")
+    assert said[-1] == "4 genuine and 6 impostor pairs"
+    assert "there are 1 people with 2 pictures. Add" in call(
+        "verify", tmp_path / "test.npz", code=1
+    )
+    assert "is not a file of embeddings" in call("verify", tmp_path / "config.py", code=1)
+    assert "holds vectors.npy" in call("verify", tmp_path, code=1)
+    assert "does not exist" in call("verify", tmp_path / "nowhere", code=2)
+
+
+def test_the_command_refuses_before_it_looks_at_a_face(source, tmp_path, call, monkeypatch):
+    monkeypatch.setattr(stand_ins.BlockDetector, "detect", lambda *_: pytest.fail("too late"))
+    config = tmp_path / "config.py"
+    assert "does not exist" in call("align", tmp_path / "nowhere", config, code=2)
+    assert "there is no config file" in call("align", source, tmp_path / "none.py", code=1)
+    (tmp_path / "empty").mkdir()
+    assert "has no image" in call("align", tmp_path / "empty", config, code=1)
+    (tmp_path / "lone").mkdir()
+    (source / "p3/1.pgm").rename(tmp_path / "lone/a.pgm")
+    assert "must lie in the folder of its class" in call("align", tmp_path / "lone", config, code=1)
+    config.write_text(CONFIG.format(root=tmp_path).replace("test_classes=1", "test_classes=['s9']"))
+    assert "with unknown ['s9']" in call("align", source, config, code=1)
+    config.write_text(CONFIG.format(root=tmp_path).replace("data_root=", "ann_file="))
+    assert re.search(r"no data_root\. Set it", call("align", source, config, code=1))
+    (tmp_path / "aligned").mkdir()
+    config.write_text(CONFIG.format(root=tmp_path))
+    assert "is there already. Remove it" in call("align", source, config, code=1)
+
+
+def test_images_without_a_face_leave_nothing(source, tmp_path, call):
+    for path in source.glob("*/*.p*"):
+        path.write_bytes(stand_ins.png(np.zeros((96, 96, 3), np.uint8)))
+    said = call("align", source, tmp_path / "config.py", code=1)
+    assert "no image of" in said and "upright and frontal" in said
+    assert not (tmp_path / "aligned").exists()
+
+
+def test_dlib_is_asked_for_when_the_configs_are_right(source, tmp_path, monkeypatch):
+    monkeypatch.setattr(
+        "kd_core.packages.find_spec", lambda name: None if name == "dlib" else find_spec(name)
+    )
+    result = CliRunner().invoke(command, ["align", str(source), str(tmp_path / "config.py")])
+    assert result.exit_code == 1 and "needs dlib" in result.output
+    result = CliRunner().invoke(command, ["align", str(source), str(tmp_path / "none.py")])
+    assert result.exit_code == 1 and "there is no config file" in result.output
+
+
+def test_a_copy_of_orls_file_serves_other_people(source, tmp_path, call):
+    """As docs/face.md says: a copy with four settings changed, and its name after the plus."""
+    from kd_engine.config.builtin import copy_config
+    from kd_engine.config.load import load_run_config
+    from kd_retrieval.cached_teacher import StoredEmbeddings
+    from kd_retrieval.embeddings.embed import open_dataset
+
+    own = copy_config("kdkit::face/data/orl", tmp_path / "own")
+    text = own.read_text()
+    for old, new in [
+        ("people = 20", "people = 2"),
+        ("{{$KD_DATA:data}}/orl_aligned", f"{tmp_path}/own/aligned"),
+        ('[f"s{number}" for number in range(22, 41)]', '["p3"]'),
+    ]:
+        assert old in text
+        text = text.replace(old, new)
+    own.write_text(text)
+    config = f"kdkit::face/cosine+{own}"
+    call("align", source, config)
+    read = load_run_config(config)
+    data, teacher = open_dataset(read, "train"), read.model.teacher.config
+    assert read.model.student.criterion.loss.num_classes == len(data.class_names) == 2
+    assert read.train_dataloader.batch_size == 8
+    StoredEmbeddings(teacher.file).check(data)

@@ -1,8 +1,7 @@
 """ORL (AT&T) faces: 20 people to train on, 19 others to measure. The student, for 2 cores.
 
 `kdkit face align FOLDER CONFIG` makes the aligned faces and the rows of dlib's network, which are
-the teacher; docs/face.md says where the images are from. For other people copy this file, change
-data_root, teacher_rows and test_classes, and set people to the number to train on.
+the teacher; docs/face.md says where the images are from, and how to use this file for other people.
 """
 
 _base_ = ["../../_base_/embedding.py", "../../_base_/mobilenet_v2.py"]
@@ -38,7 +37,7 @@ dataset = dict(
     test_classes=[f"s{number}" for number in range(22, 41)],
 )
 train_dataloader = dict(
-    batch_size=40,
+    batch_size=4 * min(people, 10),  # 4 images of each of 10 people
     num_workers=1,
     persistent_workers=True,
     batch_sampler=dict(samples_per_class=4, num_batches=10),

@@ -21,14 +21,15 @@ def align(source: Path, configs: tuple[str, ...]) -> None:
     and the rows the files of their teacher_rows. Images without a face are left out.
     """
     with quick_imports():
-        require_packages("kdkit face align", ("dlib", "PIL", "mmengine"))
+        require_packages("kdkit face align", ("PIL", "mmengine"))
         from kd_engine.errors import clear_errors
         from kd_engine.terminal import short_terminal
         from kd_face.dlib_networks import DlibDetector, DlibEmbedder
         from kd_face.training_faces import align_folder, data_root_of, write_rows
 
     with clear_errors(), short_terminal("reading the configs"):
-        out, embedder = data_root_of(configs), DlibEmbedder()
+        out, embedder = data_root_of(configs, source), DlibEmbedder()
+        require_packages("kdkit face align", ["dlib"])
         rows: dict[str, Any] = {}
         lost, several, began = 0, 0, time.monotonic()
         for one in align_folder(source, out, DlibDetector(), embedder):
