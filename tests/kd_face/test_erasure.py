@@ -114,8 +114,13 @@ def test_a_server_that_ends_keeps_no_embedding_of_theirs(home, networks, monkeyp
     index.save()
     assert len(index) == 1
     other, _ = enrol(home, networks, 3, [0])
-    monkeypatch.setattr(index, "_save", lambda: erasure.erase(home, other, "test"))
-    (home.folder / "index.faiss").write_bytes(b"with the other person")
+    save = index._save
+
+    def erase_and_save():
+        erasure.erase(home, other, "test")
+        save()  # what was read before
+
+    monkeypatch.setattr(index, "_save", erase_and_save)
     index.save()
     assert not list(home.folder.glob("index.*"))
 
