@@ -164,6 +164,13 @@ def test_a_network_goes_with_its_unknown_faces_and_settings(home, networks, seen
     with home.read() as session:
         assert settings.get(session, "rule:1") is None
         assert settings.get(session, "previous_model") is None
-    list(reembed.reembed(home, networks.embedder, "test"))
-    with home.read() as session:
-        assert settings.get(session, "active_model") == 3  # an id is never used twice
+
+
+def test_ids_of_networks_are_never_used_twice(home, networks):
+    enrol(home, networks, 1, [0])
+    for number in (2, 3):
+        list(reembed.reembed(home, make_networks("2").embedder, "test"))
+        with home.read() as session:
+            assert settings.get(session, "active_model") == number
+        list(reembed.reembed(home, networks.embedder, "test"))
+        reembed.forget(home, number, "test")
