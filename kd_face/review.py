@@ -109,7 +109,7 @@ def assign(home: Home, networks: Networks, face_id: int, name: str, actor: str) 
         person, _ = pictures.insert_by_name(session, name, networks, (ready, blob), actor)
         session.delete(face)
         audit.append(session, actor, "unknown.assign", {"face": face_id, "person": person})
-    home.blobs.delete([face.blob])
+    home.erase_files([face.blob])
     return person
 
 
@@ -123,7 +123,7 @@ def dismiss(home: Home, face_id: int, actor: str) -> None:
         face = require(session, face_id)
         session.delete(face)
         audit.append(session, actor, "unknown.dismiss", {"face": face_id})
-    home.blobs.delete([face.blob])
+    home.erase_files([face.blob])
 
 
 def surroundings(pixels: NDArray[Any], face: Face, around: float) -> NDArray[Any]:

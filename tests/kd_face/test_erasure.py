@@ -3,7 +3,16 @@
 import pytest
 from sqlalchemy import select
 
-from kd_face import audit, erasure, people, pictures, reembed, settings, unknown_faces
+from kd_face import (
+    audit,
+    erasure,
+    people,
+    pictures,
+    reembed,
+    review,
+    settings,
+    unknown_faces,
+)
 from kd_face.database.models import Embedding, Person, Picture, UnknownFace
 from kd_face.errors import FaceError
 from kd_face.index import GalleryIndex
@@ -102,6 +111,16 @@ def test_no_file_holds_the_name_of_who_was_merged(home, networks):
     assert traces(home, []) == {"faces.db-wal"}
     people.merge(home, person, other, "test")
     assert traces(home, []) == set()
+
+
+@pytest.mark.usefixtures("server")
+def test_no_file_holds_a_face_that_was_dismissed(home, seen):
+    with home.read() as session:
+        face = session.get_one(UnknownFace, 1)
+    assert traces(home, [face.vector]) == {"faces.db-wal"}
+    review.dismiss(home, 1, "test")
+    assert traces(home, [face.vector]) == set()
+    assert seen() == {2, 3}
 
 
 def test_a_server_that_ends_keeps_no_embedding_of_theirs(home, networks, monkeypatch):
