@@ -12,6 +12,7 @@ from kd_face import unknown_faces
 from kd_face.home import Home
 from kd_face.pictures import Networks
 from kd_face.web.app import create_app
+from kd_face.web.following import keep_following
 from kd_face.web.listen import Listen, require_safe
 from kd_face.web.logs import log_json
 from kd_face.web.options import WebOptions
@@ -40,7 +41,8 @@ def serve(home: Home, networks: Networks, listen: Listen, options: WebOptions) -
     app = create_app(home, networks, options)
     web: Web = app.state.web
     ended = threading.Event()
-    threading.Thread(target=_keep_house, args=(web, ended), daemon=True).start()
+    for work in (_keep_house, keep_following):
+        threading.Thread(target=work, args=(web, ended), daemon=True).start()
     served: ASGIApp = app if listen.proxy is None else BehindProxy(app, listen.proxy)
     try:
         uvicorn.run(

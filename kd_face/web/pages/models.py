@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
 from collections.abc import Iterator
 from typing import Annotated
 
@@ -16,6 +15,7 @@ from kd_face.database.models import Embedding, ModelVersion
 from kd_face.latency import latency_of, measure_latency
 from kd_face.web.access import Admin
 from kd_face.web.api.forms import Id
+from kd_face.web.following import load_network
 from kd_face.web.jobs import Job
 from kd_face.web.pages.rendering import render
 from kd_face.web.state import Shared, Web
@@ -67,7 +67,7 @@ def roll_back(request: Request, web: Shared, caller: Admin) -> Response:
     """Use the network before the one in use again."""
     with web.recognitions.taken():
         networks.switch_back(web.home, caller.name)
-        _load(web)
+        load_network(web)
     return RedirectResponse("/models?done=rolled-back", 303)
 
 
@@ -99,16 +99,8 @@ def _next(web: Web, steps: Iterator[tuple[int, int]]) -> tuple[int, int] | None:
     with web.recognitions.taken(is_patient=True):  # others have their turn after each batch
         step = next(steps, None)
         if step is None:
-            _load(web)  # before anybody meets the other space
+            load_network(web)  # before anybody meets the other space
         return step
-
-
-def _load(web: Web) -> None:
-    """Use the embedder that the settings name."""
-    with web.home.read() as session:
-        student = settings.get(session, networks.STUDENT)
-    embedder = networks.embedder_of(student)
-    web.networks = dataclasses.replace(web.networks, embedder=embedder)
 
 
 def _models(session: Session) -> list[tuple[ModelVersion, int, float | None]]:

@@ -3,6 +3,7 @@
 import csv
 import io
 import re
+import threading
 
 import numpy as np
 import pytest
@@ -11,9 +12,11 @@ from kd_face import audit, reembed, settings, users
 from kd_face import networks as known_networks
 from kd_face.audit_export import disarmed
 from kd_face.recognition import calibrated_rule
+from kd_face.web.following import keep_following
 from kd_face.web.pages.recognize import Shown
 
 from ..stand_ins import BlockEmbedder, blocks, png
+from .browser import wait
 from .gallery import NASTY, fill, image
 from .test_pages_people import ended, went_to
 
@@ -143,6 +146,30 @@ def test_another_network_takes_over_and_back(client, web, monkeypatch):
     page = admin.post("/models/reembed", data={"network": "../a.py"})
     assert page.status_code == 422
     assert "not at hand" in page.text
+
+
+def test_the_server_follows_a_switch_by_the_command(client, web, monkeypatch):
+    made = {None: BlockEmbedder(), "2": BlockEmbedder("2")}
+    monkeypatch.setattr(known_networks, "embedder_of", lambda one: made[one])
+    viewer, ended = client("viewer"), threading.Event()
+    follower = threading.Thread(target=keep_following, args=(web, ended, 0.01))
+    follower.start()
+    try:
+        for student, version in (("no network", "1"), ("2", "2"), (None, "1")):
+            embedder = made.get(student, BlockEmbedder("3"))
+            for _ in reembed.reembed(
+                web.home,
+                embedder,
+                "test",
+                lambda session, _, student=student: settings.put(session, "student", student),
+            ):
+                pass
+            wait(lambda version=version: web.networks.embedder.version == version)
+            answer = viewer.post("/api/v1/identify", files={"file": ("a.png", image(1, 5))})
+            assert answer.status_code == (409 if student == "no network" else 200)
+    finally:
+        ended.set()
+        follower.join(10)
 
 
 def test_users_are_added_changed_and_disabled(client, web):
