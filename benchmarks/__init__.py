@@ -1,1 +1,1 @@
-"""Cost of distillation and of recall@K; part of the repository, not of the package."""
+"""Cost of distillation and recall@K, load of the face server; not part of the package."""

@@ -8,6 +8,7 @@
     python -m benchmarks recall
     python -m benchmarks recall --sizes sop512 200k --rounds 3 --threads 2 --out recall.json
     python -m benchmarks gpu --out gpu.jsonl
+    python -m benchmarks face --clients 32 --seconds 60
 
 distill: the time of a distilled training step over that of the steps of its networks alone: the
 student's own step and the teacher's forward (a detector's extract_feat), or all networks of a
@@ -26,6 +27,10 @@ gpu: recall with its kernel and without, the step in three precisions, gradients
 CPU's, training with --amp and real loading, peak memory, torchrun, and a profile, on a GPU; each
 result is appended to the file as it comes.
 
+face: clients that recognize, browse, change people, review and watch, all at once, on a face server
+of their own; requests and milliseconds of each route, and the server's peak memory. An error other
+than 429, a wrong name or a lost person ends it with status 1.
+
 Run it in a checkout of the repository, or as `kdkit benchmark` from any folder.
 """
 
@@ -33,8 +38,10 @@ from __future__ import annotations
 
 import argparse
 import importlib
+import os
 from collections.abc import Sequence
 from dataclasses import fields
+from pathlib import Path
 from types import ModuleType
 from typing import Any
 
@@ -143,6 +150,22 @@ def _gpu(options: argparse.Namespace) -> None:
     measure_all(load_run_config(options.config), settings, options.out)
 
 
+def _face(options: argparse.Namespace) -> None:
+    from benchmarks.face.load import LoadSettings, describe, measure_load
+    from kd_face.demo.gallery import ORL
+
+    orl = Path(os.environ.get("KD_DATA", "data"), ORL)
+    is_drawn = options.drawn or options.networks == "stand-ins" or not orl.is_dir()
+    report = measure_load(
+        LoadSettings(options.clients, options.seconds, options.networks, None if is_drawn else orl)
+    )
+    print(describe(report))
+    if options.out:
+        write_json(report, options.out)
+    if report["problems"]:
+        raise SystemExit(1)
+
+
 def _log_errors_only() -> None:
     from mmengine.logging import MMLogger
 
@@ -160,7 +183,20 @@ def _parser() -> argparse.ArgumentParser:
     _add_terms(commands.add_parser("terms", help="cost of each kind of term of a detector"))
     _add_recall(commands.add_parser("recall", help="cost of exact recall@K"))
     _add_gpu(commands.add_parser("gpu", help="all that a GPU is to be measured with"))
+    _add_face(commands.add_parser("face", help="load of the face server"))
     return parser
+
+
+def _add_face(parser: argparse.ArgumentParser) -> None:
+    parser.set_defaults(run=_face, device="cpu")
+    parser.add_argument("--clients", type=_positive, default=32, help="default: 32")
+    parser.add_argument("--seconds", type=_positive, default=60, help="default: 60")
+    parser.add_argument(
+        "--networks", choices=["dlib", "stand-ins"], help="default: dlib where it is installed"
+    )
+    parser.add_argument("--drawn", action="store_true", help="drawn faces, not those of ORL")
+    parser.add_argument("--out", metavar="FILE", help="write all numbers as JSON")
+    parser.add_argument("--overwrite", action="store_true", help="replace that file if it is there")
 
 
 def _add_gpu(parser: argparse.ArgumentParser) -> None:

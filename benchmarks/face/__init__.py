@@ -1,0 +1,1 @@
+"""Load and size of kdkit face."""
