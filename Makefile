@@ -33,7 +33,7 @@ demo: setup
 test: setup
 	$(BIN)/python -m pytest -n $(WORKERS) --dist loadfile --no-loadscope-reorder
 
-# A MariaDB server for the tests of kd_face, where apt may install it; they are skipped without one.
+# A MariaDB server for the tests of kd_face, where apt may install it; theirs on it are skipped without one.
 databases:
 	@if [ "$$(id -u)" = 0 ] && command -v apt-get > /dev/null && ! command -v mariadbd > /dev/null; \
 	then timeout 120 sh -c "apt-get update -qq && DEBIAN_FRONTEND=noninteractive apt-get install \

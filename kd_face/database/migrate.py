@@ -60,7 +60,11 @@ def _alone(engine: Engine) -> Iterator[None]:
 
 
 def _require_text(connection: Connection) -> None:
-    """Have all text stored as Unicode and compared exactly: 'Zoe', 'zoe' and 'Zoë' are three."""
+    """Have all text stored as Unicode and compared exactly: 'Zoe', 'zoe' and 'Zoë' are three.
+
+    Raises:
+        FaceError: If PostgreSQL's database has another encoding, or knows no letters but ASCII's.
+    """
     if connection.dialect.name in _MARIADB:
         found = connection.exec_driver_sql("SELECT @@collation_database").scalar()
         if found != _EXACT:
@@ -71,6 +75,13 @@ def _require_text(connection: Connection) -> None:
             raise FaceError(
                 f"the database must have the encoding UTF8, but it has {found}. Create it anew, "
                 "with ENCODING 'UTF8' TEMPLATE template0."
+            )
+        if connection.exec_driver_sql("SELECT lower('\u00cb')").scalar() != "\u00eb":
+            found = connection.exec_driver_sql("SHOW lc_ctype").scalar()
+            raise FaceError(
+                "the database must have a locale that knows all letters, as people are found in "
+                f"upper and lower case, but it has {found}. Create it anew, with LOCALE 'C.UTF-8' "
+                "ENCODING 'UTF8' TEMPLATE template0."
             )
 
 

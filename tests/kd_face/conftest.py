@@ -1,8 +1,8 @@
-"""An empty installation on one database or several, and stand-ins of detector and embedder.
+"""An empty installation on each database, and stand-ins of detector and embedder.
 
-Tests with the marker ``databases`` run on SQLite and on a private MariaDB, which starts at the
-first of them; arguments of the marker are the kinds that a test is about. KD_FACE_TEST_DATABASE
-names one kind for all tests instead: sqlite, mariadb or postgresql.
+Tests with a database run on SQLite and on a private MariaDB, which starts at the first of them. The
+marker ``databases`` names the kinds that a test is about. KD_FACE_TEST_DATABASE names one kind for
+all tests instead: sqlite, mariadb or postgresql.
 """
 
 import contextlib
@@ -28,13 +28,12 @@ def pytest_pycollect_makemodule(module_path, parent):
 
 def pytest_generate_tests(metafunc):
     if "database" in metafunc.fixturenames:
-        marker, wanted = metafunc.definition.get_closest_marker("databases"), ["sqlite"]
-        possible = (marker and marker.args) or KINDS
-        if marker:
-            wanted = ["sqlite", "mariadb"]
+        marker = metafunc.definition.get_closest_marker("databases")
+        possible = marker.args if marker else KINDS
         if kind := os.environ.get("KD_FACE_TEST_DATABASE"):
-            wanted = [kind]
-        kinds = [kind for kind in wanted if kind in possible]
+            kinds = [kind] if kind in possible else []
+        else:
+            kinds = [kind for kind in possible if kind != "postgresql"] or list(possible)
         metafunc.parametrize("database", kinds, indirect=True)
 
 

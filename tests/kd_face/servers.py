@@ -84,7 +84,7 @@ def _prepare_postgresql(folder, program, install):
     data, user = folder / "data", _user("postgresql")
     if user is not None:
         shutil.chown(folder, user)
-    made = ["-D", str(data), "-U", "tests", "-A", "trust", "-E", "UTF8", "--no-locale", "-N"]
+    made = ["-D", str(data), "-U", "tests", "-A", "trust", "-E", "UTF8", "--locale=C.UTF-8", "-N"]
     _run([install, *made], folder, user)
     command = [program, "-D", str(data), "-k", str(folder), "-F", "-c", "listen_addresses="]
     return command, f"postgresql+psycopg://tests@/postgres?host={folder}"

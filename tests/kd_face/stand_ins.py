@@ -3,10 +3,12 @@
 An image of 96 x 96 is one face, one of 192 x 96 two, a black one none.
 """
 
+import contextlib
 import io
 
 import numpy as np
 from PIL import Image
+from sqlalchemy import text
 
 from kd_face import people, pictures
 from kd_face.alignment import TEMPLATE
@@ -78,3 +80,13 @@ def enrol(home, networks, person, variants, name=None):
         ready = pictures.prepare(networks, png(blocks(person, variant)), f"{variant}.png")
         ids.append(pictures.add(home, found.id, networks, ready, "test"))
     return found.id, ids
+
+
+@contextlib.contextmanager
+def undefended(home):
+    """Open a session that writes in a database without the triggers of the audit log."""
+    table = " ON audit_entry" if home.engine.dialect.name == "postgresql" else ""
+    with home.write() as session:
+        session.execute(text(f"DROP TRIGGER audit_no_update{table}"))
+        session.execute(text(f"DROP TRIGGER audit_no_delete{table}"))
+        yield session

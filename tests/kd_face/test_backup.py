@@ -36,7 +36,6 @@ def saved(home, networks, tmp_path):
     return tmp_path / "a.zip"
 
 
-@pytest.mark.databases
 def test_everything_comes_back(home, new_home, networks, saved, tmp_path):
     before, new = content(home), new_home(tmp_path / "new")
     restore(new, saved, "test")
@@ -108,7 +107,6 @@ def test_a_missing_blob_leaves_the_backup_before(home, saved):
     assert saved.read_bytes() == before and len(list(saved.parent.glob(".*"))) == 0
 
 
-@pytest.mark.databases
 def test_an_erased_person_is_not_in_a_new_backup(home, saved):
     with home.read() as session:
         person = people.find(session, "Zo\u00eb").id
@@ -119,7 +117,6 @@ def test_an_erased_person_is_not_in_a_new_backup(home, saved):
         assert b"Zo" not in text and sum("blobs/" in one for one in archive.namelist()) == 1
 
 
-@pytest.mark.databases
 def test_it_is_one_moment_while_others_write(home, new_home, networks, saved, tmp_path):
     """Pictures come and go all the time; the backup has rows and blobs of one moment."""
     stop, failed = threading.Event(), []

@@ -137,7 +137,6 @@ def test_a_file_larger_than_its_entry_says(home, networks, tmp_path):
     assert found["a/1.png"][0] == "refused" and "more than" in found["a/1.png"][1]
 
 
-@pytest.mark.databases
 def test_a_person_comes_with_the_first_picture(home, networks, folder, monkeypatch):
     refused = pictures.PictureRefused("no")
     monkeypatch.setattr(pictures, "_insert", lambda *_: (_ for _ in ()).throw(refused))

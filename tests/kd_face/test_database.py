@@ -21,8 +21,6 @@ from kd_face.home import init_home, open_home
 
 from .stand_ins import blocks, enrol
 
-pytestmark = pytest.mark.databases
-
 
 def test_models_and_migrations_agree(home):
     assert differences(home.engine) == []

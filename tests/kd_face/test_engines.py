@@ -14,10 +14,10 @@ from kd_face.database.connect import connect
 from kd_face.database.migrate import differences, require_current, upgrade
 from kd_face.database.models import Base, Embedding, Person, from_bytes, to_bytes
 from kd_face.errors import FaceError
+from kd_face.home import init_home
 
 from .stand_ins import blocks, enrol, png
 
-pytestmark = pytest.mark.databases
 NAMES = [
     "zoe",
     "Zoe",
@@ -185,6 +185,17 @@ def test_every_text_is_compared_exactly(home):
             text(f"SELECT DISTINCT engine FROM information_schema.tables {here}")
         ).all()
         assert found == ["InnoDB"]
+
+
+@pytest.mark.databases("postgresql")  # the others know all letters by themselves
+def test_a_locale_without_letters_is_refused(home, tmp_path, monkeypatch):
+    engine = home.engine.execution_options(isolation_level="AUTOCOMMIT")
+    with engine.connect() as connection:
+        connection.execute(text("CREATE DATABASE ascii LOCALE 'C' TEMPLATE template0"))
+    url = home.engine.url.set(database="ascii").render_as_string(False)
+    monkeypatch.setenv("KD_FACE_DATABASE", url)
+    with pytest.raises(FaceError, match="must have a locale .* but it has C. .*C.UTF-8"):
+        init_home(tmp_path / "ascii")
 
 
 def test_a_missing_driver_is_named(monkeypatch):

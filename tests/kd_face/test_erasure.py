@@ -23,7 +23,6 @@ from .stand_ins import blocks, enrol, make_networks
 NAME = "Zacharias Unmistakable"
 
 
-@pytest.mark.databases
 def test_rows_and_blobs_go(home, networks):
     gone, _ = enrol(home, networks, 1, [0, 1])
     kept, (picture,) = enrol(home, networks, 2, [0])

@@ -13,8 +13,6 @@ from kd_face.pictures import PictureKnown, PictureRefused
 
 from .stand_ins import blocks, enrol, make_networks, png
 
-pytestmark = pytest.mark.databases
-
 
 def count(home, table):
     with home.read() as session:

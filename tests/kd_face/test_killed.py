@@ -19,7 +19,6 @@ from kd_face.recognition import identify
 from . import killed
 from .stand_ins import blocks, enrol, make_networks, png
 
-pytestmark = pytest.mark.databases
 KILLS = 3
 
 

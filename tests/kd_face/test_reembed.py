@@ -11,8 +11,6 @@ from kd_face.recognition import identify
 
 from .stand_ins import blocks, enrol, make_networks, png
 
-pytestmark = pytest.mark.databases
-
 
 def ask(home, networks, index=None):
     found = identify(home, index or GalleryIndex(home), networks, png(blocks(1, 1)), "a")
