@@ -50,10 +50,8 @@ def traces(home, vectors):
 
 
 @pytest.fixture
-def server(home, database):
+def server(home):
     """Hold a connection, as a server does: with the last one SQLite empties its log by itself."""
-    if database != "sqlite":
-        pytest.skip("the files of a server are its own")
     with home.engine.connect() as connection:
         connection.exec_driver_sql("SELECT 1 FROM person")
         connection.rollback()
@@ -89,6 +87,7 @@ def merge_the_same(home, person, _pictures):
     people.merge(home, person, other, "test")
 
 
+@pytest.mark.databases("sqlite")  # the files of a server are its own
 @pytest.mark.parametrize("act", [erase_person, remove_pictures, merge_the_same])
 @pytest.mark.usefixtures("server")
 def test_no_file_holds_what_was_deleted(home, networks, act):
@@ -103,6 +102,7 @@ def test_no_file_holds_what_was_deleted(home, networks, act):
     assert traces(home, vectors) == set()
 
 
+@pytest.mark.databases("sqlite")
 @pytest.mark.usefixtures("server")
 def test_no_file_holds_the_name_of_who_was_merged(home, networks):
     person, _ = enrol(home, networks, 1, [0], NAME)
@@ -112,6 +112,7 @@ def test_no_file_holds_the_name_of_who_was_merged(home, networks):
     assert traces(home, []) == set()
 
 
+@pytest.mark.databases("sqlite")
 @pytest.mark.usefixtures("server")
 def test_no_file_holds_a_face_that_was_dismissed(home, seen):
     with home.read() as session:
