@@ -9,6 +9,7 @@
     python -m benchmarks recall --sizes sop512 200k --rounds 3 --threads 2 --out recall.json
     python -m benchmarks gpu --out gpu.jsonl
     python -m benchmarks face --clients 32 --seconds 60
+    python -m benchmarks face --pictures 1000 100000 300000
 
 distill: the time of a distilled training step over that of the steps of its networks alone: the
 student's own step and the teacher's forward (a detector's extract_feat), or all networks of a
@@ -29,7 +30,8 @@ result is appended to the file as it comes.
 
 face: clients that recognize, browse, change people, review and watch, all at once, on a face server
 of their own; requests and milliseconds of each route, and the server's peak memory. An error other
-than 429, a wrong name or a lost person ends it with status 1.
+than 429, a wrong name or a lost person ends it with status 1. With --pictures: building, searching
+and changing the index of a gallery of drawn rows.
 
 Run it in a checkout of the repository, or as `kdkit benchmark` from any folder.
 """
@@ -151,6 +153,9 @@ def _gpu(options: argparse.Namespace) -> None:
 
 
 def _face(options: argparse.Namespace) -> None:
+    if options.pictures:
+        _search(options)
+        return
     from benchmarks.face.load import LoadSettings, describe, measure_load
     from kd_face.demo.gallery import ORL
 
@@ -164,6 +169,15 @@ def _face(options: argparse.Namespace) -> None:
         write_json(report, options.out)
     if report["problems"]:
         raise SystemExit(1)
+
+
+def _search(options: argparse.Namespace) -> None:
+    from benchmarks.face.search import describe, measure_search
+
+    report = measure_search(options.pictures)
+    print(describe(report))
+    if options.out:
+        write_json({"galleries": report}, options.out)
 
 
 def _log_errors_only() -> None:
@@ -195,6 +209,10 @@ def _add_face(parser: argparse.ArgumentParser) -> None:
         "--networks", choices=["dlib", "stand-ins"], help="default: dlib where it is installed"
     )
     parser.add_argument("--drawn", action="store_true", help="drawn faces, not those of ORL")
+    parser.add_argument(
+        "--pictures", nargs="+", type=_positive, metavar="N",
+        help="measure the index of galleries of so many pictures, in the place of the load",
+    )  # fmt: skip
     parser.add_argument("--out", metavar="FILE", help="write all numbers as JSON")
     parser.add_argument("--overwrite", action="store_true", help="replace that file if it is there")
 

@@ -2,8 +2,7 @@
 
 It holds the row of every picture in the space in use, under the picture's id. The database counts
 every change of the gallery; where the count differs, rows are added and removed, or all are read
-anew. Up to 200,000 rows the search is exact; beyond that, rows are in inverted lists (IVF), which
-are made anew where a row was deleted.
+anew. Up to 200,000 rows the search is exact; beyond that, rows are in inverted lists (IVF).
 """
 
 from __future__ import annotations
@@ -158,18 +157,15 @@ class GalleryIndex:
         if not is_whole:
             return
         index: Any = faiss.deserialize_index(np.frombuffer(content, np.uint8))
-        ids = faiss.vector_to_array(index.id_map).tolist() if index.ntotal else []
+        ids = _ids_of(index)
         if len(ids) == count:
             self._index, self._ids, self._state = index, set(ids), state
 
     def _must_rebuild(self, model: int, count: int, new: int, gone: int) -> bool:
         if self._index is None or model != self._state[1]:
             return True
-        is_exact = isinstance(faiss.downcast_index(self._index.index), faiss.IndexFlat)
-        # Inverted lists keep the numbers of what is left, which the map of ids counts anew.
-        is_shifted = gone > 0 and not is_exact
-        is_other = is_exact != (count <= self._exact)
-        return is_other or is_shifted or new + gone > max(count // 2, 1000)
+        is_other = isinstance(self._index, faiss.IndexIVF) != (count > self._exact)
+        return is_other or new + gone > max(count // 2, 1000)
 
     def _empty(self, session: Session, space: ModelVersion, ids: Any) -> Any:
         if len(ids) <= self._exact:
@@ -181,7 +177,7 @@ class GalleryIndex:
         )
         index.train(self._rows(session, space.id, [ids[one] for one in chosen])[1])
         index.nprobe = min(_PROBES, lists)
-        return faiss.IndexIDMap2(index)
+        return index  # which keeps ids by itself: a map of ids would count anew after a deletion
 
     def _add(self, session: Session, model: int, ids: Any) -> None:
         for begin in range(0, len(ids), _AT_ONCE):
@@ -199,3 +195,12 @@ class GalleryIndex:
             pairs += [(one, vector) for one, vector in session.execute(chosen)]
         rows = np.array([from_bytes(vector) for _, vector in pairs], np.float32)
         return np.array([one for one, _ in pairs], np.int64), rows
+
+
+def _ids_of(index: Any) -> list[int]:
+    if not isinstance(index, faiss.IndexIVF):
+        return faiss.vector_to_array(index.id_map).tolist()  # type: ignore[no-any-return]
+    lists = index.invlists
+    sizes = [lists.list_size(one) for one in range(index.nlist)]
+    parts = [faiss.rev_swig_ptr(lists.get_ids(n), size) for n, size in enumerate(sizes) if size]
+    return np.concatenate(parts).tolist() if parts else []

@@ -138,3 +138,18 @@ def test_an_empty_gallery_and_a_row_of_another_length(home, networks):
     enrol(home, networks, 1, [0])
     with home.read() as session, pytest.raises(ValueError, match="must have 64 numbers"):
         index.search(session, np.ones(5, np.float32), 3)
+
+
+def test_a_deletion_leaves_inverted_lists_as_they_are(home, monkeypatch):
+    monkeypatch.setattr("kd_face.index._EACH", 1)
+    for seed in range(8):
+        insert(home, 1, seed)
+    index = GalleryIndex(home, exact=3)
+    check(home, index)
+    monkeypatch.setattr(index, "_rebuild", lambda _: pytest.fail("built anew"))
+    with home.read() as session:
+        chosen = session.scalars(select(Picture.id)).all()[2]
+    pictures.remove(home, chosen, "test")
+    with home.read() as session:
+        found = index.search(session, row(2), 8)
+    assert len(found) == 7 and chosen not in [one for one, _ in found]
