@@ -181,7 +181,8 @@ def build_teacher(
         teacher: nn.Module = MODELS.build(ConfigDict(model))
         lines = _from_own_files(teacher) if checkpoint is None else []
     if checkpoint is None:
-        print_log(" ".join([NO_CHECKPOINT, *lines]), "current", 30)
+        if any(True for _ in teacher.parameters()):  # stored rows have none, and need no file
+            print_log(" ".join([NO_CHECKPOINT, *lines]), "current", 30)
     else:
         file = checkpoint_file(checkpoint, config if isinstance(config, str) else None)
         WeightSource(file, allow_partial, key, prefix).load_into(teacher)

@@ -9,6 +9,7 @@ from kd_core import Normalization
 from kd_core.checkpoint.load import CheckpointError
 from kd_core.losses import AttentionTransferLoss, HMATLoss
 from kd_engine.build import (
+    NO_CHECKPOINT,
     build_teacher,
     build_terms,
     student_config,
@@ -149,6 +150,13 @@ class TestTeacher:
 
     def test_without_a_checkpoint_it_is_random(self):
         assert build_teacher(LINEAR, None).weight.abs().sum() > 0
+
+    @pytest.mark.parametrize("kind, said", [("torch.nn.Identity", 0), (Linear, 1)])
+    def test_only_what_has_parameters_is_warned_about(self, kind, said, monkeypatch):
+        lines = []
+        monkeypatch.setattr("kd_engine.build.print_log", lambda text, *_: lines.append(text))
+        build_teacher(dict(type=kind), None)
+        assert sum(NO_CHECKPOINT in line for line in lines) == said
 
     def test_without_a_checkpoint_it_loads_what_its_parts_name(self, weights):
         path, values = weights
