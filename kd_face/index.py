@@ -200,7 +200,7 @@ class GalleryIndex:
 def _ids_of(index: Any) -> list[int]:
     if not isinstance(index, faiss.IndexIVF):
         return faiss.vector_to_array(index.id_map).tolist()  # type: ignore[no-any-return]
-    lists = index.invlists
+    lists: Any = index.invlists
     sizes = [lists.list_size(one) for one in range(index.nlist)]
     parts = [faiss.rev_swig_ptr(lists.get_ids(n), size) for n, size in enumerate(sizes) if size]
     return np.concatenate(parts).tolist() if parts else []

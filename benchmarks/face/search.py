@@ -104,14 +104,14 @@ def _measure(home: Home) -> dict[str, float]:
     queries /= np.linalg.norm(queries, axis=1, keepdims=True)
     index = GalleryIndex(home)
     with home.read() as session:
-        build = _ms(lambda: index.refresh(session))
-        search = [_ms(lambda row=row: index.search(session, row, 10)) for row in queries]
+        build = _ms(index.refresh, session)
+        search = [_ms(index.search, session, row, 10) for row in queries]
         ids = session.scalars(select(Picture.id).order_by(Picture.id).limit(_CHANGES)).all()
     after = []
     for one, row in zip(ids, queries, strict=False):
         pictures.remove(home, one, "benchmark")
         with home.read() as session:
-            after.append(_ms(lambda row=row, session=session: index.search(session, row, 10)))
+            after.append(_ms(index.search, session, row, 10))
     return {
         "build": build,
         "search": statistics.median(search),
@@ -119,7 +119,7 @@ def _measure(home: Home) -> dict[str, float]:
     }
 
 
-def _ms(work: Callable[[], object]) -> float:
+def _ms(work: Callable[..., object], *given: Any) -> float:
     begin = time.perf_counter()
-    work()
+    work(*given)
     return 1000 * (time.perf_counter() - begin)
