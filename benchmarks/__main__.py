@@ -153,6 +153,10 @@ def _gpu(options: argparse.Namespace) -> None:
 
 
 def _face(options: argparse.Namespace) -> None:
+    if os.environ.get("KD_FACE_DATABASE"):  # somebody's own
+        raise ValueError(
+            "the benchmark has databases of its own, but KD_FACE_DATABASE is set. Unset it."
+        )
     if options.pictures:
         _search(options)
         return

@@ -164,6 +164,22 @@ def test_recall_prints_the_table_and_writes_json(tmp_path, benchmark):
     assert "faiss k=1" not in found["ratio"]
 
 
+def test_face_measures_galleries_of_its_own(tmp_path, benchmark, monkeypatch):
+    pytest.importorskip("sqlalchemy")
+    monkeypatch.setenv("KD_FACE_DATABASE", "mariadb://somebody/faces")
+    out = tmp_path / "galleries.json"
+    command = ["face", "--pictures", 25, 60, "--out", out]
+    code, _, error = benchmark(*command)
+    assert code == 1 and "KD_FACE_DATABASE is set" in error
+    monkeypatch.delenv("KD_FACE_DATABASE")
+    code, printed, _ = benchmark(*command)
+    assert code == 0
+    galleries = json.loads(out.read_text())["galleries"]
+    assert [one["rows"] for one in galleries] == [25, 60]
+    assert all(min(one.values()) > 0 for one in galleries)
+    assert "| 25 |" in printed and "| 60 |" in printed
+
+
 def test_an_unknown_size_is_named(benchmark):
     code, _, errors = benchmark("recall", "--sizes", "cub", "huge")
     assert code == 1
