@@ -1,5 +1,6 @@
 """A server on stand-in networks, and clients of every kind."""
 
+import contextlib
 from importlib.util import find_spec
 
 import pytest
@@ -53,15 +54,18 @@ def app(home, networks, options):
 
 @pytest.fixture
 def client(app):
-    """Return a function that makes a client: of a role, with a key of scopes, or of nobody."""
+    """Yield a function that makes a client: of a role, with a key of scopes, or of nobody."""
     from starlette.testclient import TestClient
 
     from kd_face import keys, sessions
 
     home = app.state.web.home
+    stack = contextlib.ExitStack()  # open, a client has one event loop for all its requests
 
     def make(role=None, scopes=()):
-        client = TestClient(app, "https://faces.test", raise_server_exceptions=False)
+        client = stack.enter_context(
+            TestClient(app, "https://faces.test", raise_server_exceptions=False)
+        )
         client.follow_redirects = False
         if scopes:
             with home.write() as session:
@@ -75,4 +79,5 @@ def client(app):
                 client.headers["X-CSRF-Token"] = sessions.csrf_of(session, token)
         return client
 
-    return make
+    with stack:
+        yield make
