@@ -28,8 +28,12 @@ def start_import(web: Web, file: UploadFile, actor: str) -> Job:
         kd_face.errors.Conflict: If another job runs.
     """
     kept = tempfile.TemporaryFile()  # without a name, so that nothing of it outlives the server
-    shutil.copyfileobj(file.file, kept)
-    return web.jobs.start(IMPORT, actor, lambda job: _import(web, kept, job))
+    try:
+        shutil.copyfileobj(file.file, kept)
+        return web.jobs.start(IMPORT, actor, lambda job: _import(web, kept, job))
+    except BaseException:
+        kept.close()
+        raise
 
 
 def _import(web: Web, file: IO[bytes], job: Job) -> None:
